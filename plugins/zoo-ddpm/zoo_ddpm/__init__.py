@@ -1,0 +1,1 @@
+"""Denoising diffusion for the zoo: the hook implementations, importing nothing heavy."""

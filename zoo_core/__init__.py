@@ -1,0 +1,61 @@
+"""A plugin-based zoo of generative models.
+
+The names below are the whole public interface; everything else may change. Names that need numpy or torch
+are imported on first use, so that ``import zoo_core`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo_core.card import (
+        EmbeddedWeights,
+        HubWeights,
+        LocalWeights,
+        ModelCard,
+        Option,
+        TrainerCard,
+        WeightsFile,
+    )
+    from zoo_core.errors import OptionError, OutputError, PluginError, WeightsError, ZooError
+    from zoo_core.generator import (
+        Batch,
+        Generator,
+        Latents,
+        Loss,
+        NextToken,
+        Score,
+        Scorer,
+        Step,
+        Trainable,
+        TrainingData,
+    )
+    from zoo_core.hookspecs import hookimpl
+    from zoo_core.model import Model, Sample, load
+    from zoo_core.noise import Noise
+    from zoo_core.weights import Checkpoint, load_weights, save_weights
+
+_HOMES = {
+    "card": "EmbeddedWeights HubWeights LocalWeights ModelCard Option TrainerCard WeightsFile",
+    "errors": "OptionError OutputError PluginError WeightsError ZooError",
+    "generator": "Batch Generator Latents Loss NextToken Score Scorer Step Trainable TrainingData",
+    "hookspecs": "hookimpl",
+    "model": "Model Sample load",
+    "noise": "Noise",
+    "weights": "Checkpoint load_weights save_weights",
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+__all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'zoo_core' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"zoo_core.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

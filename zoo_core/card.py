@@ -1,0 +1,561 @@
+"""Model cards and what a manifest is made of: frozen dataclasses, read from TOML and checked.
+
+Everything here can be known without running a plugin's code. Every mistake in a file is answered with the
+file, the table, the key and what was expected there.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from zoo_core.errors import CardError, OptionError
+
+SCHEMA = 1
+ABILITIES = ("score", "latents", "next-token")
+"""What a generator can do beside generating; each names a protocol in :mod:`zoo_core.generator`."""
+
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+OptionType = Literal["string", "integer", "number", "boolean"]
+OPTION_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting of a model, described in JSON Schema's words."""
+
+    name: str
+    """As written in the manifest and in Python: ``guidance_scale``; the flag is ``--guidance-scale``."""
+    type: OptionType
+    description: str = ""
+    default: Any = None
+    """None: the model decides (and says how in ``description``)."""
+    minimum: float | None = None
+    maximum: float | None = None
+    enum: tuple[str, ...] = ()
+    each: bool = False
+    """True: a list may be given, and sample *i* takes its value *i* modulo the list's length."""
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag: ``--guidance-scale``."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def expects(self) -> str:
+        """What a value must be, in words: "a number from 0 to 1"."""
+        article = "an" if self.type == "integer" else "a"
+        if self.enum:
+            return "one of " + ", ".join(self.enum)
+        if self.minimum is not None and self.maximum is not None:
+            return f"{article} {self.type} from {self.minimum:g} to {self.maximum:g}"
+        if self.minimum is not None:
+            return f"{article} {self.type} of at least {self.minimum:g}"
+        if self.maximum is not None:
+            return f"{article} {self.type} of at most {self.maximum:g}"
+        return f"{article} {self.type}"
+
+    def check(self, value: object) -> Any:
+        """Return ``value``, a number option's integer turned into a float; raise OptionError if unfit.
+
+        With ``each``, a list or tuple of fit values is fit too and comes back as a tuple.
+        """
+        if value is None:
+            return None
+        if self.each and isinstance(value, (list, tuple)):
+            if not value:
+                raise self._unfit(value)
+            return tuple(self._check_one(item) for item in value)
+        return self._check_one(value)
+
+    def _check_one(self, value: object) -> Any:
+        if isinstance(value, bool) != (self.type == "boolean"):
+            raise self._unfit(value)
+        if not isinstance(value, OPTION_TYPES[self.type]):
+            raise self._unfit(value)
+        if self.enum and value not in self.enum:
+            raise self._unfit(value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            # Written so that NaN, for which every comparison is false, does not pass.
+            above = self.minimum is None or value >= self.minimum
+            below = self.maximum is None or value <= self.maximum
+            if not (above and below) or value != value:
+                raise self._unfit(value)
+            return float(value) if self.type == "number" else value
+        return value
+
+    def parse(self, text: str) -> Any:
+        """Read a value from command-line text. With ``each``, ``0,2,5-7`` is a list."""
+        if self.each and (parts := _split_list(text, self.type)) is not None:
+            return self.check([self._parse_one(part) for part in parts])
+        return self.check(self._parse_one(text))
+
+    def _parse_one(self, text: str) -> Any:
+        try:
+            if self.type == "integer":
+                return int(text)
+            if self.type == "number":
+                return float(text)
+            if self.type == "boolean":
+                return {"true": True, "false": False}[text.lower()]
+        except (ValueError, KeyError):
+            raise self._unfit(text) from None
+        return text
+
+    def _unfit(self, value: object) -> OptionError:
+        return OptionError(f"{self.flag} does not take {value!r}.", f"Give {self.expects}.")
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file of a Hub repository; ``bytes`` and ``sha256`` are None where they are not known."""
+
+    name: str
+    bytes: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class HubWeights:
+    """Weights in a Hub repository, at a commit where one is known."""
+
+    repo: str
+    revision: str | None
+    files: tuple[WeightsFile, ...]
+    """Empty for a repository named as ``hf:``: what to fetch follows from its listing."""
+
+
+@dataclass(frozen=True)
+class EmbeddedWeights:
+    """Weights that lie in the plugin's own package: ``folder`` is absolute."""
+
+    folder: Path
+
+
+@dataclass(frozen=True)
+class LocalWeights:
+    """Weights in a folder the user named."""
+
+    folder: Path
+
+
+Weights = HubWeights | EmbeddedWeights | LocalWeights
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known about a model without running anything."""
+
+    id: str
+    plugin: str
+    """Name of the plugin that provides it."""
+    summary: str
+    family: str
+    """The kind of model: ``gan``, ``autoregressive``, ``diffusion``, …"""
+    output: str
+    """What a sample is: ``image``, ``text``, …"""
+    license: str
+    weights: Weights
+    aliases: tuple[str, ...] = ()
+    paper: str | None = None
+    cite: str | None = None
+    """A BibTeX entry."""
+    homepage: str | None = None
+    parameters: int | None = None
+    prompt: Literal["none", "optional", "required"] = "none"
+    abilities: tuple[str, ...] = ()
+    training: Mapping[str, str] = field(default_factory=dict)
+    """For models trained in this project: ``data``, ``recipe``, ``steps``, in words."""
+    quality: tuple[str, ...] = ()
+    """Measured figures, each with how it was measured."""
+    options: Mapping[str, Option] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CheckpointRule:
+    """Which checkpoints without a card a plugin runs, told by a config file in them."""
+
+    plugin: str
+    summary: str
+    family: str
+    output: str
+    config: str
+    """Path, inside the checkpoint, of the JSON file that is looked at."""
+    where: Mapping[str, str]
+    """Keys of that file and the values they must have."""
+    files: tuple[str, ...]
+    """Files to fetch beside the weights, where they exist."""
+    weights: str
+    """Path of the weights without suffix: ``unet/diffusion_pytorch_model``."""
+    prompt: Literal["none", "optional", "required"] = "none"
+    abilities: tuple[str, ...] = ()
+    options: Mapping[str, Option] = field(default_factory=dict)
+
+    def matches(self, config: Mapping[str, Any]) -> bool:
+        """True if every key of ``where`` has its value in ``config``."""
+        return all(config.get(key) == value for key, value in self.where.items())
+
+
+@dataclass(frozen=True)
+class CommandCard:
+    """A verb of the command line that a plugin brings; imported when called."""
+
+    name: str
+    plugin: str
+    help: str
+    target: str
+    """``module:attribute`` of a click command."""
+
+
+@dataclass(frozen=True)
+class TrainerCard:
+    """A family of models that can be trained from scratch: what ``zoo train NAME`` needs to know."""
+
+    name: str
+    plugin: str
+    summary: str
+    data: str
+    """What it learns from: ``image``, ``text``, …"""
+    options: Mapping[str, Option] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything a plugin says about itself in its ``zoo.toml``."""
+
+    name: str
+    summary: str
+    homepage: str | None = None
+    models: tuple[ModelCard, ...] = ()
+    checkpoints: tuple[CheckpointRule, ...] = ()
+    trainers: tuple[TrainerCard, ...] = ()
+    commands: tuple[CommandCard, ...] = ()
+
+
+def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | None) -> Manifest:
+    """Check a parsed ``zoo.toml`` and turn it into a Manifest.
+
+    Args:
+        document: The parsed TOML.
+        file: Its path, for error messages.
+        folder: The plugin's package folder, against which embedded weights are resolved. None for an entry
+            of the registry, whose plugin is not installed: embedded weights then have a relative folder.
+
+    Raises:
+        CardError: Names file, table, key and what was expected.
+    """
+    top = _Table(document, file, "")
+    schema = top.take("schema", int, "the number 1")
+    if schema != SCHEMA:
+        raise top.error("schema", f"the number {SCHEMA}, not {schema!r}")
+    plugin = top.table("plugin")
+    name = plugin.text("name", _ID, "lower-case letters, digits, dots, dashes")
+    shared = top.optional_table("options")
+    common = _read_options(shared, {}) if shared else {}
+
+    manifest = Manifest(
+        name=name,
+        summary=plugin.text("summary"),
+        homepage=plugin.optional_text("homepage"),
+        models=tuple(_read_model(t, name, folder, common) for t in top.tables("model")),
+        checkpoints=tuple(_read_checkpoint(t, name, common) for t in top.tables("checkpoint")),
+        trainers=tuple(_read_trainer(t, name) for t in top.tables("trainer")),
+        commands=tuple(_read_command(t, name) for t in top.tables("command")),
+    )
+    plugin.finish()
+    top.finish()
+    _refuse_doubles(top, "model", [n for m in manifest.models for n in (m.id, *m.aliases)])
+    _refuse_doubles(top, "trainer", [t.name for t in manifest.trainers])
+    _refuse_doubles(top, "command", [c.name for c in manifest.commands])
+    return manifest
+
+
+def _refuse_doubles(top: _Table, table: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise top.error(table, f"names that differ; {name!r} stands there twice")
+
+
+def _read_model(table: _Table, plugin: str, folder: Path | None, common: dict[str, Option]) -> ModelCard:
+    options = table.optional_table("options")
+    card = ModelCard(
+        id=table.text("id", _ID, "lower-case letters, digits, dots, dashes"),
+        plugin=plugin,
+        summary=table.text("summary"),
+        family=table.text("family"),
+        output=table.text("output"),
+        license=table.text("license"),
+        weights=_read_weights(table.table("weights"), folder),
+        aliases=table.texts("aliases"),
+        paper=table.optional_text("paper"),
+        cite=table.optional_text("cite"),
+        homepage=table.optional_text("homepage"),
+        parameters=table.optional_whole("parameters"),
+        prompt=table.choice("prompt", ("none", "optional", "required"), "none"),
+        abilities=table.choices("abilities", ABILITIES),
+        training=table.strings("training"),
+        quality=table.texts("quality"),
+        options=_read_options(options, common) if options else common,
+    )
+    table.finish()
+    return card
+
+
+def _read_weights(table: _Table, folder: Path | None) -> Weights:
+    embedded = table.optional_text("embedded")
+    if embedded is not None:
+        if Path(embedded).is_absolute() or ".." in Path(embedded).parts:
+            raise table.error("embedded", "a folder inside the plugin's package")
+        table.finish()
+        return EmbeddedWeights((folder or Path()) / embedded)
+    repo = table.text("repo", _REPO, "ORG/NAME, or embedded = FOLDER in its place")
+    revision = table.optional_text("revision")
+    if revision is not None and not _COMMIT.fullmatch(revision):
+        raise table.error("revision", "a commit: 40 hexadecimal digits")
+    files = tuple(_read_file(table, item) for item in table.take("files", list, "a list of files"))
+    if not files:
+        raise table.error("files", "at least one file")
+    table.finish()
+    return HubWeights(repo, revision, files)
+
+
+def _read_file(parent: _Table, item: object) -> WeightsFile:
+    if isinstance(item, str):
+        item = {"name": item}
+    if not isinstance(item, dict):
+        raise parent.error("files", "names, or tables of name, bytes and sha256")
+    table = _Table(item, parent.file, f"{parent.name}.files")
+    name = table.text("name")
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise table.error("name", "a path inside the repository")
+    sha256 = table.optional_text("sha256")
+    if sha256 is not None and not _SHA256.fullmatch(sha256):
+        raise table.error("sha256", "64 hexadecimal digits")
+    file = WeightsFile(name, table.optional_whole("bytes"), sha256)
+    table.finish()
+    return file
+
+
+def _read_checkpoint(table: _Table, plugin: str, common: dict[str, Option]) -> CheckpointRule:
+    rule = CheckpointRule(
+        plugin=plugin,
+        summary=table.text("summary"),
+        family=table.text("family"),
+        output=table.text("output"),
+        config=table.text("config"),
+        where=table.strings("where"),
+        files=table.texts("files"),
+        weights=table.text("weights"),
+        prompt=table.choice("prompt", ("none", "optional", "required"), "none"),
+        abilities=table.choices("abilities", ABILITIES),
+        options=common,
+    )
+    if not rule.where:
+        raise table.error("where", "at least one key with the value it must have")
+    table.finish()
+    return rule
+
+
+def _read_trainer(table: _Table, plugin: str) -> TrainerCard:
+    options = table.optional_table("options")
+    trainer = TrainerCard(
+        name=table.text("name", _ID, "lower-case letters, digits, dots, dashes"),
+        plugin=plugin,
+        summary=table.text("summary"),
+        data=table.text("data"),
+        options=_read_options(options, {}) if options else {},
+    )
+    table.finish()
+    return trainer
+
+
+def _read_command(table: _Table, plugin: str) -> CommandCard:
+    command = CommandCard(
+        name=table.text("name", _ID, "lower-case letters, digits, dots, dashes"),
+        plugin=plugin,
+        help=table.text("help"),
+        target=table.text("target", _TARGET, "module:attribute"),
+    )
+    table.finish()
+    return command
+
+
+def _read_options(tables: _Table, common: dict[str, Option]) -> dict[str, Option]:
+    """Options by name: the common ones, each overridden key by key by a table of the same name."""
+    options = dict(common)
+    for name in tables.keys():
+        table = tables.table(name)
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            raise tables.error(name, "a name of lower-case letters, digits and underscores")
+        options[name] = _read_option(name, table, common.get(name))
+        table.finish()
+    return options
+
+
+def _read_option(name: str, table: _Table, base: Option | None) -> Option:
+    kind = table.choice("type", tuple(OPTION_TYPES), base.type if base else None)
+    enum = table.texts("enum")
+    option = Option(
+        name=name,
+        type=kind,
+        description=table.optional_text("description") or (base.description if base else ""),
+        minimum=table.optional_number("minimum", base.minimum if base else None),
+        maximum=table.optional_number("maximum", base.maximum if base else None),
+        enum=enum or (base.enum if base else ()),
+        each=table.optional_truth("each", base.each if base else False),
+    )
+    default = table.optional("default")
+    if default is None:
+        default = base.default if base else None
+    try:
+        default = option.check(default)
+    except OptionError:
+        raise table.error("default", option.expects) from None
+    return Option(**{**vars(option), "default": default})
+
+
+def _split_list(text: str, kind: str) -> list[str] | None:
+    """``0,2,5-7`` as its items, ranges only of integers; None if ``text`` is a single value."""
+    parts: list[str] = []
+    for part in text.split(","):
+        span = re.fullmatch(r"(\d+)-(\d+)", part.strip()) if kind == "integer" else None
+        if span:
+            first, last = int(span[1]), int(span[2])
+            parts.extend(str(i) for i in range(first, last + 1))
+        else:
+            parts.append(part.strip())
+    return parts if len(parts) > 1 else None
+
+
+class _Table:
+    """A TOML table being read: each key is taken once, and ``finish`` refuses what is left over."""
+
+    def __init__(self, data: Mapping[str, Any], file: Path | str, name: str) -> None:
+        self.file = file
+        self.name = name
+        self._data = data
+        self._known: set[str] = set()
+
+    def error(self, key: str, expected: str) -> CardError:
+        where = f"[{self.name}] " if self.name else ""
+        return CardError(f"{self.file}: {where}{key}: expected {expected}.", "Correct that file.")
+
+    def keys(self) -> Iterator[str]:
+        return iter(self._data)
+
+    def optional(self, key: str) -> Any:
+        self._known.add(key)
+        return self._data.get(key)
+
+    def take(self, key: str, kind: type, expected: str) -> Any:
+        value = self.optional(key)
+        if value is None:
+            raise self.error(key, f"{expected}; the key is missing")
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise self.error(key, f"{expected}, not {value!r}")
+        return value
+
+    def text(self, key: str, pattern: re.Pattern[str] | None = None, expected: str = "text") -> str:
+        value: str = self.take(key, str, expected)
+        if not value.strip() or (pattern and not pattern.fullmatch(value)):
+            raise self.error(key, f"{expected}, not {value!r}")
+        return value
+
+    def optional_text(self, key: str) -> str | None:
+        return self.text(key) if self.optional(key) is not None else None
+
+    def optional_whole(self, key: str) -> int | None:
+        value = self.optional(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise self.error(key, f"a whole number, not {value!r}")
+        return value
+
+    def optional_number(self, key: str, default: float | None) -> float | None:
+        value = self.optional(key)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise self.error(key, f"a number, not {value!r}")
+        return value
+
+    def optional_truth(self, key: str, default: bool) -> bool:
+        value = self.optional(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise self.error(key, f"true or false, not {value!r}")
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self.optional(key)
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self.error(key, f"a list of texts, not {value!r}")
+        return tuple(value)
+
+    def strings(self, key: str) -> dict[str, str]:
+        value = self.optional(key)
+        if value is None:
+            return {}
+        if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+            raise self.error(key, f"a table of texts, not {value!r}")
+        return dict(value)
+
+    def choice(self, key: str, choices: tuple[str, ...], default: str | None) -> Any:
+        value = self.optional(key)
+        if value is None:
+            value = default
+        if value not in choices:
+            raise self.error(key, f"one of {', '.join(choices)}, not {value!r}")
+        return value
+
+    def choices(self, key: str, choices: tuple[str, ...]) -> tuple[str, ...]:
+        values = self.texts(key)
+        for value in values:
+            if value not in choices:
+                raise self.error(key, f"some of {', '.join(choices)}, not {value!r}")
+        return values
+
+    def table(self, key: str) -> _Table:
+        value = self.take(key, dict, "a table")
+        return _Table(value, self.file, f"{self.name}.{key}" if self.name else key)
+
+    def optional_table(self, key: str) -> _Table | None:
+        return self.table(key) if self.optional(key) is not None else None
+
+    def tables(self, key: str) -> list[_Table]:
+        value = self.optional(key)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise self.error(key, f"tables written [[{key}]]")
+        tables = []
+        for number, item in enumerate(value, start=1):
+            label = item.get("id") or item.get("name") or number
+            tables.append(_Table(item, self.file, f"{key} {label}"))
+        return tables
+
+    def finish(self) -> None:
+        """Refuse keys nobody asked for, with the nearest key there is."""
+        for key in self._data:
+            if key not in self._known:
+                near = difflib.get_close_matches(key, self._known, 1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise self.error(key, f"no such key{hint}")

@@ -1,0 +1,46 @@
+"""The errors a user can act on: what is wrong, and what to do about it."""
+
+from __future__ import annotations
+
+
+class ZooError(Exception):
+    """A problem the user can act on.
+
+    The command line prints both sentences on stderr, without a traceback, and exits with status 1.
+
+    Args:
+        message: One line that says what is wrong.
+        remedy: One line that says what to do.
+    """
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.remedy}"
+
+
+class CardError(ZooError):
+    """A manifest or a card says something it should not; names file, table and key."""
+
+
+class CatalogError(ZooError):
+    """No model goes by that name."""
+
+
+class PluginError(ZooError):
+    """A plugin cannot be used: broken, disabled, missing or misbehaving."""
+
+
+class WeightsError(ZooError):
+    """Weights cannot be found, fetched, verified or read."""
+
+
+class OptionError(ZooError):
+    """An option, a prompt or a seed has a value that the model does not take."""
+
+
+class OutputError(ZooError):
+    """A sample cannot be written, read back or made again."""

@@ -1,0 +1,173 @@
+"""The protocols: what a generator is, what else it may be able to do, and what passes between it and the core.
+
+A deep generative model is a distribution transformer, a function from noise to data. The core hands every
+generator the same thing, a :class:`Batch` with one noise stream per sample, and takes back
+:class:`Step` s, the last of which carries the result. An ability is a small protocol: a generator has it by
+having the method, and its card names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from zoo_core.noise import Noise
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The samples to make in one go."""
+
+    noise: Noise
+    """One stream per sample; draws come on the device the generator was made for."""
+    options: SimpleNamespace
+    """Every option of the card by name, checked. One declared ``each`` is a tuple of n values."""
+    prompts: tuple[str | None, ...]
+    """One prompt per sample; None where none was given."""
+
+    @property
+    def n(self) -> int:
+        """The number of samples."""
+        return len(self.noise.seeds)
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far along a batch is, with a preview of it; the last step carries the result."""
+
+    index: int = 1
+    """Steps done so far, from 1 to ``total``."""
+    total: int = 1
+    images: torch.Tensor | None = None
+    """Pictures so far, (n, c, h, w), floats in [-1, 1]; c is 1, 3 or 4."""
+    texts: tuple[str, ...] | None = None
+    """Texts so far, n of them."""
+    facts: tuple[Mapping[str, Any], ...] | None = None
+    """What to record with each sample beside its options (a class that was drawn, why a text ended): JSON."""
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """What every plugin provides.
+
+    A generator may have an attribute ``batch_size``: how many samples it likes to make at once where the
+    user does not say (1 without it).
+    """
+
+    def generate(self, batch: Batch) -> Iterator[Step]:
+        """Make the batch's samples, yielding at least one step.
+
+        Sample *i* depends on (checkpoint, options, its own values and prompt, its stream) alone, not on the
+        batch it rode in. The core runs it under ``torch.inference_mode`` and cancels by closing the iterator.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Score:
+    """How likely data are under a model."""
+
+    nats: torch.Tensor
+    """(n,): log-likelihood of each item in nats, or a lower bound of it; float64."""
+    size: torch.Tensor
+    """(n,): what a rate is taken over: dimensions of a picture, tokens of a text."""
+    bound: bool = False
+    """True if ``nats`` is a lower bound."""
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Ability ``score``: the model can say how likely given data are."""
+
+    def log_likelihood(self, data: Any, noise: Noise) -> Score:
+        """Score data: pictures as (n, c, h, w) uint8, texts as a sequence of n strings.
+
+        ``noise`` has one stream per item, for bounds that are estimated by sampling.
+        """
+        ...
+
+
+@runtime_checkable
+class NextToken(Protocol):
+    """Ability ``next-token``: the model gives the distribution over the next token."""
+
+    def next_token(self, prompt: str) -> Any:
+        """Return the distribution over the token that follows ``prompt``."""
+        ...
+
+
+@runtime_checkable
+class Latents(Protocol):
+    """Ability ``latents``: the model has a latent space one can work in."""
+
+    def map(self, z: torch.Tensor, **condition: Any) -> torch.Tensor:
+        """Map noise latents (n, z_dim) to the space pictures are edited in."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a trainer may know about the data before training begins."""
+
+    shape: tuple[int, ...]
+    """Shape of one item: (c, h, w) for pictures."""
+    classes: tuple[str, ...] = ()
+    """Names of the labels, in label order; empty if the data have none."""
+    count: int = 0
+    """Number of items."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One loss to descend."""
+
+    network: str
+    """Name of the network whose parameters take the step."""
+    value: torch.Tensor
+    """The scalar to differentiate."""
+    metrics: Mapping[str, float | torch.Tensor] = field(default_factory=dict)
+    """More figures for the curve."""
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """What a plugin's ``zoo_create_trainable`` returns: the networks, the losses, and how to publish them.
+
+    The training loop owns optimisers, averaging, devices, checkpoints and data order, and knows no family.
+    """
+
+    networks: Mapping[str, nn.Module]
+    """The networks by name. Each gets its own optimiser, and a moving average of its parameters."""
+
+    def losses(
+        self,
+        networks: Mapping[str, nn.Module],
+        batch: Mapping[str, torch.Tensor],
+        random: torch.Generator,
+    ) -> Iterator[Loss]:
+        """Yield the losses of one training step, in the order in which they are to be descended.
+
+        The loop takes an optimiser step for ``loss.network`` after each one, so that a later loss sees the
+        updated parameters (a discriminator's, then a generator's).
+
+        Args:
+            networks: The same networks, as the loop wrapped them for its devices: call these.
+            batch: ``images`` (n, c, h, w) in [-1, 1] and, where there are classes, ``labels`` (n,) int64.
+            random: The source of all randomness in the step, on the batch's device.
+        """
+        ...
+
+    def save(self, folder: Path, networks: Mapping[str, nn.Module]) -> None:
+        """Write ``networks`` (the averaged ones) into ``folder`` as a checkpoint ``zoo run`` can run."""
+        ...
+
+
+PROTOCOLS: Mapping[str, type] = {"score": Scorer, "latents": Latents, "next-token": NextToken}
+"""The protocol behind each ability a card may name."""

@@ -1,0 +1,72 @@
+"""The hooks a plugin may implement, on pluggy: few, each with its contract.
+
+The module named by the plugin's ``zoo.plugins`` entry point holds the implementations, marked with
+``@zoo_core.hookimpl``. It must be cheap to import: torch belongs inside the functions. An implementation may
+leave out arguments it does not need.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from zoo_core.card import ModelCard, TrainerCard
+from zoo_core.generator import Generator, Trainable, TrainingData
+
+if TYPE_CHECKING:
+    import torch
+
+    from zoo_core.weights import Checkpoint
+
+hookspec = pluggy.HookspecMarker("zoo")
+hookimpl = pluggy.HookimplMarker("zoo")
+
+
+@hookspec(firstresult=True)
+def zoo_create_generator(
+    card: ModelCard, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None
+) -> Generator | None:
+    """Build the generator of one of this plugin's cards.
+
+    Args:
+        card: The card, or for a checkpoint without one, what its config told.
+        checkpoint: The verified files.
+        device: Where to compute.
+        dtype: The type to compute in; None leaves the choice to the plugin (``--dtype auto``).
+
+    Returns:
+        A ready generator; its ``dtype`` attribute says which type it computes in.
+    """
+
+
+@hookspec
+def zoo_list_models() -> list[ModelCard]:
+    """Return cards that only running code can know (models found on this machine, say).
+
+    Called when a name is looked up that no manifest knows, never for listing.
+    """
+    return []
+
+
+@hookspec(firstresult=True)
+def zoo_convert_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+    """Recognise a foreign file and return its tensors and config; None if it is not this plugin's.
+
+    Must run nothing it finds in the file.
+    """
+
+
+@hookspec(firstresult=True)
+def zoo_create_trainable(
+    trainer: TrainerCard, options: SimpleNamespace, data: TrainingData
+) -> Trainable | None:
+    """Build fresh networks of one of this plugin's trainers, for data of this kind.
+
+    Args:
+        trainer: The trainer's table in the manifest.
+        options: Its options by name, checked, defaults filled in.
+        data: What the data look like.
+    """
