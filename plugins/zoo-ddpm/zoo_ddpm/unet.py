@@ -341,8 +341,8 @@ class MidBlock(nn.Module):
         x = self.resnets[0](x, emb)
         for attention in self.attentions:
             x = attention(x)
-        x = self.resnets[1](x, emb)
-        return x
+        out: Tensor = self.resnets[1](x, emb)
+        return out
 
 
 class UpBlock(nn.Module):
@@ -437,5 +437,5 @@ class UNet(nn.Module):
         x = self.mid_block(skips[-1], emb)
         for up in self.up_blocks:
             x = up(x, skips, emb)
-        x = self.conv_out(F.silu(self.conv_norm_out(x)))
-        return x
+        out: Tensor = self.conv_out(F.silu(self.conv_norm_out(x)))
+        return out

@@ -1,0 +1,115 @@
+"""Read and write checkpoints in diffusers' layout.
+
+A repository holds ``config.json``, ``scheduler_config.json`` and ``diffusion_pytorch_model.*`` either at its
+root (google/ddpm-*, 1aurent/ddpm-mnist, and what we write) or in the folders ``unet/`` and ``scheduler/``
+(most others). What diffusers has no place for, such as class names, stands in config.json under ``zoo``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo_core import Checkpoint, WeightsError, load_weights, save_weights
+from zoo_ddpm.unet import UNet, UNetConfig
+
+OLD_ATTENTION_NAMES: Mapping[str, str] = {
+    "query": "to_q",
+    "key": "to_k",
+    "value": "to_v",
+    "proj_attn": "to_out.0",
+}
+"""The names of attention's linear layers before diffusers 0.12, and today's."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a checkpoint of a diffusion model says, all but its tensors."""
+
+    unet_config: UNetConfig
+    """The network's options."""
+    scheduler_config: Mapping[str, Any]
+    """The content of scheduler_config.json."""
+    zoo: Mapping[str, Any]
+    """What this project records beside them: ``null_class`` and ``class_names`` of a class-conditional model."""
+    checkpoint: Checkpoint
+    """Where the tensors are."""
+    weights: str
+    """The weights' file name in the checkpoint, less its extension."""
+
+    def build_unet(self) -> UNet:
+        """Return the network with its weights, in float32, for evaluation.
+
+        Raises:
+            WeightsError: if tensors are missing, unexpected or of another shape.
+        """
+        with torch.device("meta"):
+            unet = UNet(self.unet_config)
+        tensors = current_names(self.checkpoint.tensors(self.weights))
+        load_weights(unet, {name: tensor.float() for name, tensor in tensors.items()}, self.checkpoint.source)
+        return unet.eval()
+
+
+def read(checkpoint: Checkpoint) -> Parts:
+    """Read the configurations of a checkpoint in either layout.
+
+    Raises:
+        WeightsError: if it has neither layout, or its network is one that zoo-ddpm does not support.
+    """
+    if checkpoint.has("unet/config.json"):
+        unet, scheduler = "unet/", "scheduler/"
+    elif checkpoint.has("config.json"):
+        unet, scheduler = "", ""
+    else:
+        raise WeightsError(
+            f"{checkpoint.source} has neither config.json nor unet/config.json.",
+            "Use a checkpoint in the layout of diffusers' UNet2DModel (google/ddpm-*, sd-class-*).",
+        )
+    config = checkpoint.json(f"{unet}config.json")
+    return Parts(
+        unet_config=UNetConfig.from_json(config),
+        scheduler_config=checkpoint.json(f"{scheduler}scheduler_config.json"),
+        zoo=config.get("zoo", {}),
+        checkpoint=checkpoint,
+        weights=f"{unet}diffusion_pytorch_model",
+    )
+
+
+def write(
+    folder: Path,
+    unet: UNet,
+    scheduler_config: Mapping[str, Any],
+    zoo: Mapping[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write a checkpoint at the root of ``folder``, its tensors in ``dtype``.
+
+    The weights go last, so that a folder with weights is a whole checkpoint.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    config = unet.config.to_json() | ({"zoo": dict(zoo)} if zoo else {})
+    for name, content in (("config.json", config), ("scheduler_config.json", dict(scheduler_config))):
+        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    tensors = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in unet.state_dict().items()}
+    save_weights(folder / "diffusion_pytorch_model.safetensors", tensors)
+
+
+def current_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors under today's names, attention's linear weights as matrices.
+
+    Old files name attention's layers otherwise, and some hold its weights as 1×1 convolutions.
+    """
+    renamed = {}
+    for name, tensor in tensors.items():
+        if ".attentions." in name:
+            name = ".".join(OLD_ATTENTION_NAMES.get(part, part) for part in name.split("."))
+            if name.endswith(".weight") and tensor.dim() > 2:
+                tensor = tensor.flatten(1)
+        renamed[name] = tensor
+    return renamed
