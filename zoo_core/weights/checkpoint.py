@@ -1,0 +1,118 @@
+"""A checkpoint: named files whose content is known, and the tensors and settings in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from zoo_core.errors import WeightsError
+from zoo_core.weights import reading
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMATS = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json")
+"""Suffixes under which weights are looked for, in this order."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The files of one model. What :func:`zoo_core.weights.obtain` returns has been verified."""
+
+    source: str
+    """Where it is from: ``embedded``, ``hf:ORG/REPO@COMMIT`` or an absolute folder."""
+    files: Mapping[str, Path]
+    """The file behind each path inside the checkpoint (``unet/config.json``)."""
+    digest: str
+    """``sha256:…`` over the names and contents of the files."""
+
+    def has(self, name: str) -> bool:
+        """True if there is a file of that name."""
+        return name in self.files
+
+    def json(self, name: str) -> dict[str, Any]:
+        """Return the JSON object in file ``name``.
+
+        Raises:
+            WeightsError: There is no such file, or it does not hold a JSON object.
+        """
+        if name not in self.files:
+            raise self._error(f"has no {name}")
+        return read_json_object(self.files[name], self.source)
+
+    def tensors(self, stem: str) -> dict[str, Tensor]:
+        """Return all tensors of one network, on the CPU, mapped from the files where their format allows it.
+
+        Looks for ``stem.safetensors``, ``stem.safetensors.index.json``, ``stem.bin`` and
+        ``stem.bin.index.json`` in this order; an index names the files that hold the tensors.
+
+        Raises:
+            WeightsError: There are none, a file is damaged, an index names what is not there, or a ``.bin``
+                file holds more than tensors.
+        """
+        name = next((stem + suffix for suffix in FORMATS if stem + suffix in self.files), None)
+        if name is None:
+            raise self._error(f"has no weights named {stem}.safetensors or {stem}.bin")
+        if not name.endswith(".index.json"):
+            return reading.read_tensors(self.files[name])
+        shards = shards_of(name, self.json(name), self.source)
+        tensors: dict[str, Tensor] = {}
+        for shard, keys in shards.items():
+            if shard not in self.files:
+                raise self._error(f"lacks {shard}, which its {name} names")
+            held = reading.read_tensors(self.files[shard])
+            if missing := [key for key in keys if key not in held]:
+                raise self._error(f"has no tensor {missing[0]!r} in {shard}, where its {name} puts it")
+            tensors.update((key, held[key]) for key in keys)
+        return tensors
+
+    def _error(self, what: str) -> WeightsError:
+        return WeightsError(f"The checkpoint {self.source} {what}.", "Get a complete copy of the checkpoint.")
+
+
+def shards_of(name: str, index: Mapping[str, Any], source: str) -> dict[str, list[str]]:
+    """Return the files that an index names, as paths inside the checkpoint, each with its tensors' names.
+
+    Args:
+        name: Path of the index inside the checkpoint; the files lie beside it.
+        index: Its content.
+        source: The checkpoint, for messages.
+
+    Raises:
+        WeightsError: It is no index, or it names a file outside of the folder it lies in.
+    """
+    remedy = "Get a complete copy of the checkpoint."
+    weight_map = index.get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise WeightsError(f"{name} of {source} is no index: it has no weight_map.", remedy)
+    shards: dict[str, list[str]] = {}
+    for key, file in weight_map.items():
+        if not isinstance(file, str) or not is_inside(file):
+            raise WeightsError(
+                f"{name} of {source} names the file {file!r}, which is outside of the checkpoint.",
+                "Do not use this checkpoint: no honest one does this.",
+            )
+        shards.setdefault(str(PurePosixPath(name).parent / file), []).append(key)
+    return shards
+
+
+def is_inside(name: str) -> bool:
+    """True if ``name`` is a relative path that does not leave the folder it is taken from."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\\" not in name
+
+
+def read_json_object(path: Path, source: str) -> dict[str, Any]:
+    """Return the JSON object in a file of checkpoint ``source``, or raise WeightsError."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"{path.name} of {source} cannot be read as JSON: {error}.", "Get a fresh copy of the file."
+        ) from error
+    if not isinstance(value, dict):
+        raise WeightsError(f"{path.name} of {source} holds no JSON object.", "Get a fresh copy of the file.")
+    return value
