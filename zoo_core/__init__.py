@@ -33,8 +33,9 @@ if TYPE_CHECKING:
         TrainingData,
     )
     from zoo_core.hookspecs import hookimpl
-    from zoo_core.model import Model, Sample, load
+    from zoo_core.model import Model, load
     from zoo_core.noise import Noise
+    from zoo_core.sample import Record, Sample
     from zoo_core.weights import Checkpoint, load_weights, save_weights
 
 _HOMES = {
@@ -42,13 +43,14 @@ _HOMES = {
     "errors": "OptionError OutputError PluginError WeightsError ZooError",
     "generator": "Batch Generator Latents Loss NextToken Score Scorer Step Trainable TrainingData",
     "hookspecs": "hookimpl",
-    "model": "Model Sample load",
+    "model": "Model load",
     "noise": "Noise",
+    "sample": "Record Sample",
     "weights": "Checkpoint load_weights save_weights",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
-__all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = sorted(_HOME_OF)
 
 
 def __getattr__(name: str) -> Any:

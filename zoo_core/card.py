@@ -397,7 +397,7 @@ def _read_command(table: _Table, plugin: str) -> CommandCard:
 def _read_options(tables: _Table, common: dict[str, Option]) -> dict[str, Option]:
     """Options by name: the common ones, each overridden key by key by a table of the same name."""
     options = dict(common)
-    for name in tables.keys():
+    for name in tables:
         table = tables.table(name)
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
             raise tables.error(name, "a name of lower-case letters, digits and underscores")
@@ -454,7 +454,7 @@ class _Table:
         where = f"[{self.name}] " if self.name else ""
         return CardError(f"{self.file}: {where}{key}: expected {expected}.", "Correct that file.")
 
-    def keys(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[str]:
         return iter(self._data)
 
     def optional(self, key: str) -> Any:

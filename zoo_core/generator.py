@@ -1,4 +1,4 @@
-"""The protocols: what a generator is, what else it may be able to do, and what passes between it and the core.
+"""The protocols: what a generator is, what else it may do, and what passes between it and the core.
 
 A deep generative model is a distribution transformer, a function from noise to data. The core hands every
 generator the same thing, a :class:`Batch` with one noise stream per sample, and takes back
@@ -8,7 +8,7 @@ having the method, and its card names it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace

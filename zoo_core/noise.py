@@ -51,7 +51,8 @@ class Noise:
         """Draw float32 standard normals, shape ``(n, *shape)``."""
         import torch
 
-        return torch.special.ndtri(torch.from_numpy(self._draw(shape))).float().to(self.device)
+        normals: torch.Tensor = torch.special.ndtri(torch.from_numpy(self._draw(shape)))
+        return normals.float().to(self.device)
 
     def _draw(self, shape: tuple[int, ...]) -> np.ndarray:
         """Float64 uniforms at the midpoints of 2**52 equal cells of (0, 1), shape (n, *shape)."""

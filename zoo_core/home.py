@@ -1,0 +1,61 @@
+"""The zoo's own folder, and the small JSON state files in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from zoo_core.errors import ZooError
+
+
+def home() -> Path:
+    """``$ZOO_HOME``, or this user's data folder for ``zoo``. It may not exist yet."""
+    if chosen := os.environ.get("ZOO_HOME"):
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return platformdirs.user_data_path("zoo", appauthor=False)
+
+
+def read_json(path: Path, default: Any) -> Any:
+    """The value in a state file; ``default`` if there is none.
+
+    Raises:
+        ZooError: The file cannot be read or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return default
+    except (OSError, ValueError) as error:
+        raise ZooError(f"{path} cannot be read: {error}.", "Repair or remove that file.") from None
+
+
+def write_json_atomically(path: Path, value: Any) -> None:
+    """Replace a state file in one go: a reader sees the old value or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(value, file, indent=2, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock beside a state file, so that two processes do not lose each other's change."""
+    import filelock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(f"{path}.lock"):
+        yield

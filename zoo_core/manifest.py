@@ -1,0 +1,160 @@
+"""Find the plugins that are installed and read their manifests, importing none of them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from zoo_core import home
+from zoo_core.card import Manifest, read_manifest
+from zoo_core.errors import CardError, PluginError, ZooError
+
+GROUP = "zoo.plugins"
+FILE = "zoo.toml"
+
+Status = Literal["ok", "disabled", "broken"]
+
+
+@dataclass(frozen=True)
+class InstalledPlugin:
+    """A plugin as its distribution declares it: usable, disabled by the user, or broken."""
+
+    name: str
+    """The entry point's name, which is also the distribution's."""
+    module: str
+    """What is imported to get its hook implementations."""
+    manifest: Manifest | None = None
+    """None if it could not be read."""
+    status: Status = "ok"
+    problem: ZooError | None = None
+    """Why it is broken."""
+    distribution: importlib.metadata.Distribution | None = None
+
+    @property
+    def version(self) -> str:
+        """The distribution's version; read when asked for, since parsing metadata is slow."""
+        return self.distribution.version if self.distribution else "unknown"
+
+
+def installed_plugins() -> tuple[InstalledPlugin, ...]:
+    """Every plugin of this environment, by name, with its manifest and status.
+
+    A plugin that is disabled is not looked at further. One whose manifest is missing or wrong, or that claims
+    a name an earlier plugin has, is broken; the others are not affected.
+    """
+    disabled = disabled_plugins()
+    entries = sorted(
+        importlib.metadata.entry_points(group=GROUP), key=lambda entry: (entry.name, entry.value)
+    )
+    plugins = [
+        InstalledPlugin(entry.name, entry.module, status="disabled", distribution=entry.dist)
+        if entry.name in disabled
+        else _inspect(entry)
+        for entry in entries
+    ]
+    return tuple(_break_duplicates(plugins))
+
+
+def disabled_plugins() -> frozenset[str]:
+    """Names of the plugins the user disabled."""
+    return frozenset(home.read_json(disabled_file(), default=[]))
+
+
+def disabled_file() -> Path:
+    """Where the names of disabled plugins are kept."""
+    return home.home() / "disabled.json"
+
+
+def package_folder(module: str) -> Path | None:
+    """The folder of a package that is not to be imported; None if there is none.
+
+    Only the top-level name is looked up by the import system; :func:`importlib.util.find_spec` of a dotted
+    name would import its parents.
+    """
+    top, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    for location in (spec.submodule_search_locations or ()) if spec else ():
+        folder = Path(location, *rest)
+        if folder.is_dir():
+            return folder
+    return None
+
+
+def read_toml(path: Path) -> dict[str, object]:
+    """Parse a TOML file; CardError names the file and the place."""
+    import tomli
+
+    try:
+        return tomli.loads(path.read_text(encoding="utf-8"))
+    except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CardError(f"{path}: not valid TOML: {error}.", "Correct that file.") from None
+    except OSError as error:
+        raise CardError(
+            f"{path}: cannot be read: {error.strerror}.", "Reinstall what it belongs to."
+        ) from None
+
+
+def _inspect(entry: importlib.metadata.EntryPoint) -> InstalledPlugin:
+    plugin = InstalledPlugin(entry.name, entry.module, distribution=entry.dist)
+    try:
+        folder = package_folder(entry.module)
+        if folder is None:
+            raise PluginError(
+                f"{entry.name}: there is no package {entry.module!r}.",
+                f"Reinstall it: zoo install {entry.name}",
+            )
+        if not (folder / FILE).is_file():
+            raise PluginError(
+                f"{entry.name}: its package has no {FILE}.",
+                f"Ask its author, or remove it: zoo uninstall {entry.name}",
+            )
+        manifest = read_manifest(read_toml(folder / FILE), folder / FILE, folder)
+        if manifest.name != entry.name:
+            raise CardError(
+                f"{folder / FILE}: [plugin] name: expected {entry.name!r}, as its entry point is called, "
+                f"not {manifest.name!r}.",
+                "Correct that file.",
+            )
+    except ZooError as problem:
+        return replace(plugin, status="broken", problem=problem)
+    return replace(plugin, manifest=manifest)
+
+
+def _break_duplicates(plugins: Sequence[InstalledPlugin]) -> list[InstalledPlugin]:
+    """Mark as broken every plugin that claims a name which an earlier, healthy one has."""
+    owners: dict[tuple[str, str], str] = {}
+    result = []
+    for plugin in plugins:
+        claims = _claims(plugin)
+        taken = next((claim for claim in claims if claim in owners), None)
+        if taken:
+            kind, name = taken
+            owner = owners[taken]
+            problem = PluginError(
+                f"{plugin.name}: the {kind} {name!r} is already provided by {owner}.",
+                f"Keep one of the two: zoo disable {owner if owner != plugin.name else plugin.name}",
+            )
+            plugin = replace(plugin, status="broken", problem=problem)
+        else:
+            owners.update(dict.fromkeys(claims, plugin.name))
+        result.append(plugin)
+    return result
+
+
+def _claims(plugin: InstalledPlugin) -> list[tuple[str, str]]:
+    if plugin.status != "ok" or plugin.manifest is None:
+        return []
+    manifest = plugin.manifest
+    return [
+        ("plugin", plugin.name),
+        *(("model", name) for card in manifest.models for name in (card.id, *card.aliases)),
+        *(("trainer", trainer.name) for trainer in manifest.trainers),
+        *(("command", command.name) for command in manifest.commands),
+    ]

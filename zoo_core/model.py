@@ -1,0 +1,427 @@
+"""``zoo.load()``: a Model handle that splits work into batches and yields Samples."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+import os
+import secrets
+from collections import abc
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from zoo_core.card import ModelCard
+from zoo_core.catalog import Catalog
+from zoo_core.errors import OptionError, PluginError, ZooError
+from zoo_core.generator import Batch, Generator, Step
+from zoo_core.noise import Noise, check_seed
+from zoo_core.plugins import PluginHost, contained
+from zoo_core.sample import Record, Sample, to_bytes
+from zoo_core.weights import Checkpoint, match_folder, match_hub, obtain
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+HUB_PREFIX = "hf:"
+MAX_FRAMES = 60
+"""How many previews of a sample are kept; more steps than that are thinned evenly."""
+
+
+def load(
+    name: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    catalog: Catalog | None = None,
+) -> Model:
+    """Make a model ready to run, fetching its weights if they are not here yet.
+
+    Args:
+        name: A card's id or alias, ``hf:ORG/REPO[@REVISION]``, or the path of a local folder.
+        device: ``auto`` (CUDA, else Apple's MPS, else the CPU) or a torch device such as ``cuda:1``.
+        dtype: ``auto`` (the plugin picks what is fast and safe), float32, bfloat16, float16 or float64.
+        catalog: Where names are looked up; this environment's by default.
+
+    Raises:
+        ZooError: Anything a user can act on, from a misspelt name to a full disk.
+    """
+    catalog = catalog or Catalog.read()
+    card = resolve(name, catalog)
+    host = PluginHost(catalog.plugins)
+    host.load(card.plugin)  # before its weights are fetched: a broken plugin should not cost a download
+    checkpoint = obtain(card)
+    torch_device, torch_dtype = _pick_device(device), _pick_dtype(dtype)
+    generator = host.call(
+        card.plugin,
+        "zoo_create_generator",
+        card=card,
+        checkpoint=checkpoint,
+        device=torch_device,
+        dtype=torch_dtype,
+    )
+    if not isinstance(generator, Generator):
+        raise PluginError(
+            f"{card.plugin} made no generator for {card.id}, but {generator!r}.",
+            "Tell the plugin's author: zoo_create_generator must return an object with generate().",
+        )
+    plugin = next(plugin for plugin in catalog.plugins if plugin.name == card.plugin)
+    return Model(card, checkpoint, generator, torch_device, plugin.version)
+
+
+def resolve(name: str | os.PathLike[str], catalog: Catalog) -> ModelCard:
+    """The card behind what a user may call a model; for a bare checkpoint, the card its config tells."""
+    text = os.fspath(name)
+    if text.startswith(HUB_PREFIX):
+        repo, _, revision = text.removeprefix(HUB_PREFIX).partition("@")
+        return match_hub(repo, revision or None, catalog.checkpoint_rules)
+    if not isinstance(name, str) or os.sep in text or text in (".", ".."):
+        # An alias may hold a slash (google/ddpm-cifar10-32) and so look like a path.
+        if card := catalog.known_or_installed(text):
+            return catalog.find(card.id)
+        return match_folder(Path(text), catalog.checkpoint_rules)
+    return catalog.find(text)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One sample to make."""
+
+    index: int
+    """Its place in the run, from 0."""
+    seed: int
+    prompt: str | None
+    options: Mapping[str, Any]
+    """Every option of the card, with this sample's own value where it is one ``each``."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The samples of a run, worked out one at a time so that a million cost nothing."""
+
+    seeds: Sequence[int]
+    prompts: Sequence[str | None]
+    """Taken in turn, as are options given as lists."""
+    options: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def __iter__(self) -> Iterator[Request]:
+        for index, seed in enumerate(self.seeds):
+            options = {
+                name: value[index % len(value)] if isinstance(value, tuple) else value
+                for name, value in self.options.items()
+            }
+            yield Request(index, seed, self.prompts[index % len(self.prompts)], options)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a caller is told after every step."""
+
+    requests: Sequence[Request]
+    """The samples of the batch under way."""
+    step: Step
+
+
+class Model:
+    """A model ready to run."""
+
+    def __init__(
+        self,
+        card: ModelCard,
+        checkpoint: Checkpoint,
+        generator: Generator,
+        device: torch.device,
+        plugin_version: str,
+    ) -> None:
+        self.card = card
+        self.checkpoint = checkpoint
+        self.generator = generator
+        self.device = device
+        self._plugin_version = plugin_version
+
+    @property
+    def dtype(self) -> str:
+        """The type the generator computes in: ``float32``; ``unknown`` if it does not say."""
+        return str(getattr(self.generator, "dtype", "unknown")).removeprefix("torch.")
+
+    def generate(
+        self,
+        prompt: str | Sequence[str] | None = None,
+        *,
+        n: int | None = None,
+        seed: int | None = None,
+        seeds: Sequence[int] | None = None,
+        batch_size: int | None = None,
+        on_step: Callable[[Progress], object] | None = None,
+        keep_frames: bool = False,
+        **options: Any,
+    ) -> Iterator[Sample]:
+        """Make samples, yielding each batch's as soon as it is done.
+
+        Sample *i* has seed ``seed + i`` (or ``seeds[i]``) and is the same whatever ``n`` and ``batch_size``.
+
+        Args:
+            prompt: A prompt, or several to take in turn.
+            n: How many; by default one per seed, prompt or listed option value, whichever are most.
+            seed: The first sample's seed; drawn at random if neither it nor ``seeds`` is given.
+            seeds: Every sample's seed, in place of ``seed`` and ``n``.
+            batch_size: How many to make at once; by default what the generator likes.
+            on_step: Called with a Progress after every step.
+            keep_frames: Keep up to 60 previews of each sample in ``Sample.frames``.
+            options: The model's own options, as ``zoo show MODEL`` lists them.
+
+        Raises:
+            OptionError: At once, not on the first sample.
+        """
+        plan = self.plan(prompt, n=n, seed=seed, seeds=seeds, **options)
+        return self.make(plan, batch_size=batch_size, on_step=on_step, keep_frames=keep_frames)
+
+    def plan(
+        self,
+        prompt: str | Sequence[str] | None = None,
+        *,
+        n: int | None = None,
+        seed: int | None = None,
+        seeds: Sequence[int] | None = None,
+        **options: Any,
+    ) -> Plan:
+        """Check what is asked for and list the samples, making none; arguments as for ``generate``."""
+        return make_plan(self.card, prompt, n=n, seed=seed, seeds=seeds, options=options)
+
+    def make(
+        self,
+        requests: Iterable[Request],
+        *,
+        batch_size: int | None = None,
+        on_step: Callable[[Progress], object] | None = None,
+        keep_frames: bool = False,
+    ) -> Iterator[Sample]:
+        """Make the samples of a plan, or any part of one."""
+        size = getattr(self.generator, "batch_size", 1) if batch_size is None else batch_size
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise OptionError(f"{size!r} is not a batch size.", "Give a whole number of at least 1.")
+        return self._make(iter(requests), size, on_step, keep_frames)
+
+    def _make(
+        self,
+        requests: Iterator[Request],
+        size: int,
+        on_step: Callable[[Progress], object] | None,
+        keep_frames: bool,
+    ) -> Iterator[Sample]:
+        while group := list(islice(requests, size)):
+            frames: list[np.ndarray] = []
+            last = None
+            with closing(self._steps(group)) as steps:
+                for last in steps:
+                    if keep_frames and last.images is not None and _is_kept(last):
+                        frames.append(to_bytes(last.images))
+                    if on_step:
+                        on_step(Progress(group, last))
+            yield from self._samples(group, last, frames)
+
+    def _steps(self, group: Sequence[Request]) -> abc.Generator[Step, None, None]:
+        """The generator's steps; its errors are named after it, its gradients off."""
+        import torch
+
+        with contained(
+            self.card.plugin, f"running {self.card.id}", "Run again with --debug for the details."
+        ):
+            steps = iter(self.generator.generate(self._batch(group)))
+            try:
+                while True:
+                    # Entered anew for each step: a mode must not leak to the caller between two of them.
+                    with torch.inference_mode(), _memory_explained():
+                        try:
+                            step = next(steps)
+                        except StopIteration:
+                            return
+                    yield step
+            finally:
+                if close := getattr(steps, "close", None):
+                    close()
+
+    def _batch(self, group: Sequence[Request]) -> Batch:
+        options = {
+            name: tuple(request.options[name] for request in group) if option.each else group[0].options[name]
+            for name, option in self.card.options.items()
+        }
+        noise = Noise([request.seed for request in group], self.device)
+        return Batch(noise, SimpleNamespace(**options), tuple(request.prompt for request in group))
+
+    def _samples(
+        self, group: Sequence[Request], last: Step | None, frames: list[np.ndarray]
+    ) -> Iterator[Sample]:
+        import torch
+
+        if last is None:
+            raise self._broken_promise("yielded no step")
+        for what in (last.images, last.texts, last.facts):
+            if what is not None and len(what) != len(group):
+                raise self._broken_promise(f"made {len(what)} samples where {len(group)} were asked for")
+        if last.images is None and last.texts is None:
+            raise self._broken_promise("ended without a picture or a text")
+        if last.images is not None:
+            if last.images.ndim != 4 or last.images.shape[1] not in (1, 3, 4):
+                raise self._broken_promise(
+                    f"made pictures of shape {tuple(last.images.shape)}, not (n, c, h, w)"
+                )
+            if not torch.isfinite(last.images).all():
+                raise ZooError(
+                    f"{self.card.id} computed values that are not numbers (in {self.dtype}).",
+                    "Try --dtype float32.",
+                )
+        for row, request in enumerate(group):
+            yield Sample(
+                record=self._record(request, last.facts[row] if last.facts else {}),
+                index=request.index,
+                image=None if last.images is None else last.images[row].float().cpu(),
+                text=None if last.texts is None else last.texts[row],
+                frames=tuple(frame[row] for frame in frames),
+            )
+
+    def _record(self, request: Request, facts: Mapping[str, Any]) -> Record:
+        import torch
+
+        return Record(
+            model=self.card.id,
+            plugin=self.card.plugin,
+            versions={
+                "zoo-core": importlib.metadata.version("zoo-core"),
+                self.card.plugin: self._plugin_version,
+                "torch": torch.__version__,
+            },
+            checkpoint={"source": self.checkpoint.source, "digest": self.checkpoint.digest},
+            seed=request.seed,
+            prompt=request.prompt,
+            options=dict(request.options),
+            facts=dict(facts),
+            dtype=self.dtype,
+            device=self.device.type,
+            output=self.card.output,
+        )
+
+    def _broken_promise(self, what: str) -> PluginError:
+        return PluginError(f"{self.card.plugin}: the generator of {self.card.id} {what}.", "Tell its author.")
+
+
+def make_plan(
+    card: ModelCard,
+    prompt: str | Sequence[str] | None,
+    *,
+    n: int | None,
+    seed: int | None,
+    seeds: Sequence[int] | None,
+    options: Mapping[str, Any],
+) -> Plan:
+    """Check what is asked of a card and list the samples; needs neither plugin nor weights."""
+    prompts = _check_prompts(card, prompt)
+    values = _check_options(card, options)
+    longest = max(len(prompts), *(len(v) for v in values.values() if isinstance(v, tuple)), 1)
+    return Plan(_choose_seeds(n, seed, seeds, longest), prompts, values)
+
+
+def _check_prompts(card: ModelCard, prompt: str | Sequence[str] | None) -> tuple[str | None, ...]:
+    prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt or ())
+    if prompts and card.prompt == "none":
+        raise OptionError(f"{card.id} takes no prompt.", f"Leave it out; its options: zoo show {card.id}")
+    if not prompts and card.prompt == "required":
+        raise OptionError(f"{card.id} needs a prompt.", f'Give one: zoo run {card.id} "..."')
+    for each in prompts:
+        if not isinstance(each, str):
+            raise OptionError(f"{each!r} is not a prompt.", "Give text.")
+    return prompts or (None,)
+
+
+def _check_options(card: ModelCard, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The value of every option of the card: the given one, checked, or its default."""
+    for name in given:
+        if name not in card.options:
+            near = difflib.get_close_matches(name, card.options, 1)
+            raise OptionError(
+                f"{card.id} has no option {name!r}.",
+                f"Did you mean {near[0]!r}?" if near else f"Its options: zoo show {card.id}",
+            )
+    return {
+        name: option.default if given.get(name) is None else option.check(given[name])
+        for name, option in card.options.items()
+    }
+
+
+def _choose_seeds(
+    n: int | None, seed: int | None, seeds: Sequence[int] | None, longest: int
+) -> Sequence[int]:
+    if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
+        raise OptionError(f"{n!r} is not a number of samples.", "Give a whole number of at least 1.")
+    if seeds is not None:
+        if seed is not None or (n is not None and n != len(seeds)):
+            raise OptionError("Seeds were given in two ways.", "Give either seed and n, or seeds.")
+        if not len(seeds):
+            raise OptionError("The list of seeds is empty.", "Give at least one, such as 0 or 0,1,4-6.")
+        for each in seeds if not isinstance(seeds, range) else (seeds[0], seeds[-1]):
+            check_seed(each)
+        return seeds
+    first = secrets.randbelow(2**32) if seed is None else check_seed(seed)
+    last = first + (n or longest) - 1
+    check_seed(last)
+    return range(first, last + 1)
+
+
+def _is_kept(step: Step) -> bool:
+    """True for at most MAX_FRAMES steps, evenly spread, the last among them."""
+    if step.total <= MAX_FRAMES:
+        return True
+    return step.index * MAX_FRAMES // step.total > (step.index - 1) * MAX_FRAMES // step.total
+
+
+def _pick_device(name: str) -> torch.device:
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise OptionError(
+            f"There is no device {name!r} here.", "Try --device cpu, or leave it out."
+        ) from None
+    return device
+
+
+def _pick_dtype(name: str) -> torch.dtype | None:
+    import torch
+
+    if name == "auto":
+        return None
+    if name not in DTYPES:
+        raise OptionError(f"There is no dtype {name!r}.", f"Give auto or one of {', '.join(DTYPES)}.")
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+@contextmanager
+def _memory_explained() -> Iterator[None]:
+    """Turn running out of memory into an error with its remedy."""
+    import torch
+
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        # The CPU allocator raises a plain RuntimeError that says "not enough memory".
+        if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "not enough memory" in str(error):
+            raise ZooError(
+                "The memory does not suffice for a batch.", "Try a smaller --batch-size."
+            ) from error
+        raise
