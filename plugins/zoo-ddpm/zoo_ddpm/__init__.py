@@ -1,1 +1,31 @@
 """Denoising diffusion for the zoo: the hook implementations, importing nothing heavy."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from zoo_core import hookimpl
+
+if TYPE_CHECKING:
+    import torch
+
+    from zoo_core import Checkpoint, Generator, ModelCard, Trainable, TrainerCard, TrainingData
+
+
+@hookimpl
+def zoo_create_generator(
+    card: ModelCard, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None
+) -> Generator:
+    """Build the diffusion sampler of a card or of a compatible checkpoint."""
+    from zoo_ddpm.generator import DDPM
+
+    return DDPM(checkpoint, device, dtype)
+
+
+@hookimpl
+def zoo_create_trainable(trainer: TrainerCard, options: SimpleNamespace, data: TrainingData) -> Trainable:
+    """Build a fresh U-Net and the loss of Ho et al. 2020, Algorithm 1."""
+    from zoo_ddpm.training import create
+
+    return create(options, data)

@@ -1,0 +1,214 @@
+"""Training: Algorithm 1 of Ho et al. 2020 (arXiv:2006.11239), with the targets and distances in use today."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from math import gcd
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo_core import Loss, OptionError, TrainingData
+from zoo_ddpm import checkpoint
+from zoo_ddpm.schedule import SchedulerConfig
+from zoo_ddpm.unet import UNet, UNetConfig
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+
+DISTANCES: Mapping[str, Distance] = {"l2": F.mse_loss, "l1": F.l1_loss, "huber": F.huber_loss}
+"""Mean distance of prediction and target. Huber's is quadratic below 1 and linear above."""
+
+SCHEDULES = {"linear": "linear", "scaled-linear": "scaled_linear", "cosine": "squaredcos_cap_v2"}
+PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction", "x0": "sample"}
+WEIGHT_TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The classes a model is conditioned on."""
+
+    names: tuple[str, ...]
+    dropout: float
+    """Probability with which a label is replaced by the null class (Ho & Salimans 2022, arXiv:2207.12598)."""
+
+    @property
+    def null(self) -> int | None:
+        """The class that means "no label", the last embedding; None if labels are never dropped."""
+        return len(self.names) if self.dropout > 0 else None
+
+    @property
+    def embeddings(self) -> int:
+        """How many class embeddings the network has."""
+        return len(self.names) + (self.null is not None)
+
+
+class DDPMTrainable:
+    """One U-Net that learns to undo the forward process.
+
+    Args:
+        config: The network's shape.
+        scheduler: The forward process and what the network predicts.
+        distance: One of ``DISTANCES``.
+        labels: None for an unconditional model.
+        dtype: The type weights are published in; training is in the loop's hands.
+    """
+
+    def __init__(
+        self,
+        config: UNetConfig,
+        scheduler: SchedulerConfig,
+        distance: str = "l2",
+        labels: Labels | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.networks: Mapping[str, nn.Module] = {"unet": UNet(config)}
+        self.scheduler = scheduler
+        self.distance = DISTANCES[distance]
+        self.labels = labels
+        self.dtype = dtype
+        self._alphas_bar = scheduler.alphas_bar()
+
+    def losses(
+        self, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor], random: torch.Generator
+    ) -> Iterator[Loss]:
+        """Yield the one loss of a step: Algorithm 1, lines 2 to 5.
+
+        Args:
+            networks: ``unet``, as the loop wrapped it.
+            batch: ``images`` (n, c, h, w) in [-1, 1]; ``labels`` (n,) int64 for a class-conditional model.
+            random: The source of t, ε and the labels' dropout, on the batch's device.
+        """
+        x_0 = batch["images"]
+        t = torch.randint(len(self._alphas_bar), x_0.shape[:1], generator=random, device=x_0.device)
+        epsilon = torch.randn(x_0.shape, generator=random, device=x_0.device, dtype=x_0.dtype)
+        alpha_bar = self._alphas_bar.to(x_0.device)[t].view(-1, 1, 1, 1)
+        signal, noise = alpha_bar.sqrt().to(x_0.dtype), (1 - alpha_bar).sqrt().to(x_0.dtype)
+
+        x_t = signal * x_0 + noise * epsilon
+        output = networks["unet"](x_t, t, self._drop_labels(batch, random))
+
+        target = {"epsilon": epsilon, "v_prediction": signal * epsilon - noise * x_0, "sample": x_0}
+        # Under mixed precision the network answers in half precision, too coarse to average squares in.
+        value = self.distance(output.float(), target[self.scheduler.prediction_type].float())
+        yield Loss("unet", value)
+
+    def _drop_labels(self, batch: Mapping[str, Tensor], random: torch.Generator) -> Tensor | None:
+        if self.labels is None:
+            return None
+        labels = batch["labels"]
+        if self.labels.null is None:
+            return labels
+        dropped = torch.rand(labels.shape, generator=random, device=labels.device) < self.labels.dropout
+        return labels.masked_fill(dropped, self.labels.null)
+
+    def save(self, folder: Path, networks: Mapping[str, nn.Module]) -> None:
+        """Write network, schedule and classes into ``folder``, in the layout of ``google/ddpm-*``."""
+        unet = networks["unet"]
+        assert isinstance(unet, UNet)
+        zoo: dict[str, object] = {}
+        if self.labels is not None:
+            zoo["class_names"] = list(self.labels.names)
+            if self.labels.null is not None:
+                zoo["null_class"] = self.labels.null
+        checkpoint.write(folder, unet, self.scheduler.to_json(), zoo, self.dtype)
+
+
+def create(options: SimpleNamespace, data: TrainingData) -> DDPMTrainable:
+    """Build a fresh trainable for pictures like ``data`` from the options of the trainer ``ddpm``.
+
+    Raises:
+        OptionError: Options that do not fit each other or the data.
+    """
+    channels = _whole_numbers(options.channels, "--channels", minimum=2)
+    attention = _whole_numbers(options.attention, "--attention", minimum=0)
+    height, width = data.shape[1:]
+    _check_size(height, width, len(channels))
+    if any(level >= len(channels) for level in attention):
+        raise OptionError(
+            f"--attention {options.attention} names a level beyond those of --channels {options.channels}.",
+            f"Levels count from 0 to {len(channels) - 1}.",
+        )
+    odd = [width for width in channels if width % options.head_channels or width % 2]
+    if odd:
+        raise OptionError(
+            f"--channels {options.channels}: {odd[0]} is not a multiple of 2 and of --head-channels "
+            f"{options.head_channels}.",
+            "Give multiples of both.",
+        )
+    if options.zero_snr and options.prediction == "epsilon":
+        raise OptionError(
+            "--zero-snr does not go with --prediction epsilon: pure noise says nothing about the picture.",
+            "Add --prediction v, or leave out --zero-snr.",
+        )
+    labels = Labels(data.classes, options.label_dropout) if data.classes else None
+    config = UNetConfig.from_json(_unet_config(options, data.shape, channels, attention, labels))
+    scheduler = SchedulerConfig(
+        num_train_timesteps=options.timesteps,
+        beta_schedule=SCHEDULES[options.schedule],
+        prediction_type=PREDICTIONS[options.prediction],
+        rescale_betas_zero_snr=options.zero_snr,
+        # Only this spacing begins at T − 1, without which a zero terminal SNR would have been for nothing.
+        timestep_spacing="trailing" if options.zero_snr else None,
+    )
+    return DDPMTrainable(config, scheduler, options.distance, labels, WEIGHT_TYPES[options.weights])
+
+
+def _unet_config(
+    options: SimpleNamespace,
+    shape: tuple[int, ...],
+    channels: list[int],
+    attention: list[int],
+    labels: Labels | None,
+) -> dict[str, object]:
+    """The network in the words of diffusers' ``config.json``."""
+    levels = range(len(channels))
+    return {
+        "sample_size": shape[1] if shape[1] == shape[2] else list(shape[1:]),
+        "in_channels": shape[0],
+        "out_channels": shape[0],
+        "block_out_channels": channels,
+        "layers_per_block": options.layers,
+        "down_block_types": ["AttnDownBlock2D" if i in attention else "DownBlock2D" for i in levels],
+        "up_block_types": ["AttnUpBlock2D" if i in attention else "UpBlock2D" for i in reversed(levels)],
+        "attention_head_dim": options.head_channels,
+        "norm_num_groups": _groups(channels),
+        "dropout": options.dropout,
+        "num_class_embeds": labels.embeddings if labels else None,
+    }
+
+
+def _groups(channels: list[int]) -> int:
+    """Groups of the group norms: at most 32, of at least four channels each.
+
+    A group of one channel would subtract the very offset by which the timestep speaks to that channel.
+    """
+    common = gcd(*channels)
+    return max(
+        groups for groups in range(1, 33) if common % groups == 0 and (common >= 4 * groups or groups == 1)
+    )
+
+
+def _check_size(height: int, width: int, levels: int) -> None:
+    factor = 2 ** (levels - 1)
+    if height % factor or width % factor:
+        fitting = next(n for n in range(levels, 0, -1) if not (height % 2 ** (n - 1) or width % 2 ** (n - 1)))
+        raise OptionError(
+            f"Pictures of {height}×{width} cannot be halved {levels - 1} times.",
+            f"Give --channels at most {fitting} numbers, or sides that are multiples of {factor}.",
+        )
+
+
+def _whole_numbers(text: str, flag: str, minimum: int) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        numbers = [-1]
+    if any(number < minimum for number in numbers) or (minimum and not numbers):
+        raise OptionError(
+            f"{flag} does not take {text!r}.", "Give whole numbers with commas between, such as 1,2."
+        )
+    return numbers
