@@ -151,6 +151,8 @@ class LocalWeights:
     """Weights in a folder the user named."""
 
     folder: Path
+    files: tuple[str, ...]
+    """Paths inside it: what the rule that recognised the folder names, of a folder that may hold more."""
 
 
 Weights = HubWeights | EmbeddedWeights | LocalWeights
