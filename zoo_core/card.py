@@ -7,6 +7,7 @@ file, the table, the key and what was expected there.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -32,6 +33,9 @@ OPTION_TYPES: dict[str, tuple[type, ...]] = {
     "number": (int, float),
     "boolean": (bool,),
 }
+NUMERIC = ("integer", "number")
+LONGEST_RANGE = 1_000_000
+"""How many values a range such as ``5-7`` may stand for; a slip of the finger should not fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -82,20 +86,25 @@ class Option:
             return tuple(self._check_one(item) for item in value)
         return self._check_one(value)
 
-    def _check_one(self, value: object) -> Any:
+    def _check_one(self, value: Any) -> Any:
         if isinstance(value, bool) != (self.type == "boolean"):
             raise self._unfit(value)
         if not isinstance(value, OPTION_TYPES[self.type]):
             raise self._unfit(value)
         if self.enum and value not in self.enum:
             raise self._unfit(value)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            # Written so that NaN, for which every comparison is false, does not pass.
+        if self.type in NUMERIC:
             above = self.minimum is None or value >= self.minimum
             below = self.maximum is None or value <= self.maximum
-            if not (above and below) or value != value:
+            if not (above and below):
                 raise self._unfit(value)
-            return float(value) if self.type == "number" else value
+        if self.type == "number":
+            try:
+                value = float(value)
+            except OverflowError:
+                raise self._unfit(value) from None
+            if not math.isfinite(value):
+                raise self._unfit(value)
         return value
 
     def parse(self, text: str) -> Any:
@@ -242,6 +251,8 @@ class Manifest:
     name: str
     summary: str
     homepage: str | None = None
+    lists_models: bool = False
+    """True if it has models that only running code can know: its hook ``zoo_list_models`` is then asked."""
     models: tuple[ModelCard, ...] = ()
     checkpoints: tuple[CheckpointRule, ...] = ()
     trainers: tuple[TrainerCard, ...] = ()
@@ -273,6 +284,7 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
         name=name,
         summary=plugin.text("summary"),
         homepage=plugin.optional_text("homepage"),
+        lists_models=plugin.optional_truth("lists_models", False),
         models=tuple(_read_model(t, name, folder, common) for t in top.tables("model")),
         checkpoints=tuple(_read_checkpoint(t, name, common) for t in top.tables("checkpoint")),
         trainers=tuple(_read_trainer(t, name) for t in top.tables("trainer")),
@@ -420,6 +432,13 @@ def _read_option(name: str, table: _Table, base: Option | None) -> Option:
         enum=enum or (base.enum if base else ()),
         each=table.optional_truth("each", base.each if base else False),
     )
+    if option.enum and kind != "string":
+        raise table.error("enum", 'type = "string" beside it')
+    for bound in ("minimum", "maximum"):
+        if getattr(option, bound) is not None and kind not in NUMERIC:
+            raise table.error(bound, 'type = "integer" or "number" beside it')
+    if option.minimum is not None and option.maximum is not None and option.maximum < option.minimum:
+        raise table.error("maximum", f"a number of at least {option.minimum:g}, the minimum")
     default = table.optional("default")
     if default is None:
         default = base.default if base else None
@@ -431,16 +450,20 @@ def _read_option(name: str, table: _Table, base: Option | None) -> Option:
 
 
 def _split_list(text: str, kind: str) -> list[str] | None:
-    """``0,2,5-7`` as its items, ranges only of integers; None if ``text`` is a single value."""
+    """``0,2,5-7`` as its items, ranges only of integers; None if ``text`` is no such list."""
     parts: list[str] = []
+    spans = False
     for part in text.split(","):
         span = re.fullmatch(r"(\d+)-(\d+)", part.strip()) if kind == "integer" else None
         if span:
             first, last = int(span[1]), int(span[2])
+            if not first <= last < first + LONGEST_RANGE:
+                return None
             parts.extend(str(i) for i in range(first, last + 1))
+            spans = True
         else:
             parts.append(part.strip())
-    return parts if len(parts) > 1 else None
+    return parts if spans or len(parts) > 1 else None
 
 
 class _Table:
@@ -492,7 +515,7 @@ class _Table:
         value = self.optional(key)
         if value is None:
             return default
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise self.error(key, f"a number, not {value!r}")
         return value
 

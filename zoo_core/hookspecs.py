@@ -7,9 +7,8 @@ leave out arguments it does not need.
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pluggy
 
@@ -46,17 +45,10 @@ def zoo_create_generator(
 def zoo_list_models() -> list[ModelCard]:
     """Return cards that only running code can know (models found on this machine, say).
 
-    Called when a name is looked up that no manifest knows, never for listing.
+    Called for plugins whose manifest says ``lists_models = true``, when a name is looked up that no manifest
+    knows; never for listing, which runs no plugin.
     """
     return []
-
-
-@hookspec(firstresult=True)
-def zoo_convert_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
-    """Recognise a foreign file and return its tensors and config; None if it is not this plugin's.
-
-    Must run nothing it finds in the file.
-    """
 
 
 @hookspec(firstresult=True)

@@ -86,7 +86,17 @@ def resolve(name: str | os.PathLike[str], catalog: Catalog) -> ModelCard:
         if card := catalog.known_or_installed(text):
             return catalog.find(card.id)
         return match_folder(Path(text), catalog.checkpoint_rules)
+    if catalog.known_or_installed(text) is None and (card := _listed_by_a_plugin(text, catalog)):
+        return card
     return catalog.find(text)
+
+
+def _listed_by_a_plugin(name: str, catalog: Catalog) -> ModelCard | None:
+    """The card of that name which a plugin's running code knows, though no manifest does."""
+    plugins = [p.name for p in catalog.plugins if p.status == "ok" and p.manifest and p.manifest.lists_models]
+    host = PluginHost(catalog.plugins)
+    cards = (card for plugin in plugins for cards in host.call(plugin, "zoo_list_models") for card in cards)
+    return next((card for card in cards if name in (card.id, *card.aliases)), None)
 
 
 @dataclass(frozen=True)
@@ -282,14 +292,15 @@ class Model:
                 )
         for row, request in enumerate(group):
             yield Sample(
-                record=self._record(request, last.facts[row] if last.facts else {}),
+                record=self.record(request, last.facts[row] if last.facts else None),
                 index=request.index,
                 image=None if last.images is None else last.images[row].float().cpu(),
                 text=None if last.texts is None else last.texts[row],
                 frames=tuple(frame[row] for frame in frames),
             )
 
-    def _record(self, request: Request, facts: Mapping[str, Any]) -> Record:
+    def record(self, request: Request, facts: Mapping[str, Any] | None = None) -> Record:
+        """How a sample is made, or would be; ``facts`` are what the generator told beside it."""
         import torch
 
         return Record(
@@ -304,7 +315,7 @@ class Model:
             seed=request.seed,
             prompt=request.prompt,
             options=dict(request.options),
-            facts=dict(facts),
+            facts=dict(facts or {}),
             dtype=self.dtype,
             device=self.device.type,
             output=self.card.output,

@@ -1,0 +1,51 @@
+# make demo: set everything up and draw with the built-in models.   make test: set up what tests need and run them.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PLUGINS := $(wildcard plugins/*)
+PROJECTS := pyproject.toml $(PLUGINS:%=%/pyproject.toml)
+EDITABLE := $(PLUGINS:%=-e %)
+# torch only ever comes at the tested version: a bare "torch" brings gigabytes of CUDA along.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test lint format bench digits clean
+
+demo: .venv/ready
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/demo.sh
+
+test: .venv/ready-to-test
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+
+lint: .venv/ready-to-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/ready-to-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/ready-to-test
+	$(BIN)/python -m benchmarks $(ARGS)
+
+# Train the built-in model ddpm-digits again; it goes to runs/, hours on two cores.
+digits: .venv/ready
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh plugins/zoo-ddpm/recipes/ddpm-digits.sh
+
+clean:
+	rm -rf .venv out
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 demo" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/ready: constraints.txt $(PROJECTS) | .venv/bin/python
+	@echo "Installing the core and the plugins into .venv (a minute or two, once) ..."
+	@$(PIP) -e . $(EDITABLE)
+	@touch $@
+
+.venv/ready-to-test: .venv/ready
+	@echo "Installing what the tests need into .venv ..."
+	@$(PIP) -e '.[test]' $(EDITABLE)
+	@touch $@

@@ -1,0 +1,24 @@
+#!/bin/sh
+# The main job, on every model that is built in: one contact sheet each into out/.
+set -eu
+
+show() {
+    echo
+    echo "\$ $*"
+    "$@"
+}
+
+show zoo list
+show zoo run ddpm-digits --label 0-9 -n 100 --seed 0 --force -o out/ddpm-digits.png
+
+cat <<'END'
+
+Done: look at out/ddpm-digits.png. Then try:
+
+  . .venv/bin/activate                                    so that "zoo" is found
+  zoo run ddpm-digits --label 7 -n 16 --seed 0 -o out/    sixteen sevens, a file each
+  zoo run ddpm-digits --label 3 --save-steps gif          how a three comes out of noise
+  zoo replay out/seed0000.png                             make a sample again, and compare
+  zoo list --all                                          which models there are
+  zoo show ddpm-cifar10                                   where one comes from, and its options
+END

@@ -1,0 +1,6 @@
+"""``python -m zoo_core``: the same as ``zoo``."""
+
+from zoo_core.cli import main
+
+if __name__ == "__main__":
+    main()

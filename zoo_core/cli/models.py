@@ -1,0 +1,152 @@
+"""``zoo list``, ``zoo show`` and ``zoo search``: what is known about models, read from manifests alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from zoo_core.card import EmbeddedWeights, HubWeights, LocalWeights, ModelCard, Option
+from zoo_core.catalog import Catalog
+from zoo_core.cli.console import count_of, json_option, megabytes, print_facts, print_json, print_table, say
+
+
+@click.command("list")
+@click.argument("pattern", required=False)
+@click.option("--all", "everything", is_flag=True, help="Include known models whose plugin is not installed.")
+@click.option("--output", help="Only models that make this: image, text.")
+@click.option("--plugin", help="Only models of this plugin.")
+@json_option
+def list_models(
+    pattern: str | None, everything: bool, output: str | None, plugin: str | None, as_json: bool
+) -> None:
+    """List the models that can be run.
+
+    PATTERN is a glob such as '*celeba*', or a word that occurs in the name.
+    """
+    catalog = Catalog.read()
+    cards = catalog.match(pattern, everything=everything, output=output, plugin=plugin)
+    if not cards and not as_json:
+        say("No installed model fits." if catalog.models else "No plugin with models is installed.")
+        say("See all that are known: zoo list --all")
+    _print_cards(cards, catalog, as_json)
+
+
+@click.command()
+@click.argument("words", nargs=-1, required=True, metavar="WORD...")
+@json_option
+def search(words: tuple[str, ...], as_json: bool) -> None:
+    """Search all known models, installed or not.
+
+    Every WORD must occur in a model's name, summary, family, output or plugin.
+    """
+    catalog = Catalog.read()
+    cards = catalog.search(words)
+    if not cards and not as_json:
+        say("No known model fits. See all: zoo list --all")
+    _print_cards(cards, catalog, as_json)
+
+
+@click.command()
+@click.argument("model")
+@json_option
+def show(model: str, as_json: bool) -> None:
+    """Show what is known about a model.
+
+    MODEL is an id or alias, hf:ORG/REPO[@REVISION], or a local folder.
+    """
+    from zoo_core.model import resolve
+
+    catalog = Catalog.read()
+    card = catalog.known_or_installed(model) or resolve(model, catalog)
+    installed = card.plugin in {plugin.name for plugin in catalog.plugins}
+    if as_json:
+        print_json(card_as_json(card, installed=installed))
+        return
+    facts = {
+        "Model": card.id + (f" (also {', '.join(card.aliases)})" if card.aliases else ""),
+        "Summary": card.summary,
+        "Makes": f"{card.output} ({card.family})",
+        "Licence": card.license,
+        "Paper": card.paper,
+        "Homepage": card.homepage,
+        "Parameters": count_of(card.parameters) if card.parameters else None,
+        "Weights": _weights_in_words(card),
+        "Plugin": card.plugin if installed else f"{card.plugin}, not installed: zoo install {card.plugin}",
+        "Can also": ", ".join(card.abilities) or None,
+        "Trained": "\n".join(f"{key}: {value}" for key, value in card.training.items()) or None,
+        "Quality": "\n".join(card.quality) or None,
+        "Cite": card.cite.strip() if card.cite else None,
+    }
+    print_facts({name: value for name, value in facts.items() if value})
+    if card.options:
+        click.echo()
+        rows = [(o.flag, o.expects, _default(o), o.description) for o in card.options.values()]
+        print_table(("Option", "Value", "Default", "Meaning"), rows)
+
+
+def card_as_json(card: ModelCard, *, installed: bool) -> dict[str, Any]:
+    """A card as plain data, with where its weights come from."""
+    value = asdict(card)
+    weights = card.weights
+    kind = {EmbeddedWeights: "embedded", HubWeights: "hub", LocalWeights: "local"}[type(weights)]
+    value["weights"] = {"from": kind, **{k: v for k, v in value["weights"].items() if k != "folder"}}
+    if isinstance(weights, LocalWeights):
+        value["weights"]["folder"] = str(weights.folder)
+    value["installed"] = installed
+    return value
+
+
+def _print_cards(cards: Sequence[ModelCard], catalog: Catalog, as_json: bool) -> None:
+    if as_json:
+        print_json([card_as_json(card, installed=card.id in catalog.models) for card in cards])
+        return
+    rows = [
+        (
+            card.id,
+            card.output,
+            card.family,
+            count_of(card.parameters) if card.parameters else "",
+            card.license,
+            _where(card, installed=card.id in catalog.models),
+            card.summary,
+        )
+        for card in cards
+    ]
+    print_table(("Model", "Makes", "Family", "Size", "Licence", "Weights", "Summary"), rows)
+
+
+def _where(card: ModelCard, *, installed: bool) -> str:
+    """Where the weights are, in a word or two."""
+    if not installed:
+        return f"zoo install {card.plugin}"
+    if isinstance(card.weights, HubWeights):
+        from zoo_core.weights import pulled
+
+        return "here" if pulled(card) is not None else "on the Hub"
+    return "built in"
+
+
+def _weights_in_words(card: ModelCard) -> str:
+    weights = card.weights
+    if isinstance(weights, EmbeddedWeights):
+        return "built into the plugin"
+    if isinstance(weights, LocalWeights):
+        return str(weights.folder)
+    pin = (
+        f"at commit {weights.revision}" if weights.revision else "not pinned; the first pull fixes the commit"
+    )
+    lines = [f"huggingface.co/{weights.repo}, {pin}"]
+    for file in weights.files:
+        size = f", {megabytes(file.bytes)}" if file.bytes is not None else ""
+        digest = f", sha256 {file.sha256[:12]}…" if file.sha256 else ""
+        lines.append(f"{file.name}{size}{digest}")
+    return "\n".join(lines)
+
+
+def _default(option: Option) -> str:
+    if option.default is None:
+        return ""
+    return str(option.default).lower() if isinstance(option.default, bool) else f"{option.default}"
