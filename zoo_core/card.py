@@ -86,25 +86,30 @@ class Option:
             return tuple(self._check_one(item) for item in value)
         return self._check_one(value)
 
-    def _check_one(self, value: Any) -> Any:
+    def _check_one(self, value: object) -> Any:
         if isinstance(value, bool) != (self.type == "boolean"):
             raise self._unfit(value)
         if not isinstance(value, OPTION_TYPES[self.type]):
             raise self._unfit(value)
         if self.enum and value not in self.enum:
             raise self._unfit(value)
-        if self.type in NUMERIC:
-            above = self.minimum is None or value >= self.minimum
-            below = self.maximum is None or value <= self.maximum
-            if not (above and below):
-                raise self._unfit(value)
-        if self.type == "number":
-            try:
-                value = float(value)
-            except OverflowError:
-                raise self._unfit(value) from None
-            if not math.isfinite(value):
-                raise self._unfit(value)
+        if isinstance(value, (int, float)) and self.type in NUMERIC:
+            return self._check_number(value)
+        return value
+
+    def _check_number(self, value: float) -> float:
+        above = self.minimum is None or value >= self.minimum
+        below = self.maximum is None or value <= self.maximum
+        if not (above and below):
+            raise self._unfit(value)
+        if self.type == "integer":
+            return value
+        try:
+            value = float(value)
+        except OverflowError:
+            raise self._unfit(value) from None
+        if not math.isfinite(value):
+            raise self._unfit(value)
         return value
 
     def parse(self, text: str) -> Any:
