@@ -1,7 +1,7 @@
 """Golden cases: what published reference implementations give for fixed inputs.
 
-Each file of ``golden/`` holds tensors named ``inputs/…``, ``outputs/…``, ``intermediates/…`` and ``weights/…``, and
-in its metadata the JSON that describes them. They were computed by other projects; README.md there says which.
+Each file of ``golden/`` holds tensors named ``inputs/…``, ``outputs/…``, ``intermediates/…`` and
+``weights/…``, and in its metadata the JSON that describes them; README.md there says who computed them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from safetensors import safe_open
 from torch import Tensor
 
@@ -64,8 +63,3 @@ def golden() -> Callable[[str], GoldenCase]:
 def relative_error_fixture() -> Callable[[Tensor, Tensor], float]:
     """The measure by which golden cases are compared: see :func:`relative_error`."""
     return relative_error
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)

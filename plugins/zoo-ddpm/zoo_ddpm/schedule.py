@@ -146,11 +146,16 @@ class SchedulerConfig:
                 f"trained_betas has {len(self.trained_betas)} values",
                 f"{self.num_train_timesteps} of them",
             )
-        if self.rescale_betas_zero_snr and self.prediction_type == "epsilon":
+        betas = self.betas()
+        if not bool(((betas > 0) & (betas <= 1)).all()):
+            raise _unfit(
+                source, f"betas run from {betas.min():g} to {betas.max():g}", "betas above 0 and up to 1"
+            )
+        if self.alphas_bar()[-1] == 0 and self.prediction_type == "epsilon":
             raise _unfit(
                 source,
-                "rescale_betas_zero_snr stands beside prediction_type 'epsilon'",
-                "v_prediction or sample: pure noise says nothing about x_0",
+                "the last timestep is pure noise beside prediction_type 'epsilon'",
+                "v_prediction or sample there, for noise says nothing about x_0",
             )
 
     def betas(self) -> Tensor:

@@ -1,0 +1,117 @@
+"""From what a network gives to what a sampler needs, so that no sampler asks how its network was trained.
+
+With x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε, the noise ε, the picture x_0 and the velocity v = √ᾱ_t ε − √(1 − ᾱ_t) x_0
+(Salimans & Ho 2022, arXiv:2202.00512, section 4) say the same thing once x_t is known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoo_ddpm.schedule import SchedulerConfig
+from zoo_ddpm.timesteps import Transition
+
+Network = Callable[[Tensor, float], Tensor]
+"""(x_t, t) to the output, all labels bound; (n, c, h, w) to (n, c or 2 c, h, w)."""
+
+LabelledNetwork = Callable[[Tensor, float, Tensor | None], Tensor]
+"""(x_t, t, labels (n,)) to the output."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is known at x_t; all (n, c, h, w)."""
+
+    x_0: Tensor
+    """The picture, clipped or thresholded as the config says."""
+    epsilon: Tensor
+    """The noise."""
+    variance: Tensor | None
+    """The network's variance channels, where it learned the variance."""
+
+
+Predictor = Callable[[Tensor, Transition], Prediction]
+"""(x_t, the step about to be taken) to the prediction."""
+
+
+def predictor(network: Network, config: SchedulerConfig, epsilon_follows_clip: bool = False) -> Predictor:
+    """Wrap ``network`` so that it gives predictions.
+
+    Args:
+        network: Gives the config's ``prediction_type`` and, with a learned variance, as many channels again.
+        config: Says what the network gives and how x_0 is limited.
+        epsilon_follows_clip: Compute ε anew from the limited x_0, as Dhariwal & Nichol's code does; else ε
+            stays what the network gave.
+    """
+    learned = config.variance_type.startswith("learned")
+
+    def predict(x_t: Tensor, step: Transition) -> Prediction:
+        output, variance = network(x_t, step.t), None
+        if learned:
+            output, variance = output.chunk(2, dim=1)
+        signal, noise = math.sqrt(step.alpha_bar), math.sqrt(1 - step.alpha_bar)
+        if config.prediction_type == "epsilon":
+            x_0, epsilon = (x_t - noise * output) / signal, output
+        elif config.prediction_type == "v_prediction":
+            x_0, epsilon = signal * x_t - noise * output, signal * output + noise * x_t
+        else:
+            x_0, epsilon = output, (x_t - signal * output) / noise
+        x_0 = limit(x_0, config)
+        if epsilon_follows_clip:
+            epsilon = (x_t - signal * x_0) / noise
+        return Prediction(x_0, epsilon, variance)
+
+    return predict
+
+
+def target(prediction_type: str, x_0: Tensor, epsilon: Tensor, alpha_bar: Tensor) -> Tensor:
+    """What a network of this type should have answered; ``alpha_bar`` broadcasts against the pictures."""
+    if prediction_type == "epsilon":
+        return epsilon
+    if prediction_type == "v_prediction":
+        return alpha_bar.sqrt() * epsilon - (1 - alpha_bar).sqrt() * x_0
+    return x_0
+
+
+def limit(x_0: Tensor, config: SchedulerConfig) -> Tensor:
+    """Keep a predicted x_0 in the range pictures have, by thresholding or clipping if the config asks for it.
+
+    Dynamic thresholding (Saharia et al. 2022, "Imagen", arXiv:2205.11487, section 2.3): each picture is
+    clipped at a quantile of its own absolute values, at least 1, and divided by it.
+    """
+    if config.thresholding:
+        s = x_0.abs().flatten(1).quantile(config.dynamic_thresholding_ratio, dim=1)
+        s = s.clamp(1, config.sample_max_value).view(-1, 1, 1, 1)
+        return torch.maximum(torch.minimum(x_0, s), -s) / s
+    if config.clip_sample:
+        return x_0.clamp(-config.clip_sample_range, config.clip_sample_range)
+    return x_0
+
+
+def labelled(network: LabelledNetwork, labels: Tensor | None) -> Network:
+    """Bind the labels (n,) of a batch; None for an unconditional network."""
+    return lambda x_t, t: network(x_t, t, labels)
+
+
+def guided(network: LabelledNetwork, labels: Tensor, null_class: int, scale: float) -> Network:
+    """Bind labels (n,) with classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598, eq. 6).
+
+    The output moves from the unconditional one through the conditional one: ``scale`` 0 is unconditional, 1
+    conditional, more exaggerates what the label asks for (the paper's w is ``scale`` − 1). Since ε, v and x_0
+    depend on each other linearly, it makes no difference which of them the network gives. Both halves run as
+    one batch; variance channels are the conditional ones.
+    """
+    both = torch.cat([labels, torch.full_like(labels, null_class)])
+
+    def network_with_guidance(x_t: Tensor, t: float) -> Tensor:
+        conditional, unconditional = network(torch.cat([x_t, x_t]), t, both).chunk(2)
+        c = x_t.shape[1]
+        mean = torch.lerp(unconditional[:, :c], conditional[:, :c], scale)
+        return torch.cat([mean, conditional[:, c:]], dim=1)
+
+    return network_with_guidance

@@ -1,0 +1,138 @@
+"""Samplers: one plain function for each published algorithm, all of one shape.
+
+Each takes a predictor, a start x (n, c, h, w), the transitions to walk and a source of standard normals, and
+yields (x after the step, its x_0 prediction) once a step; the last x is the sample. Coefficients are Python
+floats, so that the arithmetic is as precise as x is. The network is called once a step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from zoo_ddpm.prediction import Predictor
+from zoo_ddpm.timesteps import Transition
+
+Normal = Callable[[], Tensor]
+"""Draws standard normals, (n, c, h, w), one stream a sample."""
+
+
+def ddpm(
+    predict: Predictor,
+    x: Tensor,
+    steps: Sequence[Transition],
+    normal: Normal,
+    variance: str = "fixed_small",
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Ancestral sampling: Algorithm 2 of Ho et al. 2020 (arXiv:2006.11239).
+
+    Args:
+        predict: The network, wrapped.
+        x: x_T, standard normal.
+        steps: From :func:`zoo_ddpm.timesteps.transitions`.
+        normal: The z of the algorithm; not drawn at timestep 0.
+        variance: See :func:`log_variance`.
+    """
+    for step in steps:
+        prediction = predict(x, step)
+        x = step.posterior_mean(prediction.x_0, x)
+        # Trailing spacing ends above timestep 0, and so with noise, as published implementations do.
+        if step.t > 0:
+            sigma = torch.exp(0.5 * log_variance(variance, step, prediction.variance).to(x))
+            x = x + sigma * normal()
+        yield x, prediction.x_0
+
+
+def ddim(
+    predict: Predictor,
+    x: Tensor,
+    steps: Sequence[Transition],
+    normal: Normal,
+    eta: float = 0.0,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """DDIM: equations 12 and 16 of Song et al. 2021 (arXiv:2010.02502).
+
+    Args:
+        predict: The network, wrapped.
+        x: x_T, standard normal.
+        steps: From :func:`zoo_ddpm.timesteps.transitions`.
+        normal: Not drawn where σ is 0.
+        eta: 0 draws no noise at all; 1 draws as much as DDPM with the posterior's variance.
+    """
+    for step in steps:
+        prediction = predict(x, step)
+        # A step between equal ᾱ has no variance; rounding must not make it negative.
+        sigma = eta * math.sqrt(max(step.posterior_variance, 0.0))
+        direction = math.sqrt(max(1 - step.alpha_bar_prev - sigma**2, 0.0))
+        x = math.sqrt(step.alpha_bar_prev) * prediction.x_0 + direction * prediction.epsilon
+        if sigma > 0:
+            x = x + sigma * normal()
+        yield x, prediction.x_0
+
+
+def dpmpp_2m(
+    predict: Predictor,
+    x: Tensor,
+    steps: Sequence[Transition],
+    normal: Normal,
+    lower_order_final: bool = True,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """DPM-Solver++(2M): Algorithm 2 of Lu et al. 2022 (arXiv:2211.01095).
+
+    Args:
+        predict: The network, wrapped.
+        x: x_T, standard normal.
+        steps: From :func:`zoo_ddpm.timesteps.transitions`.
+        normal: Not used: the solver draws no noise.
+        lower_order_final: Take the last step to first order when there are fewer than 15 (the authors' code).
+    """
+    h_last, x_0_last = 0.0, x
+    for i, step in enumerate(steps):
+        x_0 = predict(x, step).x_0
+        h = half_log_snr(step.alpha_bar_prev) - half_log_snr(step.alpha_bar)
+        # A step into clean data has h = ∞, where only the first order has a limit.
+        final = i == len(steps) - 1 and (math.isinf(h) or (lower_order_final and len(steps) < 15))
+        if i == 0 or final:
+            D = x_0
+        else:
+            r = h_last / h
+            D = (1 + 1 / (2 * r)) * x_0 - 1 / (2 * r) * x_0_last
+        shrink = math.sqrt((1 - step.alpha_bar_prev) / (1 - step.alpha_bar))
+        x = shrink * x - math.sqrt(step.alpha_bar_prev) * math.expm1(-h) * D
+        h_last, x_0_last = h, x_0
+        yield x, x_0
+
+
+SAMPLERS = {"ddpm": ddpm, "ddim": ddim, "dpmpp-2m": dpmpp_2m}
+
+
+def half_log_snr(alpha_bar: float) -> float:
+    """λ = log(√ᾱ / √(1 − ᾱ)); −∞ for pure noise, ∞ for clean data."""
+    if alpha_bar == 0:
+        return -math.inf
+    return 0.5 * (math.log(alpha_bar) - math.log1p(-alpha_bar)) if alpha_bar < 1 else math.inf
+
+
+def log_variance(kind: str, step: Transition, channels: Tensor | None, smallest: float = 1e-20) -> Tensor:
+    """Log variance of p(x_s | x_t), a scalar or (n, c, h, w).
+
+    Args:
+        kind: ``fixed_small`` is the posterior's β̃ and ``fixed_large`` is β (Ho et al. section 3.2), either
+            also with ``_log``, a matter of rounding in other implementations; ``learned_range`` lies between
+            their logarithms at the fraction (v + 1)/2 (Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 15);
+            ``learned`` is v itself.
+        step: The step from x_t to x_s.
+        channels: v, what a network with a learned variance says.
+        smallest: A floor for β̃, which is 0 where the step ends in clean data.
+    """
+    small = math.log(max(step.posterior_variance, smallest))
+    if kind.startswith("fixed_small"):
+        return torch.tensor(small, dtype=torch.float64)
+    large = math.log(step.beta)
+    if kind.startswith("fixed_large"):
+        return torch.tensor(large, dtype=torch.float64)
+    assert channels is not None
+    return small + (channels + 1) / 2 * (large - small) if kind == "learned_range" else channels
