@@ -6,7 +6,26 @@ user's. Importing this package imports neither torch nor huggingface_hub.
 
 from __future__ import annotations
 
+from zoo_core.weights.cache import cache_folder
 from zoo_core.weights.checkpoint import Checkpoint
+from zoo_core.weights.inventory import CachedRepo, CacheReport, cache_report, pulled, remove
+from zoo_core.weights.match import match_folder, match_hub
 from zoo_core.weights.network import load_weights, save_weights
+from zoo_core.weights.obtain import Plan, obtain, plan
 
-__all__ = ["Checkpoint", "load_weights", "save_weights"]
+__all__ = [
+    "CacheReport",
+    "CachedRepo",
+    "Checkpoint",
+    "Plan",
+    "cache_folder",
+    "cache_report",
+    "load_weights",
+    "match_folder",
+    "match_hub",
+    "obtain",
+    "plan",
+    "pulled",
+    "remove",
+    "save_weights",
+]

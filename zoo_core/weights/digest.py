@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 _CHUNK = 1 << 20
+_THREADS = 8
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
-def sha256_of_files(files: Mapping[str, Path]) -> dict[str, str]:
-    """Return the sha256 of each file, by the same names."""
-    # Largest first, so that no thread is left alone with the largest at the end.
-    names = sorted(files, key=lambda name: files[name].stat().st_size, reverse=True)
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        return dict(zip(names, pool.map(lambda name: _sha256(files[name]), names), strict=True))
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file's content."""
+    return _hash_into(hashlib.sha256(), path)
 
 
 def git_blob_sha1(path: Path) -> str:
     """Return the name git gives a file's content, which is the Hub's ETag of a file outside LFS."""
-    hasher = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
-    return _hash_into(hasher, path)
+    return _hash_into(hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False), path)
 
 
 def combine(sha256s: Mapping[str, str]) -> str:
-    """Return one digest for a set of files, ``sha256:...``.
+    """Return one digest for a set of files, ``sha256:…``.
 
     It is the sha256 of what ``sha256sum`` prints for the files in the order of their names.
     """
@@ -34,8 +33,12 @@ def combine(sha256s: Mapping[str, str]) -> str:
     return "sha256:" + hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str:
-    return _hash_into(hashlib.sha256(), path)
+def map_in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Apply a function that mostly hashes to every item, several at a time; results in the items' order."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(function, items))
 
 
 def _hash_into(hasher: hashlib._Hash, path: Path) -> str:

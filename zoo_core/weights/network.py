@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,6 +86,8 @@ def save_weights(
     Raises:
         WeightsError: The file cannot be written.
     """
+    import tempfile
+
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 

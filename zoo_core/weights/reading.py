@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,12 @@ from zoo_core.errors import WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_ARCHIVE = b"PK\x03\x04"
+_PICKLE = b"\x80"
+_CALLED = re.compile(r"GLOBAL (\S+)")
+"""How torch.load names what a file wants called that is not on its list."""
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -23,7 +28,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise WeightsError(f"{path} is not a file.", "Get a complete copy of the checkpoint.")
-    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    with path.open("rb") as file:
+        start = file.read(len(_LFS_POINTER))
+    if start == _LFS_POINTER:
+        raise WeightsError(
+            f"{path} is a Git LFS pointer: it only names the file that belongs there.",
+            f"Fetch it: git lfs pull, in {path.parent}.",
+        )
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path, start)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -36,40 +48,44 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise _damaged(path, "safetensors", error) from error
 
 
-def _read_pickle(path: Path) -> dict[str, Tensor]:
+def _read_pickle(path: Path, start: bytes) -> dict[str, Tensor]:
+    import pickle
+    import warnings
+
     import torch
 
-    with path.open("rb") as file:
-        is_archive = file.read(4) == b"PK\x03\x04"
-    if is_archive and not zipfile.is_zipfile(path):
-        raise _damaged(path, "PyTorch", "its end is missing")
+    # Only the archive format can be mapped; files from before PyTorch 1.6 are one plain stream.
+    is_archive = start.startswith(_ARCHIVE)
     try:
-        # Only the archive format can be mapped; files from before PyTorch 1.6 are one plain stream.
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols that are then refused
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
     except pickle.UnpicklingError as error:
-        if "nsupported" in str(error):
-            raise WeightsError(
-                f"{path} asks to run code when it is opened, so it was not opened.",
-                f"If you trust where it is from: zoo convert {path} -o FOLDER",
+        if called := _CALLED.search(str(error)):
+            raise _foreign(
+                path, f"asks to call {called[1]} when it is opened, so it was not opened"
             ) from error
-        raise _damaged(path, "PyTorch", "its content ends too early or is no pickle") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        if start.startswith(_PICKLE):
+            raise _foreign(path, "is a pickle, but not one of tensors alone, so it was not opened") from error
+        raise _damaged(path, "PyTorch", "it does not begin like one") from error
+    except Exception as error:  # a damaged pickle trips the reader up in every way there is
         raise _damaged(path, "PyTorch", error) from error
     if not isinstance(state, dict):
-        raise _not_plain(path, f"a {type(state).__name__}")
+        raise _foreign(path, f"holds a {type(state).__name__} in place of tensors by name")
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
-            raise _not_plain(path, f"a {type(value).__name__} named {name!r}")
+            raise _foreign(path, f"holds a {type(value).__name__} named {name!r} beside tensors")
     return dict(state)
 
 
 def _damaged(path: Path, kind: str, why: object) -> WeightsError:
-    reason = str(why).splitlines()[0] if str(why) else type(why).__name__
-    return WeightsError(f"{path} is not a whole {kind} file: {reason}.", "Get a fresh copy of the file.")
-
-
-def _not_plain(path: Path, found: str) -> WeightsError:
+    reason = str(why).strip().splitlines()[0] if str(why).strip() else "it ends too early"
     return WeightsError(
-        f"{path} does not hold tensors by name alone: there is {found}.",
-        f"Turn it into a checkpoint that can be run: zoo convert {path} -o FOLDER",
+        f"{path} is not a whole {kind} file: {reason.rstrip('.')}.", "Get a fresh copy of the file."
+    )
+
+
+def _foreign(path: Path, what: str) -> WeightsError:
+    return WeightsError(
+        f"{path} {what}.", f"Make a checkpoint of it that can be run: zoo convert {path} -o FOLDER"
     )

@@ -1,0 +1,132 @@
+"""Ask the Hub, through its own client: what a repository holds, and for the files in it."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from zoo_core.errors import WeightsError
+from zoo_core.weights.cache import cache_folder, cached_file, endpoint, repo_folder
+from zoo_core.weights.lock import Claim, Listing
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+_TIMEOUT = 10.0
+"""Seconds to wait for an answer; the client itself would wait for ever."""
+_ABANDONED = 600.0
+"""Seconds after which a partial file that nobody wrote to is nobody's."""
+
+
+def ask(repo: str, revision: str) -> Listing:
+    """Return what the Hub says about a branch, tag or commit of a repository. One request, never retried.
+
+    Raises:
+        WeightsError: It is not there, not allowed, or not to be reached; each with its remedy.
+    """
+    with _explained(repo, revision):
+        info = _client().model_info(repo, revision=revision, files_metadata=True, timeout=_TIMEOUT)
+        if info.sha is None:
+            raise ValueError("the answer names no commit")
+        files = {
+            file.rfilename: Claim(
+                file.lfs.size if file.lfs else file.size, file.lfs.sha256 if file.lfs else file.blob_id
+            )
+            for file in info.siblings or ()
+        }
+        license = info.card_data.get("license") if info.card_data else None
+        return Listing(info.sha, license if isinstance(license, str) else None, files)
+
+
+def download(repo: str, commit: str, name: str, *, again: bool = False, progress: bool = True) -> None:
+    """Fetch one file into the Hub cache.
+
+    Args:
+        repo: The repository.
+        commit: The commit, 40 hexadecimal digits.
+        name: Path of the file in it.
+        again: Fetch it even if the cache seems to have it.
+        progress: Show a bar, if stderr is a terminal.
+
+    Raises:
+        WeightsError: It cannot be had. A transfer that ended early is left for verification to find.
+    """
+    if again:
+        # The client replaces the blob but not an entry that is there: a copy in place of a link would stay.
+        cached_file(repo, commit, name).unlink(missing_ok=True)
+    with _explained(repo, commit, name), _bars(progress):
+        try:
+            _client().hf_hub_download(
+                repo,
+                name,
+                revision=commit,
+                cache_dir=cache_folder(),
+                force_download=again,
+            )
+        except OSError as error:
+            # The client says with a bare OSError that a file came with another size than was announced.
+            if type(error) is not OSError or error.errno is not None:
+                raise
+
+
+def check_room(repo: str, size: int) -> None:
+    """Raise WeightsError if ``size`` bytes more do not fit on the disk of the cache."""
+    folder = cache_folder()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise WeightsError(
+            f"{repo} needs {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free for {cache_folder()}.",
+            "Free some space (zoo cache shows what is there), or set HF_HOME to a folder on a larger disk.",
+        )
+
+
+def sweep(repo: str) -> None:
+    """Delete what killed downloads of a repository left; the client never takes such a file up again."""
+    for path in (repo_folder(repo) / "blobs").glob("*.incomplete"):
+        try:
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                path.unlink()
+        except OSError:
+            continue  # another process was faster, or may
+
+
+def _client() -> HfApi:
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=endpoint(), library_name="zoo-core")
+
+
+@contextmanager
+def _bars(wanted: bool) -> Iterator[None]:
+    """Let the client show progress, which it does on a terminal alone; or keep it from that."""
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    if wanted or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
+
+
+@contextmanager
+def _explained(repo: str, revision: str, name: str | None = None) -> Iterator[None]:
+    try:
+        yield
+    except WeightsError:
+        raise
+    except Exception as error:
+        from zoo_core.weights.problems import explain
+
+        raise explain(error, repo, revision, name) from error

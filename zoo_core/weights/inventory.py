@@ -1,0 +1,130 @@
+"""What of the Hub cache is here, how large it is, whose it is, and how to be rid of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from zoo_core.card import HubWeights, ModelCard
+from zoo_core.errors import WeightsError
+from zoo_core.weights import lock
+from zoo_core.weights.cache import cache_folder, cached_file, repo_folder
+from zoo_core.weights.obtain import DEFAULT_REVISION
+
+
+@dataclass(frozen=True)
+class CachedRepo:
+    """A model repository in the Hub cache."""
+
+    repo: str
+    bytes: int
+    """What it takes on disk, all revisions together."""
+    commits: tuple[str, ...]
+    models: tuple[str, ...]
+    """Ids of the cards whose weights it has."""
+    ours: bool
+    """True if the zoo pulled it, or a card names it; False if only some other tool did."""
+
+
+@dataclass(frozen=True)
+class CacheReport:
+    """The Hub cache at a glance."""
+
+    folder: str
+    repos: tuple[CachedRepo, ...]
+    """Largest first."""
+    abandoned: int
+    """Bytes in partial files that interrupted downloads left."""
+
+    @property
+    def bytes(self) -> int:
+        """What all repositories take together."""
+        return sum(repo.bytes for repo in self.repos)
+
+
+def pulled(card: ModelCard) -> int | None:
+    """Return how many bytes of a Hub card's weights are in the cache; None unless all of its files are.
+
+    Files are only looked for: :func:`zoo_core.weights.obtain` verifies them.
+    """
+    weights = card.weights
+    if not isinstance(weights, HubWeights):
+        return None
+    commit = weights.revision or lock.read_pin(weights.repo, DEFAULT_REVISION)
+    if commit is None:
+        return None
+    try:
+        return sum(cached_file(weights.repo, commit, file.name).stat().st_size for file in weights.files)
+    except OSError:
+        return None
+
+
+def remove(model: ModelCard | str) -> int:
+    """Delete a model's weights from the Hub cache and return how many bytes that freed.
+
+    A card's revision is deleted, or all revisions of a repository named ``ORG/NAME``, for every tool that
+    shares the cache. The commit stays in the lock file: pulled again, the model is the same.
+
+    Raises:
+        WeightsError: The weights are not in the Hub cache, or cannot be deleted.
+    """
+    commits: set[str] | None = None
+    if isinstance(model, str):
+        repo = model
+    else:
+        weights = model.weights
+        if not isinstance(weights, HubWeights):
+            raise WeightsError(
+                f"{model.id} does not come from the Hub, so the cache has nothing of it.",
+                "What is built into a plugin goes with it: zoo uninstall. A folder of yours is yours to delete.",
+            )
+        repo = weights.repo
+        commit = weights.revision or lock.read_pin(repo, DEFAULT_REVISION)
+        commits = {commit} if commit else set()
+    from huggingface_hub import scan_cache_dir
+
+    nothing = WeightsError(f"Nothing of {repo} is in the cache.", "zoo cache shows what is.")
+    if not repo_folder(repo).is_dir():
+        raise nothing
+    info = scan_cache_dir(cache_folder())
+    here = {
+        revision.commit_hash
+        for cached in info.repos
+        if cached.repo_id == repo and cached.repo_type == "model"
+        for revision in cached.revisions
+    }
+    doomed = here if commits is None else here & commits
+    if not doomed:
+        raise nothing
+    strategy = info.delete_revisions(*doomed)
+    strategy.execute()
+    return strategy.expected_freed_size
+
+
+def cache_report(cards: Iterable[ModelCard] = ()) -> CacheReport:
+    """Return what the Hub cache holds, and which of ``cards`` each repository belongs to."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    models: dict[str, list[str]] = {}
+    for card in cards:
+        if isinstance(card.weights, HubWeights):
+            models.setdefault(card.weights.repo, []).append(card.id)
+    locked = lock.locked_repositories()
+    try:
+        info = scan_cache_dir(cache_folder())
+    except CacheNotFound:
+        return CacheReport(str(cache_folder()), (), 0)
+    repos = [
+        CachedRepo(
+            repo.repo_id,
+            repo.size_on_disk,
+            tuple(sorted(revision.commit_hash for revision in repo.revisions)),
+            tuple(models.get(repo.repo_id, ())),
+            repo.repo_id in models or repo.repo_id in locked,
+        )
+        for repo in info.repos
+        if repo.repo_type == "model"
+    ]
+    repos.sort(key=lambda repo: (-repo.bytes, repo.repo))
+    return CacheReport(str(cache_folder()), tuple(repos), info.incomplete_size_on_disk)

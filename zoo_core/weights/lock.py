@@ -1,0 +1,132 @@
+"""The lock file: which commit each unpinned repository is kept at, and what its files were found to be.
+
+It is ``lock.json`` in the zoo's folder. A commit never changes, so what is written about one stays true; only
+the commit that a branch stands for is ever replaced, and only when the user asks for an update.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo_core import home
+from zoo_core.errors import WeightsError
+from zoo_core.weights.cache import COMMIT
+
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What something says a file is."""
+
+    bytes: int | None = None
+    hash: str | None = None
+    """A sha256 (64 hexadecimal digits) or a git blob sha1 (40)."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What the Hub says about one commit of a repository."""
+
+    commit: str
+    license: str | None
+    files: Mapping[str, Claim]
+    """Every file in it."""
+
+
+def lock_file() -> Path:
+    """Path of the lock file; it may not exist yet."""
+    return home.home() / "lock.json"
+
+
+def read_pin(repo: str, revision: str) -> str | None:
+    """The commit that a branch or tag of ``repo`` is kept at; None if it was never pulled."""
+    pin = _table(_read(), repo, "pins").get(revision)
+    if pin is not None and not (isinstance(pin, str) and COMMIT.fullmatch(pin)):
+        raise _malformed()
+    return pin
+
+
+def read_listing(repo: str, commit: str) -> Listing | None:
+    """What the Hub said about a commit; None if it was never asked."""
+    entry = _table(_read(), repo, "commits", commit)
+    if "listing" not in entry:
+        return None
+    return Listing(commit, entry.get("license"), _claims(_table(entry, "listing")))
+
+
+def read_verified(repo: str, commit: str) -> dict[str, Claim]:
+    """Size and sha256 of the files of a commit that passed verification when they were first pulled."""
+    return _claims(_table(_read(), repo, "commits", commit, "verified"))
+
+
+def locked_repositories() -> set[str]:
+    """The repositories that the zoo has pulled something from."""
+    return set(_read())
+
+
+def record_pin(repo: str, revision: str, commit: str) -> None:
+    """Keep ``revision`` of ``repo`` at ``commit`` from now on."""
+    with _changing() as repos:
+        repos.setdefault(repo, {}).setdefault("pins", {})[revision] = commit
+
+
+def record_listing(repo: str, listing: Listing) -> None:
+    """Remember what the Hub says about a commit."""
+    with _changing() as repos:
+        entry = repos.setdefault(repo, {}).setdefault("commits", {}).setdefault(listing.commit, {})
+        entry["license"] = listing.license
+        entry["listing"] = {name: asdict(claim) for name, claim in listing.files.items()}
+
+
+def record_verified(repo: str, commit: str, claims: Mapping[str, Claim]) -> None:
+    """Remember what verified files are, so that a later change to one of them is seen."""
+    with _changing() as repos:
+        entry = repos.setdefault(repo, {}).setdefault("commits", {}).setdefault(commit, {})
+        entry.setdefault("verified", {}).update((name, asdict(claim)) for name, claim in claims.items())
+
+
+@contextmanager
+def _changing() -> Iterator[dict[str, Any]]:
+    """The repositories of the lock file, written back if they change; other processes wait meanwhile."""
+    with home.locked(lock_file()):
+        repos = _read()
+        before = copy.deepcopy(repos)
+        yield repos
+        if repos != before:
+            home.write_json_atomically(lock_file(), {"schema": _SCHEMA, "repos": repos})
+
+
+def _read() -> dict[str, Any]:
+    document = home.read_json(lock_file(), {"schema": _SCHEMA, "repos": {}})
+    if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
+        raise _malformed()
+    return _table(document, "repos")
+
+
+def _table(value: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """The table at ``keys``, empty if there is none."""
+    for key in keys:
+        value = value.get(key, {})
+        if not isinstance(value, dict):
+            raise _malformed()
+    return value
+
+
+def _claims(table: dict[str, Any]) -> dict[str, Claim]:
+    try:
+        return {name: Claim(entry["bytes"], entry["hash"]) for name, entry in table.items()}
+    except (TypeError, KeyError):
+        raise _malformed() from None
+
+
+def _malformed() -> WeightsError:
+    return WeightsError(
+        f"{lock_file()} is not a lock file of this version of zoo.",
+        "Remove that file: the next pull of each unpinned model fixes its commit anew.",
+    )

@@ -1,0 +1,195 @@
+"""Checkpoints without a card: recognise them by what a config file in them says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo_core.card import CheckpointRule, HubWeights, LocalWeights, ModelCard, Weights, WeightsFile
+from zoo_core.errors import WeightsError
+from zoo_core.weights import lock
+from zoo_core.weights.cache import cached_file, endpoint, is_offline
+from zoo_core.weights.checkpoint import FORMATS, read_json_object, shards_of
+from zoo_core.weights.obtain import DEFAULT_REVISION, commit_of, ensure, files_under, listing_of
+
+_TELLING = ("_class_name", "model_type", "architectures")
+"""Keys by which published configs say what they are of."""
+_FOREIGN = (".pkl", ".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+_SHOWN = 5
+
+
+def match_hub(
+    repo: str, revision: str | None, rules: Sequence[CheckpointRule], *, update: bool = False
+) -> ModelCard:
+    """Return a card for a Hub repository that no manifest names.
+
+    The commit is pinned like that of an unpinned card. What was pulled before is matched without a network.
+
+    Args:
+        repo: ``ORG/NAME``.
+        revision: Branch, tag or commit; None for ``main``.
+        rules: What is looked for; the first rule that matches is taken.
+        update: Ask the Hub for the newest commit of the branch, and keep that from now on.
+
+    Raises:
+        WeightsError: It cannot be had, no rule matches it, or it has no weights that can be read.
+    """
+    given = f"hf:{repo}@{revision}" if revision else f"hf:{repo}"
+    revision = revision or DEFAULT_REVISION
+    commit = commit_of(repo, revision, update=update)
+    listing = lock.read_listing(repo, commit) if is_offline() else listing_of(repo, commit)
+    if listing is not None:
+        names = listing.files
+    else:
+        # Some other tool filled the cache: what it fetched is all that can be known.
+        snapshot = cached_file(repo, commit, ".")
+        names = {name: lock.Claim() for name in files_under(snapshot)} if snapshot.is_dir() else {}
+
+    def file(name: str) -> WeightsFile:
+        claim = names[name]
+        return WeightsFile(name, claim.bytes, claim.hash if claim.hash and len(claim.hash) == 64 else None)
+
+    def read(name: str) -> dict[str, Any]:
+        return ensure(repo, commit, [file(name)]).json(name)
+
+    rule, chosen = _choose(_Place(given, names.__contains__, read, lambda: list(names)), rules)
+    if revision != commit:
+        lock.record_pin(repo, revision, commit)
+    return _card(
+        rule,
+        given,
+        HubWeights(repo, commit, tuple(file(name) for name in chosen)),
+        license=(listing.license if listing else None) or "unknown",
+        homepage=f"{endpoint()}/{repo}",
+    )
+
+
+def match_folder(folder: Path, rules: Sequence[CheckpointRule]) -> ModelCard:
+    """Return a card for a folder with a checkpoint in it.
+
+    Args:
+        folder: The folder; the card is called by its absolute path.
+        rules: What is looked for; the first rule that matches is taken.
+
+    Raises:
+        WeightsError: It is no folder, no rule matches it, or it has no weights that can be read.
+    """
+    folder = folder.expanduser().absolute()
+    if folder.is_file():
+        raise WeightsError(
+            f"{folder} is a file; a model is a folder with its weights and a config file.",
+            f"Make a folder of it: zoo convert {folder} -o FOLDER",
+        )
+    if not folder.is_dir():
+        raise WeightsError(
+            f"There is no folder {folder}.", "Check the path; zoo list shows the models by name."
+        )
+    if not any(folder.iterdir()):
+        raise WeightsError(f"{folder} is empty.", "Name a folder that holds weights and a config file.")
+    place = _Place(
+        str(folder),
+        lambda name: (folder / name).is_file(),
+        lambda name: read_json_object(folder / name, str(folder)),
+        lambda: sorted(path.name for path in folder.iterdir()),
+    )
+    rule, chosen = _choose(place, rules)
+    return _card(rule, str(folder), LocalWeights(folder, chosen), license="unknown", homepage=None)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a checkpoint lies: a repository or a folder."""
+
+    source: str
+    has: Callable[[str], bool]
+    read: Callable[[str], dict[str, Any]]
+    """Return the JSON object in a file."""
+    listed: Callable[[], list[str]]
+    """Names to show where nothing matches."""
+
+
+def _choose(place: _Place, rules: Sequence[CheckpointRule]) -> tuple[CheckpointRule, tuple[str, ...]]:
+    """The first rule that matches, and the files to use: its config, what it wants beside it, the weights."""
+    configs: dict[str, dict[str, Any]] = {}
+    for rule in rules:
+        if rule.config not in configs and place.has(rule.config):
+            configs[rule.config] = place.read(rule.config)
+        if rule.config in configs and rule.matches(configs[rule.config]):
+            beside = [name for name in rule.files if place.has(name)]
+            names = [rule.config, *beside, *_weights(place, rule.weights)]
+            return rule, tuple(dict.fromkeys(names))
+    raise _no_match(place, rules, configs)
+
+
+def _weights(place: _Place, stem: str) -> list[str]:
+    """The file of a network's weights, or an index and the files it names."""
+    name = next((stem + suffix for suffix in FORMATS if place.has(stem + suffix)), None)
+    if name is None:
+        raise WeightsError(
+            f"{place.source} has no weights named {stem}.safetensors or {stem}.bin.", _convert_remedy(place)
+        )
+    if not name.endswith(".index.json"):
+        return [name]
+    shards = list(shards_of(name, place.read(name), place.source))
+    for shard in shards:
+        if not place.has(shard):
+            raise WeightsError(
+                f"{place.source} lacks {shard}, which its {name} names.",
+                "Get a complete copy of the checkpoint.",
+            )
+    return [name, *shards]
+
+
+def _no_match(
+    place: _Place, rules: Sequence[CheckpointRule], configs: Mapping[str, Mapping[str, Any]]
+) -> WeightsError:
+    if not rules:
+        return WeightsError(
+            f"{place.source} cannot be matched: no installed plugin runs checkpoints without a card.",
+            "Install one that does: zoo search WORD.",
+        )
+    if not configs:
+        wanted = ", ".join(dict.fromkeys(rule.config for rule in rules))
+        return WeightsError(
+            f"{place.source} says nothing about itself: it has none of {wanted}.", _convert_remedy(place)
+        )
+    found = "; ".join(f"{name} says {_telling(config)}" for name, config in configs.items())
+    kinds = ", ".join(f"{' '.join(rule.where.values())} ({rule.plugin})" for rule in rules)
+    return WeightsError(
+        f"No installed plugin runs {place.source}: its {found}.",
+        f"Kinds that are installed: {kinds}. Look for more with zoo search WORD.",
+    )
+
+
+def _telling(config: Mapping[str, Any]) -> str:
+    told = [f"{key} = {config[key]!r}" for key in _TELLING if config.get(key)]
+    return ", ".join(told) or "none of " + ", ".join(_TELLING)
+
+
+def _convert_remedy(place: _Place) -> str:
+    foreign = next((name for name in place.listed() if name.endswith(_FOREIGN)), None)
+    if foreign:
+        return f"{foreign} may be in a format that can be converted: zoo convert {foreign} -o FOLDER."
+    names = place.listed()
+    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return f"Name one that does; this one has {shown or 'no files'}."
+
+
+def _card(
+    rule: CheckpointRule, name: str, weights: Weights, *, license: str, homepage: str | None
+) -> ModelCard:
+    return ModelCard(
+        id=name,
+        plugin=rule.plugin,
+        summary=rule.summary,
+        family=rule.family,
+        output=rule.output,
+        license=license,
+        weights=weights,
+        homepage=homepage,
+        prompt=rule.prompt,
+        abilities=rule.abilities,
+        options=rule.options,
+    )

@@ -1,0 +1,152 @@
+"""What can go wrong between here and the Hub, each with a message and a remedy of its own."""
+
+from __future__ import annotations
+
+import errno
+
+import huggingface_hub.errors as hub
+from huggingface_hub import get_token
+
+from zoo_core.errors import WeightsError
+from zoo_core.weights.cache import cache_folder, endpoint
+
+# The base of everything the client's own HTTP library raises, whichever library that is.
+_TRANSPORT_ERROR = hub.HTTPError  # type: ignore[attr-defined]
+
+Problem = tuple[str, str]
+"""A message and a remedy, with places to fill in."""
+
+_LOG_IN = "hf auth login, or set HF_TOKEN"
+
+_NOT_CACHED = (
+    "{what} is not in the cache, and HF_HUB_OFFLINE forbids to fetch it",
+    "Fetch it once with a network: unset HF_HUB_OFFLINE and run zoo pull",
+)
+_UNREACHABLE = (
+    "{endpoint} cannot be reached to fetch {what}: {reason}",
+    "Check the network and HF_ENDPOINT; models that were pulled before also run without",
+)
+_NO_HUB = (
+    "{endpoint} does not answer as a Hub does when asked for {what}: {reason}",
+    "Check HF_ENDPOINT and any proxy in between",
+)
+_GATED_LOGGED_OUT = (
+    "{repo} is gated: its authors ask every user to accept their terms first",
+    f"Accept them on {{endpoint}}/{{repo}}, then log in: {_LOG_IN}",
+)
+_GATED_NOT_GRANTED = (
+    "{repo} is gated, and your account has not been granted access",
+    "Ask for access on {endpoint}/{repo}, or log in to the account that has it: hf auth login",
+)
+_NO_REPO = (
+    "{endpoint} has no repository {repo} that you may see",
+    f"Check the spelling; if it is private, log in: {_LOG_IN}",
+)
+_NO_REVISION = (
+    "{repo} has no branch, tag or commit {revision}",
+    "See {endpoint}/{repo}/commits/main for those it has",
+)
+_NO_FILE = (
+    "{repo} has no file {name} at {revision}",
+    "See {endpoint}/{repo}/tree/{revision} for those it has",
+)
+_DISABLED = ("{repo} has been disabled on the Hub", "See {endpoint}/{repo} for the reason")
+_BAD_ID = ("{repo!r} is not the name of a Hub repository", "Write it as ORG/NAME")
+
+_BAD_TOKEN = (
+    "The Hub does not accept your token",
+    "Renew it: hf auth login, or correct or unset HF_TOKEN",
+)
+_NOT_ALLOWED = ("Your token may not read {repo}", "Give it read access on {endpoint}/settings/tokens")
+_TOO_MANY = (
+    "The Hub asks for fewer requests (status 429)",
+    f"Wait some minutes; logged-in users may send more: {_LOG_IN}",
+)
+_SERVER_TROUBLE = ("The Hub cannot serve {what} at the moment (status {status})", "Try again in some minutes")
+_OTHER_STATUS = (
+    "The Hub refuses to serve {what} (status {status})",
+    "Check HF_ENDPOINT and any proxy in between",
+)
+
+_DISK_FULL = (
+    "The disk is full: {what} does not fit into {cache}",
+    "Free some space (zoo cache shows what is there), or set HF_HOME to a folder on a larger disk",
+)
+_NO_PERMISSION = (
+    "{path} may not be written",
+    "Make it writable, or set HF_HOME to a folder that is",
+)
+_NO_FOLDER = ("{path} cannot hold the Hub cache: {reason}", "Set HF_HOME to a folder that can be used")
+
+_BY_CLASS: tuple[tuple[type[Exception], Problem], ...] = (
+    # From the particular to the general: the client's classes derive from one another.
+    (hub.OfflineModeIsEnabled, _NOT_CACHED),
+    (hub.RevisionNotFoundError, _NO_REVISION),
+    (hub.RemoteEntryNotFoundError, _NO_FILE),
+    (hub.DisabledRepoError, _DISABLED),
+    (hub.RepositoryNotFoundError, _NO_REPO),
+    (hub.HFValidationError, _BAD_ID),
+    (hub.FileMetadataError, _NO_HUB),
+)
+_BY_STATUS = {401: _BAD_TOKEN, 403: _NOT_ALLOWED, 429: _TOO_MANY}
+_BY_ERRNO = {
+    errno.ENOSPC: _DISK_FULL,
+    errno.EDQUOT: _DISK_FULL,
+    errno.EACCES: _NO_PERMISSION,
+    errno.EPERM: _NO_PERMISSION,
+    errno.EROFS: _NO_PERMISSION,
+}
+
+
+def explain(error: Exception, repo: str, revision: str, name: str | None = None) -> WeightsError:
+    """Say what went wrong when the Hub client was asked for something, and what to do about it.
+
+    Args:
+        error: What the client raised.
+        repo: The repository it was asked for.
+        revision: The branch, tag or commit.
+        name: The file; None if it was asked what there is.
+    """
+    error = _root(error)
+    path = getattr(error, "filename", None) or cache_folder()
+    status = error.response.status_code if isinstance(error, hub.HfHubHTTPError) else None
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    message, remedy = (
+        sentence.format(
+            what=f"{name} of {repo}" if name else repo,
+            repo=repo,
+            revision=revision,
+            name=name,
+            endpoint=endpoint(),
+            cache=cache_folder(),
+            path=path,
+            status=status,
+            reason=reason,
+        )
+        for sentence in _problem(error, status)
+    )
+    return WeightsError(message + ".", remedy + ".")
+
+
+def _problem(error: Exception, status: int | None) -> Problem:
+    if isinstance(error, hub.GatedRepoError):
+        return _GATED_LOGGED_OUT if get_token() is None else _GATED_NOT_GRANTED
+    for kind, problem in _BY_CLASS:
+        if isinstance(error, kind):
+            return problem
+    if status is not None:
+        return _BY_STATUS.get(status, _SERVER_TROUBLE if status >= 500 else _OTHER_STATUS)
+    if isinstance(error, _TRANSPORT_ERROR):
+        return _UNREACHABLE
+    if isinstance(error, OSError):
+        return _BY_ERRNO.get(error.errno or 0, _NO_FOLDER)
+    # What remains is an answer that the client could not make sense of.
+    return _NO_HUB
+
+
+def _root(error: Exception) -> Exception:
+    """The first cause: the client wraps it where it looked into its cache before giving up."""
+    wrappers = (hub.LocalEntryNotFoundError, ValueError)
+    while isinstance(error, wrappers) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return error
