@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         TrainerCard,
         WeightsFile,
     )
+    from zoo_core.cli.flags import option_flag
     from zoo_core.errors import OptionError, OutputError, PluginError, WeightsError, ZooError
     from zoo_core.generator import (
         Batch,
@@ -36,16 +37,19 @@ if TYPE_CHECKING:
     from zoo_core.model import Model, load
     from zoo_core.noise import Noise
     from zoo_core.sample import Record, Sample
+    from zoo_core.training import create_trainable, trainers
     from zoo_core.weights import Checkpoint, load_weights, save_weights
 
 _HOMES = {
     "card": "EmbeddedWeights HubWeights LocalWeights ModelCard Option TrainerCard WeightsFile",
+    "cli.flags": "option_flag",
     "errors": "OptionError OutputError PluginError WeightsError ZooError",
     "generator": "Batch Generator Latents Loss NextToken Score Scorer Step Trainable TrainingData",
     "hookspecs": "hookimpl",
     "model": "Model load",
     "noise": "Noise",
     "sample": "Record Sample",
+    "training": "create_trainable trainers",
     "weights": "Checkpoint load_weights save_weights",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -1,0 +1,87 @@
+"""The loss curve of a run: one line of JSON every so many steps, and a picture of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zoo_train.plot import Line, draw_plot
+
+SMOOTHING = 0.05
+"""Weight of a new value in the smoothed line."""
+
+
+class Curve:
+    """Figures of every step, averaged over windows of ``every`` steps into ``curve.jsonl``.
+
+    Args:
+        folder: Where ``curve.jsonl`` and ``curve.png`` are written.
+        every: Steps per line.
+    """
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self.file = folder / "curve.jsonl"
+        self.picture = folder / "curve.png"
+        self.every = every
+        self._window: list[dict[str, torch.Tensor]] = []
+
+    def add(self, step: int, figures: Mapping[str, torch.Tensor], rate: float) -> dict[str, float] | None:
+        """Take the figures of the step that makes ``step`` steps done; return the line it completes, if any."""
+        self._window.append({name: value.detach().float() for name, value in figures.items()})
+        if step % self.every:
+            return None
+        means = {
+            name: sum(float(figures[name]) for figures in self._window) / len(self._window)
+            for name in self._window[0]
+        }
+        self._window.clear()
+        line = {"step": step, **means, "lr": rate}
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        return line
+
+    def state(self) -> list[dict[str, torch.Tensor]]:
+        """The figures of the steps since the last line, for a checkpoint."""
+        return [{name: value.cpu() for name, value in figures.items()} for figures in self._window]
+
+    def restore(self, step: int, state: list[dict[str, torch.Tensor]]) -> None:
+        """Go back to where a run was after ``step`` steps: later lines are dropped from the file."""
+        self._window = list(state)
+        lines = [line for line in self.lines() if line["step"] <= step]
+        self.file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every whole line of the file; a kill may have left half of one at its end."""
+        if not self.file.exists():
+            return []
+        lines = []
+        for text in self.file.read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(text))
+            except json.JSONDecodeError:
+                break
+        return lines
+
+    def draw(self) -> None:
+        """Write ``curve.png``: each network's loss, as measured and smoothed, on a logarithmic axis."""
+        lines = self.lines()
+        names = [name for name in (lines[0] if lines else {}) if name.endswith("loss")]
+        drawn = []
+        for name in names:
+            points = [(line["step"], line[name]) for line in lines if math.isfinite(line[name])]
+            drawn.append(Line(name, points, _smooth(points)))
+        draw_plot(self.picture, "step", drawn)
+
+
+def _smooth(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """An exponential moving average, corrected for its beginning at zero (Kingma & Ba 2015, section 3)."""
+    total, smoothed = 0.0, []
+    for i, (x, y) in enumerate(points, start=1):
+        total += SMOOTHING * (y - total)
+        smoothed.append((x, total / (1 - (1 - SMOOTHING) ** i)))
+    return smoothed

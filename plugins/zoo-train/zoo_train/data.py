@@ -1,0 +1,215 @@
+"""The pictures a model learns from: a folder of them, or MNIST's IDX files."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from zoo_core import TrainingData, ZooError
+
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+IDX_IMAGES = "train-images-idx3-ubyte"
+IDX_LABELS = "train-labels-idx1-ubyte"
+IDX_UNSIGNED_BYTES = 0x08
+
+
+class DataError(ZooError):
+    """The data cannot be learned from."""
+
+
+@dataclass(frozen=True)
+class View:
+    """How pictures are brought to one shape."""
+
+    size: int | None = None
+    """Side of the square cut from the middle, the shorter side being scaled to it; None: as they are."""
+    grey: bool = False
+    """One channel instead of three."""
+
+    @property
+    def mode(self) -> str:
+        """Pillow's name for the channels."""
+        return "L" if self.grey else "RGB"
+
+    def apply(self, picture: Image.Image) -> np.ndarray:
+        """Return the picture as (c, h, w) uint8, turned upright, transparent parts on white."""
+        picture = ImageOps.exif_transpose(picture)
+        if picture.has_transparency_data:
+            picture = picture.convert("RGBA")
+            white = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(white, picture)
+        picture = picture.convert(self.mode)
+        if self.size is not None:
+            picture = ImageOps.fit(picture, (self.size, self.size), Image.Resampling.LANCZOS)
+        array = np.array(picture)
+        return array[None] if self.grey else array.transpose(2, 0, 1)
+
+
+class Pictures:
+    """Pictures of one shape, with labels or without, read when asked for.
+
+    Args:
+        read: Returns picture i as (c, h, w) uint8.
+        shape: (c, h, w) of every picture.
+        count: How many there are.
+        labels: One label per picture, or None.
+        classes: Names of the labels, in label order.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[int], np.ndarray],
+        shape: tuple[int, int, int],
+        count: int,
+        labels: np.ndarray | None = None,
+        classes: tuple[str, ...] = (),
+    ) -> None:
+        self._read = read
+        self._labels = labels
+        self.facts = TrainingData(shape=shape, classes=classes, count=count)
+
+    def __len__(self) -> int:
+        return self.facts.count
+
+    def __getitem__(self, place: tuple[int, bool]) -> tuple[np.ndarray, int]:
+        """Return picture (c, h, w) uint8, mirrored left to right if so asked, and its label (-1 without)."""
+        item, mirrored = place
+        picture = self._read(item)
+        label = -1 if self._labels is None else int(self._labels[item])
+        return (picture[:, :, ::-1] if mirrored else picture), label
+
+    def collate(self, items: Iterable[tuple[np.ndarray, int]]) -> dict[str, Tensor]:
+        """Make a batch: ``images`` (n, c, h, w) in [-1, 1] and, with classes, ``labels`` (n,) int64."""
+        pictures, labels = zip(*items, strict=True)
+        images = torch.from_numpy(np.stack(pictures)).float() / 127.5 - 1
+        return {"images": images} | ({"labels": torch.tensor(labels)} if self.facts.classes else {})
+
+    def without_labels(self) -> Pictures:
+        """Return the same pictures with their labels forgotten."""
+        return Pictures(self._read, self.facts.shape, self.facts.count)  # type: ignore[arg-type]
+
+
+def open_pictures(folder: Path, view: View) -> Pictures:
+    """Find the pictures in a folder: MNIST's IDX files (``.gz`` or not), or picture files.
+
+    Sub-folders are classes, in alphabetical order of their names; pictures that lie in the folder itself
+    have no labels.
+
+    Raises:
+        DataError: nothing there, a picture that cannot be learned from, or sizes that differ.
+    """
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}.", "Give --data a folder of pictures.")
+    if _idx_file(folder, IDX_IMAGES):
+        return _open_idx(folder, view)
+    return _open_folder(folder, view)
+
+
+def _open_folder(folder: Path, view: View) -> Pictures:
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not files:
+        raise DataError(
+            f"There are no pictures in {folder}.",
+            "Give a folder of PNG, JPEG or WebP files, or one with MNIST's IDX files.",
+        )
+    homes = [path.relative_to(folder).parts[0] if path.parent != folder else None for path in files]
+    classes = tuple(sorted({home for home in homes if home is not None}))
+    if classes and None in homes:
+        loose = files[homes.index(None)]
+        raise DataError(
+            f"{folder} has pictures ({loose.name}) beside folders of pictures ({classes[0]}/).",
+            "Move them into class folders, or take the class folders away.",
+        )
+    labels = np.array([classes.index(home) for home in homes if home is not None]) if classes else None
+
+    sizes = {_check_picture(path): path for path in files}
+    if view.size is None and len(sizes) > 1:
+        (width, height), (other_width, other_height) = list(sizes)[:2]
+        raise DataError(
+            f"The pictures in {folder} differ in size: {width}×{height} and {other_width}×{other_height}.",
+            "Add --size 64 (or another side) to bring them to one size.",
+        )
+    width, height = next(iter(sizes)) if view.size is None else (view.size, view.size)
+
+    def read(item: int) -> np.ndarray:
+        try:
+            with Image.open(files[item]) as picture:
+                return view.apply(picture)
+        except OSError as error:
+            raise _unreadable(files[item]) from error
+
+    return Pictures(read, (1 if view.grey else 3, height, width), len(files), labels, classes)
+
+
+def _check_picture(path: Path) -> tuple[int, int]:
+    """Return width and height, upright, from a file's header."""
+    try:
+        with Image.open(path) as picture:
+            if getattr(picture, "n_frames", 1) > 1:
+                raise DataError(
+                    f"{path} is animated.", "Take it out of the folder, or save one of its frames as a PNG."
+                )
+            width, height = picture.size
+            turned = picture.getexif().get(0x0112, 1) >= 5
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise _unreadable(path) from error
+    return (height, width) if turned else (width, height)
+
+
+def _unreadable(path: Path) -> DataError:
+    return DataError(f"{path} cannot be read as a picture.", "Take it out of the folder, or fetch it again.")
+
+
+def _open_idx(folder: Path, view: View) -> Pictures:
+    images_file = _idx_file(folder, IDX_IMAGES)
+    labels_file = _idx_file(folder, IDX_LABELS)
+    if images_file is None or labels_file is None:
+        raise DataError(f"{folder} has {IDX_IMAGES} but no {IDX_LABELS}.", f"Put {IDX_LABELS} beside it.")
+    images, labels = read_idx(images_file), read_idx(labels_file)
+    if images.ndim != 3 or labels.shape != images.shape[:1] or not len(images):
+        raise DataError(
+            f"{images_file} has the shape {images.shape} and {labels_file.name} {labels.shape}.",
+            "Fetch both again, from the same place.",
+        )
+    height, width = (view.size, view.size) if view.size else images.shape[1:]
+    plain = view.grey and view.size is None
+
+    def read(item: int) -> np.ndarray:
+        return images[item][None] if plain else view.apply(Image.fromarray(images[item]))
+
+    classes = tuple(str(label) for label in range(int(labels.max()) + 1))
+    return Pictures(read, (1 if view.grey else 3, height, width), len(images), labels, classes)
+
+
+def is_idx(folder: Path) -> bool:
+    """Return whether the folder holds IDX files, whose pictures are grey."""
+    return _idx_file(folder, IDX_IMAGES) is not None
+
+
+def _idx_file(folder: Path, name: str) -> Path | None:
+    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """Read an IDX file of unsigned bytes, gzipped or not (yann.lecun.com/exdb/mnist, "file formats").
+
+    Raises:
+        DataError: not such a file, or cut short.
+    """
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        zeros, kind, axes = struct.unpack_from(">HBB", content)
+        shape = struct.unpack_from(f">{axes}I", content, 4)
+        if zeros or kind != IDX_UNSIGNED_BYTES:
+            raise ValueError("not an IDX file of unsigned bytes")
+        return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
+    except (OSError, EOFError, struct.error, ValueError) as error:
+        raise DataError(f"{path} is not a whole IDX file of unsigned bytes.", "Fetch it again.") from error

@@ -1,0 +1,347 @@
+"""The training loop: one for every family of models, on accelerate.
+
+It owns optimisers, moving averages, devices, precision, the order of the data and checkpoints. What is
+learned, and how a step's losses come about, is in the hands of the ``Trainable``.
+
+AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101); gradients clipped by their global norm (Pascanu et al.
+2013, arXiv:1211.5063); published are moving averages of the parameters.
+"""
+
+from __future__ import annotations
+
+import signal
+import types
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from zoo_core import Trainable, TrainingData
+from zoo_train.average import Average
+from zoo_train.checkpoints import Checkpoints, RunError
+from zoo_train.curve import Curve
+from zoo_train.data import Pictures
+from zoo_train.order import BatchOrder, Purpose, derive_seed
+from zoo_train.rate import learning_rate
+from zoo_train.report import Report
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the outcome of a run."""
+
+    steps: int
+    batch_size: int
+    """Items per step, over all devices together."""
+    lr: float
+    """The highest learning rate."""
+    warmup: int
+    """Steps over which the learning rate grows to it."""
+    decay_steps: int
+    """Steps at the end over which it falls to zero."""
+    weight_decay: float
+    betas: tuple[float, float]
+    """Decay of AdamW's averages of the gradient and of its square."""
+    clip: float
+    """Largest norm of a network's gradient; 0 leaves gradients as they are."""
+    ema: float
+    """Decay of the moving average of the parameters."""
+    precision: str
+    """``no``, ``bf16`` or ``fp16``."""
+    mirror: bool
+    """Mirror half of the pictures left to right."""
+    seed: int
+    model: Mapping[str, Any] = field(default_factory=dict)
+    """The trainer and its options."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """What the data are and how they are looked at."""
+
+    def rate(self, step: int) -> float:
+        """The learning rate of step ``step``, counted from 0."""
+        return learning_rate(step, self.lr, self.warmup, self.steps, self.decay_steps)
+
+    def check_continues(self, before: Settings, processes: tuple[int, int], step: int) -> None:
+        """Check that ``step`` steps made under ``before`` are steps of this run too.
+
+        The length of the run may differ, if that leaves the learning rates of the steps done as they were.
+
+        Raises:
+            RunError: Names what differs.
+        """
+        mine, theirs = asdict(self), asdict(before)
+        mine["processes"], theirs["processes"] = processes
+        free = {"steps", "decay_steps"}
+        differing = [name for name in mine if name not in free and mine[name] != theirs[name]]
+        if not differing and any(self.rate(k) != before.rate(k) for k in range(step)):
+            differing = sorted(free)
+        if differing:
+            told = ", ".join(f"{name} ({theirs[name]} then, {mine[name]} now)" for name in differing)
+            raise RunError(
+                f"The run in that folder was begun with other settings: {told}.",
+                "Give the same settings to go on with it, or --no-resume to begin again.",
+            )
+
+
+@dataclass(frozen=True)
+class Habits:
+    """What a run does on the side; none of it changes the outcome."""
+
+    checkpoint_every: int = 500
+    sample_every: int = 0
+    """0: no sample sheets."""
+    log_every: int = 10
+    workers: int = 0
+    """Processes that read pictures beside each training process."""
+    resume: bool = True
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    step: int
+    finished: bool
+    """False: it was interrupted, and its state saved."""
+
+
+def train(
+    create: Callable[[TrainingData], Trainable],
+    pictures: Pictures,
+    settings: Settings,
+    habits: Habits,
+    folder: Path,
+    draw_samples: Callable[[Path, int], None] | None = None,
+) -> Outcome:
+    """Train until ``settings.steps`` steps are done, or until interrupted (Ctrl-C, SIGTERM).
+
+    Args:
+        create: Builds the networks; PyTorch's random numbers are seeded for it.
+        pictures: What to learn from.
+        settings: What decides the outcome.
+        habits: What does not.
+        folder: Where the model is written, with the run's own files in ``training/`` inside it.
+        draw_samples: Called with ``folder`` and the steps done, after the model was written there.
+
+    Raises:
+        RunError: A run with other settings lies there, the device cannot do the precision, or a loss is
+            no longer a number.
+    """
+    run = _Run(create, pictures, settings, habits, folder, draw_samples)
+    return run.run()
+
+
+class _Run:
+    """The state of a run, and a step of it."""
+
+    def __init__(
+        self,
+        create: Callable[[TrainingData], Trainable],
+        pictures: Pictures,
+        settings: Settings,
+        habits: Habits,
+        folder: Path,
+        draw_samples: Callable[[Path, int], None] | None,
+    ) -> None:
+        self.settings, self.habits, self.folder = settings, habits, folder
+        self.pictures, self.draw_samples = pictures, draw_samples
+        self.accelerator = _accelerator(settings.precision)
+        processes = self.accelerator.num_processes
+        if settings.batch_size % processes:
+            raise RunError(
+                f"A batch of {settings.batch_size} cannot be shared out among {processes} processes.",
+                f"Give --batch-size a multiple of {processes}.",
+            )
+        records = folder / "training"
+        if self.accelerator.is_main_process:
+            records.mkdir(parents=True, exist_ok=True)
+        self.checkpoints = Checkpoints(records / "checkpoints")
+        self.curve = Curve(records, habits.log_every)
+
+        torch.manual_seed(derive_seed(settings.seed, Purpose.NETWORKS))
+        self.trainable = create(pictures.facts)
+        device = self.accelerator.device
+        self.plain = {name: network.to(device) for name, network in self.trainable.networks.items()}
+        self.averages = {name: Average(network, settings.ema) for name, network in self.plain.items()}
+        self.networks: dict[str, nn.Module] = {}
+        self.optimizers: dict[str, Any] = {}
+        for name, network in self.plain.items():
+            optimizer = torch.optim.AdamW(
+                network.parameters(), settings.lr, settings.betas, weight_decay=settings.weight_decay
+            )
+            self.networks[name], self.optimizers[name] = self.accelerator.prepare(network, optimizer)
+        self.random = torch.Generator(device)
+        self.step = 0
+        self._take_up()
+
+    def run(self) -> Outcome:
+        """Make the steps that are left."""
+        main = self.accelerator.is_main_process
+        with Report(self.settings.steps, self.step, quiet=not main) as report, _interruptible() as asked:
+            if self.step:
+                report.say(f"Going on from step {self.step}.")
+            for batch in self._batches():
+                figures = self.make_step(batch)
+                self.step += 1
+                line = self.curve.add(self.step, figures, self.settings.rate(self.step - 1)) if main else None
+                report.step(self.step, line)
+                self._check_finite(line)
+
+                stopping = self._stop_wanted(asked) and self.step < self.settings.steps
+                if stopping or self._is_time(self.habits.checkpoint_every):
+                    self._save_checkpoint()
+                if self._is_time(self.habits.sample_every) and not stopping:
+                    self._publish(with_samples=True)
+                if stopping:
+                    return Outcome(self.step, finished=False)
+            self._publish(with_samples=self.habits.sample_every > 0)
+        return Outcome(self.step, finished=True)
+
+    def make_step(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Descend every loss of step ``self.step``; return the figures for the curve."""
+        seed = derive_seed(self.settings.seed, Purpose.LOSS, self.step, self.accelerator.process_index)
+        torch.manual_seed(seed)  # dropout inside the networks draws from here
+        self.random.manual_seed(seed)
+        batch = {name: value.to(self.accelerator.device) for name, value in batch.items()}
+
+        figures: dict[str, Tensor] = {}
+        for loss in self.trainable.losses(self.networks, batch, self.random):
+            # A loss of one network may run through another, which is not to learn from it.
+            for optimizer in self.optimizers.values():
+                optimizer.zero_grad()
+            self.accelerator.backward(loss.value)
+            if self.settings.clip:
+                parameters = self.plain[loss.network].parameters()
+                self.accelerator.clip_grad_norm_(parameters, self.settings.clip)
+            optimizer = self.optimizers[loss.network]
+            for group in optimizer.param_groups:
+                group["lr"] = self.settings.rate(self.step)
+            optimizer.step()
+            self.averages[loss.network].update(self.plain[loss.network], self.step)
+            name = "loss" if len(self.plain) == 1 else f"{loss.network} loss"
+            figures[name] = loss.value.detach()
+            figures |= {key: torch.as_tensor(value) for key, value in loss.metrics.items()}
+        return figures
+
+    def _batches(self) -> Iterator[Mapping[str, Tensor]]:
+        order = BatchOrder(
+            self.settings.seed,
+            self.step,
+            self.settings.steps,
+            self.settings.batch_size,
+            len(self.pictures),
+            self.settings.mirror,
+            self.accelerator.process_index,
+            self.accelerator.num_processes,
+        )
+        loader: DataLoader[Any] = DataLoader(
+            self.pictures,  # type: ignore[arg-type]
+            batch_sampler=order,  # type: ignore[arg-type]
+            collate_fn=self.pictures.collate,
+            num_workers=self.habits.workers,
+        )
+        return iter(loader)
+
+    def _is_time(self, every: int) -> bool:
+        return bool(every) and (self.step % every == 0 or self.step == self.settings.steps)
+
+    def _check_finite(self, line: Mapping[str, float] | None) -> None:
+        broken = [name for name, value in (line or {}).items() if value != value]
+        if broken:
+            raise RunError(
+                f"The {broken[0]} is no longer a number at step {self.step}.",
+                "Begin again with a lower --lr, or with --precision no.",
+            )
+
+    def _stop_wanted(self, asked: list[int]) -> bool:
+        if self.accelerator.num_processes == 1:
+            return bool(asked)
+        # A signal reaches the processes at different moments; they must stop at the same step.
+        if asked:
+            self.accelerator.set_trigger()
+        return bool(self.accelerator.check_trigger())
+
+    def _publish(self, with_samples: bool) -> None:
+        """Write the averaged networks as a model, the curve's picture and, if asked, samples."""
+        if self.accelerator.is_main_process:
+            self.curve.draw()
+            self.trainable.save(self.folder, {name: a.network for name, a in self.averages.items()})
+            if with_samples and self.draw_samples:
+                self.draw_samples(self.folder, self.step)
+        self.accelerator.wait_for_everyone()
+
+    def _save_checkpoint(self) -> None:
+        if self.accelerator.is_main_process:
+            self.curve.draw()
+            state = {
+                "step": self.step,
+                "networks": {name: network.state_dict() for name, network in self.plain.items()},
+                "averages": {name: a.network.state_dict() for name, a in self.averages.items()},
+                "optimizers": {name: o.optimizer.state_dict() for name, o in self.optimizers.items()},
+                "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else {},
+                "curve": self.curve.state(),
+            }
+            settings = asdict(self.settings) | {"processes": self.accelerator.num_processes}
+            self.checkpoints.save(self.step, state, settings)
+        self.accelerator.wait_for_everyone()
+
+    def _take_up(self) -> None:
+        """Go on from the newest checkpoint, if there is one and that is wanted."""
+        if not self.habits.resume:
+            if self.accelerator.is_main_process:
+                self.checkpoints.clear()
+                self.curve.restore(0, [])
+            self.accelerator.wait_for_everyone()
+            return
+        latest = self.checkpoints.load_latest()
+        if latest is None:
+            return
+        state, asked = latest
+        processes = (self.accelerator.num_processes, asked.pop("processes"))
+        before = Settings(**{**asked, "betas": tuple(asked["betas"])})
+        self.settings.check_continues(before, processes, state["step"])
+        for name, network in self.plain.items():
+            network.load_state_dict(state["networks"][name])
+            self.averages[name].network.load_state_dict(state["averages"][name])
+            self.optimizers[name].optimizer.load_state_dict(state["optimizers"][name])
+        if self.accelerator.scaler and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.step = state["step"]
+        if self.accelerator.is_main_process:
+            self.curve.restore(self.step, state["curve"])
+
+
+def _accelerator(precision: str) -> Accelerator:
+    try:
+        return Accelerator(mixed_precision=precision)
+    except ValueError as error:
+        raise RunError(
+            f"This device cannot train in {precision}: {error}".splitlines()[0],
+            "Use --precision bf16 or --precision no.",
+        ) from error
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM in a list, so that a step is finished before the run stops.
+
+    A second Ctrl-C stops at once.
+    """
+    asked: list[int] = []
+
+    def ask(number: int, frame: types.FrameType | None) -> None:
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,91 @@
+"""Lines over axes, drawn with pillow: as much of a plotting library as a loss curve needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+Points = Sequence[tuple[float, float]]
+
+SIZE = (1000, 600)
+LEFT, TOP, RIGHT, BOTTOM = 90, 30, 30, 60
+INK, GRID = "#333333", "#e4e4e4"
+COLOURS = (("#b9cfe8", "#1f5fa8"), ("#f3cdb0", "#c4560a"), ("#c5e3c1", "#2e7d32"), ("#dccbe8", "#6a3d9a"))
+"""Pale for values as measured, strong for the smoothed line; one pair a line, then again from the first."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A named line: values as measured, and smoothed."""
+
+    name: str
+    points: Points
+    smoothed: Points
+
+
+def ticks(low: float, high: float, about: int) -> list[float]:
+    """Return round numbers (1, 2 or 5 times a power of ten apart) within [low, high], near ``about`` of them."""
+    if high <= low:
+        return [low]
+    rough = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [step * i for i in range(first, last + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return 1, 2 and 5 times the powers of ten within [low, high]; only the powers over many decades."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    factors = (1, 2, 5) if len(decades) < 6 else (1,)
+    return [m * 10.0**d for d in decades for m in factors if low <= m * 10.0**d <= high]
+
+
+def draw_plot(path: Path, x_name: str, lines: Sequence[Line]) -> None:
+    """Write a PNG of the lines; the vertical axis is logarithmic where every value is positive."""
+    image = Image.new("RGB", SIZE, "white")
+    canvas = ImageDraw.Draw(image)
+    font = ImageFont.load_default(15)
+    points = [point for line in lines for point in line.points]
+    if not points:
+        canvas.text((LEFT, TOP), "nothing measured yet", INK, font)
+        image.save(path)
+        return
+
+    xs, ys = zip(*points, strict=True)
+    x_low, x_high = min(xs), max(max(xs), min(xs) + 1)
+    logarithmic = min(ys) > 0
+    scale = math.log10 if logarithmic else float
+    y_low, y_high = min(ys), max(ys)
+    margin = 1.05 if logarithmic else 0.05 * (y_high - y_low or 1)
+    y_low, y_high = (y_low / margin, y_high * margin) if logarithmic else (y_low - margin, y_high + margin)
+    width, height = SIZE[0] - LEFT - RIGHT, SIZE[1] - TOP - BOTTOM
+    bottom = TOP + height
+
+    def place(point: tuple[float, float]) -> tuple[float, float]:
+        x, y = point
+        across = (x - x_low) / (x_high - x_low)
+        up = (scale(y) - scale(y_low)) / (scale(y_high) - scale(y_low))
+        return LEFT + across * width, bottom - up * height
+
+    for y in log_ticks(y_low, y_high) if logarithmic else ticks(y_low, y_high, 6):
+        _, level = place((x_low, y))
+        canvas.line([(LEFT, level), (LEFT + width, level)], GRID)
+        canvas.text((LEFT - 10, level), f"{y:.3g}", INK, font, anchor="rm")
+    for x in ticks(x_low, x_high, 8):
+        column, _ = place((x, y_low))
+        canvas.line([(column, TOP), (column, bottom)], GRID)
+        canvas.text((column, bottom + 8), f"{x:,g}", INK, font, anchor="ma")
+    canvas.text((LEFT + width / 2, SIZE[1] - 12), x_name, INK, font, anchor="md")
+
+    for i, line in enumerate(lines):
+        pale, strong = COLOURS[i % len(COLOURS)]
+        canvas.line([place(point) for point in line.points], pale, 1)
+        canvas.line([place(point) for point in line.smoothed], strong, 3, joint="curve")
+        canvas.text((LEFT + width - 8, TOP + 8 + 22 * i), line.name, strong, font, anchor="ra")
+    canvas.rectangle([LEFT, TOP, LEFT + width, bottom], outline=INK)
+    image.save(path)

@@ -1,0 +1,42 @@
+"""Options of cards and trainers as flags of the command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from zoo_core.card import Option
+from zoo_core.errors import OptionError
+
+
+class OptionValue(click.ParamType[Any]):
+    """A flag's value, read and checked as its option describes it."""
+
+    def __init__(self, option: Option) -> None:
+        self.option = option
+        self.name = option.type
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value; wrong usage, with what was expected, if it does not fit."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self.option.parse(value)
+        except OptionError as error:
+            self.fail(f"{error.message} {error.remedy}", param, ctx)
+
+
+def option_flag(option: Option) -> click.Option:
+    """The flag of an option: ``--guidance-scale NUMBER``; its value is None where it is not given."""
+    declaration = option.flag
+    if option.type == "boolean":
+        declaration += "/--no-" + option.flag.removeprefix("--")
+    default = "" if option.default is None else f"; default {option.default}"
+    return click.Option(
+        [declaration, option.name],
+        type=bool if option.type == "boolean" else OptionValue(option),
+        metavar=None if option.type == "boolean" else option.type.upper(),
+        default=None,
+        help=f"{option.description} [{option.expects}{default}]",
+    )
