@@ -40,6 +40,42 @@ if TYPE_CHECKING:
     from zoo_core.training import create_trainable, trainers
     from zoo_core.weights import Checkpoint, load_weights, save_weights
 
+__all__ = [
+    "Batch",
+    "Checkpoint",
+    "EmbeddedWeights",
+    "Generator",
+    "HubWeights",
+    "Latents",
+    "LocalWeights",
+    "Loss",
+    "Model",
+    "ModelCard",
+    "NextToken",
+    "Noise",
+    "Option",
+    "OptionError",
+    "OutputError",
+    "PluginError",
+    "Record",
+    "Sample",
+    "Score",
+    "Scorer",
+    "Step",
+    "Trainable",
+    "TrainerCard",
+    "TrainingData",
+    "WeightsError",
+    "WeightsFile",
+    "ZooError",
+    "create_trainable",
+    "hookimpl",
+    "load",
+    "load_weights",
+    "save_weights",
+    "trainers",
+]
+
 _HOMES = {
     "card": "EmbeddedWeights HubWeights LocalWeights ModelCard Option TrainerCard WeightsFile",
     "cli.flags": "option_flag",
@@ -54,8 +90,6 @@ _HOMES = {
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
-__all__ = sorted(_HOME_OF)
-
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
@@ -64,4 +98,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return list(__all__)
+    return __all__

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import importlib.metadata
 import os
 import secrets
 from collections import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -15,14 +17,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from zoo_core.card import ModelCard
+from zoo_core.card import HubWeights, ModelCard
 from zoo_core.catalog import Catalog
 from zoo_core.errors import OptionError, PluginError, ZooError
 from zoo_core.generator import Batch, Generator, Step
 from zoo_core.noise import Noise, check_seed
 from zoo_core.plugins import PluginHost, contained
 from zoo_core.sample import Record, Sample, to_bytes
-from zoo_core.weights import Checkpoint, match_folder, match_hub, obtain
+from zoo_core.weights import Checkpoint, match_folder, match_hub, obtain, pulled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +37,7 @@ MAX_FRAMES = 60
 
 
 def load(
-    name: str | os.PathLike[str],
+    model: str | os.PathLike[str] | ModelCard,
     *,
     device: str = "auto",
     dtype: str = "auto",
@@ -44,7 +46,7 @@ def load(
     """Make a model ready to run, fetching its weights if they are not here yet.
 
     Args:
-        name: A card's id or alias, ``hf:ORG/REPO[@REVISION]``, or the path of a local folder.
+        model: A card's id or alias, ``hf:ORG/REPO[@REVISION]``, the path of a local folder, or a card.
         device: ``auto`` (CUDA, else Apple's MPS, else the CPU) or a torch device such as ``cuda:1``.
         dtype: ``auto`` (the plugin picks what is fast and safe), float32, bfloat16, float16 or float64.
         catalog: Where names are looked up; this environment's by default.
@@ -53,10 +55,10 @@ def load(
         ZooError: Anything a user can act on, from a misspelt name to a full disk.
     """
     catalog = catalog or Catalog.read()
-    card = resolve(name, catalog)
+    card = model if isinstance(model, ModelCard) else resolve(model, catalog)
     host = PluginHost(catalog.plugins)
     host.load(card.plugin)  # before its weights are fetched: a broken plugin should not cost a download
-    checkpoint = obtain(card)
+    checkpoint = _obtain_while_importing_torch(card)
     torch_device, torch_dtype = _pick_device(device), _pick_dtype(dtype)
     generator = host.call(
         card.plugin,
@@ -97,6 +99,19 @@ def _listed_by_a_plugin(name: str, catalog: Catalog) -> ModelCard | None:
     host = PluginHost(catalog.plugins)
     cards = (card for plugin in plugins for cards in host.call(plugin, "zoo_list_models") for card in cards)
     return next((card for card in cards if name in (card.id, *card.aliases)), None)
+
+
+def _obtain_while_importing_torch(card: ModelCard) -> Checkpoint:
+    """Verify weights that are here already in a thread: hashing a file and importing torch take equally long.
+
+    A download stays in the main thread, where Ctrl-C ends it at once.
+    """
+    if isinstance(card.weights, HubWeights) and pulled(card) is None:
+        return obtain(card)
+    with ThreadPoolExecutor(1) as thread:
+        checkpoint = thread.submit(obtain, card)
+        importlib.import_module("torch")
+        return checkpoint.result()
 
 
 @dataclass(frozen=True)

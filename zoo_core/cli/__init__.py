@@ -1,4 +1,4 @@
-"""The command line: a click group that imports a verb when it is called, and no plugin before it is needed."""
+"""The command line: a click group that imports a verb when it is called, and a plugin when it is needed."""
 
 from __future__ import annotations
 

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import CompletionItem, get_completion_class
+
+from zoo_core.catalog import Catalog
+from zoo_core.manifest import installed_plugins
 
 SETUP = {
     "bash": 'eval "$(zoo completion bash)"   in ~/.bashrc',
     "zsh": 'eval "$(zoo completion zsh)"   in ~/.zshrc',
     "fish": "zoo completion fish | source   in ~/.config/fish/config.fish",
 }
+
+
+def complete_models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Models whose id begins so, with their summaries."""
+    return [
+        CompletionItem(card.id, help=card.summary)
+        for card in Catalog.read().match(f"{incomplete}*")
+        if card.id.startswith(incomplete)
+    ]
+
+
+def complete_plugins(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Installed plugins whose name begins so."""
+    return [CompletionItem(p.name) for p in installed_plugins() if p.name.startswith(incomplete)]
 
 
 @click.command(

@@ -10,6 +10,7 @@ import click
 
 from zoo_core.card import EmbeddedWeights, HubWeights, LocalWeights, ModelCard, Option
 from zoo_core.catalog import Catalog
+from zoo_core.cli.completion import complete_models
 from zoo_core.cli.console import count_of, json_option, megabytes, print_facts, print_json, print_table, say
 
 
@@ -50,7 +51,7 @@ def search(words: tuple[str, ...], as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @json_option
 def show(model: str, as_json: bool) -> None:
     """Show what is known about a model.

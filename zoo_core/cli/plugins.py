@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from zoo_core.catalog import Catalog
+from zoo_core.cli.completion import complete_plugins
 from zoo_core.cli.console import json_option, print_json, print_table, say
 from zoo_core.errors import PluginError
 from zoo_core.manifest import InstalledPlugin, installed_plugins
@@ -38,13 +39,13 @@ def list_plugins(as_json: bool) -> None:
 def install(plugin: str, yes: bool) -> None:
     """Install or update a plugin.
 
-    PLUGIN is a name that zoo list --all or zoo search shows, or the folder or wheel of one. pip does the work;
-    what it installs can run code of its author's, so install only what you trust.
+    PLUGIN is a name that zoo list --all or zoo search shows, or the folder or wheel of one. pip does the
+    work; what it installs can run code of its author's, so install only what you trust.
     """
     path = Path(plugin)
     known = {manifest.name for manifest in Catalog.read().registry}
     if not path.exists() and plugin not in known and not yes:
-        # Anyone can give a package any name: a plugin that no one listed is not installed by a slip of the pen.
+        # Anyone can give a package any name: one that nobody listed is not installed by a slip of the pen.
         raise PluginError(
             f"The registry knows no plugin {plugin!r}.",
             f"Check the name (zoo list --all); if you trust that package: zoo install --yes {plugin}",
@@ -56,7 +57,7 @@ def install(plugin: str, yes: bool) -> None:
 
 
 @click.command()
-@click.argument("plugin")
+@click.argument("plugin", shell_complete=complete_plugins)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def uninstall(plugin: str, yes: bool) -> None:
     """Remove a plugin. The weights it fetched stay in the Hub cache: zoo rm MODEL."""
@@ -70,7 +71,7 @@ def uninstall(plugin: str, yes: bool) -> None:
 
 
 @click.command()
-@click.argument("plugin")
+@click.argument("plugin", shell_complete=complete_plugins)
 def enable(plugin: str) -> None:
     """Use a disabled plugin again."""
     changed = set_enabled(plugin, True, installed_plugins())
@@ -78,7 +79,7 @@ def enable(plugin: str) -> None:
 
 
 @click.command()
-@click.argument("plugin")
+@click.argument("plugin", shell_complete=complete_plugins)
 def disable(plugin: str) -> None:
     """Keep a plugin installed, but do not use it."""
     changed = set_enabled(plugin, False, installed_plugins())

@@ -3,42 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo_core.card import ModelCard, Option
+from zoo_core.card import ModelCard
+from zoo_core.cli.completion import complete_models
 from zoo_core.cli.console import say
+from zoo_core.cli.flags import option_flag
 from zoo_core.errors import OptionError
 
 if TYPE_CHECKING:
-    from zoo_core.model import Model, Plan, Progress, Request
+    from zoo_core.catalog import Catalog
+    from zoo_core.model import Progress
     from zoo_core.sample import Sample
 
 
-class ModelOption(click.ParamType):
-    """A flag's value, read and checked as its option describes it."""
-
-    def __init__(self, option: Option) -> None:
-        self.option = option
-        self.name = option.type
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The value; wrong usage, with what was expected, if it does not fit."""
-        if not isinstance(value, str):
-            return value
-        try:
-            return self.option.parse(value)
-        except OptionError as error:
-            self.fail(f"{error.message} {error.remedy}", param, ctx)
-
-
-class Seeds(click.ParamType):
+class Seeds(click.ParamType[Any]):
     """A list of seeds as people write them: ``0,1,4-6``."""
 
     name = "list"
@@ -72,41 +58,48 @@ class RunCommand(click.Command):
 
     def _model_name(self, args: list[str], parent: click.Context | None) -> str | None:
         """The first argument that is no flag of zoo run's own, nor a value of one; None if there is none."""
-        settings = {"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
-        finder = click.Command("run", params=list(self.params), context_settings=settings)
-        with click.Context(finder, parent=parent, resilient_parsing=True, **settings) as ctx:
-            values, _, _ = finder.make_parser(ctx).parse_args(args)
+        finder = click.Command("run", params=list(self.params), add_help_option=False)
+        ctx = click.Context(
+            finder, parent, resilient_parsing=True, ignore_unknown_options=True, allow_interspersed_args=False
+        )
+        values, _, _ = finder.make_parser(ctx).parse_args(args)
         name = values.get("model")
         return name if isinstance(name, str) and not name.startswith("-") else None
 
 
 @click.command(cls=RunCommand)
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @click.argument("prompt", nargs=-1, metavar="[PROMPT]...")
 @click.option("-n", "n", type=click.IntRange(1), metavar="N", help="How many samples to make.")
 @click.option("--seed", type=click.IntRange(0), help="Seed of the first; the next has the next. [random]")
 @click.option("--seeds", type=Seeds(), metavar="LIST", help="The seeds themselves, such as 0,1,4-6.")
 @click.option(
-    "-o", "--output", "path", metavar="PATH",
-    help="A folder: one file a sample. A file: that sample, or a contact sheet of several. "
-    "- : texts to the screen. [out/MODEL/, or - for texts]",
-)  # fmt: skip
-@click.option("--save-steps", type=click.Choice(["gif", "png"]), help="Save how each sample came about, too.")
+    "-o",
+    "--output",
+    metavar="PATH",
+    help="A folder: a file for each sample. A file: that sample, or a contact sheet of several. "
+    "x.jsonl: texts, one a line. - : texts to the screen. [out/MODEL/, and - for texts]",
+)
+@click.option(
+    "--caption", metavar="NAME", help="On a contact sheet: write seed, prompt or an option below each."
+)
+@click.option(
+    "--save-steps", type=click.Choice(["gif", "apng"]), help="Also save how each picture came about."
+)
 @click.option("--resume", is_flag=True, help="Skip the samples that the output already holds.")
-@click.option("--force", is_flag=True, help="Replace files that hold something else.")
+@click.option("--force", is_flag=True, help="Replace a file that exists.")
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps.", show_default=True)
 @click.option("--dtype", default="auto", help="auto, float32, bfloat16, float16, float64.", show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), help="How many to make at once. [the model's choice]")
 @click.option("--json", "as_json", is_flag=True, help="Print each sample's record as JSON and nothing else.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
-@click.pass_context
-def run(ctx: click.Context, model: str, **values: Any) -> None:
+def run(**values: Any) -> None:
     """Make samples with a model.
 
     MODEL is an id or alias (zoo list), hf:ORG/REPO[@REVISION] for any compatible repository on the Hub, or a
     local folder. A model has options of its own: zoo run MODEL --help.
     """
-    raise AssertionError("RunCommand puts the model's own command in this one's place")
+    raise click.UsageError("Name a model.", click.get_current_context())
 
 
 def _command_for(name: str, base: click.Command) -> click.Command:
@@ -116,47 +109,31 @@ def _command_for(name: str, base: click.Command) -> click.Command:
 
     catalog = Catalog.read()
     card = resolve(name, catalog)
-    flags = [_flag(option) for option in card.options.values()]
 
-    def callback(**values: Any) -> None:
-        given = {option.name: values.pop(option.name) for option in card.options.values()}
-        _run(card, name, catalog, {k: v for k, v in given.items() if v is not None}, **values)
+    def callback(model: str, **values: Any) -> None:
+        given = {option: values.pop(option) for option in card.options}
+        _run(card, catalog, {option: value for option, value in given.items() if value is not None}, **values)
 
     return click.Command(
         "run",
-        params=[*base.params, *flags],
+        params=[*base.params, *(option_flag(option) for option in card.options.values())],
         callback=callback,
         help=f"Make samples with {card.id}: {card.summary}",
         epilog=f"Where it comes from, its licence and how to cite it: zoo show {name}",
     )
 
 
-def _flag(option: Option) -> click.Option:
-    declaration = option.flag
-    if option.type == "boolean":
-        declaration += "/--no-" + option.flag.removeprefix("--")
-    default = "" if option.default is None else f"; default {option.default}"
-    return click.Option(
-        [declaration, option.name],
-        type=bool if option.type == "boolean" else ModelOption(option),
-        metavar=None if option.type == "boolean" else option.type.upper(),
-        default=None,
-        help=f"{option.description} [{option.expects}{default}]",
-    )
-
-
 def _run(
     card: ModelCard,
-    name: str,
-    catalog: Any,
+    catalog: Catalog,
     options: dict[str, Any],
     *,
-    model: str,
     prompt: tuple[str, ...],
     n: int | None,
     seed: int | None,
     seeds: Sequence[int] | None,
-    path: str | None,
+    output: str | None,
+    caption: str | None,
     save_steps: str | None,
     resume: bool,
     force: bool,
@@ -166,8 +143,103 @@ def _run(
     as_json: bool,
     quiet: bool,
 ) -> None:
+    """What is asked for is checked before anything is fetched, loaded or written."""
     from zoo_core.model import load, make_plan
+    from zoo_core.output import open_output
 
-    # What was asked for is checked before anything is fetched or loaded.
     plan = make_plan(card, " ".join(prompt) or None, n=n, seed=seed, seeds=seeds, options=options)
-    ready = load(name, device=device, dtype=dtype, catalog=catalog)
+    target = output or _default_output(card)
+    if target == "-" and as_json:
+        raise OptionError(
+            "Texts and JSON cannot both go to the standard output.", "Leave out -o -, or --json."
+        )
+    with open_output(
+        target,
+        kind=card.output,
+        count=len(plan),
+        resume=resume,
+        overwrite=force,
+        steps=f".{save_steps}" if save_steps else None,
+        caption=caption,
+    ) as out:
+        model = load(card, device=device, dtype=dtype, catalog=catalog)
+        requests = [r for r in plan if not out.has(model.record(r))] if resume else plan
+        if resume and len(requests) < len(plan):
+            say(f"{len(plan) - len(requests)} of {len(plan)} are there already.")
+        report = _JsonReport() if as_json else _PathReport(silent=target == "-")
+        with closing(report), _progress_bar(len(requests), show=not quiet) as on_step:
+            samples = model.make(
+                requests, batch_size=batch_size, on_step=on_step, keep_frames=out.wants_frames
+            )
+            for sample in samples:
+                report.add(sample, out.write(sample))
+
+
+def _default_output(card: ModelCard) -> str:
+    if card.output == "text":
+        return "-"
+    return f"out/{re.sub(r'[^A-Za-z0-9._-]+', '-', card.id).strip('-.') or 'model'}/"
+
+
+class _PathReport:
+    """The path of every file written, each once, a line each."""
+
+    def __init__(self, silent: bool) -> None:
+        self._silent = silent
+        self._last: Path | None = None
+
+    def add(self, sample: Sample, path: Path | None) -> None:
+        if not self._silent and path != self._last:
+            click.echo(str(path))
+        self._last = path
+
+    def close(self) -> None:
+        """Nothing is left to say."""
+
+
+class _JsonReport:
+    """The samples' paths and records as one JSON array, written as they come and closed whatever happens."""
+
+    def __init__(self) -> None:
+        self._separator = "["
+
+    def add(self, sample: Sample, path: Path | None) -> None:
+        entry: dict[str, Any] = {"path": str(path) if path else None, **sample.record.to_json()}
+        if sample.text is not None:
+            entry["text"] = sample.text
+        click.echo(f"{self._separator}\n{json.dumps(entry, ensure_ascii=False)}", nl=False)
+        self._separator = ","
+
+    def close(self) -> None:
+        click.echo("[]" if self._separator == "[" else "\n]")
+
+
+@contextmanager
+def _progress_bar(total: int, *, show: bool) -> Iterator[Callable[[Progress], object] | None]:
+    """A bar on a terminal's stderr that counts samples, and moves with every step of a batch."""
+    if not show or not total or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[made]}/{task.fields[wanted]} samples"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total, made=0, wanted=total)
+        made = 0
+
+        def on_step(progress: Progress) -> None:
+            nonlocal made
+            step, size = progress.step, len(progress.requests)
+            done = made + size * step.index / step.total
+            if step.index >= step.total:
+                made += size
+            bar.update(task, completed=done, made=made, description=f"step {step.index}/{step.total}")
+
+        yield on_step
