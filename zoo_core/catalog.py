@@ -121,7 +121,7 @@ class Catalog:
         """The card with this id or alias, installed or not; None if there is none."""
         for cards in (self.models, self.known):
             for card in cards.values():
-                if name.lower() in (each.lower() for each in _names(card)):
+                if _goes_by(card, name):
                     return card
         return None
 
@@ -130,15 +130,16 @@ class Catalog:
             manifest = plugin.manifest or next((m for m in self.registry if m.name == plugin.name), None)
             if plugin.status == "ok" or manifest is None:
                 continue
-            if any(name in _names(card) for card in manifest.models):
+            if any(_goes_by(card, name) for card in manifest.models):
                 return CatalogError(
                     f"{name} is provided by {plugin.name}, which is {plugin.status}.",
                     f"Enable it: zoo enable {plugin.name}"
                     if plugin.status == "disabled"
                     else "See what is wrong with it: zoo doctor",
                 )
-        names = [n for card in (*self.models.values(), *self.known.values()) for n in _names(card)]
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        cards = (*self.models.values(), *self.known.values())
+        names = {each.lower(): each for card in cards for each in _names(card)}
+        near = [names[match] for match in difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)]
         return CatalogError(
             f"There is no model called {name!r}.",
             f"Did you mean {' or '.join(near)}? Otherwise see: zoo list --all"
@@ -165,3 +166,7 @@ def read_registry(path: Path) -> tuple[Manifest, ...]:
 
 def _names(card: ModelCard) -> tuple[str, ...]:
     return (card.id, *card.aliases)
+
+
+def _goes_by(card: ModelCard, name: str) -> bool:
+    return name.lower() in (each.lower() for each in _names(card))

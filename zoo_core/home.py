@@ -23,17 +23,20 @@ def home() -> Path:
 
 
 def read_json(path: Path, default: Any) -> Any:
-    """The value in a state file; ``default`` if there is none.
+    """The value in a state file; ``default`` if there is none. A default also says which type is expected.
 
     Raises:
-        ZooError: The file cannot be read or is not JSON.
+        ZooError: The file cannot be read, is not JSON, or holds a value of another type.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if default is not None and not isinstance(value, type(default)):
+            raise ValueError(f"it holds a {type(value).__name__}, not a {type(default).__name__}")
     except FileNotFoundError:
         return default
     except (OSError, ValueError) as error:
         raise ZooError(f"{path} cannot be read: {error}.", "Repair or remove that file.") from None
+    return value
 
 
 def write_json_atomically(path: Path, value: Any) -> None:

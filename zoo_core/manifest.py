@@ -61,7 +61,7 @@ def installed_plugins() -> tuple[InstalledPlugin, ...]:
 
 def disabled_plugins() -> frozenset[str]:
     """Names of the plugins the user disabled."""
-    return frozenset(home.read_json(disabled_file(), default=[]))
+    return frozenset(map(str, home.read_json(disabled_file(), default=[])))
 
 
 def disabled_file() -> Path:
@@ -137,9 +137,13 @@ def _break_duplicates(plugins: Sequence[InstalledPlugin]) -> list[InstalledPlugi
         if taken:
             kind, name = taken
             owner = owners[taken]
+            if owner != plugin.name:
+                remedy = f"Keep one of the two: zoo disable {owner}, or zoo disable {plugin.name}"
+            else:
+                assert plugin.distribution is not None  # a name stands twice only in two distributions
+                remedy = f"Remove one of the two: pip uninstall {plugin.distribution.name}"
             problem = PluginError(
-                f"{plugin.name}: the {kind} {name!r} is already provided by {owner}.",
-                f"Keep one of the two: zoo disable {owner if owner != plugin.name else plugin.name}",
+                f"{plugin.name}: the {kind} {name!r} is already provided by {owner}.", remedy
             )
             plugin = replace(plugin, status="broken", problem=problem)
         else:

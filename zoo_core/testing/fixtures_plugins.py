@@ -1,0 +1,37 @@
+"""A pytest fixture for tests that install plugins of their own.
+
+``pytest_plugins = ["zoo_core.testing.fixtures_plugins"]`` in conftest.py makes it known, and with it the
+fixtures of :mod:`zoo_core.testing.fixtures`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["zoo_core.testing.fixtures"]
+
+
+@pytest.fixture
+def plugin_site(tmp_path: Path, isolated_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder, searched for packages by this process and its children, in an empty home.
+
+    Fill it with :func:`zoo_core.testing.plugins.write_plugin`. What was imported from it is forgotten
+    afterwards, so that the next test may install other plugins under the same names.
+    """
+    site = tmp_path / "site"
+    site.mkdir()
+    paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    monkeypatch.syspath_prepend(str(site))
+    yield site
+    for name, module in list(sys.modules.items()):
+        origin = getattr(module, "__file__", None)
+        if origin and site in Path(origin).parents:
+            del sys.modules[name]
+    importlib.invalidate_caches()
