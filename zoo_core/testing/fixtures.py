@@ -1,0 +1,37 @@
+"""Pytest fixtures for plugins' tests: ``pytest_plugins = ["zoo_core.testing.fixtures"]`` in conftest.py.
+
+``isolated_home`` gives a test an empty zoo, an empty Hub cache and no token; ``loopback_hub`` adds a Hub.
+Both hold in the test's own process and, through the environment, in those it starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from zoo_core.testing.hub import LoopbackHub, isolation
+
+
+@pytest.fixture
+def isolated_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty zoo and an empty Hub cache, no token, and no way out to a Hub; the folder they are in."""
+    import huggingface_hub.constants as constants
+
+    home = tmp_path / "home"
+    for name, value in isolation(home).items():
+        monkeypatch.setenv(name, value)
+    # The client read these once and for all when it was imported.
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(home / "hf" / "token"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
+    return home
+
+
+@pytest.fixture
+def loopback_hub(isolated_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
+    """A running :class:`LoopbackHub` that this process and those it starts take for the Hub."""
+    with LoopbackHub(isolated_home) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        yield hub
