@@ -1,21 +1,37 @@
-"""From tensors to 8-bit pictures, to bytes, and back."""
+"""From tensors to 8-bit pictures, to the bytes of a file, and back."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import io
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from zoo_core.errors import OutputError
+from zoo_core.output.provenance import png_chunks, record_text
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from PIL.Image import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    from zoo_core.record import Record
 
     Levels = np.ndarray[Any, np.dtype[np.uint8]]
 
+STILLS = (".png", ".jpg", ".jpeg", ".webp")
+ANIMATIONS = (".gif", ".apng")
+
+_TRAVEL, _HOLD = 3000, 2000
+"""Milliseconds from noise to picture, and how long the picture then stands."""
+_SLOWEST = 200
+"""Milliseconds a frame stands at most, so that few steps do not become a slide show."""
+
 
 def to_bytes(images: torch.Tensor) -> Levels:
-    """Turn pictures (..., c, h, w) in [-1, 1] into 8-bit levels: (..., h, w) for one channel, else (..., h, w, c).
+    """Turn pictures (..., c, h, w) in [-1, 1] into 8-bit levels (..., h, w, c), without the c where it is 1.
 
     A value x becomes level round(127.5 (x + 1)), ties to even, clamped to 0…255; the arithmetic is float32.
 
@@ -46,3 +62,90 @@ def to_picture(levels: Levels) -> Image:
     from PIL import Image
 
     return Image.fromarray(levels)
+
+
+def encode_png(picture: Image, chunks: PngInfo) -> bytes:
+    """The bytes of a PNG with its text chunks."""
+    file = io.BytesIO()
+    picture.save(file, "PNG", pnginfo=chunks)
+    return file.getvalue()
+
+
+def encode_still(picture: Image, suffix: str, record: Record) -> bytes:
+    """The bytes of a picture file: PNG with its record inside, lossless WebP, or JPEG (on white)."""
+    if suffix == ".png":
+        return encode_png(picture, png_chunks([record]))
+    file = io.BytesIO()
+    if suffix == ".webp":
+        picture.save(file, "WEBP", lossless=True)
+    else:
+        _on_white(picture).save(file, "JPEG", quality=95, subsampling=0)
+    return file.getvalue()
+
+
+def encode_animation(frames: Sequence[Levels], picture: Image, suffix: str, record: Record) -> bytes:
+    """The bytes of an animation from the first frame to the finished picture, which stands longer.
+
+    A GIF has 256 colours a frame and no half-transparency (the picture stands on white); an APNG is exact.
+
+    Args:
+        frames: Pictures so far, 8-bit levels. Smaller ones (previews in a latent space) are enlarged.
+        picture: The result, shown last whether or not it is also the last of ``frames``.
+        suffix: ``.gif`` or ``.apng``.
+        record: Goes into the GIF's comment or the PNG's text chunk.
+    """
+    from PIL.Image import Resampling
+
+    on_the_way = [to_picture(frame).convert(picture.mode) for frame in frames]
+    shown = [frame.resize(picture.size, Resampling.NEAREST) for frame in on_the_way]
+    if shown and shown[-1].tobytes() == picture.tobytes():
+        shown.pop()
+    each = min(_TRAVEL // max(len(shown), 1), _SLOWEST)
+    durations = [each] * len(shown) + [_HOLD]
+    shown.append(picture)
+    file = io.BytesIO()
+    if suffix == ".gif":
+        shown = [_on_white(frame) for frame in shown]
+        note: dict[str, Any] = {"format": "GIF", "comment": record_text(record).encode()}
+    else:
+        note = {"format": "PNG", "pnginfo": png_chunks([record])}
+    shown[0].save(file, save_all=True, append_images=shown[1:], duration=durations, loop=0, **note)
+    return file.getvalue()
+
+
+def decode(file: Path | BinaryIO, size: tuple[int, int]) -> Image | None:
+    """Read a picture back; of an animation, the last frame.
+
+    Args:
+        file: A path, or an open file.
+        size: The (width, height) it should have. A picture of another size is not decoded, whatever it
+            claims to be, and None is returned.
+
+    Raises:
+        OutputError: It is damaged, or no picture.
+    """
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            # The caller names a size it can hold; Pillow's own limit is for those who cannot.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(file) as picture:
+                if picture.size != size:
+                    return None
+                picture.seek(getattr(picture, "n_frames", 1) - 1)
+                return picture.copy()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise OutputError(
+            f"The picture cannot be read: {error}.", "Copy the file again, or make it anew."
+        ) from None
+
+
+def _on_white(picture: Image) -> Image:
+    """A picture without transparency, for formats that have none."""
+    from PIL import Image
+
+    if picture.mode != "RGBA":
+        return picture
+    white = Image.new("RGBA", picture.size, "white")
+    return Image.alpha_composite(white, picture).convert("RGB")
