@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from zoo_core.hookspecs import hookimpl
     from zoo_core.model import Model, load
     from zoo_core.noise import Noise
+    from zoo_core.output.sheet import ContactSheet
     from zoo_core.sample import Record, Sample
     from zoo_core.training import create_trainable, trainers
     from zoo_core.weights import Checkpoint, load_weights, save_weights
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Batch",
     "Checkpoint",
+    "ContactSheet",
     "EmbeddedWeights",
     "Generator",
     "HubWeights",
@@ -72,6 +74,7 @@ __all__ = [
     "hookimpl",
     "load",
     "load_weights",
+    "option_flag",
     "save_weights",
     "trainers",
 ]
@@ -84,6 +87,7 @@ _HOMES = {
     "hookspecs": "hookimpl",
     "model": "Model load",
     "noise": "Noise",
+    "output.sheet": "ContactSheet",
     "sample": "Record Sample",
     "training": "create_trainable trainers",
     "weights": "Checkpoint load_weights save_weights",

@@ -1,1 +1,4 @@
-"""Training for the zoo."""
+"""Training for the zoo: ``zoo train``, one loop for every family of models.
+
+Implements no hook: its command stands in ``zoo.toml``.
+"""

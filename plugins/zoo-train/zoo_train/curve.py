@@ -31,19 +31,23 @@ class Curve:
         self._window: list[dict[str, torch.Tensor]] = []
 
     def add(self, step: int, figures: Mapping[str, torch.Tensor], rate: float) -> dict[str, float] | None:
-        """Take the figures of the step that makes ``step`` steps done; return the line it completes, if any."""
+        """Take the figures of a step, after which ``step`` steps are done; return the line it completes."""
         self._window.append({name: value.detach().float() for name, value in figures.items()})
         if step % self.every:
             return None
-        means = {
-            name: sum(float(figures[name]) for figures in self._window) / len(self._window)
-            for name in self._window[0]
-        }
+        line = {"step": step, **self._means(), "lr": rate}
         self._window.clear()
-        line = {"step": step, **means, "lr": rate}
         with self.file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         return line
+
+    def _means(self) -> dict[str, float]:
+        """The mean of each figure over the steps that have it."""
+        values: dict[str, list[float]] = {}
+        for figures in self._window:
+            for name, value in figures.items():
+                values.setdefault(name, []).append(float(value))
+        return {name: sum(each) / len(each) for name, each in values.items()}
 
     def state(self) -> list[dict[str, torch.Tensor]]:
         """The figures of the steps since the last line, for a checkpoint."""
@@ -70,10 +74,10 @@ class Curve:
     def draw(self) -> None:
         """Write ``curve.png``: each network's loss, as measured and smoothed, on a logarithmic axis."""
         lines = self.lines()
-        names = [name for name in (lines[0] if lines else {}) if name.endswith("loss")]
+        names = {name: None for line in lines for name in line if name.endswith("loss")}
         drawn = []
         for name in names:
-            points = [(line["step"], line[name]) for line in lines if math.isfinite(line[name])]
+            points = [(line["step"], line[name]) for line in lines if math.isfinite(line.get(name, math.nan))]
             drawn.append(Line(name, points, _smooth(points)))
         draw_plot(self.picture, "step", drawn)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,24 +58,19 @@ class Pictures:
     """Pictures of one shape, with labels or without, read when asked for.
 
     Args:
-        read: Returns picture i as (c, h, w) uint8.
-        shape: (c, h, w) of every picture.
-        count: How many there are.
-        labels: One label per picture, or None.
-        classes: Names of the labels, in label order.
+        read: Returns picture i as (c, h, w) uint8; can be pickled, for the processes that read ahead.
+        facts: Shape, classes and number of the pictures.
+        labels: One label per picture; None if there are no classes.
+        digest: Changes when the pictures or their labels do.
     """
 
     def __init__(
-        self,
-        read: Callable[[int], np.ndarray],
-        shape: tuple[int, int, int],
-        count: int,
-        labels: np.ndarray | None = None,
-        classes: tuple[str, ...] = (),
+        self, read: Callable[[int], np.ndarray], facts: TrainingData, labels: np.ndarray | None, digest: str
     ) -> None:
         self._read = read
+        self.facts = facts
         self._labels = labels
-        self.facts = TrainingData(shape=shape, classes=classes, count=count)
+        self.digest = digest
 
     def __len__(self) -> int:
         return self.facts.count
@@ -94,7 +90,38 @@ class Pictures:
 
     def without_labels(self) -> Pictures:
         """Return the same pictures with their labels forgotten."""
-        return Pictures(self._read, self.facts.shape, self.facts.count)  # type: ignore[arg-type]
+        facts = TrainingData(shape=self.facts.shape, count=self.facts.count)
+        return Pictures(self._read, facts, None, self.digest)
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """Reads pictures from files."""
+
+    files: Sequence[Path]
+    view: View
+
+    def __call__(self, item: int) -> np.ndarray:
+        """Return picture ``item`` as (c, h, w) uint8."""
+        try:
+            with Image.open(self.files[item]) as picture:
+                return self.view.apply(picture)
+        except (OSError, SyntaxError) as error:  # Pillow's word for a broken PNG is SyntaxError
+            raise _unreadable(self.files[item]) from error
+
+
+@dataclass(frozen=True)
+class ArrayReader:
+    """Reads grey pictures from an array (n, h, w) of uint8."""
+
+    images: np.ndarray
+    view: View
+
+    def __call__(self, item: int) -> np.ndarray:
+        """Return picture ``item`` as (c, h, w) uint8."""
+        if self.view == View(grey=True):
+            return self.images[item][None]
+        return self.view.apply(Image.fromarray(self.images[item]))
 
 
 def open_pictures(folder: Path, view: View) -> Pictures:
@@ -138,15 +165,11 @@ def _open_folder(folder: Path, view: View) -> Pictures:
             "Add --size 64 (or another side) to bring them to one size.",
         )
     width, height = next(iter(sizes)) if view.size is None else (view.size, view.size)
-
-    def read(item: int) -> np.ndarray:
-        try:
-            with Image.open(files[item]) as picture:
-                return view.apply(picture)
-        except OSError as error:
-            raise _unreadable(files[item]) from error
-
-    return Pictures(read, (1 if view.grey else 3, height, width), len(files), labels, classes)
+    facts = TrainingData((1 if view.grey else 3, height, width), classes, len(files))
+    # Names and sizes stand for the content: to read a million pictures for this would be too dear.
+    listing = "\n".join(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in files)
+    digest = hashlib.sha256(listing.encode()).hexdigest()
+    return Pictures(FileReader(files, view), facts, labels, digest)
 
 
 def _check_picture(path: Path) -> tuple[int, int]:
@@ -180,13 +203,10 @@ def _open_idx(folder: Path, view: View) -> Pictures:
             "Fetch both again, from the same place.",
         )
     height, width = (view.size, view.size) if view.size else images.shape[1:]
-    plain = view.grey and view.size is None
-
-    def read(item: int) -> np.ndarray:
-        return images[item][None] if plain else view.apply(Image.fromarray(images[item]))
-
     classes = tuple(str(label) for label in range(int(labels.max()) + 1))
-    return Pictures(read, (1 if view.grey else 3, height, width), len(images), labels, classes)
+    facts = TrainingData((1 if view.grey else 3, height, width), classes, len(images))
+    digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
+    return Pictures(ArrayReader(images, view), facts, labels, digest)
 
 
 def is_idx(folder: Path) -> bool:
@@ -210,6 +230,7 @@ def read_idx(path: Path) -> np.ndarray:
         shape = struct.unpack_from(f">{axes}I", content, 4)
         if zeros or kind != IDX_UNSIGNED_BYTES:
             raise ValueError("not an IDX file of unsigned bytes")
-        return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
+        array: np.ndarray = np.frombuffer(content, np.uint8, offset=4 + 4 * axes)
+        return array.reshape(shape)
     except (OSError, EOFError, struct.error, ValueError) as error:
         raise DataError(f"{path} is not a whole IDX file of unsigned bytes.", "Fetch it again.") from error

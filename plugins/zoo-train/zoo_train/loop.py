@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -46,8 +46,6 @@ class Settings:
     decay_steps: int
     """Steps at the end over which it falls to zero."""
     weight_decay: float
-    betas: tuple[float, float]
-    """Decay of AdamW's averages of the gradient and of its square."""
     clip: float
     """Largest norm of a network's gradient; 0 leaves gradients as they are."""
     ema: float
@@ -172,7 +170,7 @@ class _Run:
         self.optimizers: dict[str, Any] = {}
         for name, network in self.plain.items():
             optimizer = torch.optim.AdamW(
-                network.parameters(), settings.lr, settings.betas, weight_decay=settings.weight_decay
+                network.parameters(), settings.lr, weight_decay=settings.weight_decay
             )
             self.networks[name], self.optimizers[name] = self.accelerator.prepare(network, optimizer)
         self.random = torch.Generator(device)
@@ -222,10 +220,11 @@ class _Run:
             for group in optimizer.param_groups:
                 group["lr"] = self.settings.rate(self.step)
             optimizer.step()
-            self.averages[loss.network].update(self.plain[loss.network], self.step)
             name = "loss" if len(self.plain) == 1 else f"{loss.network} loss"
             figures[name] = loss.value.detach()
             figures |= {key: torch.as_tensor(value) for key, value in loss.metrics.items()}
+        for name, average in self.averages.items():
+            average.update(self.plain[name], self.step)
         return figures
 
     def _batches(self) -> Iterator[Mapping[str, Tensor]]:
@@ -241,9 +240,10 @@ class _Run:
         )
         loader: DataLoader[Any] = DataLoader(
             self.pictures,  # type: ignore[arg-type]
-            batch_sampler=order,  # type: ignore[arg-type]
+            batch_sampler=order,
             collate_fn=self.pictures.collate,
             num_workers=self.habits.workers,
+            worker_init_fn=_leave_signals_to_the_loop,
         )
         return iter(loader)
 
@@ -303,8 +303,7 @@ class _Run:
             return
         state, asked = latest
         processes = (self.accelerator.num_processes, asked.pop("processes"))
-        before = Settings(**{**asked, "betas": tuple(asked["betas"])})
-        self.settings.check_continues(before, processes, state["step"])
+        self.settings.check_continues(Settings(**asked), processes, state["step"])
         for name, network in self.plain.items():
             network.load_state_dict(state["networks"][name])
             self.averages[name].network.load_state_dict(state["averages"][name])
@@ -324,6 +323,12 @@ def _accelerator(precision: str) -> Accelerator:
             f"This device cannot train in {precision}: {error}".splitlines()[0],
             "Use --precision bf16 or --precision no.",
         ) from error
+
+
+def _leave_signals_to_the_loop(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; those that read pictures are ended by the loop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager

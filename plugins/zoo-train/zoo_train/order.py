@@ -46,7 +46,7 @@ def items_of_step(seed: int, step: int, batch_size: int, count: int) -> list[int
 class BatchOrder:
     """The batches of one process from step ``start`` to ``steps``, for a ``DataLoader``'s ``batch_sampler``.
 
-    Yields lists of (item, mirrored) pairs. The processes of a run share each batch out in equal, adjacent parts.
+    Yields lists of (item, mirrored) pairs. Processes share a batch out in equal, adjacent parts.
 
     Args:
         seed: The run's seed.

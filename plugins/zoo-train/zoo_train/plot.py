@@ -28,7 +28,7 @@ class Line:
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:
-    """Return round numbers (1, 2 or 5 times a power of ten apart) within [low, high], near ``about`` of them."""
+    """Return round numbers (1, 2 or 5 times a power of ten apart) in [low, high], near ``about`` of them."""
     if high <= low:
         return [low]
     rough = (high - low) / about

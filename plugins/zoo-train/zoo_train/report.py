@@ -51,7 +51,7 @@ class Report:
             self._bar.stop()
 
     def step(self, done: int, line: Mapping[str, float] | None) -> None:
-        """Say that ``done`` steps are done; ``line`` is the curve's newest line, if this step completed one."""
+        """Say that ``done`` steps are done; ``line`` is the curve's line that this completed, if any."""
         self.done = done
         if line is not None:
             self._figures = "  ".join(f"{k} {v:.4g}" for k, v in line.items() if k != "step")

@@ -1,0 +1,178 @@
+"""``zoo train``: a sub-command for every family that an installed plugin can train."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zoo_core import TrainerCard, option_flag, trainers
+
+
+class Families(click.Group):
+    """The trainers of the installed plugins, known from their manifests alone."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every trainer's name."""
+        return sorted(trainers())
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of a trainer, its options as flags; None if there is no such trainer."""
+        known = trainers()
+        return _command(known[name]) if name in known else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, saying which trainers there are."""
+        names = self.list_commands(ctx)
+        if args[0] not in names and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], names, 1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names) or 'none'}."
+            raise click.UsageError(f"There is no trainer {args[0]!r}. {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Families)
+def train() -> None:
+    """Train a model from scratch.
+
+    The names below are families that can be trained; each has options of its own: zoo train NAME --help.
+    A run that was stopped goes on where it was when the same command is given again.
+    """
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A folder of pictures, whose sub-folders are classes; or of MNIST's IDX files.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The folder for the model.",
+)
+@click.option("--size", type=click.IntRange(4), help="Scale and cut pictures to squares of this side.")
+@click.option("--grey/--rgb", default=None, help="Channels of the pictures. [grey for IDX, else RGB]")
+@click.option("--labels/--no-labels", default=True, help="Learn the classes too.", show_default=True)
+@click.option("--mirror", is_flag=True, help="Mirror half of the pictures left to right.")
+@click.option("--steps", type=click.IntRange(1), default=20_000, show_default=True)
+@click.option(
+    "--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Over all devices together."
+)
+@click.option(
+    "--lr", type=click.FloatRange(0, min_open=True), default=2e-4, show_default=True, help="Learning rate."
+)
+@click.option("--warmup", type=click.IntRange(0), default=500, show_default=True, help="Steps to reach it.")
+@click.option(
+    "--decay-steps",
+    type=click.IntRange(0),
+    help="Last steps, over which it falls to zero; 0: constant. [all after the warm-up] Before the fall has "
+    "begun, a run may be made longer or shorter.",
+)
+@click.option("--weight-decay", type=click.FloatRange(0), default=0.0, show_default=True)
+@click.option(
+    "--clip",
+    type=click.FloatRange(0),
+    default=1.0,
+    show_default=True,
+    help="Largest gradient norm; 0: any.",
+)
+@click.option(
+    "--ema",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.999,
+    show_default=True,
+    help="Decay of the moving average of the parameters, which is what is published.",
+)
+@click.option("--precision", type=click.Choice(["no", "bf16", "fp16"]), default="no", show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--checkpoint-every", type=click.IntRange(0), default=500, show_default=True, help="0: never.")
+@click.option("--sample-every", type=click.IntRange(0), default=1000, show_default=True, help="0: never.")
+@click.option(
+    "--log-every", type=click.IntRange(1), default=10, show_default=True, help="Steps per line of the curve."
+)
+@click.option(
+    "--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read ahead."
+)
+@click.option("--resume/--no-resume", default=True, help="Go on with a run that is there, or begin again.")
+def family(**values: Any) -> None:
+    """Hold the flags that every trainer shares."""
+
+
+def _command(trainer: TrainerCard) -> click.Command:
+    def callback(**values: Any) -> None:
+        given = {name: values.pop(name) for name in trainer.options}
+        options = {n: o.default if given[n] is None else given[n] for n, o in trainer.options.items()}
+        _train(trainer, options, **values)
+
+    own = [option_flag(option) for option in trainer.options.values()]
+    return click.Command(
+        trainer.name,
+        params=[*own, *family.params],
+        callback=callback,
+        help=f"Train: {trainer.summary}.",
+        short_help=trainer.summary,
+        epilog="On several devices: torchrun --nproc-per-node N -m zoo_core train …; "
+        "ACCELERATE_USE_CPU=true leaves a GPU alone.",
+    )
+
+
+def _train(
+    trainer: TrainerCard,
+    options: dict[str, Any],
+    *,
+    data: Path,
+    output: Path,
+    size: int | None,
+    grey: bool | None,
+    labels: bool,
+    steps: int,
+    decay_steps: int | None,
+    warmup: int,
+    resume: bool,
+    checkpoint_every: int,
+    sample_every: int,
+    log_every: int,
+    workers: int,
+    **settings: Any,
+) -> None:
+    from zoo_core import create_trainable
+    from zoo_train.data import View, is_idx, open_pictures
+    from zoo_train.loop import Habits, Settings
+    from zoo_train.loop import train as run_loop
+    from zoo_train.samples import draw_sheet
+
+    pictures = open_pictures(data, View(size, is_idx(data) if grey is None else grey))
+    if not labels:
+        pictures = pictures.without_labels()
+    facts = pictures.facts
+    outcome = run_loop(
+        lambda facts: create_trainable(trainer, options, facts),
+        pictures,
+        Settings(
+            steps=steps,
+            warmup=warmup,
+            decay_steps=max(0, steps - warmup) if decay_steps is None else decay_steps,
+            model={"trainer": trainer.name, **options},
+            data={"digest": pictures.digest, "shape": list(facts.shape), "classes": list(facts.classes)},
+            **settings,
+        ),
+        Habits(checkpoint_every, sample_every, log_every, workers, resume),
+        output,
+        draw_sheet,
+    )
+    if not outcome.finished:
+        click.echo(
+            f"Stopped after step {outcome.step} of {steps}; give the same command again to go on.", err=True
+        )
+        sys.exit(130)
+    click.echo(f"{output}")
+    click.echo(f"Run it: zoo run {output} -n 16 -o sheet.png", err=True)
