@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 from zoo_ddpm.prediction import Network, Prediction, predictor
-from zoo_ddpm.samplers import SAMPLERS
+from zoo_ddpm.samplers import ddim, ddpm, dpmpp_2m
 from zoo_ddpm.schedule import SchedulerConfig
 from zoo_ddpm.timesteps import Transition, transitions
 
@@ -74,7 +74,9 @@ class Runs:
         def normal() -> Tensor:
             return self.case[f"inputs/{run}/noise"][len(xs) - 1].to(self.dtype)
 
-        for x, x_0 in SAMPLERS[sampler](predict, xs[0], steps, normal, **options):
+        for x, x_0 in {"ddpm": ddpm, "ddim": ddim, "dpmpp-2m": dpmpp_2m}[sampler](
+            predict, xs[0], steps, normal, **options
+        ):
             xs.append(x)
             x_0s.append(x_0)
         self._compare(f"{run}/trajectory", torch.stack(xs))
@@ -156,9 +158,7 @@ def test_each_ddim_step_ends_where_the_next_begins(spacing, eta):
         return Prediction(torch.zeros_like(x), x / math.sqrt(1 - step.alpha_bar), None)
 
     start = math.sqrt(1 - steps[0].alpha_bar) * next(axes)
-    for step, (x, _) in zip(
-        steps, SAMPLERS["ddim"](predict, start, steps, lambda: next(axes), eta=eta), strict=True
-    ):
+    for step, (x, _) in zip(steps, ddim(predict, start, steps, lambda: next(axes), eta=eta), strict=True):
         assert float(x.norm()) == pytest.approx(math.sqrt(1 - step.alpha_bar_prev), rel=1e-9, abs=1e-12)
 
 

@@ -106,9 +106,6 @@ def dpmpp_2m(
         yield x, x_0
 
 
-SAMPLERS = {"ddpm": ddpm, "ddim": ddim, "dpmpp-2m": dpmpp_2m}
-
-
 def half_log_snr(alpha_bar: float) -> float:
     """λ = log(√ᾱ / √(1 − ᾱ)); −∞ for pure noise, ∞ for clean data."""
     if alpha_bar == 0:

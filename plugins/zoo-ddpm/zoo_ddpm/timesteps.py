@@ -100,11 +100,11 @@ def timesteps(spacing: str, n: int, T: int, offset: int = 0, beyond_last: bool =
     """
     points = n + beyond_last
     if spacing == "leading":
-        ts = np.arange(points) * (T // points) + offset
+        ascending = [i * (T // points) + offset for i in range(points)]
     elif spacing == "linspace":
-        ts = np.linspace(0, T - 1, points).round()
+        ascending = [round(t) for t in np.linspace(0, T - 1, points).tolist()]
     elif spacing == "trailing":
-        return [round(T - i * T / n) - 1 for i in range(n)]
+        ascending = [round(i * T / n) - 1 for i in range(1, n + 1)]
     else:
-        ts, points = np.linspace(0, math.sqrt(0.8 * T), n) ** 2, n
-    return [int(t) for t in ts[::-1]][:n]
+        ascending = [int(t) for t in (np.linspace(0, math.sqrt(0.8 * T), n) ** 2).tolist()]
+    return ascending[::-1][:n]
