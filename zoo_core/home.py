@@ -40,25 +40,51 @@ def read_json(path: Path, default: Any) -> Any:
 
 
 def write_json_atomically(path: Path, value: Any) -> None:
-    """Replace a state file in one go: a reader sees the old value or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    """Replace a state file in one go: a reader sees the old value or the new one, never a part.
+
+    Raises:
+        ZooError: The file cannot be written.
+    """
+    temporary: str | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump(value, file, indent=2, sort_keys=True)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        temporary = None
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock beside a state file, so that two processes do not lose each other's change."""
+    """Hold the lock beside a state file, so that two processes do not lose each other's change.
+
+    Raises:
+        ZooError: The lock cannot be made.
+    """
     import filelock
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(f"{path}.lock"):
+    lock = filelock.FileLock(f"{path}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
         yield
+    finally:
+        lock.release()
+
+
+def _unwritable(path: Path, error: OSError) -> ZooError:
+    return ZooError(
+        f"{path} cannot be written: {error.strerror or error}.",
+        "Make its folder writable, free some space, or set ZOO_HOME to another folder.",
+    )

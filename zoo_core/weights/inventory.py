@@ -76,7 +76,7 @@ def remove(model: ModelCard | str) -> int:
         if not isinstance(weights, HubWeights):
             raise WeightsError(
                 f"{model.id} does not come from the Hub, so the cache has nothing of it.",
-                "What is built into a plugin goes with it: zoo uninstall. Your own folder is yours to delete.",
+                "Embedded weights go with their plugin (zoo uninstall); a folder of yours is yours to delete.",
             )
         repo = weights.repo
         commit = weights.revision or lock.read_pin(repo, DEFAULT_REVISION)
