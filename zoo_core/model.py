@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -23,15 +22,15 @@ from zoo_core.errors import OptionError, PluginError, ZooError
 from zoo_core.generator import Batch, Generator, Step
 from zoo_core.noise import Noise, check_seed
 from zoo_core.plugins import PluginHost, contained
+from zoo_core.resolve import resolve
 from zoo_core.sample import Record, Sample, to_bytes
-from zoo_core.weights import Checkpoint, match_folder, match_hub, obtain, pulled
+from zoo_core.weights import Checkpoint, obtain, pulled
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
-HUB_PREFIX = "hf:"
 MAX_FRAMES = 60
 """How many previews of a sample are kept; more steps than that are thinned evenly."""
 
@@ -75,30 +74,6 @@ def load(
         )
     plugin = next(plugin for plugin in catalog.plugins if plugin.name == card.plugin)
     return Model(card, checkpoint, generator, torch_device, plugin.version)
-
-
-def resolve(name: str | os.PathLike[str], catalog: Catalog) -> ModelCard:
-    """The card behind what a user may call a model; for a bare checkpoint, the card its config tells."""
-    text = os.fspath(name)
-    if text.startswith(HUB_PREFIX):
-        repo, _, revision = text.removeprefix(HUB_PREFIX).partition("@")
-        return match_hub(repo, revision or None, catalog.checkpoint_rules)
-    if not isinstance(name, str) or os.sep in text or text in (".", ".."):
-        # An alias may hold a slash (google/ddpm-cifar10-32) and so look like a path.
-        if card := catalog.known_or_installed(text):
-            return catalog.find(card.id)
-        return match_folder(Path(text), catalog.checkpoint_rules)
-    if catalog.known_or_installed(text) is None and (card := _listed_by_a_plugin(text, catalog)):
-        return card
-    return catalog.find(text)
-
-
-def _listed_by_a_plugin(name: str, catalog: Catalog) -> ModelCard | None:
-    """The card of that name which a plugin's running code knows, though no manifest does."""
-    plugins = [p.name for p in catalog.plugins if p.status == "ok" and p.manifest and p.manifest.lists_models]
-    host = PluginHost(catalog.plugins)
-    cards = (card for plugin in plugins for cards in host.call(plugin, "zoo_list_models") for card in cards)
-    return next((card for card in cards if name in (card.id, *card.aliases)), None)
 
 
 def _obtain_while_importing_torch(card: ModelCard) -> Checkpoint:

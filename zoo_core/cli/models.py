@@ -11,7 +11,7 @@ import click
 from zoo_core.card import EmbeddedWeights, HubWeights, LocalWeights, ModelCard, Option
 from zoo_core.catalog import Catalog
 from zoo_core.cli.completion import complete_models
-from zoo_core.cli.console import count_of, json_option, megabytes, print_facts, print_json, print_table, say
+from zoo_core.cli.console import count_of, json_option, megabytes, print_facts, print_json, print_table
 
 
 @click.command("list")
@@ -30,8 +30,7 @@ def list_models(
     catalog = Catalog.read()
     cards = catalog.match(pattern, everything=everything, output=output, plugin=plugin)
     if not cards and not as_json:
-        say("No installed model fits." if catalog.models else "No plugin with models is installed.")
-        say("See all that are known: zoo list --all")
+        click.echo("No installed model fits.\nSee all that are known: zoo list --all", err=True)
     _print_cards(cards, catalog, as_json)
 
 
@@ -46,7 +45,7 @@ def search(words: tuple[str, ...], as_json: bool) -> None:
     catalog = Catalog.read()
     cards = catalog.search(words)
     if not cards and not as_json:
-        say("No known model fits. See all: zoo list --all")
+        click.echo("No known model fits.\nSee all: zoo list --all", err=True)
     _print_cards(cards, catalog, as_json)
 
 
@@ -58,7 +57,7 @@ def show(model: str, as_json: bool) -> None:
 
     MODEL is an id or alias, hf:ORG/REPO[@REVISION], or a local folder.
     """
-    from zoo_core.model import resolve
+    from zoo_core.resolve import resolve
 
     catalog = Catalog.read()
     card = catalog.known_or_installed(model) or resolve(model, catalog)

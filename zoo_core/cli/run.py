@@ -105,7 +105,7 @@ def run(**values: Any) -> None:
 def _command_for(name: str, base: click.Command) -> click.Command:
     """``zoo run`` for one model: the flags of every run, and those of the model."""
     from zoo_core.catalog import Catalog
-    from zoo_core.model import resolve
+    from zoo_core.resolve import resolve
 
     catalog = Catalog.read()
     card = resolve(name, catalog)

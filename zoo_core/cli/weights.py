@@ -24,7 +24,7 @@ def pull(models: tuple[str, ...], update: bool, dry_run: bool, as_json: bool) ->
 
     Every file is verified, now and whenever it is used. A pull that was cut off goes on where it was.
     """
-    from zoo_core.model import resolve
+    from zoo_core.resolve import resolve
     from zoo_core.weights import Plan, obtain, plan
 
     catalog = Catalog.read()
@@ -60,7 +60,7 @@ def remove(models: tuple[str, ...], yes: bool) -> None:
     MODEL may also be hf:ORG/REPO: then every revision of that repository goes. The cache is shared: other
     tools that use the same repository will have to fetch it again.
     """
-    from zoo_core.model import HUB_PREFIX
+    from zoo_core.resolve import HUB_PREFIX
     from zoo_core.weights import remove as remove_weights
 
     catalog = Catalog.read()

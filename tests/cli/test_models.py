@@ -1,0 +1,83 @@
+"""zoo list, show and search."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("toy")
+
+
+def test_list_shows_a_row_for_each_installed_model(zoo):
+    status, out, err = zoo("list", "toy*")
+
+    assert (status, err) == (0, "")
+    heading, *rows = out.splitlines()
+    assert heading.split() == ["Model", "Makes", "Family", "Size", "Licence", "Weights", "Summary"]
+    assert [row.split()[0] for row in rows] == ["toy-grey", "toy-hub", "toy-words"]
+    assert "12.3K" in rows[0]
+    assert "built in" in rows[0]
+    assert "on the Hub" in rows[1]
+
+
+def test_ls_is_list(zoo):
+    assert zoo("ls").out == zoo("list").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["words"], ["toy-words"]),
+        (["*grey"], ["toy-grey"]),
+        (["someone/*"], ["toy-grey"]),
+        (["--output", "text", "--plugin", "zoo-toy"], ["toy-words"]),
+        (["--plugin", "zoo-other"], []),
+    ],
+)
+def test_list_narrows_by_pattern_output_and_plugin(zoo, arguments, expected):
+    found = json.loads(zoo("list", "--json", *arguments).out)
+    assert [card["id"] for card in found] == expected
+
+
+def test_a_list_that_found_nothing_says_so_beside_the_result(zoo):
+    status, out, err = zoo("list", "zebra")
+    assert (status, out) == (0, "")
+    assert err == "No installed model fits.\nSee all that are known: zoo list --all\n"
+
+
+def test_search_looks_into_summaries_of_all_known_models(zoo):
+    assert "toy-words" in zoo("search", "seed").out
+    assert zoo("search", "no-such-thing").err == "No known model fits.\nSee all: zoo list --all\n"
+
+
+def test_show_tells_everything_a_card_says(zoo):
+    out = zoo("show", "someone/toy").out
+    for fact in ("toy-grey", "grey squares", "mit", "arXiv:0000.00000", "12.3K", "zoo-toy", "@misc{toy}"):
+        assert fact in out
+    assert "--level" in out
+    assert "a number from -1 to 1" in out
+
+
+def test_show_prints_json_and_nothing_else(zoo):
+    card = json.loads(zoo("show", "toy-hub", "--json").out)
+    assert card["weights"]["repo"] == "someone/toy-hub"
+    assert card["options"]["steps"]["maximum"] == 1000
+    assert card["installed"] is True
+
+
+def test_reading_verbs_import_neither_torch_nor_a_plugin():
+    watch = (
+        "import sys; from zoo_core.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'numpy', 'PIL', 'huggingface_hub', 'zoo_toy', 'zoo_ddpm'} & set(sys.modules)))"
+    )
+    for words in (["list"], ["list", "--all"], ["show", "toy-grey"], ["search", "grey"], ["--help"],
+                  ["run", "toy-grey", "--help"], ["plugins"], ["enable", "zoo-toy"]):  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", watch, *words], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.splitlines()[-1] == "[]", words

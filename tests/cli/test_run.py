@@ -1,0 +1,240 @@
+"""zoo run and zoo replay, on a plugin made for it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from zoo_core.output import read_record
+
+pytestmark = pytest.mark.usefixtures("toy")
+
+
+def test_a_folder_gets_a_file_for_each_sample(zoo):
+    status, out, err = zoo("run", "toy-grey", "-n", "3", "--seed", "7", "-o", "out/")
+
+    assert (status, err) == (0, "")
+    assert out.splitlines() == ["out/seed0007.png", "out/seed0008.png", "out/seed0009.png"]
+    assert Image.open("out/seed0007.png").size == (8, 8)
+
+
+def test_without_a_path_pictures_go_to_a_folder_of_the_model(zoo):
+    assert zoo("run", "toy-grey", "--seed", "1").out == "out/toy-grey/seed0001.png\n"
+
+
+def test_a_file_gets_one_sample_or_a_contact_sheet(zoo):
+    assert zoo("run", "toy-grey", "--seed", "1", "-o", "one.png").out == "one.png\n"
+    assert zoo("run", "toy-grey", "-n", "5", "--seed", "1", "-o", "five.png").out == "five.png\n"
+    assert Image.open("one.png").size == (8, 8)
+    assert read_record("five.png:5").seed == 5
+
+
+def test_seeds_are_named_one_by_one_or_in_ranges(zoo):
+    out = zoo("run", "toy-grey", "--seeds", "9,1-2", "-o", "out/").out
+    assert out.split() == ["out/seed0009.png", "out/seed0001.png", "out/seed0002.png"]
+
+
+def test_a_random_seed_is_recorded(zoo):
+    records = [json.loads(zoo("run", "toy-grey", "--json", "-o", f"{i}.png").out)[0] for i in range(2)]
+    assert records[0]["seed"] != records[1]["seed"]
+    assert read_record("0.png").seed == records[0]["seed"]
+
+
+def test_options_of_the_model_are_flags_and_recorded(zoo):
+    zoo("run", "toy-grey", "--level", "1", "--steps", "2", "--frame", "--seed", "0", "-o", "white.png")
+    assert Image.open("white.png").getextrema() == (255, 255)
+    assert read_record("white.png").options == {"steps": 2, "level": 1.0, "frame": True}
+
+
+def test_an_option_for_each_sample_is_taken_in_turn(zoo):
+    entries = json.loads(zoo("run", "toy-grey", "--level", "-1,0,1", "-n", "4", "--seed", "0", "--json").out)
+    assert [entry["options"]["level"] for entry in entries] == [-1.0, 0.0, 1.0, -1.0]
+
+
+def test_a_list_without_n_makes_one_sample_for_each(zoo):
+    assert len(zoo("run", "toy-grey", "--level", "-1,0,1", "--seed", "0").out.split()) == 3
+
+
+def test_help_lists_the_models_own_options(zoo):
+    out = zoo("run", "toy-grey", "--help").out
+    assert "--level NUMBER" in out
+    assert "--frame / --no-frame" in out
+    assert "--batch-size" in out
+
+
+def test_texts_go_to_the_screen_and_to_lines(zoo):
+    assert zoo("run", "toy-words", "hello", "there", "--seed", "1").out == "hello there 1\n"
+    assert zoo("run", "toy-words", "hi", "-n", "2", "--seed", "1").out == (
+        "==> seed 1 <==\nhi 1\n==> seed 2 <==\nhi 2\n"
+    )
+    zoo("run", "toy-words", "hello", "--seed", "1", "-n", "2", "-o", "out.jsonl")
+    lines = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    assert [line["text"] for line in lines] == ["hello 1", "hello 2"]
+    assert lines[0]["record"]["prompt"] == "hello"
+
+
+def test_json_is_valid_and_alone_on_stdout(zoo):
+    entries = json.loads(zoo("run", "toy-words", "hi", "-n", "2", "--seed", "3", "--json", "-o", "x/").out)
+    assert [entry["seed"] for entry in entries] == [3, 4]
+    assert entries[0]["path"] == "x/seed0003.txt"
+    assert entries[0]["text"] == "hi 3"
+
+
+def test_steps_are_saved_as_an_animation(zoo):
+    zoo("run", "toy-grey", "--steps", "5", "--seed", "1", "--save-steps", "gif", "-o", "out/")
+    assert Image.open("out/seed0001-steps.gif").n_frames >= 5
+
+
+def test_a_resumed_run_makes_only_what_is_missing(zoo):
+    zoo("run", "toy-grey", "-n", "2", "--seed", "0", "-o", "out/")
+    before = {path: path.stat().st_mtime_ns for path in Path("out").glob("*.png")}
+    out = zoo("run", "toy-grey", "-n", "4", "--seed", "0", "-o", "out/", "--resume").out
+    assert out.split() == ["out/seed0002.png", "out/seed0003.png"]
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_killed_run_leaves_whole_files_and_is_resumed(zoo, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "zoo_core",
+        "run",
+        "toy-grey",
+        "-n",
+        "3000",
+        "--seed",
+        "0",
+        "-o",
+        "many/",
+    ]
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while not list(Path("many").glob("*.png")):
+        assert child.poll() is None
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    done = len(list(Path("many").glob("seed*.png")))
+    assert 0 < done < 3000
+
+    zoo("run", "toy-grey", "-n", str(done + 5), "--seed", "0", "-o", "many/", "--resume")
+
+    names = sorted(path.name for path in Path("many").iterdir() if path.suffix == ".png")
+    assert names == [f"seed{i:04d}.png" for i in range(done + 5)]
+    assert all(read_record(Path("many", name)).seed == i for i, name in enumerate(names))
+
+
+def test_ctrl_c_says_what_is_kept(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "zoo_core",
+        "run",
+        "toy-grey",
+        "-n",
+        "100000",
+        "--seed",
+        "0",
+        "-o",
+        "many/",
+    ]
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not list(Path("many").glob("*.png")):
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert err.splitlines()[-2:] == [
+        "Error: Interrupted.",
+        "What was finished is kept; with -o FOLDER, --resume goes on from there.",
+    ]
+    assert all(path.suffix == ".png" for path in Path("many").iterdir() if not path.name.startswith("."))
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = f"{sys.executable} -m zoo_core run toy-words hi -n 20000 --seed 0 | head -n 1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "==> seed 0 <==\n"
+    assert done.stderr == ""
+
+
+def test_replay_makes_the_same_sample_again(zoo):
+    zoo("run", "toy-grey", "--seed", "4", "-o", "a.png")
+    assert zoo("replay", "a.png") == (0, "The picture is the same, pixel for pixel.\n", "")
+    verdict = json.loads(zoo("replay", "a.png", "--json", "-o", "b.png").out)
+    assert verdict["verdict"] == "identical"
+    assert Path("b.png").exists()
+
+
+def test_replay_tells_a_picture_that_was_changed(zoo):
+    zoo("run", "toy-grey", "--seed", "4", "-o", "a.png")
+    picture = Image.open("a.png")
+    picture.load()
+    from PIL.PngImagePlugin import PngInfo
+
+    chunks = PngInfo()
+    for key, text in picture.text.items():
+        chunks.add_itxt(key, text)
+    picture.putpixel((3, 3), (picture.getpixel((3, 3)) + 100) % 256)
+    picture.save("a.png", pnginfo=chunks)
+    status, out, err = zoo("replay", "a.png")
+    print(status, out, err)
+    assert status == 1
+    assert out.startswith("The pictures differ: the largest difference is")
+
+
+def test_replay_of_one_picture_of_a_sheet_and_one_line_of_texts(zoo):
+    zoo("run", "toy-grey", "-n", "4", "--seed", "4", "-o", "sheet.png")
+    zoo("run", "toy-words", "hi", "-n", "3", "--seed", "4", "-o", "texts.jsonl")
+    assert zoo("replay", "sheet.png:3").status == 0
+    assert zoo("replay", "texts.jsonl:2").out == "The text is the same.\n"
+
+
+def test_a_plugins_command_runs(zoo):
+    assert zoo("greet", "Ada").out == "Hello, Ada.\n"
+    assert "Greet somebody." in zoo("--help").out
+
+
+def test_two_runs_into_one_folder_lose_nothing():
+    command = [
+        sys.executable,
+        "-m",
+        "zoo_core",
+        "run",
+        "toy-grey",
+        "--level",
+        "{}",
+        "-n",
+        "40",
+        "--seed",
+        "0",
+        "-o",
+        "o/",
+    ]
+    children = [
+        subprocess.Popen([word.format(level) for word in command], stdout=subprocess.DEVNULL)
+        for level in ("0.25", "0.5")
+    ]
+    assert [child.wait(timeout=60) for child in children] == [0, 0]
+    records = [read_record(path) for path in Path("o").glob("*.png")]
+    assert sorted((r.seed, r.options["level"]) for r in records) == [
+        (seed, level) for seed in range(40) for level in (0.25, 0.5)
+    ]
+
+
+def test_a_full_disk_is_one_clear_error(zoo):
+    done = subprocess.run(
+        f"{sys.executable} -m zoo_core run toy-words hi --seed 0 > /dev/full",
+        shell=True, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "No space left" in done.stderr
