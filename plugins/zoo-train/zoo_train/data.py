@@ -120,7 +120,7 @@ class ArrayReader:
     def __call__(self, item: int) -> np.ndarray:
         """Return picture ``item`` as (c, h, w) uint8."""
         if self.view == View(grey=True):
-            return self.images[item][None]
+            return np.expand_dims(self.images[item], 0)
         return self.view.apply(Image.fromarray(self.images[item]))
 
 

@@ -1,0 +1,73 @@
+"""Train the judge on MNIST (python tools/mnist.py fetches it), a few minutes on one core.
+
+    python tools/judge/train.py [DATA]
+
+Writes float16 weights beside this file, and prints the share of test digits that they read rightly.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo_core import save_weights
+from zoo_train.data import read_idx
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from judge.network import WEIGHTS, Judge, load_judge, look
+
+EPOCHS, BATCH, PEAK_RATE, SHIFT = 5, 128, 2e-3, 2
+DATA = Path(__file__).resolve().parents[2] / "data" / "mnist"
+
+
+def read(folder: Path, part: str) -> tuple[Tensor, Tensor]:
+    """Return MNIST's ``train`` or ``t10k`` images (n, 1, 28, 28) in [-1, 1] and labels (n,)."""
+    images = torch.from_numpy(read_idx(folder / f"{part}-images-idx3-ubyte").copy())
+    labels = torch.from_numpy(read_idx(folder / f"{part}-labels-idx1-ubyte").copy())
+    return images[:, None].float() / 127.5 - 1, labels.long()
+
+
+def shifted(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Move the batch by up to SHIFT pixels, so that a digit's place does not matter."""
+    across, down = (int(v) for v in torch.randint(-SHIFT, SHIFT + 1, (2,), generator=generator))
+    padded = F.pad(images, (SHIFT,) * 4, value=-1.0)
+    return padded[:, :, SHIFT + down : SHIFT + down + 28, SHIFT + across : SHIFT + across + 28]
+
+
+def train(images: Tensor, labels: Tensor, epochs: int = EPOCHS, seed: int = 0) -> Judge:
+    """Train a judge by AdamW, its learning rate rising and falling once."""
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    judge = Judge().train()
+    optimizer = torch.optim.AdamW(judge.parameters(), weight_decay=1e-2)
+    steps = epochs * (len(images) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps)
+    for epoch in range(epochs):
+        order = torch.randperm(len(images), generator=generator)
+        for items in order[: len(order) // BATCH * BATCH].split(BATCH):
+            loss = F.cross_entropy(judge(shifted(images[items], generator)), labels[items])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        print(f"epoch {epoch + 1} of {epochs}: loss {loss.item():.4f}", flush=True)
+    return judge.eval()
+
+
+def main(arguments: list[str]) -> None:
+    """Train, save and test."""
+    folder = Path(arguments[0]) if arguments else DATA
+    judge = train(*read(folder, "train"))
+    state = judge.state_dict()
+    save_weights(WEIGHTS, {k: v.half() if v.is_floating_point() else v for k, v in state.items()})
+    images, labels = read(folder, "t10k")
+    _, digits = look(load_judge(), images)
+    print(f"{WEIGHTS}: reads {100 * (digits == labels).float().mean():.2f}% of {len(labels)} test digits")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
