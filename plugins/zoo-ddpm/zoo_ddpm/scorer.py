@@ -39,8 +39,7 @@ def variational_bound(predict: Predictor, config: SchedulerConfig, data: Tensor,
 
 def prior_term(x_0: Tensor, alpha_bar: float) -> Tensor:
     """KL(q(x_T | x_0) || N(0, I)) in nats, (n,)."""
-    mean, variance = math.sqrt(alpha_bar) * x_0, 1 - alpha_bar
-    return _sum(0.5 * (variance + mean**2 - 1 - math.log(variance)))
+    return _sum(0.5 * (alpha_bar * x_0**2 - alpha_bar - math.log1p(-alpha_bar)))
 
 
 def step_term(

@@ -104,7 +104,7 @@ def timesteps(spacing: str, n: int, T: int, offset: int = 0, beyond_last: bool =
     elif spacing == "linspace":
         ascending = [round(t) for t in np.linspace(0, T - 1, points).tolist()]
     elif spacing == "trailing":
-        ascending = [round(i * T / n) - 1 for i in range(1, n + 1)]
+        return [round(t) - 1 for t in np.arange(T, 0, -T / n).tolist()[:n]]
     else:
         ascending = [int(t) for t in (np.linspace(0, math.sqrt(0.8 * T), n) ** 2).tolist()]
     return ascending[::-1][:n]
