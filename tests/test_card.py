@@ -177,6 +177,11 @@ def test_rules_trainers_and_commands_are_read() -> None:
     assert manifest.commands == (CommandCard("mix", "zoo-dcgan", "Mix two faces", "zoo_dcgan.mix:command"),)
 
 
+def test_a_plugin_may_say_that_it_lists_models_by_code() -> None:
+    assert read(PLUGIN).lists_models is False
+    assert read(PLUGIN + "lists_models = true").lists_models is True
+
+
 def test_a_rule_matches_when_every_key_has_its_value() -> None:
     (rule,) = read(PLUGIN + RULE).checkpoints
     assert rule.matches({"architecture": "dcgan", "width": 64})
@@ -210,6 +215,7 @@ MISTAKES = [
     ("schema = 1\n[plugin]\nname = 'x'", "[plugin] summary: expected text; the key is missing"),
     ("schema = 1\n[plugin]\nname = 'x'\nsummary = ' '", "[plugin] summary: expected text, not ' '"),
     (PLUGIN + "license = 'mit'", "[plugin] license: expected no such key"),
+    (PLUGIN + "lists_models = 1", "[plugin] lists_models: expected true or false, not 1"),
     (PLUGIN + "homepage = 3", "[plugin] homepage: expected text, not 3"),
     (PLUGIN + "[[modell]]", "modell: expected no such key; did you mean 'model'?"),
     (PLUGIN + "[model]", "model: expected tables written [[model]]"),
