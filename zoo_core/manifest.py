@@ -43,18 +43,17 @@ class InstalledPlugin:
 def installed_plugins() -> tuple[InstalledPlugin, ...]:
     """Every plugin of this environment, by name, with its manifest and status.
 
-    A plugin that is disabled is not looked at further. One whose manifest is missing or wrong, or that claims
-    a name an earlier plugin has, is broken; the others are not affected.
+    A plugin whose manifest is missing or wrong, or that claims a name an earlier plugin has, is broken; the
+    others are not affected. Of a disabled one the manifest is read too, so that asking for one of its models
+    can be answered, but whatever is wrong with it is nobody's problem.
     """
     disabled = disabled_plugins()
     entries = sorted(
         importlib.metadata.entry_points(group=GROUP), key=lambda entry: (entry.name, entry.value)
     )
     plugins = [
-        InstalledPlugin(entry.name, entry.module, status="disabled", distribution=entry.dist)
-        if entry.name in disabled
-        else _inspect(entry)
-        for entry in entries
+        replace(plugin, status="disabled", problem=None) if plugin.name in disabled else plugin
+        for plugin in map(_inspect, entries)
     ]
     return tuple(_break_duplicates(plugins))
 

@@ -74,7 +74,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]  # taken anywhere, so also after the verb
     try:
-        cli.main(words, prog_name="zoo", standalone_mode=False)
+        status = cli.main(words, prog_name="zoo", standalone_mode=False)
     except click.UsageError as error:
         # click's own sentence, then its own advice, each on one line.
         where = error.ctx.command_path if error.ctx else "zoo"
@@ -100,7 +100,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
             "Run again with --debug, and report what it prints.",
             1,
         )
-    sys.exit(0)
+    # What a verb returns is None; what it passes to ctx.exit() comes back as a number.
+    sys.exit(status or 0)
 
 
 def _leave(message: str, remedy: str, status: int) -> NoReturn:

@@ -1,0 +1,119 @@
+"""zoo plugins, enable, disable, install, uninstall and doctor."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from site import getsitepackages
+
+import pytest
+
+import zoo_core
+from zoo_core.testing.plugins import write_plugin
+
+MANIFEST = 'schema = 1\n[plugin]\nname = "{0}"\nsummary = "Another plugin"\n'
+
+
+@pytest.fixture
+def menagerie(toy, plugin_site):
+    """Beside zoo-toy: plugins that are broken, each in its own way."""
+    write_plugin(
+        plugin_site, "zoo-raises", MANIFEST.format("zoo-raises"), "raise ValueError('no luck today')"
+    )
+    write_plugin(plugin_site, "zoo-garbled", "schema = = 1", "raise AssertionError('imported')")
+    write_plugin(
+        plugin_site, "zoo-needy", MANIFEST.format("zoo-needy"), "import nowhere", requires=["nowhere>=2"]
+    )
+    duplicate = '[[command]]\nname = "greet"\nhelp = "Again."\ntarget = "zoo_twin:greet"\n'
+    write_plugin(
+        plugin_site, "zoo-twin", MANIFEST.format("zoo-twin") + duplicate, "raise AssertionError('imported')"
+    )
+    hook = "from zoo_core import hookimpl\n@hookimpl\ndef zoo_no_such_hook(): pass\n"
+    write_plugin(plugin_site, "zoo-future", MANIFEST.format("zoo-future"), hook)
+
+
+REMEDIES = {
+    "zoo-raises": ("ValueError: no luck today", "zoo disable zoo-raises"),
+    "zoo-garbled": ("not valid TOML", "Correct that file"),
+    "zoo-needy": ("needs nowhere, which is not installed", "pip install 'nowhere>=2'"),
+    "zoo-twin": ("already provided by zoo-toy", "zoo disable"),
+    "zoo-future": ("zoo_no_such_hook", "zoo install zoo-future"),
+}
+
+
+@pytest.mark.usefixtures("menagerie")
+def test_every_broken_plugin_is_a_row_with_its_remedy_and_the_rest_works(zoo):
+    rows = {row["name"]: row for row in json.loads(zoo("plugins", "--json").out)}
+
+    assert rows["zoo-toy"]["status"] == "ok"
+    for name, (problem, remedy) in REMEDIES.items():
+        assert rows[name]["status"] == "broken"
+        assert problem in rows[name]["problem"]
+        assert remedy in rows[name]["remedy"]
+    assert zoo("run", "toy-grey", "--seed", "1", "-o", "x.png").status == 0
+    assert zoo("list", "toy-*").status == 0
+    assert zoo("greet", "Ada").out == "Hello, Ada.\n"
+
+
+@pytest.mark.usefixtures("menagerie")
+def test_doctor_names_every_problem_with_its_remedy_and_fails(zoo):
+    status, out, _ = zoo("doctor")
+    assert status == 1
+    for problem, remedy in REMEDIES.values():
+        assert problem in out
+        assert remedy in out
+    report = json.loads(zoo("doctor", "--json").out)
+    assert len(report["problems"]) == len(REMEDIES)
+    assert report["environment"]["torch"]
+
+
+@pytest.mark.usefixtures("menagerie")
+def test_a_broken_plugin_that_is_disabled_is_no_problem_any_more(zoo):
+    for name in REMEDIES:
+        assert zoo("disable", name).status == 0
+    status, out, _ = zoo("doctor")
+    assert status == 0
+    assert "Nothing is broken." in out
+    assert "Use it again: zoo enable zoo-raises" in out
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_disabled_plugins_models_are_gone_until_it_is_enabled(zoo):
+    zoo("disable", "zoo-toy")
+    assert zoo("run", "toy-grey").err == (
+        "Error: toy-grey is provided by zoo-toy, which is disabled.\nEnable it: zoo enable zoo-toy\n"
+    )
+    zoo("enable", "zoo-toy")
+    assert zoo("show", "toy-grey").status == 0
+
+
+@pytest.mark.slow
+def test_a_plugin_is_installed_from_its_folder_and_removed_by_pip(tmp_path):
+    """In an environment of its own: genuine pip, genuine entry points."""
+    source = tmp_path / "zoo-leaf"
+    (source / "zoo_leaf").mkdir(parents=True)
+    (source / "zoo_leaf" / "__init__.py").write_text("")
+    (source / "zoo_leaf" / "zoo.toml").write_text(MANIFEST.format("zoo-leaf"))
+    (source / "pyproject.toml").write_text(
+        '[project]\nname = "zoo-leaf"\nversion = "1.0"\n'
+        '[project.entry-points."zoo.plugins"]\nzoo-leaf = "zoo_leaf"\n'
+        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+    )
+    venv = tmp_path / "venv"
+    # The core comes from this environment through a .pth file; what pip installs goes into the new one.
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    site = next(venv.glob("lib/*/site-packages"))
+    outer = [str(Path(zoo_core.__file__).parents[1]), *getsitepackages()]
+    (site / "outer.pth").write_text("\n".join(outer) + "\n")
+
+    def zoo_there(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [venv / "bin" / "python", "-m", "zoo_core", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    installed = zoo_there("install", str(source))
+    assert installed.returncode == 0, installed.stderr
+    assert "zoo-leaf" in zoo_there("plugins").stdout
+    assert zoo_there("uninstall", "--yes", "zoo-leaf").returncode == 0
+    assert "zoo-leaf" not in zoo_there("plugins").stdout
