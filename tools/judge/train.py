@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from zoo_train.data import read_idx
 
 from zoo_core import save_weights
-from zoo_train.data import read_idx
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from judge.network import WEIGHTS, Judge, load_judge, look

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from zoo_core import TrainerCard, option_flag, trainers
+from zoo_core import PluginError, TrainerCard, option_flag, trainers
 
 
 class Families(click.Group):
@@ -113,6 +113,12 @@ def _command(trainer: TrainerCard) -> click.Command:
         options = {n: o.default if given[n] is None else given[n] for n, o in trainer.options.items()}
         _train(trainer, options, **values)
 
+    taken = {parameter.name for parameter in family.params} & set(trainer.options)
+    if taken:
+        raise PluginError(
+            f"The trainer {trainer.name} has an option {min(taken)!r}, which zoo train itself has.",
+            f"Tell the author of {trainer.plugin} to give it another name.",
+        )
     own = [option_flag(option) for option in trainer.options.values()]
     return click.Command(
         trainer.name,

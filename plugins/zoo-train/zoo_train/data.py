@@ -42,7 +42,8 @@ class View:
 
     def apply(self, picture: Image.Image) -> np.ndarray:
         """Return the picture as (c, h, w) uint8, turned upright, transparent parts on white."""
-        picture = ImageOps.exif_transpose(picture)
+        if _has_orientation(picture):
+            picture = ImageOps.exif_transpose(picture)
         if picture.has_transparency_data:
             picture = picture.convert("RGBA")
             white = Image.new("RGBA", picture.size, "white")

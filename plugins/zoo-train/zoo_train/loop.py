@@ -31,6 +31,9 @@ from zoo_train.order import BatchOrder, Purpose, derive_seed
 from zoo_train.rate import learning_rate
 from zoo_train.report import Report
 
+RECORDS = "training"
+"""The folder, inside a run's, of everything but the model."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -155,7 +158,9 @@ class _Run:
                 f"A batch of {settings.batch_size} cannot be shared out among {processes} processes.",
                 f"Give --batch-size a multiple of {processes}.",
             )
-        records = folder / "training"
+        _check_free(folder)
+        self.accelerator.wait_for_everyone()  # before the first process writes into the folder
+        records = folder / RECORDS
         if self.accelerator.is_main_process:
             records.mkdir(parents=True, exist_ok=True)
         self.checkpoints = Checkpoints(records / "checkpoints")
@@ -316,13 +321,24 @@ class _Run:
 
 
 def _accelerator(precision: str) -> Accelerator:
+    remedy = "Use --precision bf16 or --precision no."
     try:
-        return Accelerator(mixed_precision=precision)
+        accelerator = Accelerator(mixed_precision=precision)
     except ValueError as error:
-        raise RunError(
-            f"This device cannot train in {precision}: {error}".splitlines()[0],
-            "Use --precision bf16 or --precision no.",
-        ) from error
+        reason = str(error).splitlines()[0]
+        raise RunError(f"This device cannot train in {precision}: {reason}", remedy) from error
+    if precision == "fp16" and accelerator.device.type == "cpu":
+        # Accelerate would go on in float32 and say nothing.
+        raise RunError("A CPU cannot train in fp16.", remedy)
+    return accelerator
+
+
+def _check_free(folder: Path) -> None:
+    """Refuse to write a model among files that are not a run's."""
+    if folder.is_file():
+        raise RunError(f"{folder} is a file.", "Give -o a folder.")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORDS).is_dir():
+        raise RunError(f"{folder} holds something else than a run.", "Give -o a new folder.")
 
 
 def _leave_signals_to_the_loop(worker: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from zoo_core import ContactSheet, load
+from zoo_train.loop import RECORDS
 
 COUNT = 16
 SEED = 0
@@ -15,6 +16,6 @@ def draw_sheet(folder: Path, step: int) -> None:
     sheet = ContactSheet(COUNT)
     for sample in load(folder).generate(n=COUNT, seed=SEED):
         sheet.paste(sample.picture)
-    samples = folder / "training" / "samples"
+    samples = folder / RECORDS / "samples"
     samples.mkdir(parents=True, exist_ok=True)
     sheet.picture.save(samples / f"step-{step:08d}.png")

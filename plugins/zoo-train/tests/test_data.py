@@ -1,0 +1,219 @@
+import gzip
+import pickle
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from zoo_train.data import DataError, View, open_pictures, read_idx
+
+
+def save(path: Path, colour: object = (255, 0, 0), size: tuple[int, int] = (8, 8), mode: str = "RGB") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path)  # type: ignore[arg-type]
+    return path
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "wb") as file:
+        file.write(header + array.astype(np.uint8).tobytes())
+
+
+def refusal(folder: Path, view: View = View()) -> DataError:  # noqa: B008
+    with pytest.raises(DataError) as caught:
+        open_pictures(folder, view)
+    assert "\n" not in caught.value.message
+    assert caught.value.remedy
+    return caught.value
+
+
+def test_sub_folders_become_classes_in_alphabetical_order(pictures: Path) -> None:
+    data = open_pictures(pictures, View())
+
+    assert data.facts.classes == ("cats", "dogs")
+    assert data.facts.shape == (3, 8, 8)
+    assert len(data) == data.facts.count == 12
+    assert [data[i, False][1] for i in range(12)] == [0] * 6 + [1] * 6
+
+
+def test_pictures_in_the_folder_itself_have_no_labels(tmp_path: Path) -> None:
+    save(tmp_path / "a.png")
+    save(tmp_path / "b.JPG")
+
+    data = open_pictures(tmp_path, View())
+
+    assert data.facts.classes == ()
+    assert set(data.collate([data[0, False], data[1, False]])) == {"images"}
+
+
+def test_a_batch_is_scaled_to_the_range_from_minus_one_to_one(tmp_path: Path) -> None:
+    save(tmp_path / "red" / "a.png", (255, 0, 0))
+    data = open_pictures(tmp_path, View())
+
+    batch = data.collate([data[0, False]])
+
+    assert batch["images"].shape == (1, 3, 8, 8)
+    assert batch["images"][0, :, 0, 0].tolist() == [1.0, -1.0, -1.0]
+    assert batch["labels"].tolist() == [0]
+
+
+def test_labels_can_be_forgotten(pictures: Path) -> None:
+    data = open_pictures(pictures, View()).without_labels()
+
+    assert data.facts.classes == ()
+    assert "labels" not in data.collate([data[0, False]])
+
+
+def test_mirroring_swaps_left_and_right(pictures: Path) -> None:
+    data = open_pictures(pictures, View())
+
+    assert np.array_equal(data[0, True][0], data[0, False][0][:, :, ::-1])
+
+
+def test_size_scales_the_shorter_side_and_cuts_the_middle(tmp_path: Path) -> None:
+    wide = Image.new("RGB", (40, 20), "white")
+    wide.paste("black", (0, 0, 10, 20))
+    wide.save(tmp_path / "wide.png")
+
+    data = open_pictures(tmp_path, View(size=10))
+    picture, _ = data[0, False]
+
+    assert data.facts.shape == (3, 10, 10)
+    assert picture.min() > 200  # the black quarter on the left is cut off
+
+
+def test_grey_has_one_channel(pictures: Path) -> None:
+    data = open_pictures(pictures, View(grey=True))
+
+    assert data.facts.shape == (1, 8, 8)
+    assert data[0, False][0].shape == (1, 8, 8)
+
+
+def test_transparent_parts_lie_on_white(tmp_path: Path) -> None:
+    save(tmp_path / "clear.png", (0, 0, 0, 0), mode="RGBA")
+
+    assert open_pictures(tmp_path, View())[0, False][0].min() == 255
+
+
+def test_a_picture_taken_sideways_is_turned_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 4)).save(tmp_path / "a.jpg", exif=exif)
+
+    data = open_pictures(tmp_path, View())
+
+    assert data.facts.shape == (3, 8, 4)
+    assert data[0, False][0].shape == (3, 8, 4)
+
+
+def test_processes_that_read_ahead_can_be_sent_the_pictures(pictures: Path) -> None:
+    data = open_pictures(pictures, View())
+
+    copy = pickle.loads(pickle.dumps(data))
+
+    assert np.array_equal(copy[3, True][0], data[3, True][0])
+
+
+def test_the_digest_changes_with_the_pictures(pictures: Path) -> None:
+    before = open_pictures(pictures, View()).digest
+    assert open_pictures(pictures, View()).digest == before
+
+    save(pictures / "cats" / "new.png")
+
+    assert open_pictures(pictures, View()).digest != before
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    assert "nowhere" in refusal(tmp_path / "nowhere").message
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    assert "no pictures" in refusal(tmp_path).message
+
+
+def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
+    (tmp_path / "note.png").write_text("not a picture")
+
+    assert "note.png" in refusal(tmp_path).message
+
+
+def test_a_picture_cut_short_is_named_when_it_is_read(tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "a.png")
+    whole = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
+    data = open_pictures(tmp_path, View())
+
+    with pytest.raises(DataError, match=r"a\.png"):
+        data[0, False]
+
+
+def test_an_animation_is_refused(tmp_path: Path) -> None:
+    frames = [Image.new("L", (8, 8), level) for level in (0, 255)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+
+    assert "animated" in refusal(tmp_path).message
+
+
+def test_sizes_that_differ_are_answered_with_the_flag_that_helps(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", size=(8, 8))
+    save(tmp_path / "b.png", size=(8, 9))
+
+    error = refusal(tmp_path)
+
+    assert "8×8" in error.message
+    assert "8×9" in error.message
+    assert "--size" in error.remedy
+
+
+def test_loose_pictures_beside_class_folders_are_refused(pictures: Path) -> None:
+    save(pictures / "loose.png")
+
+    assert "loose.png" in refusal(pictures).message
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_idx_files_are_read(tmp_path: Path, suffix: str) -> None:
+    images = np.arange(3 * 4 * 5).reshape(3, 4, 5)
+    write_idx(tmp_path / f"train-images-idx3-ubyte{suffix}", images)
+    write_idx(tmp_path / f"train-labels-idx1-ubyte{suffix}", np.array([2, 0, 1]))
+
+    data = open_pictures(tmp_path, View(grey=True))
+
+    assert data.facts.shape == (1, 4, 5)
+    assert data.facts.classes == ("0", "1", "2")
+    assert data[0, False][1] == 2
+    assert np.array_equal(data[1, False][0][0], images[1])
+
+
+def test_idx_pictures_can_be_scaled_and_coloured(tmp_path: Path) -> None:
+    write_idx(tmp_path / "train-images-idx3-ubyte", np.full((2, 4, 4), 9))
+    write_idx(tmp_path / "train-labels-idx1-ubyte", np.array([0, 1]))
+
+    data = open_pictures(tmp_path, View(size=8))
+
+    assert data[0, False][0].shape == data.facts.shape == (3, 8, 8)
+
+
+def test_idx_images_without_labels_are_refused(tmp_path: Path) -> None:
+    write_idx(tmp_path / "train-images-idx3-ubyte", np.zeros((2, 4, 4)))
+
+    assert "train-labels-idx1-ubyte" in refusal(tmp_path).message
+
+
+def test_idx_files_of_different_lengths_are_refused(tmp_path: Path) -> None:
+    write_idx(tmp_path / "train-images-idx3-ubyte", np.zeros((2, 4, 4)))
+    write_idx(tmp_path / "train-labels-idx1-ubyte", np.zeros(3))
+
+    assert "(2, 4, 4)" in refusal(tmp_path).message
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\0\x0b\x01", b"\0\0\x08\x01\0\0\0\x09123", b"PK34"])
+def test_a_broken_idx_file_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "train-images-idx3-ubyte"
+    path.write_bytes(content)
+
+    with pytest.raises(DataError, match="train-images"):
+        read_idx(path)
