@@ -20,6 +20,8 @@ SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", 
 IDX_IMAGES = "train-images-idx3-ubyte"
 IDX_LABELS = "train-labels-idx1-ubyte"
 IDX_UNSIGNED_BYTES = 0x08
+ORIENTATION = 0x0112
+"""The EXIF tag; values from 5 swap width and height."""
 
 
 class DataError(ZooError):
@@ -182,10 +184,15 @@ def _check_picture(path: Path) -> tuple[int, int]:
                     f"{path} is animated.", "Take it out of the folder, or save one of its frames as a PNG."
                 )
             width, height = picture.size
-            turned = picture.getexif().get(0x0112, 1) >= 5
+            sideways = _has_orientation(picture) and picture.getexif().get(ORIENTATION, 1) >= 5
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise _unreadable(path) from error
-    return (height, width) if turned else (width, height)
+    return (height, width) if sideways else (width, height)
+
+
+def _has_orientation(picture: Image.Image) -> bool:
+    """True if the header may say which way is up; a PNG would be decoded whole to look further."""
+    return "exif" in picture.info or picture.format == "TIFF"
 
 
 def _unreadable(path: Path) -> DataError:
