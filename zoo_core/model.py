@@ -236,7 +236,8 @@ class Model:
         with contained(
             self.card.plugin, f"running {self.card.id}", "Run again with --debug for the details."
         ):
-            steps = iter(self.generator.generate(self._batch(group)))
+            with torch.inference_mode(), _memory_explained():
+                steps = iter(self.generator.generate(self.batch(group)))
             try:
                 while True:
                     # Entered anew for each step: a mode must not leak to the caller between two of them.
@@ -245,18 +246,21 @@ class Model:
                             step = next(steps)
                         except StopIteration:
                             return
+                    if not isinstance(step, Step):
+                        raise self._broken_promise(f"yielded {step!r} where a Step belongs")
                     yield step
             finally:
                 if close := getattr(steps, "close", None):
                     close()
 
-    def _batch(self, group: Sequence[Request]) -> Batch:
+    def batch(self, requests: Sequence[Request]) -> Batch:
+        """What the generator is handed to make these samples of one plan."""
         options = {
-            name: tuple(request.options[name] for request in group) if option.each else group[0].options[name]
+            name: tuple(each.options[name] for each in requests) if option.each else requests[0].options[name]
             for name, option in self.card.options.items()
         }
-        noise = Noise([request.seed for request in group], self.device)
-        return Batch(noise, SimpleNamespace(**options), tuple(request.prompt for request in group))
+        noise = Noise([request.seed for request in requests], self.device)
+        return Batch(noise, SimpleNamespace(**options), tuple(request.prompt for request in requests))
 
     def _samples(
         self, group: Sequence[Request], last: Step | None, frames: list[np.ndarray]
@@ -271,6 +275,8 @@ class Model:
         if last.images is None and last.texts is None:
             raise self._broken_promise("ended without a picture or a text")
         if last.images is not None:
+            if not isinstance(last.images, torch.Tensor):
+                raise self._broken_promise(f"made a {type(last.images).__name__} where a tensor belongs")
             if last.images.ndim != 4 or last.images.shape[1] not in (1, 3, 4):
                 raise self._broken_promise(
                     f"made pictures of shape {tuple(last.images.shape)}, not (n, c, h, w)"
@@ -284,7 +290,8 @@ class Model:
             yield Sample(
                 record=self.record(request, last.facts[row] if last.facts else None),
                 index=request.index,
-                image=None if last.images is None else last.images[row].float().cpu(),
+                # A copy, for a view would keep the whole batch, and would be good for inference alone.
+                image=None if last.images is None else last.images[row].to("cpu", torch.float32, copy=True),
                 text=None if last.texts is None else last.texts[row],
                 frames=tuple(frame[row] for frame in frames),
             )
