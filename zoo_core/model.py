@@ -219,15 +219,23 @@ class Model:
         keep_frames: bool,
     ) -> Iterator[Sample]:
         while group := list(islice(requests, size)):
-            frames: list[np.ndarray] = []
-            last = None
-            with closing(self._steps(group)) as steps:
-                for last in steps:
-                    if keep_frames and last.images is not None and _is_kept(last):
-                        frames.append(to_bytes(last.images))
-                    if on_step:
-                        on_step(Progress(group, last))
-            yield from self._samples(group, last, frames)
+            yield from self._samples(group, *self._run(group, on_step, keep_frames))
+
+    def _run(
+        self, group: Sequence[Request], on_step: Callable[[Progress], object] | None, keep_frames: bool
+    ) -> tuple[Step | None, list[np.ndarray]]:
+        """Run a batch to its end: the last step, and the previews before it."""
+        frames: list[np.ndarray] = []
+        last = None
+        with closing(self._steps(group)) as steps:
+            for step in steps:
+                # One step behind, for the last one's pictures are no preview but the result.
+                if keep_frames and last is not None and last.images is not None and _is_kept(last):
+                    frames.append(to_bytes(last.images))
+                last = step
+                if on_step:
+                    on_step(Progress(group, step))
+        return last, frames
 
     def _steps(self, group: Sequence[Request]) -> abc.Generator[Step, None, None]:
         """The generator's steps; its errors are named after it, its gradients off."""
@@ -385,7 +393,7 @@ def _choose_seeds(
 
 
 def _is_kept(step: Step) -> bool:
-    """True for at most MAX_FRAMES steps, evenly spread, the last among them."""
+    """True for at most MAX_FRAMES steps, evenly spread."""
     if step.total <= MAX_FRAMES:
         return True
     return step.index * MAX_FRAMES // step.total > (step.index - 1) * MAX_FRAMES // step.total
