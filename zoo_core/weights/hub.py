@@ -77,10 +77,11 @@ def check_room(repo: str, size: int) -> None:
     folder = cache_folder()
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if size > free:
+    cache, disk = cache_folder(), shutil.disk_usage(folder)
+    # Some file systems do not tell, and say that they have no room at all.
+    if disk.total and size > disk.free:
         raise WeightsError(
-            f"{repo} needs {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free for {cache_folder()}.",
+            f"{repo} needs {size / 1e6:,.0f} MB, and {disk.free / 1e6:,.0f} MB are free for {cache}.",
             "Free some space (zoo cache shows what is there), or set HF_HOME to a folder on a larger disk.",
         )
 

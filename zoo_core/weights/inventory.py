@@ -76,7 +76,7 @@ def remove(model: ModelCard | str) -> int:
         if not isinstance(weights, HubWeights):
             raise WeightsError(
                 f"{model.id} does not come from the Hub, so the cache has nothing of it.",
-                "Embedded weights go with their plugin (zoo uninstall); a folder of yours is yours to delete.",
+                "Embedded weights go with their plugin (zoo uninstall); delete a folder of yours yourself.",
             )
         repo = weights.repo
         commit = weights.revision or lock.read_pin(repo, DEFAULT_REVISION)

@@ -12,7 +12,7 @@ from zoo_core.errors import WeightsError
 from zoo_core.weights import lock
 from zoo_core.weights.cache import cached_file, endpoint, is_offline
 from zoo_core.weights.checkpoint import FORMATS, read_json_object, shards_of
-from zoo_core.weights.obtain import DEFAULT_REVISION, commit_of, ensure, files_under, listing_of
+from zoo_core.weights.obtain import DEFAULT_REVISION, commit_of, ensure, files_under, listing_of, not_cached
 
 _TELLING = ("_class_name", "model_type", "architectures")
 """Keys by which published configs say what they are of."""
@@ -45,7 +45,9 @@ def match_hub(
     else:
         # Some other tool filled the cache: what it fetched is all that can be known.
         snapshot = cached_file(repo, commit, ".")
-        names = {name: lock.Claim() for name in files_under(snapshot)} if snapshot.is_dir() else {}
+        if not snapshot.is_dir():
+            raise not_cached(f"{repo}@{revision}")
+        names = {name: lock.Claim() for name in files_under(snapshot)}
 
     def file(name: str) -> WeightsFile:
         claim = names[name]

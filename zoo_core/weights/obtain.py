@@ -108,7 +108,7 @@ def commit_of(repo: str, revision: str, *, update: bool = False) -> str:
             )
         if commit := commit_of_ref(repo, revision):
             return commit
-        raise _not_cached(f"{repo}@{revision}")
+        raise not_cached(f"{repo}@{revision}")
     listing = hub.ask(repo, revision)
     lock.record_listing(repo, listing)
     return listing.commit
@@ -123,7 +123,7 @@ def listing_of(repo: str, commit: str) -> lock.Listing:
     listing = lock.read_listing(repo, commit)
     if listing is None:
         if is_offline():
-            raise _not_cached(f"{repo}@{commit}")
+            raise not_cached(f"{repo}@{commit}")
         listing = hub.ask(repo, commit)
         lock.record_listing(repo, listing)
     return listing
@@ -208,7 +208,7 @@ def _repair(
     altered = [finding for finding in faulty if finding.exists]
     if is_offline():
         if not altered:
-            raise _not_cached(f"{faulty[0].name} of {repo}@{commit}")
+            raise not_cached(f"{faulty[0].name} of {repo}@{commit}")
         raise WeightsError(
             f"{_describe(repo, commit, altered[0])}, and HF_HUB_OFFLINE forbids to fetch it again.",
             "Unset HF_HUB_OFFLINE once, so that it can be repaired.",
@@ -255,7 +255,8 @@ def _describe(repo: str, commit: str, finding: Finding) -> str:
     return f"{finding.name} of {repo}@{commit[:12]} {finding.fault}"
 
 
-def _not_cached(what: str) -> WeightsError:
+def not_cached(what: str) -> WeightsError:
+    """Return the error for something that would have to be fetched while the network is forbidden."""
     return WeightsError(
         f"{what} is not in the cache, and HF_HUB_OFFLINE forbids to fetch it.",
         "Fetch it once with a network: unset HF_HUB_OFFLINE and run zoo pull.",

@@ -73,8 +73,8 @@ _DISK_FULL = (
     "Free some space (zoo cache shows what is there), or set HF_HOME to a folder on a larger disk",
 )
 _NO_PERMISSION = (
-    "{path} may not be written",
-    "Make it writable, or set HF_HOME to a folder that is",
+    "Permission to use {path} is denied",
+    "Change its permissions, or set HF_HOME to a folder of your own",
 )
 _NO_FOLDER = ("{path} cannot hold the Hub cache: {reason}", "Set HF_HOME to a folder that can be used")
 

@@ -1,0 +1,291 @@
+"""Checkpoints without a card, recognised by what their config says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from zoo_core.card import CheckpointRule, HubWeights, LocalWeights, ModelCard, Option
+from zoo_core.errors import WeightsError
+from zoo_core.testing.hub import LoopbackHub
+from zoo_core.weights import match_folder, match_hub, obtain, save_weights
+
+REPO = "org/model"
+
+
+def rule(plugin: str, kind: str, config: str = "config.json", stem: str = "model") -> CheckpointRule:
+    return CheckpointRule(
+        plugin=plugin,
+        summary=f"any {kind}",
+        family="diffusion",
+        output="image",
+        config=config,
+        where={"_class_name": kind},
+        files=("scheduler_config.json",),
+        weights=stem,
+        options={"steps": Option("steps", "integer")},
+    )
+
+
+RULES = (
+    rule("zoo-nest", "UNet", "unet/config.json", "unet/model"),
+    rule("zoo-flat", "UNet"),
+    rule("zoo-gpt", "GPT"),
+)
+
+
+def config(kind: str = "UNet") -> bytes:
+    return json.dumps({"_class_name": kind}).encode()
+
+
+def weights(folder: Path) -> bytes:
+    save_weights(folder / "scratch", {"a": torch.ones(2)})
+    return (folder / "scratch").read_bytes()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, bytes]:
+    return {"config.json": config(), "model.safetensors": weights(tmp_path)}
+
+
+def write(folder: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def problem(folder: Path, rules: tuple[CheckpointRule, ...] = RULES) -> tuple[str, str]:
+    with pytest.raises(WeightsError) as raised:
+        match_folder(folder, rules)
+    return raised.value.message, raised.value.remedy
+
+
+# A local folder
+
+
+def test_a_folder_becomes_a_card(tmp_path: Path, files: dict[str, bytes]) -> None:
+    folder = write(tmp_path / "mine", {**files, "loss.png": b"", "scheduler_config.json": b"{}"})
+    card = match_folder(folder, RULES)
+    assert (card.id, card.plugin, card.license) == (str(folder), "zoo-flat", "unknown")
+    assert (card.family, card.output, card.summary) == ("diffusion", "image", "any UNet")
+    assert set(card.options) == {"steps"}
+    assert card.weights == LocalWeights(folder, ("config.json", "scheduler_config.json", "model.safetensors"))
+
+
+def test_a_folder_is_run_from_where_it_is(
+    tmp_path: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "mine", {**files, "samples/0.png": b"x"})
+    monkeypatch.chdir(tmp_path)
+    checkpoint = obtain(match_folder(Path("mine"), RULES))
+    assert checkpoint.source == str(folder)
+    assert set(checkpoint.files) == {"config.json", "model.safetensors"}
+    assert torch.equal(checkpoint.tensors("model")["a"], torch.ones(2))
+    (folder / "loss.png").touch()
+    assert obtain(match_folder(folder, RULES)).digest == checkpoint.digest
+    write(folder, {"config.json": config() + b" "})
+    assert obtain(match_folder(folder, RULES)).digest != checkpoint.digest
+
+
+def test_the_first_rule_that_matches_is_taken(tmp_path: Path, files: dict[str, bytes]) -> None:
+    nested = {"unet/" + name: content for name, content in files.items()}
+    assert match_folder(write(tmp_path / "both", files | nested), RULES).plugin == "zoo-nest"
+    assert match_folder(tmp_path / "both", RULES[1:]).plugin == "zoo-flat"
+    gpt = {**files, "config.json": config("GPT")}
+    assert match_folder(write(tmp_path / "gpt", gpt), RULES).plugin == "zoo-gpt"
+
+
+def test_shards_are_found_through_their_index(tmp_path: Path) -> None:
+    index = json.dumps({"weight_map": {"a": "model-1-of-02.safetensors", "b": "model-2-of-02.safetensors"}})
+    files = {
+        "config.json": config(),
+        "model.safetensors.index.json": index.encode(),
+        "model-1-of-02.safetensors": b"",
+        "model-2-of-02.safetensors": b"",
+        "model.bin": b"not used",
+    }
+    card = match_folder(write(tmp_path / "mine", files), RULES)
+    assert isinstance(card.weights, LocalWeights)
+    assert card.weights.files == tuple(files)[:4]
+    (tmp_path / "mine" / "model-2-of-02.safetensors").unlink()
+    assert "lacks model-2-of-02.safetensors" in problem(tmp_path / "mine")[0]
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    message, remedy = problem(tmp_path / "nowhere")
+    assert message == f"There is no folder {tmp_path / 'nowhere'}."
+    assert "zoo list" in remedy
+
+
+def test_a_file_in_place_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "net.pkl").touch()
+    message, remedy = problem(tmp_path / "net.pkl")
+    assert "is a file" in message
+    assert f"zoo convert {tmp_path / 'net.pkl'} -o FOLDER" in remedy
+
+
+def test_an_empty_folder(tmp_path: Path) -> None:
+    assert problem(tmp_path)[0] == f"{tmp_path} is empty."
+
+
+def test_a_folder_without_a_config(tmp_path: Path, files: dict[str, bytes]) -> None:
+    folder = write(tmp_path / "mine", {"readme.txt": b""})
+    message, remedy = problem(folder)
+    assert message.endswith("it has none of unet/config.json, config.json.")
+    assert "this one has readme.txt" in remedy
+    write(folder, {"net.pkl": b""})
+    assert "zoo convert net.pkl" in problem(folder)[1]
+
+
+def test_a_folder_without_weights(tmp_path: Path) -> None:
+    folder = write(tmp_path / "mine", {"config.json": config(), "model.ckpt": b""})
+    message, remedy = problem(folder)
+    assert message.endswith("has no weights named model.safetensors or model.bin.")
+    assert "zoo convert model.ckpt" in remedy
+
+
+def test_a_config_that_is_broken(tmp_path: Path) -> None:
+    message, remedy = problem(write(tmp_path / "mine", {"config.json": b'{"unconditional": True}'}))
+    assert "config.json" in message
+    assert "cannot be read as JSON" in message
+    assert remedy
+
+
+def test_a_config_that_no_rule_knows(tmp_path: Path) -> None:
+    other = json.dumps({"_class_name": "AutoencoderKL", "model_type": "vae"}).encode()
+    message, remedy = problem(write(tmp_path / "mine", {"config.json": other}))
+    assert "config.json says _class_name = 'AutoencoderKL', model_type = 'vae'" in message
+    assert "UNet (zoo-nest), UNet (zoo-flat), GPT (zoo-gpt)" in remedy
+    message, _ = problem(write(tmp_path / "mine", {"config.json": b"{}"}))
+    assert "config.json says none of _class_name" in message
+
+
+def test_no_plugin_that_runs_checkpoints(tmp_path: Path, files: dict[str, bytes]) -> None:
+    message, remedy = problem(write(tmp_path / "mine", files), ())
+    assert "no installed plugin runs checkpoints without a card" in message
+    assert "zoo search" in remedy
+
+
+def test_a_file_that_vanishes_between_matching_and_running(tmp_path: Path, files: dict[str, bytes]) -> None:
+    card = match_folder(write(tmp_path / "mine", files), RULES)
+    (tmp_path / "mine" / "model.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"model\.safetensors is gone"):
+        obtain(card)
+
+
+# A Hub repository
+
+
+def hub_weights(card: ModelCard) -> HubWeights:
+    assert isinstance(card.weights, HubWeights)
+    return card.weights
+
+
+def test_a_repository_becomes_a_card(loopback_hub: LoopbackHub, files: dict[str, bytes]) -> None:
+    commit = loopback_hub.add(REPO, {**files, "README.md": b"", "model.bin": b"not used"}, license="mit")
+    card = match_hub(REPO, None, RULES)
+    assert (card.id, card.plugin, card.license) == (f"hf:{REPO}", "zoo-flat", "mit")
+    assert card.homepage == f"{loopback_hub.endpoint}/{REPO}"
+    assert (hub_weights(card).repo, hub_weights(card).revision) == (REPO, commit)
+    config, weights = hub_weights(card).files
+    assert (config.name, config.bytes) == ("config.json", len(files["config.json"]))
+    assert weights.name == "model.safetensors"
+    assert weights.sha256 is not None
+    assert loopback_hub.count("GET", "*safetensors") == 0
+    assert torch.equal(obtain(card).tensors("model")["a"], torch.ones(2))
+
+
+def test_a_revision_is_kept_in_the_name_and_resolved(
+    loopback_hub: LoopbackHub, files: dict[str, bytes]
+) -> None:
+    commit = loopback_hub.add(REPO, files, branch="v1.0")
+    for revision in ("v1.0", commit):
+        card = match_hub(REPO, revision, RULES)
+        assert card.id == f"hf:{REPO}@{revision}"
+        assert hub_weights(card).revision == commit
+
+
+def test_a_repository_stays_at_its_commit_until_updated(
+    loopback_hub: LoopbackHub, files: dict[str, bytes]
+) -> None:
+    old = loopback_hub.add(REPO, files)
+    match_hub(REPO, None, RULES)
+    new = loopback_hub.add(REPO, {**files, "scheduler_config.json": b"{}"})
+    assert hub_weights(match_hub(REPO, None, RULES)).revision == old
+    assert hub_weights(match_hub(REPO, None, RULES, update=True)).revision == new
+    card = match_hub(REPO, None, RULES)
+    assert hub_weights(card).revision == new
+    assert "scheduler_config.json" in {file.name for file in hub_weights(card).files}
+
+
+def test_what_was_pulled_is_matched_without_a_network(
+    loopback_hub: LoopbackHub, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loopback_hub.add(REPO, files, license="mit")
+    card = match_hub(REPO, None, RULES)
+    checkpoint = obtain(card)
+    loopback_hub.requests.clear()
+    assert match_hub(REPO, None, RULES) == card
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert match_hub(REPO, None, RULES) == card
+    assert obtain(card) == checkpoint
+    assert loopback_hub.requests == []
+
+
+def test_what_another_tool_pulled_is_matched_without_a_network(
+    loopback_hub: LoopbackHub, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import HfApi
+
+    from zoo_core.weights import cache_folder
+
+    commit = loopback_hub.add(REPO, files)
+    HfApi(endpoint=loopback_hub.endpoint).snapshot_download(REPO, cache_dir=cache_folder())
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    card = match_hub(REPO, None, RULES)
+    assert hub_weights(card).revision == commit
+    assert torch.equal(obtain(card).tensors("model")["a"], torch.ones(2))
+
+
+def test_what_was_never_pulled_is_refused_without_a_network(
+    loopback_hub: LoopbackHub, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loopback_hub.add(REPO, files)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for revision in (None, "0" * 40):
+        with pytest.raises(WeightsError, match="HF_HUB_OFFLINE forbids"):
+            match_hub(REPO, revision, RULES)
+
+
+def test_shards_in_a_repository_are_found_through_their_index(loopback_hub: LoopbackHub) -> None:
+    index = json.dumps({"weight_map": {"a": "model-1-of-02.bin", "b": "model-2-of-02.bin"}}).encode()
+    files = {
+        "config.json": config(),
+        "model.bin.index.json": index,
+        "model-1-of-02.bin": b"1",
+        "model-2-of-02.bin": b"2",
+    }
+    loopback_hub.add(REPO, files)
+    card = match_hub(REPO, None, RULES)
+    assert [file.name for file in hub_weights(card).files] == list(files)
+    assert loopback_hub.count("GET", "*-of-02.bin") == 0
+
+
+def test_a_repository_that_no_rule_knows(loopback_hub: LoopbackHub, files: dict[str, bytes]) -> None:
+    loopback_hub.add(REPO, {**files, "config.json": config("AutoencoderKL")})
+    with pytest.raises(WeightsError, match=r"runs hf:org/model: its config\.json says _class_name"):
+        match_hub(REPO, None, RULES)
+    loopback_hub.add("org/other", {"README.md": b"", "net.pkl": b""})
+    with pytest.raises(WeightsError, match="hf:org/other says nothing about itself") as raised:
+        match_hub("org/other", None, RULES)
+    assert "net.pkl" in raised.value.remedy
+
+
+def test_a_revision_that_is_not_there(loopback_hub: LoopbackHub, files: dict[str, bytes]) -> None:
+    loopback_hub.add(REPO, files)
+    with pytest.raises(WeightsError, match="has no branch, tag or commit v9"):
+        match_hub(REPO, "v9", RULES)
