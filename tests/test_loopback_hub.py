@@ -31,8 +31,10 @@ def api(loopback_hub: LoopbackHub) -> HfApi:
     return HfApi(endpoint=loopback_hub.endpoint)
 
 
-def fetch(api: HfApi, name: str, tmp_path: Path, **settings: object) -> Path:
-    return Path(api.hf_hub_download(REPO, name, cache_dir=tmp_path / "cache", **settings))  # type: ignore[arg-type]
+def fetch(
+    api: HfApi, name: str, tmp_path: Path, *, revision: str | None = None, token: str | bool | None = None
+) -> Path:
+    return Path(api.hf_hub_download(REPO, name, cache_dir=tmp_path / "cache", revision=revision, token=token))
 
 
 def test_files_come_as_they_were_put(api: HfApi, loopback_hub: LoopbackHub, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from zoo_core.testing.hub import LoopbackHub
@@ -29,12 +30,12 @@ print(*heavy)
 """
 
 
-def start(*arguments: str, **settings: object) -> subprocess.Popen[str]:
+def start(*arguments: str, stderr: int | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *arguments],
         stdout=subprocess.PIPE,
         text=True,
-        **settings,  # type: ignore[call-overload]
+        stderr=stderr,
     )
 
 
@@ -48,9 +49,9 @@ def digest(process: subprocess.Popen[str]) -> str:
     return output.splitlines()[0]
 
 
-def wait_for(condition: object) -> None:
+def wait_for(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 30
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 

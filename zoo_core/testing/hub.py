@@ -23,7 +23,7 @@ from types import TracebackType
 from zoo_core.testing.hub_server import serve
 from zoo_core.testing.hub_state import TOKEN, Fault, File, Kind, Repository, Request
 
-__all__ = ["TOKEN", "LoopbackHub", "Request", "isolation"]
+__all__ = ["TOKEN", "Kind", "LoopbackHub", "Request", "isolation"]
 
 
 def isolation(home: Path) -> dict[str, str]:

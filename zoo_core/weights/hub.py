@@ -41,8 +41,8 @@ def ask(repo: str, revision: str) -> Listing:
         return Listing(info.sha, license if isinstance(license, str) else None, files)
 
 
-def download(repo: str, commit: str, name: str, *, again: bool = False, progress: bool = True) -> None:
-    """Fetch one file into the Hub cache.
+def download(repo: str, commit: str, name: str, *, again: bool = False, progress: bool = True) -> bool:
+    """Fetch one file into the Hub cache, and return whether it came in the size that was announced.
 
     Args:
         repo: The repository.
@@ -52,12 +52,12 @@ def download(repo: str, commit: str, name: str, *, again: bool = False, progress
         progress: Show a bar, if stderr is a terminal.
 
     Raises:
-        WeightsError: It cannot be had. A transfer that ended early is left for verification to find.
+        WeightsError: It cannot be had.
     """
-    if again:
-        # The client replaces the blob but not an entry that is there: a copy in place of a link would stay.
-        cached_file(repo, commit, name).unlink(missing_ok=True)
     with _explained(repo, commit, name), _bars(progress):
+        if again:
+            # The client replaces the blob but no entry that is there: a copy in place of a link would stay.
+            cached_file(repo, commit, name).unlink(missing_ok=True)
         try:
             _client().hf_hub_download(
                 repo,
@@ -67,9 +67,11 @@ def download(repo: str, commit: str, name: str, *, again: bool = False, progress
                 force_download=again,
             )
         except OSError as error:
-            # The client says with a bare OSError that a file came with another size than was announced.
+            # So, with no number and no class of its own, the client says that a file has the wrong size.
             if type(error) is not OSError or error.errno is not None:
                 raise
+            return False
+    return True
 
 
 def check_room(repo: str, size: int) -> None:

@@ -9,7 +9,7 @@ from zoo_core.card import HubWeights, ModelCard
 from zoo_core.errors import WeightsError
 from zoo_core.weights import lock
 from zoo_core.weights.cache import cache_folder, cached_file, repo_folder
-from zoo_core.weights.obtain import DEFAULT_REVISION
+from zoo_core.weights.commits import DEFAULT_REVISION
 
 
 @dataclass(frozen=True)

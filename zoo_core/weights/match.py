@@ -12,7 +12,9 @@ from zoo_core.errors import WeightsError
 from zoo_core.weights import lock
 from zoo_core.weights.cache import cached_file, endpoint, is_offline
 from zoo_core.weights.checkpoint import FORMATS, read_json_object, shards_of
-from zoo_core.weights.obtain import DEFAULT_REVISION, commit_of, ensure, files_under, listing_of, not_cached
+from zoo_core.weights.commits import DEFAULT_REVISION, commit_of, listing_of, not_cached
+from zoo_core.weights.fetch import ensure
+from zoo_core.weights.obtain import files_under
 
 _TELLING = ("_class_name", "model_type", "architectures")
 """Keys by which published configs say what they are of."""
