@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zoo_core.errors import CardError, OptionError
+from zoo_core.verbs import RESERVED, RUN_OPTIONS
 
 SCHEMA = 1
 ABILITIES = ("score", "latents", "next-token")
@@ -403,8 +404,11 @@ def _read_trainer(table: _Table, plugin: str) -> TrainerCard:
 
 
 def _read_command(table: _Table, plugin: str) -> CommandCard:
+    name = table.text("name", _ID, "lower-case letters, digits, dots, dashes")
+    if name in RESERVED:
+        raise table.error("name", f"a verb that zoo does not have itself, not {name!r}")
     command = CommandCard(
-        name=table.text("name", _ID, "lower-case letters, digits, dots, dashes"),
+        name=name,
         plugin=plugin,
         help=table.text("help"),
         target=table.text("target", _TARGET, "module:attribute"),
@@ -420,6 +424,8 @@ def _read_options(tables: _Table, common: dict[str, Option]) -> dict[str, Option
         table = tables.table(name)
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
             raise tables.error(name, "a name of lower-case letters, digits and underscores")
+        if name in RUN_OPTIONS:
+            raise tables.error(name, "a name that zoo run has no use of its own for")
         options[name] = _read_option(name, table, common.get(name))
         table.finish()
     return options

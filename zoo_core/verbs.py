@@ -31,5 +31,14 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
 
 ALIASES = {"ls": "list"}
 
-RESERVED = frozenset(verb for verbs in VERBS.values() for verb in verbs) | frozenset(ALIASES)
+COMING = frozenset({"new", "check", "registry", "convert", "eval"})
+"""Verbs of the design that this version does not have; asked for, it says so."""
+
+RESERVED = frozenset(verb for verbs in VERBS.values() for verb in verbs) | frozenset(ALIASES) | COMING
 """Names a plugin's command cannot have."""
+
+RUN_OPTIONS = frozenset(
+    """model prompt n seed seeds output caption save_steps resume force device dtype batch_size json as_json
+    quiet help debug on_step keep_frames""".split()
+)
+"""Names that ``zoo run`` or ``Model.generate`` use, and so no option of a model can have."""

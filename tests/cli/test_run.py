@@ -237,3 +237,10 @@ def test_a_full_disk_is_one_clear_error(zoo):
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "No space left" in done.stderr
+
+
+def test_no_model_option_can_hide_one_of_zoo_run():
+    from zoo_core.cli.run import run
+    from zoo_core.verbs import RUN_OPTIONS
+
+    assert {param.name for param in run.params} <= RUN_OPTIONS

@@ -53,7 +53,14 @@ class RunCommand(click.Command):
         """Find the model among the arguments, then parse them with the model's own flags."""
         name = self._model_name(list(args), parent)
         if name is None:
-            return super().make_context(info_name, args, parent, **extra)
+            try:
+                return super().make_context(info_name, args, parent, **extra)
+            except click.NoSuchOption as error:
+                raise click.UsageError(
+                    f"No such option {error.option_name} before the model; "
+                    f"a model's own options follow it: zoo run MODEL {error.option_name}",
+                    error.ctx,
+                ) from error
         return _command_for(name, self).make_context(info_name, args, parent, **extra)
 
     def _model_name(self, args: list[str], parent: click.Context | None) -> str | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +39,7 @@ class RunFolder(Output):
     def __init__(
         self, path: Path, *, resume: bool = False, overwrite: bool = False, steps: str | None = None
     ) -> None:
+        self._made = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
         make_folder(path)
         self.path = path
         self._overwrite = overwrite
@@ -56,7 +59,8 @@ class RunFolder(Output):
         suffix = ".txt" if sample.image is None else ".png"
         for stem in self._stems(sample.record, suffix):
             path = self.path / (stem + suffix)
-            if self._steps and self._is_anothers(steps_path(path, self._steps), sample.record):
+            steps = steps_path(path, self._steps) if self._steps and sample.image is not None else None
+            if steps and self._is_anothers(steps, sample.record):
                 continue
             try:
                 write_sample(sample, path)
@@ -64,10 +68,16 @@ class RunFolder(Output):
                 if self._is_anothers(path, sample.record):
                     continue
                 write_sample(sample, path, overwrite=True)
-            if self._steps:
-                write_steps(sample, path, self._steps)
+            if steps:
+                write_steps(sample, steps)
             return path
         raise AssertionError("the names never end")
+
+    def close(self) -> None:
+        """Take away the folders that were made for samples which then did not come."""
+        with suppress(OSError):  # the first that holds something ends it
+            for folder in self._made:
+                folder.rmdir()
 
     def _stems(self, record: Record, suffix: str) -> Iterator[str]:
         """Names to try: the seed's; then with what sets the sample apart from the one that has that name."""
@@ -96,8 +106,11 @@ class RunFolder(Output):
             if path.suffix not in (".png", ".txt"):
                 continue
             record = recorded_at(path)
-            if record and not (self._steps and recorded_at(steps_path(path, self._steps)) != record):
-                yield record.identity
+            if record is None:
+                continue
+            if self._steps and path.suffix == ".png" and recorded_at(steps_path(path, self._steps)) != record:
+                continue
+            yield record.identity
 
 
 def difference(record: Record, other: Record) -> str:
