@@ -94,7 +94,9 @@ def train() -> None:
 )
 @click.option("--precision", type=click.Choice(["no", "bf16", "fp16"]), default="no", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--checkpoint-every", type=click.IntRange(0), default=500, show_default=True, help="0: never.")
+@click.option(
+    "--checkpoint-every", type=click.IntRange(0), default=500, show_default=True, help="0: at the end."
+)
 @click.option("--sample-every", type=click.IntRange(0), default=1000, show_default=True, help="0: never.")
 @click.option(
     "--log-every", type=click.IntRange(1), default=10, show_default=True, help="Steps per line of the curve."

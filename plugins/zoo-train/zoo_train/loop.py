@@ -195,13 +195,14 @@ class _Run:
                 report.step(self.step, line)
                 self._check_finite(line)
 
-                stopping = self._stop_wanted(asked) and self.step < self.settings.steps
-                if stopping or self._is_time(self.habits.checkpoint_every):
+                last = self.step == self.settings.steps
+                stopping = self._stop_wanted(asked) and not last
+                if stopping or last or _is_time(self.step, self.habits.checkpoint_every):
                     self._save_checkpoint()
-                if self._is_time(self.habits.sample_every) and not stopping:
-                    self._publish(with_samples=True)
                 if stopping:
                     return Outcome(self.step, finished=False)
+                if not last and _is_time(self.step, self.habits.sample_every):
+                    self._publish(with_samples=True)
             self._publish(with_samples=self.habits.sample_every > 0)
         return Outcome(self.step, finished=True)
 
@@ -251,9 +252,6 @@ class _Run:
             worker_init_fn=_leave_signals_to_the_loop,
         )
         return iter(loader)
-
-    def _is_time(self, every: int) -> bool:
-        return bool(every) and (self.step % every == 0 or self.step == self.settings.steps)
 
     def _check_finite(self, line: Mapping[str, float] | None) -> None:
         broken = [name for name, value in (line or {}).items() if value != value]
@@ -318,6 +316,10 @@ class _Run:
         self.step = state["step"]
         if self.accelerator.is_main_process:
             self.curve.restore(self.step, state["curve"])
+
+
+def _is_time(step: int, every: int) -> bool:
+    return bool(every) and step % every == 0
 
 
 def _accelerator(precision: str) -> Accelerator:
