@@ -13,6 +13,7 @@ from zoo_ddpm.schedule import PREDICTIONS, SchedulerConfig
 from zoo_ddpm.timesteps import Transition
 
 STEP = Transition(t=500, alpha_bar=0.3, alpha_bar_prev=0.4)
+SIGNAL, NOISE = torch.tensor([0.3, 0.7], dtype=torch.float64).sqrt()
 
 
 @pytest.fixture
@@ -26,9 +27,8 @@ def pair() -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("prediction_type", PREDICTIONS)
 def test_a_network_that_answers_its_target_yields_the_picture_and_the_noise(pair, prediction_type):
     x_0, epsilon = pair
-    alpha_bar = torch.tensor(STEP.alpha_bar).double()
-    x_t = alpha_bar.sqrt() * x_0 + (1 - alpha_bar).sqrt() * epsilon
-    answer = target(prediction_type, x_0, epsilon, alpha_bar)
+    x_t = SIGNAL * x_0 + NOISE * epsilon
+    answer = target(prediction_type, x_0, epsilon, SIGNAL, NOISE)
 
     prediction = predictor(lambda x, t: answer, SchedulerConfig(prediction_type=prediction_type))(x_t, STEP)
 
@@ -85,7 +85,6 @@ def test_guidance_goes_from_the_null_class_through_the_label():
 def test_guidance_is_the_same_for_every_prediction_type(pair):
     """A network gives ε, v or x_0 for each label; guided, all three say the same x_0."""
     _, noise = pair
-    alpha_bar = torch.tensor(STEP.alpha_bar).double()
     x_t = noise
     pictures = {0: torch.tensor(0.2), 1: torch.tensor(-0.4)}
     results = []
@@ -94,8 +93,7 @@ def test_guidance_is_the_same_for_every_prediction_type(pair):
         def network(x: Tensor, t: float, labels: Tensor | None, kind: str = prediction_type) -> Tensor:
             assert labels is not None
             x_0 = torch.stack([pictures[int(label)].expand(x.shape[1:]) for label in labels]).double()
-            epsilon = (x - alpha_bar.sqrt() * x_0) / (1 - alpha_bar).sqrt()
-            return target(kind, x_0, epsilon, alpha_bar)
+            return target(kind, x_0, (x - SIGNAL * x_0) / NOISE, SIGNAL, NOISE)
 
         config = replace(SchedulerConfig(clip_sample=False), prediction_type=prediction_type)
         results.append(predictor(guided(network, torch.tensor([0, 0]), 1, 2.0), config)(x_t, STEP).x_0)

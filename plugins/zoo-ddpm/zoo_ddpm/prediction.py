@@ -69,12 +69,12 @@ def predictor(network: Network, config: SchedulerConfig, epsilon_follows_clip: b
     return predict
 
 
-def target(prediction_type: str, x_0: Tensor, epsilon: Tensor, alpha_bar: Tensor) -> Tensor:
-    """What a network of this type should have answered; ``alpha_bar`` broadcasts against the pictures."""
+def target(prediction_type: str, x_0: Tensor, epsilon: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
+    """What a network of this type should answer; ``signal`` is √ᾱ_t and ``noise`` √(1 − ᾱ_t), broadcast."""
     if prediction_type == "epsilon":
         return epsilon
     if prediction_type == "v_prediction":
-        return alpha_bar.sqrt() * epsilon - (1 - alpha_bar).sqrt() * x_0
+        return signal * epsilon - noise * x_0
     return x_0
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from zoo_core import Loss, OptionError, TrainingData
 from zoo_ddpm import checkpoint
+from zoo_ddpm.prediction import target
 from zoo_ddpm.schedule import SchedulerConfig
 from zoo_ddpm.unet import UNet, UNetConfig
 
@@ -70,7 +71,8 @@ class DDPMTrainable:
         self.distance = DISTANCES[distance]
         self.labels = labels
         self.dtype = dtype
-        self._alphas_bar = scheduler.alphas_bar()
+        alphas_bar = scheduler.alphas_bar()
+        self._signal, self._noise = alphas_bar.sqrt().float(), (1 - alphas_bar).sqrt().float()
 
     def losses(
         self, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor], random: torch.Generator
@@ -83,18 +85,28 @@ class DDPMTrainable:
             random: The source of t, ε and the labels' dropout, on the batch's device.
         """
         x_0 = batch["images"]
-        t = torch.randint(len(self._alphas_bar), x_0.shape[:1], generator=random, device=x_0.device)
-        epsilon = torch.randn(x_0.shape, generator=random, device=x_0.device, dtype=x_0.dtype)
-        alpha_bar = self._alphas_bar.to(x_0.device)[t].view(-1, 1, 1, 1)
-        signal, noise = alpha_bar.sqrt().to(x_0.dtype), (1 - alpha_bar).sqrt().to(x_0.dtype)
+        T = self.scheduler.num_train_timesteps
+        t = torch.randint(T, x_0.shape[:1], generator=random, device=x_0.device)
+        epsilon = torch.randn(x_0.shape, generator=random, device=x_0.device)
+        yield Loss("unet", self.loss(networks["unet"], x_0, t, epsilon, self._drop_labels(batch, random)))
 
-        x_t = signal * x_0 + noise * epsilon
-        output = networks["unet"](x_t, t, self._drop_labels(batch, random))
+    def loss(
+        self, network: nn.Module, x_0: Tensor, t: Tensor, epsilon: Tensor, labels: Tensor | None = None
+    ) -> Tensor:
+        """Mean distance of the network's answer at x_t from its target: Algorithm 1, line 5.
 
-        target = {"epsilon": epsilon, "v_prediction": signal * epsilon - noise * x_0, "sample": x_0}
+        Args:
+            network: The network.
+            x_0: Pictures, (n, c, h, w).
+            t: Timesteps, (n,) int64.
+            epsilon: Standard normals in the shape of the pictures.
+            labels: (n,) int64, for a class-conditional network.
+        """
+        signal, noise = (table.to(x_0.device)[t].view(-1, 1, 1, 1) for table in (self._signal, self._noise))
+        output = network(signal * x_0 + noise * epsilon, t, labels)
+        goal = target(self.scheduler.prediction_type, x_0, epsilon, signal, noise)
         # Under mixed precision the network answers in half precision, too coarse to average squares in.
-        value = self.distance(output.float(), target[self.scheduler.prediction_type].float())
-        yield Loss("unet", value)
+        return self.distance(output.float(), goal)
 
     def _drop_labels(self, batch: Mapping[str, Tensor], random: torch.Generator) -> Tensor | None:
         if self.labels is None:
@@ -124,7 +136,8 @@ def create(options: SimpleNamespace, data: TrainingData) -> DDPMTrainable:
         OptionError: Options that do not fit each other or the data.
     """
     channels = _whole_numbers(options.channels, "--channels", minimum=2)
-    attention = _whole_numbers(options.attention, "--attention", minimum=0)
+    lowest = [level for level in range(len(channels))[-2:] if level > 0]
+    attention = lowest if options.attention is None else _whole_numbers(options.attention, "--attention", 0)
     height, width = data.shape[1:]
     _check_size(height, width, len(channels))
     if any(level >= len(channels) for level in attention):
