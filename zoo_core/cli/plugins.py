@@ -60,7 +60,10 @@ def install(plugin: str, yes: bool) -> None:
 @click.argument("plugin", shell_complete=complete_plugins)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def uninstall(plugin: str, yes: bool) -> None:
-    """Remove a plugin. The weights it fetched stay in the Hub cache: zoo rm MODEL."""
+    """Remove a plugin.
+
+    The weights it fetched stay in the Hub cache: zoo rm MODEL.
+    """
     found = {each.name: each for each in installed_plugins()}.get(plugin)
     if found is None:
         raise PluginError(f"The plugin {plugin} is not installed.", "See which are: zoo plugins")

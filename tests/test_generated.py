@@ -1,0 +1,64 @@
+"""What is built from other files is up to date, and what must be documented is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zoo_core import hookspecs
+from zoo_core.cli import cli
+from zoo_core.verbs import VERBS
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("tool", ["build_registry.py", "build_docs.py"])
+def test_generated_files_are_up_to_date(tool):
+    command = [sys.executable, ROOT / "tools" / tool, "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_hook_is_documented_and_has_a_test():
+    hooks = [name for name in vars(hookspecs) if name.startswith("zoo_")]
+    guide = (ROOT / "docs" / "plugins.md").read_text()
+    tests = "".join(path.read_text() for path in ROOT.glob("**/tests/**/*.py") if ".venv" not in path.parts)
+    for hook in hooks:
+        assert getattr(hookspecs, hook).__doc__
+        assert f"`{hook}(" in guide
+        assert hook in tests.replace(Path(__file__).read_text(), "")
+
+
+def test_the_help_known_without_importing_a_verb_is_its_own():
+    for verbs in VERBS.values():
+        for name, (_, help) in verbs.items():
+            command = cli.get_command(None, name)
+            assert command.help.splitlines()[0] == help
+
+
+def test_every_builtin_model_is_in_the_demo():
+    from zoo_core.card import EmbeddedWeights
+    from zoo_core.catalog import read_registry
+
+    demo = (ROOT / "tools" / "demo.sh").read_text()
+    for manifest in read_registry(ROOT / "registry.toml"):
+        for card in manifest.models:
+            if isinstance(card.weights, EmbeddedWeights):
+                assert f"zoo run {card.id} " in demo
+
+
+def test_nothing_in_the_core_names_a_plugin():
+    plugins = [path.name for path in (ROOT / "plugins").iterdir()]
+    for path in (ROOT / "zoo_core").rglob("*.py"):
+        for plugin in plugins:
+            assert plugin.replace("-", "_") not in path.read_text(), path
+
+
+def test_nothing_in_a_plugin_reaches_past_the_public_names():
+    for path in (ROOT / "plugins").glob("*/zoo_*/**/*.py"):
+        source = path.read_text()
+        assert "from zoo_core." not in source, path
+        assert "import zoo_core." not in source, path
