@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from zoo_core.testing.hub import LoopbackHub
 from zoo_core.weights import cache_folder
 
@@ -25,7 +27,7 @@ files = tuple(map(WeightsFile, ("config.json", "one.safetensors", "two.safetenso
 card = ModelCard("m", "p", "", "f", "image", "mit", HubWeights({REPO!r}, None, files))
 checkpoint = obtain(card, progress="--quiet" not in sys.argv)
 print(checkpoint.digest)
-heavy = [name for name in ("torch", "huggingface_hub") if name in sys.modules]
+heavy = [name for name in ("torch", "huggingface_hub", "filelock") if name in sys.modules]
 print(*heavy)
 """
 
@@ -86,6 +88,19 @@ def test_a_model_that_is_here_is_obtained_without_torch_and_the_client(loopback_
     assert output.splitlines()[1] == ""
 
 
+def test_a_cache_without_links_is_verified_and_repaired_too(
+    loopback_hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(loopback_hub)
+    monkeypatch.setenv("HF_HUB_DISABLE_SYMLINKS", "1")
+    first = digest(start())
+    [path] = cache_folder().glob("*/snapshots/*/one.safetensors")
+    assert not path.is_symlink()
+    path.write_bytes(b"!" + WEIGHTS[1:])
+    assert digest(start()) == first
+    assert path.read_bytes() == WEIGHTS
+
+
 def test_the_package_imports_neither_torch_nor_the_client() -> None:
     program = (
         "import sys, zoo_core.weights; print({'torch', 'huggingface_hub', 'safetensors'} & set(sys.modules))"
@@ -112,8 +127,10 @@ def on_a_terminal(*arguments: str) -> bytes:
     return written
 
 
-def test_a_terminal_shows_progress_unless_told_not_to(loopback_hub: LoopbackHub, tmp_path: Path) -> None:
+def test_a_terminal_shows_progress_unless_told_not_to(
+    loopback_hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     serve(loopback_hub)
     assert b"one.safetensors" in on_a_terminal()
-    os.environ["HF_HUB_CACHE"] = str(tmp_path / "another")  # put back by loopback_hub
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "another"))
     assert on_a_terminal("--quiet") == b""

@@ -9,7 +9,7 @@ from pathlib import Path
 from zoo_core.card import WeightsFile
 from zoo_core.errors import WeightsError
 from zoo_core.weights import hub, lock
-from zoo_core.weights.cache import cached_file, endpoint, etag_of, is_offline
+from zoo_core.weights.cache import cached_file, etag_of, is_offline
 from zoo_core.weights.checkpoint import Checkpoint
 from zoo_core.weights.commits import ask, not_cached
 from zoo_core.weights.digest import combine
@@ -64,12 +64,13 @@ def ensure(
     faulty = [finding for finding in findings.values() if finding.fault]
     if faulty:
         listing = _ask_for_repair(repo, commit, faulty)
-        plan = Plan(repo, commit, tuple(WeightsFile(f.name, listing.files[f.name].bytes) for f in faulty))
+        listed = {f.name: listing.files.get(f.name, Claim()) for f in faulty}
+        plan = Plan(repo, commit, tuple(WeightsFile(name, claim.bytes) for name, claim in listed.items()))
         if announce is not None:
             announce(plan)
         hub.check_room(repo, plan.bytes or 0)
         hub.sweep(repo)
-        claims = {f.name: [*claims[f.name], listing.files[f.name]] for f in faulty}
+        claims = {name: [*claims[name], claim] for name, claim in listed.items()}
         findings.update(_repair(repo, commit, faulty, claims, progress))
 
     known = {file.name for file in files if file.sha256 and file.bytes is not None} | verified.keys()
@@ -103,18 +104,11 @@ def _ask_for_repair(repo: str, commit: str, faulty: Sequence[Finding]) -> Listin
         )
     try:
         # One request that is never retried: a Hub that cannot be reached is known at once.
-        listing = ask(repo, commit)
+        return ask(repo, commit)
     except WeightsError as error:
         if altered is None:
             raise
         raise WeightsError(f"{_describe(repo, commit, altered)}. {error.message}", error.remedy) from error
-    for finding in faulty:
-        if finding.name not in listing.files:
-            raise WeightsError(
-                f"{repo} has no file {finding.name} at {commit}.",
-                f"See {endpoint()}/{repo}/tree/{commit} for those it has.",
-            )
-    return listing
 
 
 def _repair(

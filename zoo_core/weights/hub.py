@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -77,7 +78,7 @@ def download(repo: str, commit: str, name: str, *, again: bool = False, progress
 def check_room(repo: str, size: int) -> None:
     """Raise WeightsError if ``size`` bytes more do not fit on the disk of the cache."""
     folder = cache_folder()
-    while not folder.exists() and folder != folder.parent:
+    while not os.path.exists(folder) and folder != folder.parent:
         folder = folder.parent
     cache, disk = cache_folder(), shutil.disk_usage(folder)
     # Some file systems do not tell, and say that they have no room at all.

@@ -71,7 +71,9 @@ def locked_repositories() -> set[str]:
 
 
 def record_pin(repo: str, revision: str, commit: str) -> None:
-    """Keep ``revision`` of ``repo`` at ``commit`` from now on."""
+    """Keep ``revision`` of ``repo`` at ``commit`` from now on. Nothing is written if it is already."""
+    if read_pin(repo, revision) == commit:
+        return
     with _changing() as repos:
         repos.setdefault(repo, {}).setdefault("pins", {})[revision] = commit
 
@@ -104,7 +106,7 @@ def _changing() -> Iterator[dict[str, Any]]:
 
 def _read() -> dict[str, Any]:
     document = home.read_json(lock_file(), {"schema": _SCHEMA, "repos": {}})
-    if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
+    if document.get("schema") != _SCHEMA:
         raise _malformed()
     return _table(document, "repos")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ def match_hub(
     def read(name: str) -> dict[str, Any]:
         return ensure(repo, commit, [file(name)]).json(name)
 
-    rule, chosen = _choose(_Place(given, names.__contains__, read, lambda: list(names)), rules)
+    rule, chosen = _choose(_Place(given, names.__contains__, read, list(names)), rules)
     if revision != commit:
         lock.record_pin(repo, revision, commit)
     return _card(
@@ -80,23 +81,27 @@ def match_folder(folder: Path, rules: Sequence[CheckpointRule]) -> ModelCard:
     Raises:
         WeightsError: It is no folder, no rule matches it, or it has no weights that can be read.
     """
-    folder = folder.expanduser().absolute()
-    if folder.is_file():
+    folder = Path(os.path.expanduser(folder)).absolute()
+    if os.path.isfile(folder):
         raise WeightsError(
             f"{folder} is a file; a model is a folder with its weights and a config file.",
             f"Make a folder of it: zoo convert {folder} -o FOLDER",
         )
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise WeightsError(
             f"There is no folder {folder}.", "Check the path; zoo list shows the models by name."
         )
-    if not any(folder.iterdir()):
+    try:
+        listed = sorted(os.listdir(folder))
+    except OSError as error:
+        raise WeightsError(f"{folder} cannot be read: {error.strerror}.", "Make it readable.") from error
+    if not listed:
         raise WeightsError(f"{folder} is empty.", "Name a folder that holds weights and a config file.")
     place = _Place(
         str(folder),
-        lambda name: (folder / name).is_file(),
+        lambda name: os.path.isfile(folder / name),
         lambda name: read_json_object(folder / name, str(folder)),
-        lambda: sorted(path.name for path in folder.iterdir()),
+        listed,
     )
     rule, chosen = _choose(place, rules)
     return _card(rule, str(folder), LocalWeights(folder, chosen), license="unknown", homepage=None)
@@ -110,7 +115,7 @@ class _Place:
     has: Callable[[str], bool]
     read: Callable[[str], dict[str, Any]]
     """Return the JSON object in a file."""
-    listed: Callable[[], list[str]]
+    listed: Sequence[str]
     """Names to show where nothing matches."""
 
 
@@ -173,10 +178,10 @@ def _telling(config: Mapping[str, Any]) -> str:
 
 
 def _convert_remedy(place: _Place) -> str:
-    foreign = next((name for name in place.listed() if name.endswith(_FOREIGN)), None)
+    foreign = next((name for name in place.listed if name.endswith(_FOREIGN)), None)
     if foreign:
         return f"{foreign} may be in a format that can be converted: zoo convert {foreign} -o FOLDER."
-    names = place.listed()
+    names = place.listed
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
     return f"Name one that does; this one has {shown or 'no files'}."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -62,7 +63,9 @@ def plan(card: ModelCard, *, update: bool = False) -> Plan | None:
         return None
     weights = card.weights
     commit = weights.revision or commit_of(weights.repo, DEFAULT_REVISION, update=update)
-    missing = [file for file in weights.files if not cached_file(weights.repo, commit, file.name).is_file()]
+    missing = [
+        file for file in weights.files if not os.path.isfile(cached_file(weights.repo, commit, file.name))
+    ]
     if any(file.bytes is None for file in missing):
         listed = listing_of(weights.repo, commit).files
         sizes = {name: claim.bytes for name, claim in listed.items()}
@@ -85,7 +88,12 @@ def _from_folder(source: str, folder: Path, names: Iterable[str]) -> Checkpoint:
     if not paths:
         raise WeightsError(f"There are no weights in {folder}.", "Install the plugin anew.")
     for name, path in paths.items():
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise WeightsError(f"{name} is gone from {folder}.", "Put it back.")
-    sha256s = dict(zip(paths, map_in_threads(sha256, paths.values()), strict=True))
+    try:
+        sha256s = dict(zip(paths, map_in_threads(sha256, paths.values()), strict=True))
+    except OSError as error:
+        raise WeightsError(
+            f"{error.filename or folder} cannot be read: {error.strerror}.", "Make it readable."
+        ) from error
     return Checkpoint(source, paths, combine(sha256s))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +29,15 @@ def verify(files: Mapping[str, Path], claims: Mapping[str, Sequence[Claim]]) -> 
 
 
 def _look(name: str, path: Path, claims: Sequence[Claim]) -> Finding:
-    if not path.is_file():
+    if not os.path.isfile(path):
         return Finding(name, fault="is not there", exists=False)
+    try:
+        return _compare(name, path, claims)
+    except OSError as error:
+        return Finding(name, fault=f"cannot be read ({error.strerror})")
+
+
+def _compare(name: str, path: Path, claims: Sequence[Claim]) -> Finding:
     size = path.stat().st_size
     for claim in claims:
         if claim.bytes is not None and claim.bytes != size:
