@@ -251,6 +251,20 @@ def test_what_another_tool_pulled_is_matched_without_a_network(
     assert torch.equal(obtain(card).tensors("model")["a"], torch.ones(2))
 
 
+def test_what_another_tool_pulled_in_part_is_not_taken_for_the_whole(
+    loopback_hub: LoopbackHub, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import HfApi
+
+    from zoo_core.weights import cache_folder
+
+    loopback_hub.add(REPO, files)
+    HfApi(endpoint=loopback_hub.endpoint).hf_hub_download(REPO, "config.json", cache_dir=cache_folder())
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(WeightsError, match="All of org/model@main is not in the cache"):
+        match_hub(REPO, None, RULES)
+
+
 def test_what_was_never_pulled_is_refused_without_a_network(
     loopback_hub: LoopbackHub, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,10 +158,11 @@ class LoopbackHub:
             )
 
     def fault_for(self, method: str, path: str) -> Fault | None:
-        """The fault this request is to suffer from. A status strikes HEAD and GET, all else only GET."""
+        """The fault this request suffers from: a status strikes any, all else only the content of files."""
+        has_content = method == "GET" and "/resolve/" in path
         with self._lock:
             for fault in self._faults:
-                if (method == "GET" or isinstance(fault.kind, int)) and fault.strikes(path):
+                if (has_content or isinstance(fault.kind, int)) and fault.strikes(path):
                     return fault
         return None
 

@@ -87,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _describe(self, rest: str) -> tuple[Any, dict[str, str]]:
         """What the API says about a repository, with headers."""
-        match = re.fullmatch(r"(.+?)(?:/(revision|tree)/([^/]+)(?:/(.*))?)?", rest)
+        match = re.fullmatch(r"(.*?)(?:/(revision|tree)/([^/]+)(?:/(.*))?)?", rest)
         assert match is not None
         repo, what, revision, folder = (
             match[1],

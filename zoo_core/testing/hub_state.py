@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Literal
 
 TOKEN = "hf_loopback"
@@ -21,12 +22,12 @@ class File:
     content: bytes
     lfs: bool
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Its name in LFS."""
         return hashlib.sha256(self.content).hexdigest()
 
-    @property
+    @cached_property
     def git_sha1(self) -> str:
         """Its name in git. (The real Hub names the pointer of an LFS file so.)"""
         return hashlib.sha1(b"blob %d\0" % len(self.content) + self.content).hexdigest()

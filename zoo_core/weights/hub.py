@@ -16,8 +16,6 @@ from zoo_core.weights.lock import Claim, Listing
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-_TIMEOUT = 10.0
-"""Seconds to wait for an answer; the client itself would wait for ever."""
 _ABANDONED = 600.0
 """Seconds after which a partial file that nobody wrote to is nobody's."""
 
@@ -29,7 +27,10 @@ def ask(repo: str, revision: str) -> Listing:
         WeightsError: It is not there, not allowed, or not to be reached; each with its remedy.
     """
     with _explained(repo, revision):
-        info = _client().model_info(repo, revision=revision, files_metadata=True, timeout=_TIMEOUT)
+        from huggingface_hub.constants import HF_HUB_ETAG_TIMEOUT
+
+        # Without a timeout, the client would wait for ever.
+        info = _client().model_info(repo, revision=revision, files_metadata=True, timeout=HF_HUB_ETAG_TIMEOUT)
         if info.sha is None:
             raise ValueError("the answer names no commit")
         files = {
@@ -96,7 +97,7 @@ def sweep(repo: str) -> None:
             if time.time() - path.stat().st_mtime > _ABANDONED:
                 path.unlink()
         except OSError:
-            continue  # another process was faster, or may
+            continue  # another process was faster, or it is another user's
 
 
 def _client() -> HfApi:

@@ -16,11 +16,11 @@ from zoo_core.weights.checkpoint import FORMATS, read_json_object, shards_of
 from zoo_core.weights.commits import DEFAULT_REVISION, commit_of, listing_of, not_cached
 from zoo_core.weights.fetch import ensure
 from zoo_core.weights.obtain import files_under
+from zoo_core.weights.words import some
 
 _TELLING = ("_class_name", "model_type", "architectures")
 """Keys by which published configs say what they are of."""
 _FOREIGN = (".pkl", ".pt", ".pth", ".ckpt", ".bin", ".safetensors")
-_SHOWN = 5
 
 
 def match_hub(
@@ -59,7 +59,12 @@ def match_hub(
     def read(name: str) -> dict[str, Any]:
         return ensure(repo, commit, [file(name)]).json(name)
 
-    rule, chosen = _choose(_Place(given, names.__contains__, read, list(names)), rules)
+    try:
+        rule, chosen = _choose(_Place(given, names.__contains__, read, list(names)), rules)
+    except WeightsError as error:
+        if listing is None:  # what is not in the cache may well be on the Hub
+            raise not_cached(f"All of {repo}@{revision}") from error
+        raise
     if revision != commit:
         lock.record_pin(repo, revision, commit)
     return _card(
@@ -181,9 +186,7 @@ def _convert_remedy(place: _Place) -> str:
     foreign = next((name for name in place.listed if name.endswith(_FOREIGN)), None)
     if foreign:
         return f"{foreign} may be in a format that can be converted: zoo convert {foreign} -o FOLDER."
-    names = place.listed
-    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-    return f"Name one that does; this one has {shown or 'no files'}."
+    return f"Name one that does; this one has {some(place.listed) or 'no files'}."
 
 
 def _card(

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo_core.errors import WeightsError
+from zoo_core.weights.words import some
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
-
-_SHOWN = 3
-"""How many names a message lists before it only counts."""
 
 
 def load_weights(
@@ -48,9 +46,9 @@ def load_weights(
 
     problems = []
     if missing := [name for name in state if name not in given]:
-        problems.append(f"lacks {_list(missing)}")
+        problems.append(f"lacks {some(missing)}")
     if unknown := [name for name in tensors if name not in state]:
-        problems.append(f"has {_list(unknown)} too many")
+        problems.append(f"has {some(unknown)} too many")
     if problems:
         raise _does_not_fit(source, " and ".join(problems))
     misshapen = [
@@ -59,18 +57,18 @@ def load_weights(
         if tensor.shape != state[name].shape
     ]
     if misshapen:
-        raise _does_not_fit(source, f"has {_list(misshapen)}")
+        raise _does_not_fit(source, f"has {some(misshapen)}")
 
     for names in tied.values():
         old = state[names[0]]
         new = _converted(next(tensors[name] for name in names if name in tensors), old, dtype, device)
         for name in names:
             _assign(module, name, new)
-    if device is not None:
-        module.to(device)  # buffers that are not saved
     for name, buffer in module.named_buffers():
         if buffer.is_meta:
             raise ValueError(f"{type(module).__name__}.{name} is not saved and must not be built on meta")
+    if device is not None:
+        module.to(device)  # what is left: buffers that are not saved
 
 
 def save_weights(
@@ -86,19 +84,19 @@ def save_weights(
     Raises:
         WeightsError: The file cannot be written.
     """
-    import tempfile
+    import secrets
 
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    temporary: Path | None = None
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
+        temporary.touch()
+        usual_mode = temporary.stat().st_mode
         save_file(_separate(tensors), temporary, dict(metadata or {}))
+        temporary.chmod(usual_mode)  # the library leaves a file that only its owner can read
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
         raise WeightsError(
@@ -106,8 +104,7 @@ def save_weights(
             "Check that the folder exists, may be written and has room.",
         ) from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def _converted(
@@ -139,18 +136,6 @@ def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         seen.add(storage)
         separate[name] = tensor
     return separate
-
-
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
-
-
-def _list(names: Iterable[str]) -> str:
-    names = list(names)
-    shown = ", ".join(names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
 
 
 def _does_not_fit(source: str, what: str) -> WeightsError:
