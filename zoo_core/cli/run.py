@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,26 +160,34 @@ def _run(
         raise OptionError(
             "Texts and JSON cannot both go to the standard output.", "Leave out -o -, or --json."
         )
-    with open_output(
-        target,
-        kind=card.output,
-        count=len(plan),
-        resume=resume,
-        overwrite=force,
-        steps=f".{save_steps}" if save_steps else None,
-        caption=caption,
-    ) as out:
+    report = _json_array() if as_json else _paths()
+    with (
+        report as tell,
+        open_output(
+            target,
+            kind=card.output,
+            count=len(plan),
+            resume=resume,
+            overwrite=force,
+            steps=f".{save_steps}" if save_steps else None,
+            caption=caption,
+        ) as out,
+    ):
         model = load(card, device=device, dtype=dtype, catalog=catalog)
         requests = [r for r in plan if not out.has(model.record(r))] if resume else plan
         if resume and len(requests) < len(plan):
             say(f"{len(plan) - len(requests)} of {len(plan)} are there already.")
-        report = _JsonReport() if as_json else _PathReport(silent=target == "-")
-        with closing(report), _progress_bar(len(requests), show=not quiet) as on_step:
+        texts_on_screen = target == "-" and sys.stdout.isatty()
+        show_bar = not quiet and sys.stderr.isatty() and not texts_on_screen
+        with _progress_bar(len(requests)) if show_bar else nullcontext() as on_step:
             samples = model.make(
                 requests, batch_size=batch_size, on_step=on_step, keep_frames=out.wants_frames
             )
             for sample in samples:
-                report.add(sample, out.write(sample))
+                path = out.write(sample)
+                # A file of several samples is written last; lines in the midst of a bar would garble both.
+                wait = path == out.path or (show_bar and sys.stdout.isatty())
+                tell(sample, path, wait)
 
 
 def _default_output(card: ModelCard) -> str:
@@ -188,45 +196,48 @@ def _default_output(card: ModelCard) -> str:
     return f"out/{re.sub(r'[^A-Za-z0-9._-]+', '-', card.id).strip('-.') or 'model'}/"
 
 
-class _PathReport:
-    """The path of every file written, each once, a line each."""
-
-    def __init__(self, silent: bool) -> None:
-        self._silent = silent
-        self._last: Path | None = None
-
-    def add(self, sample: Sample, path: Path | None) -> None:
-        if not self._silent and path != self._last:
-            click.echo(str(path))
-        self._last = path
-
-    def close(self) -> None:
-        """Nothing is left to say."""
-
-
-class _JsonReport:
-    """The samples' paths and records as one JSON array, written as they come and closed whatever happens."""
-
-    def __init__(self) -> None:
-        self._separator = "["
-
-    def add(self, sample: Sample, path: Path | None) -> None:
-        entry: dict[str, Any] = {"path": str(path) if path else None, **sample.record.to_json()}
-        if sample.text is not None:
-            entry["text"] = sample.text
-        click.echo(f"{self._separator}\n{json.dumps(entry, ensure_ascii=False)}", nl=False)
-        self._separator = ","
-
-    def close(self) -> None:
-        click.echo("[]" if self._separator == "[" else "\n]")
+Tell = Callable[["Sample", Path | None, bool], None]
+"""Takes a sample, the file that holds it, and whether to wait with it until the run is done."""
 
 
 @contextmanager
-def _progress_bar(total: int, *, show: bool) -> Iterator[Callable[[Progress], object] | None]:
-    """A bar on a terminal's stderr that counts samples, and moves with every step of a batch."""
-    if not show or not total or not sys.stderr.isatty():
-        yield None
-        return
+def _paths() -> Iterator[Tell]:
+    """Print the path of every file written, each once, a line each."""
+    waiting: dict[Path, None] = {}
+
+    def tell(sample: Sample, path: Path | None, wait: bool) -> None:
+        if path and wait:
+            waiting[path] = None
+        elif path:
+            click.echo(str(path))
+
+    yield tell
+    for path in waiting:
+        click.echo(str(path))
+
+
+@contextmanager
+def _json_array() -> Iterator[Tell]:
+    """Print the samples' paths and records as one JSON array, as they come, and close it whatever happens."""
+    count = 0
+
+    def tell(sample: Sample, path: Path | None, wait: bool) -> None:
+        nonlocal count
+        entry: dict[str, Any] = {"path": str(path) if path else None, **sample.record.to_json()}
+        if sample.text is not None:
+            entry["text"] = sample.text
+        click.echo(f"{',' if count else '['}\n{json.dumps(entry, ensure_ascii=False)}", nl=False)
+        count += 1
+
+    try:
+        yield tell
+    finally:
+        click.echo("\n]" if count else "[]")
+
+
+@contextmanager
+def _progress_bar(total: int) -> Iterator[Callable[[Progress], object]]:
+    """A bar on stderr that counts samples, and moves with every step of a batch."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -237,7 +248,9 @@ def _progress_bar(total: int, *, show: bool) -> Iterator[Callable[[Progress], ob
         TextColumn("{task.fields[made]}/{task.fields[wanted]} samples"),
         TimeRemainingColumn(),
     )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    # What goes to stdout is the result: rich would send it to the bar's console.
+    console = Console(stderr=True)
+    with Bar(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
         task = bar.add_task("", total=total, made=0, wanted=total)
         made = 0
 
