@@ -62,7 +62,21 @@ def make_folder(folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
-            raise OutputError(f"{folder} is not a folder.", "Give another path, or move that file.") from None
+            raise _is_no_folder(folder) from None
+
+
+def check_folder(folder: Path) -> None:
+    """Find out, changing nothing, whether files can be written to a folder that may not exist yet.
+
+    Raises:
+        OutputError: Something that is no folder is in the way, or this user may not write there.
+    """
+    nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not nearest.is_dir():
+        raise _is_no_folder(nearest)
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        with explained(folder):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def sweep(folder: Path) -> None:
@@ -87,6 +101,10 @@ def explained(path: Path) -> Iterator[None]:
             f"{path} cannot be written: {error.strerror or error}.",
             _REMEDIES.get(error.errno or 0, "Check the path, or give another one."),
         ) from error
+
+
+def _is_no_folder(path: Path) -> OutputError:
+    return OutputError(f"{path} is not a folder.", "Give another path, or move that file.")
 
 
 def _rename_if_free(part: Path, path: Path) -> None:

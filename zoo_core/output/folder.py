@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo_core.output.atomic import make_folder, sweep
+from zoo_core.output.atomic import check_folder, sweep
 from zoo_core.output.base import Output
 from zoo_core.output.single import recorded_at, steps_path, write_sample, write_steps
 
@@ -28,7 +27,7 @@ class RunFolder(Output):
     written; a resumed run keeps a hash of each sample it found.
 
     Args:
-        path: The folder; made if it is missing.
+        path: The folder; made with its first sample if it is missing.
         resume: Find out which samples are there already, and clear away what a killed run left.
         overwrite: Let a sample replace the same one as other versions or another device made it.
         steps: ``.gif`` or ``.apng``: write an animation of its steps beside each picture.
@@ -39,14 +38,13 @@ class RunFolder(Output):
     def __init__(
         self, path: Path, *, resume: bool = False, overwrite: bool = False, steps: str | None = None
     ) -> None:
-        self._made = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
-        make_folder(path)
+        check_folder(path)
         self.path = path
         self._overwrite = overwrite
         self._steps = steps
         self.wants_frames = steps is not None
         self._there: set[str] = set()
-        if resume:
+        if resume and path.exists():
             sweep(path)
             self._there.update(self._identities())
 
@@ -60,7 +58,7 @@ class RunFolder(Output):
         for stem in self._stems(sample.record, suffix):
             path = self.path / (stem + suffix)
             steps = steps_path(path, self._steps) if self._steps and sample.image is not None else None
-            if steps and self._is_anothers(steps, sample.record):
+            if steps and os.path.lexists(steps) and self._is_anothers(steps, sample.record):
                 continue
             try:
                 write_sample(sample, path)
@@ -72,12 +70,6 @@ class RunFolder(Output):
                 write_steps(sample, steps)
             return path
         raise AssertionError("the names never end")
-
-    def close(self) -> None:
-        """Take away the folders that were made for samples which then did not come."""
-        with suppress(OSError):  # the first that holds something ends it
-            for folder in self._made:
-                folder.rmdir()
 
     def _stems(self, record: Record, suffix: str) -> Iterator[str]:
         """Names to try: the seed's; then with what sets the sample apart from the one that has that name."""
@@ -94,10 +86,13 @@ class RunFolder(Output):
             number += 1
 
     def _is_anothers(self, path: Path, record: Record) -> bool:
-        """True if what has this name is not to be replaced by the sample that ``record`` describes."""
+        """True if what has this name is not to be replaced by the sample that ``record`` describes.
+
+        Something unreadable is another's: it may be a sample that another process is just writing.
+        """
         occupant = recorded_at(path)
         if occupant is None:
-            return path.exists()
+            return True
         return occupant != record and not (self._overwrite and occupant.identity == record.identity)
 
     def _identities(self) -> Iterator[str]:

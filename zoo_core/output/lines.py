@@ -28,7 +28,7 @@ class JsonLines(Output):
     Args:
         path: The file; one that exists needs ``resume`` or ``overwrite``.
         resume: Keep the samples in the file and go on behind them. A last line that a kill tore goes.
-        overwrite: Begin anew.
+        overwrite: Begin anew with the first sample; resume comes first.
 
     Raises:
         OutputError: The file exists, holds something else, is in another run's hands, or cannot be written.
@@ -39,6 +39,8 @@ class JsonLines(Output):
     def __init__(self, path: Path, *, resume: bool = False, overwrite: bool = False) -> None:
         self.path = path
         self._there: set[str] = set()
+        self._is_new = not os.path.lexists(path)
+        self._begins_anew = overwrite and not resume
         make_folder(path.parent)
         with explained(path):
             try:
@@ -53,8 +55,6 @@ class JsonLines(Output):
             lock_file(self._handle, exclusive=True)
             if resume:
                 self._resume()
-            else:
-                os.ftruncate(self._handle, 0)
         except BlockingIOError:
             self.close()
             raise OutputError(
@@ -76,11 +76,18 @@ class JsonLines(Output):
         """
         if sample.text is None:
             raise OutputError("A picture does not fit in a line of JSON.", "Give a folder: -o out/")
-        self._append(sample_line(sample.text, sample.record))
+        line = sample_line(sample.text, sample.record)
+        if self._begins_anew:
+            # Not before there is something in its stead: the model may yet fail to load.
+            os.ftruncate(self._handle, 0)
+            self._begins_anew = False
+        self._append(line)
         return self.path
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file, and take it away if it was made for samples which then did not come."""
+        if self._is_new and os.fstat(self._handle).st_size == 0:
+            self.path.unlink(missing_ok=True)
         os.close(self._handle)
 
     def _append(self, line: bytes) -> None:
@@ -96,7 +103,7 @@ class JsonLines(Output):
                 raise
 
     def _resume(self) -> None:
-        end = 0
+        end, line = 0, b"\n"
         for number, line in enumerate(_lines(self.path), 1):
             try:
                 _, record = parse_line(line, f"{self.path}:{number}")
@@ -107,8 +114,8 @@ class JsonLines(Output):
                 return
             self._there.add(record.identity)
             end += len(line)
-            if not line.endswith(b"\n"):
-                self._append(b"\n")
+        if not line.endswith(b"\n"):
+            self._append(b"\n")
 
 
 def sample_line(text: str, record: Record) -> bytes:

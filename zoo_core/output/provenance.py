@@ -60,8 +60,9 @@ def png_chunks(records: Iterable[Record], layout: Mapping[str, Any] | None = Non
     for position, record in enumerate(records):
         if position == 0:
             chunks.add_text("Software", f"zoo-core {record.versions.get('zoo-core', '')}".rstrip())
+            several = f"Contact sheet of {layout['count']} samples: " if layout else ""
             # A prompt from the command line may hold bytes that are no UTF-8.
-            chunks.add_itxt("Description", describe(record).encode("utf-8", "replace").decode())
+            chunks.add_itxt("Description", several + describe(record).encode("utf-8", "replace").decode())
             if layout is not None:
                 chunks.add_itxt(_LAYOUT, json.dumps(layout))
         chunks.add_itxt(_RECORD, record_text(record))

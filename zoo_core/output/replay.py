@@ -82,7 +82,7 @@ def check_replay(then: Record, now: Record) -> tuple[str, ...]:
     if then.plugin != now.plugin:
         raise OutputError(
             f"The sample was made by {then.plugin}; {now.model} is now run by {now.plugin}.",
-            f"Install {then.plugin}, or disable {now.plugin}.",
+            f"Install it: zoo install {then.plugin}; or disable the other: zoo disable {now.plugin}",
         )
     if then.checkpoint["digest"] != now.checkpoint["digest"]:
         raise OutputError(

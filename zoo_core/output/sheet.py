@@ -94,6 +94,7 @@ class Layout:
             and document.keys() == names
             and all(type(value) is int and 0 <= value <= MAX_PIXELS for value in document.values())
             and all(document[name] > 0 for name in names - {"caption"})
+            and document["zoom"] <= min(document["width"], document["height"])
         ):
             layout = cls(**document)
             if math.prod(layout.size) <= MAX_PIXELS:

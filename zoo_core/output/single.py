@@ -86,10 +86,9 @@ def steps_path(path: Path, suffix: str) -> Path:
     return path.with_name(f"{path.stem}-steps{suffix}")
 
 
-def write_steps(sample: Sample, path: Path, suffix: str) -> None:
-    """Write the animation of a sample's steps beside its picture at ``path``, replacing one that is there."""
-    data = encode_animation(sample.frames, sample.picture, suffix, sample.record)
-    write_whole(steps_path(path, suffix), data, overwrite=True)
+def write_steps(sample: Sample, path: Path) -> None:
+    """Write the animation of a sample's steps, replacing what is at ``path``."""
+    write_whole(path, sample_bytes(sample, path), overwrite=True)
 
 
 def sample_bytes(sample: Sample, path: Path) -> bytes:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from zoo_core.errors import OutputError
-from zoo_core.output.atomic import write_whole
+from zoo_core.output.atomic import check_folder, write_whole
 from zoo_core.output.base import Output
 from zoo_core.output.folder import RunFolder
 from zoo_core.output.lines import JsonLines
@@ -100,6 +100,7 @@ def open_output(
     for taken in (path, steps_path(path, steps)) if steps else (path,):
         if os.path.lexists(taken) and not overwrite:
             raise _is_there(taken)
+    check_folder(path.parent)
     if to_sheet:
         return SheetFile(path, count, caption, overwrite=overwrite)
     return SingleFile(path, overwrite=overwrite, steps=steps)
@@ -122,7 +123,7 @@ def save(sample: Sample, target: str | os.PathLike[str], *, overwrite: bool = Fa
 def is_folder(target: str | os.PathLike[str]) -> bool:
     """True for a path that exists as a folder, ends in a slash, or has no suffix."""
     text = os.fspath(target)
-    return text.endswith(("/", os.sep)) or not Path(text).suffix or Path(text).is_dir()
+    return text.endswith(("/", os.sep)) or not Path(text).suffix or os.path.isdir(text)
 
 
 class SingleFile(Output):
@@ -140,7 +141,7 @@ class SingleFile(Output):
         """Write the sample, and its animation beside it."""
         path = save(sample, self.path, overwrite=self._overwrite)
         if self._steps:
-            write_steps(sample, path, self._steps)
+            write_steps(sample, steps_path(path, self._steps))
         return path
 
 
@@ -196,18 +197,13 @@ def caption_of(record: Record, name: str) -> str:
     Raises:
         OutputError: The record has nothing of that name.
     """
-    if name == "prompt":
-        return record.prompt or ""
-    known = {
-        **record.facts,
-        **{k: v for k, v in record.options.items() if v is not None},
-        "seed": record.seed,
-    }
+    given = {option: value for option, value in record.options.items() if value is not None}
+    known = {**record.facts, **given, "seed": record.seed, "prompt": record.prompt or ""}
     if name not in known:
         raise OutputError(
             f"The samples have no {name!r} to write below them.", f"Choose from: {', '.join(sorted(known))}."
         )
-    return f"{name} {known[name]}"
+    return str(known[name]) if name == "prompt" else f"{name} {known[name]}"
 
 
 def _is_there(path: Path) -> OutputError:

@@ -1,0 +1,50 @@
+"""Samples that no model made, for tests of what is done with samples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from zoo_core.noise import Noise
+from zoo_core.record import Record
+from zoo_core.sample import Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zoo_core.output.pictures import Levels
+
+
+def make_record(seed: int = 0, **changes: Any) -> Record:
+    """A record with every field filled; ``changes`` are fields to have otherwise."""
+    record = Record(
+        model="test-model",
+        plugin="zoo-test",
+        versions={"zoo-core": "0.1.0", "zoo-test": "1.0", "torch": "2.13.0"},
+        checkpoint={"source": "zoo-test 1.0 weights", "digest": "sha256:" + "0123456789abcdef" * 4},
+        seed=seed,
+        prompt=None,
+        options={"label": 3, "guidance": 1.5, "sampler": "ddim"},
+        dtype="float32",
+        device="cpu",
+        output="image",
+    )
+    return replace(record, **changes)
+
+
+def make_picture(
+    seed: int = 0,
+    *,
+    channels: int = 3,
+    size: tuple[int, int] = (8, 8),
+    frames: Sequence[Levels] = (),
+    **changes: Any,
+) -> Sample:
+    """A sample of noise in [-1, 1], different for every seed; ``size`` is (height, width)."""
+    image = Noise([seed]).uniform(channels, *size)[0] * 2 - 1
+    return Sample(make_record(seed, **changes), index=seed, image=image, frames=tuple(frames))
+
+
+def make_text(seed: int = 0, text: str = "Once upon a time\n", **changes: Any) -> Sample:
+    """A sample that is a text."""
+    return Sample(make_record(seed, output="text", **changes), index=seed, text=text)
