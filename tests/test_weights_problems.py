@@ -199,6 +199,12 @@ def test_a_cache_that_may_not_be_written(hub: LoopbackHub, monkeypatch: pytest.M
     assert "HF_HOME" in remedy
 
 
+def test_a_client_that_was_imported_offline(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    message, _ = problem(card())
+    assert message == "org/model is not in the cache, and HF_HUB_OFFLINE forbids to fetch it."
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk(isolated_home: Path, code: int) -> None:
     error = explain(OSError(code, os.strerror(code)), REPO, "main", "model.safetensors")

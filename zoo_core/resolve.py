@@ -13,12 +13,15 @@ from zoo_core.weights import match_folder, match_hub
 HUB_PREFIX = "hf:"
 
 
-def resolve(name: str | os.PathLike[str], catalog: Catalog) -> ModelCard:
-    """The card behind what a user may call a model; for a bare checkpoint, the card its config tells."""
+def resolve(name: str | os.PathLike[str], catalog: Catalog, *, update: bool = False) -> ModelCard:
+    """The card behind what a user may call a model; for a bare checkpoint, the card its config tells.
+
+    With ``update``, a Hub repository is taken at its newest commit, and kept there from now on.
+    """
     text = os.fspath(name)
     if text.startswith(HUB_PREFIX):
         repo, _, revision = text.removeprefix(HUB_PREFIX).partition("@")
-        return match_hub(repo, revision or None, catalog.checkpoint_rules)
+        return match_hub(repo, revision or None, catalog.checkpoint_rules, update=update)
     if not isinstance(name, str) or os.sep in text or text in (".", ".."):
         # An alias may hold a slash (google/ddpm-cifar10-32) and so look like a path.
         if card := catalog.known_or_installed(text):

@@ -22,7 +22,7 @@ from zoo_core.errors import ZooError
 def pull(models: tuple[str, ...], update: bool, dry_run: bool, as_json: bool) -> None:
     """Fetch the weights of models.
 
-    Every file is verified, now and whenever it is used. A pull that was cut off goes on where it was.
+    Every file is verified, now and whenever it is used. A pull that was cut off goes on with the file it was at.
     """
     from zoo_core.resolve import resolve
     from zoo_core.weights import Plan, obtain, plan
@@ -34,7 +34,7 @@ def pull(models: tuple[str, ...], update: bool, dry_run: bool, as_json: bool) ->
         size = f", {megabytes(due.bytes)}" if due.bytes is not None else ""
         say(f"Fetching {len(due.files)} files of {due.repo}{size} ...")
 
-    for card in [resolve(model, catalog) for model in models]:
+    for card in [resolve(model, catalog, update=update and not dry_run) for model in models]:
         due = plan(card, update=update)
         row: dict[str, object] = {
             "model": card.id,
@@ -95,7 +95,7 @@ def cache(as_json: bool) -> None:
     click.echo(f"{megabytes(report.bytes)} in {report.folder}")
     if report.abandoned:
         click.echo(
-            f"{megabytes(report.abandoned)} more in downloads that were cut off; the next pull goes on."
+            f"{megabytes(report.abandoned)} more in files that were cut off; the next pull fetches them anew."
         )
 
 

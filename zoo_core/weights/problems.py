@@ -9,6 +9,7 @@ from huggingface_hub import get_token
 
 from zoo_core.errors import WeightsError
 from zoo_core.weights.cache import cache_folder, endpoint
+from zoo_core.weights.commits import not_cached
 
 # The base of everything the client's own HTTP library raises, whichever library that is.
 _TRANSPORT_ERROR = hub.HTTPError  # type: ignore[attr-defined]
@@ -18,10 +19,6 @@ Problem = tuple[str, str]
 
 _LOG_IN = "hf auth login, or set HF_TOKEN"
 
-_NOT_CACHED = (
-    "{what} is not in the cache, and HF_HUB_OFFLINE forbids to fetch it",
-    "Fetch it once with a network: unset HF_HUB_OFFLINE and run zoo pull",
-)
 _UNREACHABLE = (
     "{endpoint} cannot be reached to fetch {what}: {reason}",
     "Check the network and HF_ENDPOINT; models that were pulled before also run without",
@@ -80,7 +77,6 @@ _NO_FOLDER = ("{path} cannot hold the Hub cache: {reason}", "Set HF_HOME to a fo
 
 _BY_CLASS: tuple[tuple[type[Exception], Problem], ...] = (
     # From the particular to the general: the client's classes derive from one another.
-    (hub.OfflineModeIsEnabled, _NOT_CACHED),
     (hub.RevisionNotFoundError, _NO_REVISION),
     (hub.RemoteEntryNotFoundError, _NO_FILE),
     (hub.DisabledRepoError, _DISABLED),
@@ -108,12 +104,15 @@ def explain(error: Exception, repo: str, revision: str, name: str | None = None)
         name: The file; None if it was asked what there is.
     """
     error = _root(error)
+    what = f"{name} of {repo}" if name else repo
+    if isinstance(error, hub.OfflineModeIsEnabled):
+        return not_cached(what)
     path = getattr(error, "filename", None) or cache_folder()
     status = error.response.status_code if isinstance(error, hub.HfHubHTTPError) else None
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     message, remedy = (
         sentence.format(
-            what=f"{name} of {repo}" if name else repo,
+            what=what,
             repo=repo,
             revision=revision,
             name=name,
