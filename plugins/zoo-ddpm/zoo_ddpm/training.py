@@ -166,6 +166,8 @@ def create(options: SimpleNamespace, data: TrainingData) -> DDPMTrainable:
         rescale_betas_zero_snr=options.zero_snr,
         # Only this spacing begins at T − 1, without which a zero terminal SNR would have been for nothing.
         timestep_spacing="trailing" if options.zero_snr else None,
+        # Unless asked otherwise: a newly trained model should not take a thousand steps to be looked at.
+        sampler="ddim",
     )
     return DDPMTrainable(config, scheduler, options.distance, labels, WEIGHT_TYPES[options.weights])
 
