@@ -22,7 +22,7 @@ from zoo_core.errors import ZooError
 def pull(models: tuple[str, ...], update: bool, dry_run: bool, as_json: bool) -> None:
     """Fetch the weights of models.
 
-    Every file is verified, now and whenever it is used. A pull that was cut off goes on with the file it was at.
+    Every file is verified, now and whenever it is used. A pull that was cut off keeps its whole files.
     """
     from zoo_core.resolve import resolve
     from zoo_core.weights import Plan, obtain, plan
