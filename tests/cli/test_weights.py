@@ -68,3 +68,27 @@ def test_a_repository_that_no_plugin_can_run(zoo, hub):
     assert outcome.status == 1
     assert "hf:someone/other" in outcome.err
     assert len(outcome.err.splitlines()) == 2
+
+
+RULE = """
+[[checkpoint]]
+summary = "a toy"
+family = "toy"
+output = "image"
+config = "config.json"
+where = { model_type = "toy" }
+files = []
+weights = "model"
+"""
+
+
+def test_a_repository_without_a_card_keeps_its_commit_until_an_update(zoo, hub, toy):
+    manifest = toy / "zoo.toml"
+    manifest.write_text(manifest.read_text() + RULE)
+    files = {"config.json": b'{"model_type": "toy"}', "model.safetensors": b"one"}
+    first = hub.add("someone/bare", files)
+    assert json.loads(zoo("pull", "hf:someone/bare", "--json").out)[0]["source"].endswith(first)
+    second = hub.add("someone/bare", files | {"model.safetensors": b"two"})
+    assert json.loads(zoo("pull", "hf:someone/bare", "--json").out)[0]["source"].endswith(first)
+    assert json.loads(zoo("pull", "hf:someone/bare", "--update", "--json").out)[0]["source"].endswith(second)
+    assert zoo("run", "hf:someone/bare", "--seed", "1", "-o", "x.png").status == 0

@@ -77,6 +77,9 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     words = [word for word in words if word != "--debug"]  # taken anywhere, so also after the verb
     try:
         status = cli.main(words, prog_name="zoo", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(0)
     except click.UsageError as error:
         # click's own sentence, then its own advice, each on one line.
         where = error.ctx.command_path if error.ctx else "zoo"

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from zoo_core.card import ModelCard
 from zoo_core.cli.completion import complete_models
 from zoo_core.cli.console import say
 from zoo_core.cli.flags import option_flag
-from zoo_core.errors import OptionError
+from zoo_core.errors import OptionError, ZooError
 
 if TYPE_CHECKING:
     from zoo_core.catalog import Catalog
@@ -52,6 +52,10 @@ class RunCommand(click.Command):
     ) -> click.Context:
         """Find the model among the arguments, then parse them with the model's own flags."""
         name = self._model_name(list(args), parent)
+        if extra.get("resilient_parsing") and name is not None:
+            with suppress(ZooError):  # a shell asks to complete words that may make no sense yet
+                return _command_for(name, self).make_context(info_name, args, parent, **extra)
+            return super().make_context(info_name, args, parent, **extra)
         if name is None:
             try:
                 return super().make_context(info_name, args, parent, **extra)
