@@ -126,6 +126,15 @@ def test_saving_replaces_only_the_same_sample_unless_told(tmp_path: Path) -> Non
     assert read_record(path).seed == 8
 
 
+def test_a_file_of_the_users_in_the_sidecars_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg.json").write_text("{}")
+    with pytest.raises(OutputError, match=r"x\.jpg\.json is there already"):
+        make_picture(7).save(tmp_path / "x.jpg")
+    with pytest.raises(OutputError, match=r"x\.jpg\.json is there already"):
+        open_output(tmp_path / "x.jpg", kind="image", count=1)
+    assert (tmp_path / "x.jpg.json").read_text() == "{}"
+
+
 def test_saving_into_a_folder_names_the_file(tmp_path: Path) -> None:
     assert make_picture(7).save(tmp_path) == tmp_path / "seed0007.png"
     assert make_picture(7).save(f"{tmp_path}/new/") == tmp_path / "new" / "seed0007.png"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo_core.output.atomic import check_folder, sweep
+from zoo_core.output.atomic import check_folder, explained, sweep
 from zoo_core.output.base import Output
 from zoo_core.output.single import recorded_at, steps_path, write_sample, write_steps
 
@@ -45,8 +46,9 @@ class RunFolder(Output):
         self.wants_frames = steps is not None
         self._there: set[str] = set()
         if resume and path.exists():
-            sweep(path)
-            self._there.update(self._identities())
+            with explained(path):
+                sweep(path)
+                self._there.update(self._identities())
 
     def has(self, record: Record) -> bool:
         """True if the folder was resumed and held, whole, the sample that ``record`` (facts aside) names."""
@@ -60,16 +62,22 @@ class RunFolder(Output):
             steps = steps_path(path, self._steps) if self._steps and sample.image is not None else None
             if steps and os.path.lexists(steps) and self._is_anothers(steps, sample.record):
                 continue
-            try:
-                write_sample(sample, path)
-            except FileExistsError:
-                if self._is_anothers(path, sample.record):
-                    continue
-                write_sample(sample, path, overwrite=True)
-            if steps:
-                write_steps(sample, steps)
-            return path
+            if self._put(sample, path):
+                if steps:
+                    write_steps(sample, steps)
+                return path
         raise AssertionError("the names never end")
+
+    def _put(self, sample: Sample, path: Path) -> bool:
+        """Write a sample at ``path``; False if that name is another's."""
+        if not os.path.lexists(path):
+            with suppress(FileExistsError):  # another process took it just now, perhaps for this very sample
+                write_sample(sample, path)
+                return True
+        if self._is_anothers(path, sample.record):
+            return False
+        write_sample(sample, path, overwrite=True)
+        return True
 
     def _stems(self, record: Record, suffix: str) -> Iterator[str]:
         """Names to try: the seed's; then with what sets the sample apart from the one that has that name."""

@@ -81,6 +81,11 @@ def _write_pair(sample: Sample, path: Path, data: bytes) -> None:
         raise
 
 
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The file of one sample at ``path``, and its sidecar where the format needs one."""
+    return (path,) if carries_its_record(path) else (path, sidecar_path(path))
+
+
 def steps_path(path: Path, suffix: str) -> Path:
     """Where the animation of a picture's steps goes: ``seed0007-steps.gif``."""
     return path.with_name(f"{path.stem}-steps{suffix}")
@@ -109,7 +114,8 @@ def text_bytes(sample: Sample) -> bytes:
 def recorded_at(path: Path) -> Record | None:
     """The record of the one sample in a file; None if there is none, none to be read, or several."""
     try:
-        first, *others = read_records(path)
-    except (OutputError, ValueError):
+        records = read_records(path)
+        first = next(records)
+        return None if any(True for _ in records) else first
+    except OutputError:
         return None
-    return None if others else first

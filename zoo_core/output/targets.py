@@ -31,6 +31,7 @@ from zoo_core.output.provenance import png_chunks
 from zoo_core.output.sheet import ContactSheet
 from zoo_core.output.single import (
     check_suffix,
+    files_of,
     recorded_at,
     steps_path,
     text_bytes,
@@ -97,7 +98,8 @@ def open_output(
     if count > 1 and not to_sheet:
         fit = "a .png for a contact sheet" if kind == "image" else "a .jsonl"
         raise OutputError(f"{count:,} samples do not fit in a {suffix}.", f"Give a folder, or {fit}.")
-    for taken in (path, steps_path(path, steps)) if steps else (path,):
+    animation = (steps_path(path, steps),) if steps else ()
+    for taken in files_of(path) + animation:
         if os.path.lexists(taken) and not overwrite:
             raise _is_there(taken)
     check_folder(path.parent)
@@ -115,7 +117,7 @@ def save(sample: Sample, target: str | os.PathLike[str], *, overwrite: bool = Fa
         write_sample(sample, path, overwrite=overwrite)
     except FileExistsError:
         if recorded_at(path) != sample.record:
-            raise _is_there(path) from None
+            raise _is_there(next(taken for taken in files_of(path) if os.path.lexists(taken))) from None
         write_sample(sample, path, overwrite=True)
     return path
 
