@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from zoo_core.testing.plugins import embedded_models, write_plugin
+
 if TYPE_CHECKING:
     from zoo_core.testing.conformance import GeneratorConformance
-    from zoo_core.testing.plugins import write_plugin
 
-__all__ = ["GeneratorConformance", "write_plugin"]
+__all__ = ["GeneratorConformance", "embedded_models", "write_plugin"]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,8 +23,4 @@ def __getattr__(name: str) -> Any:
         from zoo_core.testing.conformance import GeneratorConformance
 
         return GeneratorConformance
-    if name == "write_plugin":
-        from zoo_core.testing.plugins import write_plugin
-
-        return write_plugin
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

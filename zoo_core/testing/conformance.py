@@ -91,17 +91,20 @@ class GeneratorConformance:
     while the others are tried with every value their card names."""
 
     @pytest.fixture(scope="class")
-    def subject(self) -> Model:
+    @classmethod
+    def subject(cls) -> Model:
         """The loaded model."""
-        return load(self.model, device="cpu")
+        return load(cls.model, device="cpu")
 
     @pytest.fixture(scope="class")
-    def run(self, subject: Model) -> Runner:
+    @classmethod
+    def run(cls, subject: Model) -> Runner:
         """What runs it."""
-        return Runner(subject, self.prompt, self.options)
+        return Runner(subject, cls.prompt, cls.options)
 
     @pytest.fixture(scope="class")
-    def reference(self, run: Runner) -> list[Step]:
+    @classmethod
+    def reference(cls, run: Runner) -> list[Step]:
         """The steps of one batch."""
         with _judged_elsewhere(), global_random_state(0):
             steps = run.steps(SEEDS)
@@ -109,14 +112,16 @@ class GeneratorConformance:
         return steps
 
     @pytest.fixture(scope="class")
-    def sound(self, run: Runner, reference: list[Step]) -> list[Row]:
+    @classmethod
+    def sound(cls, run: Runner, reference: list[Step]) -> list[Row]:
         """The samples of that batch, if they can be compared at all."""
         with _judged_elsewhere():
             require_sound(reference, len(SEEDS))
         return rows_of(reference[-1])
 
     @pytest.fixture(scope="class")
-    def repeatable(self, run: Runner, sound: list[Row]) -> list[Row]:
+    @classmethod
+    def repeatable(cls, run: Runner, sound: list[Row]) -> list[Row]:
         """Those samples, if making them again gives the same, whatever the global random state."""
         with _judged_elsewhere():
             for state in (1, 2):
@@ -125,7 +130,8 @@ class GeneratorConformance:
         return sound
 
     @pytest.fixture(scope="class")
-    def wide(self, run: Runner, repeatable: list[Row]) -> list[Row]:
+    @classmethod
+    def wide(cls, run: Runner, repeatable: list[Row]) -> list[Row]:
         """The samples of seeds 0 to 63, made at once."""
         return run.rows(WIDE)
 
@@ -366,7 +372,8 @@ class GeneratorConformance:
         assert not unnamed, f"The card of {card.id} does not name what it can do: {', '.join(unnamed)}."
 
     @pytest.fixture(scope="class")
-    def scores(self, run: Runner, sound: list[Row]) -> Score:
+    @classmethod
+    def scores(cls, run: Runner, sound: list[Row]) -> Score:
         """The scores of two of the model's own samples."""
         return _score(run, sound[:2], (5, 6))
 

@@ -1,7 +1,7 @@
-"""Lay down plugins for a test: a package and its ``*.dist-info``, as an installer would leave them.
+"""Plugins for tests: lay one down as an installer would leave it, and list what an installed one embeds.
 
-With the folder on ``sys.path`` or ``PYTHONPATH``, the real ``importlib.metadata`` finds such a plugin, in
-this process and in child processes; nothing is mocked.
+With the folder on ``sys.path`` or ``PYTHONPATH``, the real ``importlib.metadata`` finds a plugin that was
+laid down, in this process and in child processes; nothing is mocked.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from zoo_core.manifest import FILE, GROUP
+from zoo_core.card import EmbeddedWeights
+from zoo_core.manifest import FILE, GROUP, installed_plugins
 
 
 def write_plugin(
@@ -63,3 +64,14 @@ def write_plugin(
     # Both import and importlib.metadata remember what a folder held when they last looked.
     importlib.invalidate_caches()
     return folder / package
+
+
+def embedded_models(plugin: str) -> list[str]:
+    """Ids of the models whose weights lie in a plugin's own package: those that any test can run."""
+    return [
+        card.id
+        for installed in installed_plugins()
+        if installed.name == plugin and installed.manifest
+        for card in installed.manifest.models
+        if isinstance(card.weights, EmbeddedWeights)
+    ]

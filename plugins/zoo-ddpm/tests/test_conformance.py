@@ -1,4 +1,4 @@
-"""The core's conformance suite on tiny random networks: one unconditional, one with classes and guidance."""
+"""The core's conformance suite: on tiny random networks, and on every model that the plugin embeds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zoo_ddpm import checkpoint
 from zoo_ddpm.unet import UNet, UNetConfig
 
 import zoo_core as zoo
-from zoo_core.testing import GeneratorConformance
+from zoo_core.testing import GeneratorConformance, embedded_models
 
 
 def load(folder: Path, scheduler: dict[str, Any], table: dict[str, Any], **network: Any) -> zoo.Model:
@@ -33,7 +33,8 @@ class TestUnconditional(GeneratorConformance):
     options = {"steps": 3}  # noqa: RUF012
 
     @pytest.fixture(scope="class")
-    def subject(self, tmp_path_factory: pytest.TempPathFactory) -> zoo.Model:
+    @classmethod
+    def subject(cls, tmp_path_factory: pytest.TempPathFactory) -> zoo.Model:
         return load(tmp_path_factory.mktemp("unconditional"), {}, {})
 
 
@@ -41,7 +42,8 @@ class TestWithClasses(GeneratorConformance):
     options = {"steps": 3, "sampler": "ddim", "eta": 0.5}  # noqa: RUF012
 
     @pytest.fixture(scope="class")
-    def subject(self, tmp_path_factory: pytest.TempPathFactory) -> zoo.Model:
+    @classmethod
+    def subject(cls, tmp_path_factory: pytest.TempPathFactory) -> zoo.Model:
         return load(
             tmp_path_factory.mktemp("classes"),
             {"prediction_type": "v_prediction"},
@@ -50,3 +52,12 @@ class TestWithClasses(GeneratorConformance):
             out_channels=1,
             num_class_embeds=4,
         )
+
+
+class TestEmbedded(GeneratorConformance):
+    options = {"steps": 2}  # noqa: RUF012
+
+    @pytest.fixture(scope="class", params=embedded_models("zoo-ddpm"))
+    @classmethod
+    def subject(cls, request: pytest.FixtureRequest) -> zoo.Model:
+        return zoo.load(request.param, device="cpu")
