@@ -460,3 +460,22 @@ def test_text_that_is_no_such_value_is_refused(option: Option, text: str) -> Non
     with pytest.raises(OptionError) as caught:
         option.parse(text)
     assert caught.value.remedy == f"Give {option.expects}."
+
+
+def test_what_models_share_is_said_once_and_may_be_overridden():
+    document = {
+        "schema": 1,
+        "plugin": {"name": "p", "summary": "s"},
+        "shared": {"family": "gan", "output": "image", "license": "mit", "paper": "arXiv:1"},
+        "model": [
+            {"id": "a", "summary": "A", "weights": {"embedded": "w"}},
+            {"id": "b", "summary": "B", "weights": {"embedded": "w"}, "license": "cc0-1.0"},
+        ],
+    }
+    a, b = read_manifest(document, "zoo.toml", None).models
+    assert (a.family, a.license, a.paper) == ("gan", "mit", "arXiv:1")
+    assert (b.family, b.license) == ("gan", "cc0-1.0")
+
+    document["shared"]["summary"] = "not to be shared"
+    with pytest.raises(CardError, match=r"zoo.toml: \[shared\] summary: expected no such key"):
+        read_manifest(document, "zoo.toml", None)

@@ -18,6 +18,9 @@ from zoo_core.errors import CardError, OptionError
 from zoo_core.verbs import RESERVED, RUN_OPTIONS
 
 SCHEMA = 1
+SHARED = ("family", "output", "license", "paper", "cite", "prompt", "abilities")
+"""Keys of a model that a manifest may give once, in ``[shared]``."""
+
 ABILITIES = ("score", "latents", "next-token")
 """What a generator can do beside generating; each names a protocol in :mod:`zoo_core.generator`."""
 
@@ -291,7 +294,7 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
         summary=plugin.text("summary"),
         homepage=plugin.optional_text("homepage"),
         lists_models=plugin.optional_truth("lists_models", False),
-        models=tuple(_read_model(t, name, folder, common) for t in top.tables("model")),
+        models=tuple(_read_model(t, name, folder, common) for t in top.tables("model", _read_shared(top))),
         checkpoints=tuple(_read_checkpoint(t, name, common) for t in top.tables("checkpoint")),
         trainers=tuple(_read_trainer(t, name) for t in top.tables("trainer")),
         commands=tuple(_read_command(t, name) for t in top.tables("command")),
@@ -308,6 +311,16 @@ def _refuse_doubles(top: _Table, table: str, names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise top.error(table, f"names that differ; {name!r} stands there twice")
+
+
+def _read_shared(top: _Table) -> dict[str, Any]:
+    """What a plugin's models have in common; each value is checked with each model."""
+    if top.optional("shared") is None:
+        return {}
+    table = top.table("shared")
+    shared = {key: value for key in SHARED if (value := table.optional(key)) is not None}
+    table.finish()
+    return shared
 
 
 def _read_model(table: _Table, plugin: str, folder: Path | None, common: dict[str, Option]) -> ModelCard:
@@ -576,7 +589,8 @@ class _Table:
     def optional_table(self, key: str) -> _Table | None:
         return self.table(key) if self.optional(key) is not None else None
 
-    def tables(self, key: str) -> list[_Table]:
+    def tables(self, key: str, shared: Mapping[str, Any] | None = None) -> list[_Table]:
+        """The tables of an array; what is ``shared`` stands in each that does not say otherwise."""
         value = self.optional(key)
         if value is None:
             return []
@@ -585,7 +599,7 @@ class _Table:
         tables = []
         for number, item in enumerate(value, start=1):
             label = item.get("id") or item.get("name") or number
-            tables.append(_Table(item, self.file, f"{key} {label}"))
+            tables.append(_Table({**(shared or {}), **item}, self.file, f"{key} {label}"))
         return tables
 
     def finish(self) -> None:
