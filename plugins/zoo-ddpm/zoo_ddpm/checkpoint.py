@@ -37,7 +37,7 @@ class Parts:
     scheduler_config: Mapping[str, Any]
     """The content of scheduler_config.json."""
     zoo: Mapping[str, Any]
-    """What this project records beside them: ``null_class`` and ``class_names`` of a class-conditional model."""
+    """What this project records beside them: ``null_class`` and ``class_names``, if class-conditional."""
     checkpoint: Checkpoint
     """Where the tensors are."""
     weights: str

@@ -242,7 +242,7 @@ class ResnetBlock(nn.Module):
         self.scale = scale
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """Map x (n, c_in, h, w) and emb (n, e), the time embedding after its SiLU, to (n, c_out, h, w)."""
+        """Map x (n, c_in, h, w) and emb (n or 1, e), the SiLU of the time embedding, to (n, c_out, h, w)."""
         h: Tensor = self.conv1(F.silu(self.norm1(x)))  # (n, c_out, h, w)
         h = h + self.time_emb_proj(emb)[:, :, None, None]
         h = F.dropout(F.silu(self.norm2(h)), self.dropout, self.training)
@@ -403,14 +403,16 @@ class UNet(nn.Module):
         self.conv_out = nn.Conv2d(c, config.out_channels, 3, padding=1)
 
     def embed(self, t: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Embed timesteps t (n,) and, for a class-conditional network, labels (n,): (n, e).
+        """Embed timesteps t (n or 1,) and, for a class-conditional network, labels (n,): (n or 1, e).
 
         Raises:
             ValueError: if labels are given to an unconditional network, or not given to a conditional one.
         """
         if (labels is None) != (self.class_embedding is None):
             raise ValueError("labels are for class-conditional networks, which need them")
-        emb: Tensor = self.time_embedding(sinusoidal_embedding(t, self.config).to(self.conv_in.weight.dtype))
+        emb: Tensor = self.time_embedding(
+            sinusoidal_embedding(t, self.config).to(self.time_embedding.linear_1.weight.dtype)
+        )
         if self.class_embedding is not None:
             emb = emb + self.class_embedding(labels)
         return emb
@@ -426,8 +428,8 @@ class UNet(nn.Module):
         Returns:
             The prediction, (n, out_channels, h, w).
         """
-        t = torch.as_tensor(t, device=x.device).expand(x.shape[0])
-        emb = F.silu(self.embed(t, labels))  # (n, e)
+        t = torch.as_tensor(t, device=x.device).reshape(-1)
+        emb = F.silu(self.embed(t, labels))  # (n, e), or (1, e) for one t and no labels
         if self.config.center_input_sample:
             x = 2 * x - 1
         x = self.conv_in(x)
