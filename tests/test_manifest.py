@@ -147,13 +147,21 @@ def test_two_distributions_with_the_same_entry_point_are_told_apart(plugin_site:
     assert second.problem.remedy == "Remove one of the two: pip uninstall zoo-fork"
 
 
-def test_a_disabled_plugin_is_not_looked_at(plugin_site: Path) -> None:
+def test_what_is_wrong_with_a_disabled_plugin_is_no_problem(plugin_site: Path) -> None:
     write_plugin(plugin_site, "zoo-wrong", "not TOML")
     home.write_json_atomically(disabled_file(), ["zoo-wrong"])
     plugin = installed("zoo-wrong")
     assert plugin.status == "disabled"
     assert plugin.manifest is None
     assert plugin.problem is None
+
+
+def test_a_disabled_plugin_claims_no_names(plugin_site: Path) -> None:
+    write_plugin(plugin_site, "zoo-a", manifest("zoo-a", "faces"))
+    write_plugin(plugin_site, "zoo-b", manifest("zoo-b", "faces"))
+    home.write_json_atomically(disabled_file(), ["zoo-a"])
+    assert installed("zoo-a").manifest is not None
+    assert installed("zoo-b").status == "ok"
 
 
 def test_no_plugin_is_disabled_at_first(plugin_site: Path) -> None:
@@ -187,7 +195,7 @@ def test_finding_plugins_imports_neither_torch_nor_a_plugin(plugin_site: Path) -
     program = (
         "import json, sys; from zoo_core.catalog import Catalog; Catalog.read().match();"
         "print(json.dumps([n for n in sys.modules if n.split('.')[0] in "
-        "('torch', 'numpy', 'huggingface_hub', 'pluggy') or n.startswith('zoo_') and "
+        "('torch', 'numpy', 'huggingface_hub', 'pluggy', 'email') or n.startswith('zoo_') and "
         "not n.startswith('zoo_core')]))"
     )
     child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

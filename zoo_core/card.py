@@ -6,7 +6,6 @@ file, the table, the key and what was expected there.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -606,6 +605,8 @@ class _Table:
         """Refuse keys nobody asked for, with the nearest key there is."""
         for key in self._data:
             if key not in self._known:
+                import difflib  # slow to import, and good for errors alone
+
                 near = difflib.get_close_matches(key, self._known, 1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise self.error(key, f"no such key{hint}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -137,6 +136,8 @@ class Catalog:
                     if plugin.status == "disabled"
                     else "See what is wrong with it: zoo doctor",
                 )
+        import difflib  # slow to import, and good for errors alone
+
         cards = (*self.models.values(), *self.known.values())
         names = {each.lower(): each for card in cards for each in _names(card)}
         near = [names[match] for match in difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +44,8 @@ def write_json_atomically(path: Path, value: Any) -> None:
     Raises:
         ZooError: The file cannot be written.
     """
+    import tempfile  # slow to import, and reading needs none
+
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

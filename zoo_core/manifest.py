@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from zoo_core import home
 from zoo_core.card import Manifest, read_manifest
+from zoo_core.entrypoints import EntryPoint, entry_points
 from zoo_core.errors import CardError, PluginError, ZooError
+
+if TYPE_CHECKING:
+    import importlib.metadata
 
 GROUP = "zoo.plugins"
 FILE = "zoo.toml"
@@ -32,11 +35,19 @@ class InstalledPlugin:
     status: Status = "ok"
     problem: ZooError | None = None
     """Why it is broken."""
-    distribution: importlib.metadata.Distribution | None = None
+    metadata: Path | None = None
+    """The ``*.dist-info`` folder of its distribution."""
+
+    @property
+    def distribution(self) -> importlib.metadata.Distribution | None:
+        """Its distribution; None for a plugin that was not installed as one."""
+        import importlib.metadata
+
+        return importlib.metadata.Distribution.at(self.metadata) if self.metadata else None
 
     @property
     def version(self) -> str:
-        """The distribution's version; read when asked for, since parsing metadata is slow."""
+        """The distribution's version."""
         return self.distribution.version if self.distribution else "unknown"
 
 
@@ -48,9 +59,7 @@ def installed_plugins() -> tuple[InstalledPlugin, ...]:
     can be answered, but whatever is wrong with it is nobody's problem.
     """
     disabled = disabled_plugins()
-    entries = sorted(
-        importlib.metadata.entry_points(group=GROUP), key=lambda entry: (entry.name, entry.value)
-    )
+    entries = sorted(entry_points(GROUP), key=lambda entry: (entry.name, entry.module))
     plugins = [
         replace(plugin, status="disabled", problem=None) if plugin.name in disabled else plugin
         for plugin in map(_inspect, entries)
@@ -100,8 +109,8 @@ def read_toml(path: Path) -> dict[str, object]:
         ) from None
 
 
-def _inspect(entry: importlib.metadata.EntryPoint) -> InstalledPlugin:
-    plugin = InstalledPlugin(entry.name, entry.module, distribution=entry.dist)
+def _inspect(entry: EntryPoint) -> InstalledPlugin:
+    plugin = InstalledPlugin(entry.name, entry.module, metadata=entry.metadata)
     try:
         folder = package_folder(entry.module)
         if folder is None:

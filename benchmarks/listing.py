@@ -1,0 +1,117 @@
+"""What it costs to look around: ``import zoo_core`` and ``zoo list`` with a hundred plugins installed.
+
+Every command runs in a process of its own, all of them in turn, many times over; the median of each is
+printed with its ratio to an empty interpreter and to importing torch, which do not depend on this project.
+
+    python benchmarks/listing.py [--plugins 100] [--rounds 20]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median, quantiles
+
+from zoo_core.testing.plugins import write_plugin
+
+MANIFEST = """\
+schema = 1
+[plugin]
+name = "zoo-synthetic-{number}"
+summary = "Synthetic plugin {number}"
+
+[options.steps]
+type = "integer"
+default = 50
+minimum = 1
+maximum = 1000
+description = "Network evaluations: more is slower and finer."
+
+[options.sampler]
+type = "string"
+default = "ddim"
+enum = ["ddpm", "ddim", "dpmpp-2m"]
+description = "How noise is turned into data."
+
+[[model]]
+id = "synthetic-{number}-small"
+aliases = ["someone/synthetic-{number}"]
+summary = "32×32 pictures"
+family = "diffusion"
+output = "image"
+license = "mit"
+paper = "arXiv:2006.11239"
+parameters = 35700000
+weights = {{ repo = "someone/small", revision = "{commit}", files = ["config.json", "model.safetensors"] }}
+
+[[model]]
+id = "synthetic-{number}-large"
+summary = "256×256 pictures"
+family = "diffusion"
+output = "image"
+license = "mit"
+weights = {{ repo = "someone/large", revision = "{commit}", files = ["config.json", "model.safetensors"] }}
+
+[model.options.truncation]
+type = "number"
+default = 1.0
+minimum = 0.0
+description = "Pull latents toward the mean: lower is safer and less varied."
+"""
+
+COMMANDS = {
+    "python -c pass": ["-c", "pass"],
+    "import torch": ["-c", "import torch"],
+    "import zoo_core": ["-c", "import zoo_core"],
+    "zoo list": ["-m", "zoo_core", "list"],
+    "zoo list --json": ["-m", "zoo_core", "list", "--json"],
+    "zoo --help": ["-m", "zoo_core", "--help"],
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--plugins", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=20)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        site = Path(folder, "site")
+        for number in range(arguments.plugins):
+            manifest = MANIFEST.format(number=number, commit="0123456789" * 4)
+            # Never imported when listing; if it is, the listing fails and so does the benchmark.
+            write_plugin(site, f"zoo-synthetic-{number}", manifest, "raise RuntimeError('imported')\n")
+        environment = {**os.environ, "PYTHONPATH": str(site), "ZOO_HOME": str(Path(folder, "home"))}
+        times: dict[str, list[float]] = {name: [] for name in COMMANDS}
+        for round_number in range(arguments.rounds + 1):
+            for name, command in COMMANDS.items():
+                seconds = time_command(command, environment)
+                if round_number:  # the first round fills the disk cache and writes the bytecode
+                    times[name].append(seconds)
+    report(times, arguments.plugins)
+
+
+def time_command(command: list[str], environment: dict[str, str]) -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, *command], env=environment, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def report(times: dict[str, list[float]], plugins: int) -> None:
+    empty, torch = median(times["python -c pass"]), median(times["import torch"])
+    print(f"{plugins} plugins installed; medians of {len(times['zoo list'])} interleaved runs")
+    print(f"{'':18}{'seconds':>9}{'quartiles':>18}{'× pass':>9}{'× torch':>9}")
+    for name, seconds in times.items():
+        low, _, high = quantiles(seconds, n=4)
+        middle = median(seconds)
+        print(
+            f"{name:18}{middle:9.3f}{f'{low:.3f}–{high:.3f}':>18}{middle / empty:9.1f}{middle / torch:9.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
