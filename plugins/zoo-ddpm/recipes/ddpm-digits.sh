@@ -17,7 +17,7 @@ torchrun --standalone --nproc-per-node 2 -m zoo_core train ddpm \
     --data data/mnist -o "$folder" \
     --channels 32,64,96 --layers 1 --attention 2 --dropout 0 \
     --schedule cosine --prediction v --label-dropout 0.1 --weights float16 \
-    --steps 10000 --batch-size 64 --lr 1e-3 --warmup 200 --decay-steps 4000 --ema 0.999 \
+    --steps 7000 --batch-size 64 --lr 1e-3 --warmup 200 --decay-steps 2600 --ema 0.999 \
     --precision bf16 --seed 0 --checkpoint-every 250 --sample-every 1000
 
 python tools/quality.py "$folder"

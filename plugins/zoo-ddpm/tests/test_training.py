@@ -183,6 +183,14 @@ def test_what_is_saved_runs_at_once_and_in_diffusers_too(tmp_path):
     assert torch.allclose(scheduler.alphas_cumprod.double(), trainable.scheduler.alphas_bar(), rtol=1e-4)
 
 
+@pytest.mark.parametrize(("prediction", "clips"), [("epsilon", True), ("v", False), ("x0", False)])
+def test_a_fresh_model_asks_for_the_sampling_that_guidance_goes_with(prediction, clips):
+    scheduler = create(options(prediction=prediction), DIGITS).scheduler
+
+    assert (scheduler.sampler, scheduler.timestep_spacing) == ("ddim", "trailing")
+    assert scheduler.clip_sample is clips
+
+
 def test_a_trainer_of_pictures_without_classes_makes_an_unconditional_model(tmp_path):
     data = TrainingData(shape=(3, 16, 24))
     trainable = create(options(channels="8,16", head_channels=8, layers=1, attention="", zero_snr=True), data)

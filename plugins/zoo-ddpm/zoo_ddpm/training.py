@@ -164,10 +164,15 @@ def create(options: SimpleNamespace, data: TrainingData) -> DDPMTrainable:
         beta_schedule=SCHEDULES[options.schedule],
         prediction_type=PREDICTIONS[options.prediction],
         rescale_betas_zero_snr=options.zero_snr,
-        # Only this spacing begins at T − 1, without which a zero terminal SNR would have been for nothing.
-        timestep_spacing="trailing" if options.zero_snr else None,
         # Unless asked otherwise: a newly trained model should not take a thousand steps to be looked at.
         sampler="ddim",
+        # The only spacing that begins at T − 1, where x_t is the pure noise that sampling begins with
+        # (Lin et al. 2023, arXiv:2305.08891, section 3.3).
+        timestep_spacing="trailing",
+        # DDIM goes on with the ε of the picture as it was before clipping. Under guidance, which oversteps
+        # the range, that adds up to pictures too bright to be read. An x_0 that is computed from ε, by a
+        # division by √ᾱ, cannot do without.
+        clip_sample=options.prediction == "epsilon",
     )
     return DDPMTrainable(config, scheduler, options.distance, labels, WEIGHT_TYPES[options.weights])
 

@@ -6,14 +6,15 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 
 from zoo_train.plot import Line, draw_plot
 
-SMOOTHING = 0.05
-"""Weight of a new value in the smoothed line."""
+REACH = 15
+"""Lines on either side that the smoothed curve takes the median of."""
 
 
 class Curve:
@@ -83,9 +84,9 @@ class Curve:
 
 
 def _smooth(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """An exponential moving average, corrected for its beginning at zero (Kingma & Ba 2015, section 3)."""
-    total, smoothed = 0.0, []
-    for i, (x, y) in enumerate(points, start=1):
-        total += SMOOTHING * (y - total)
-        smoothed.append((x, total / (1 - (1 - SMOOTHING) ** i)))
+    """The median of a window around each point; it shrinks towards both ends, to lag behind nowhere."""
+    smoothed = []
+    for i, (x, _) in enumerate(points):
+        reach = min(i, len(points) - 1 - i, REACH)
+        smoothed.append((x, median(y for _, y in points[i - reach : i + reach + 1])))
     return smoothed
