@@ -51,8 +51,7 @@ class Parts:
         """
         with torch.device("meta"):
             unet = UNet(self.unet_config)
-        tensors = current_names(self.checkpoint.tensors(self.weights))
-        load_weights(unet, {name: tensor.float() for name, tensor in tensors.items()}, self.checkpoint.source)
+        load_weights(unet, current_names(self.checkpoint.tensors(self.weights)), self.checkpoint.source)
         return unet.eval()
 
 
@@ -73,7 +72,7 @@ def read(checkpoint: Checkpoint) -> Parts:
         )
     config = checkpoint.json(f"{unet}config.json")
     return Parts(
-        unet_config=UNetConfig.from_json(config),
+        unet_config=UNetConfig.from_json(config, f"{checkpoint.source}: {unet}config.json"),
         scheduler_config=checkpoint.json(f"{scheduler}scheduler_config.json"),
         zoo=config.get("zoo", {}),
         checkpoint=checkpoint,

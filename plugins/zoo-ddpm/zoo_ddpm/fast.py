@@ -91,9 +91,9 @@ def _replace_layers(unet: UNet, size: Size, dtype: torch.dtype) -> None:
 
 
 def _replace_block(block: nn.Module, size: Size, dtype: torch.dtype) -> None:
-    replacements = {
+    replacements: dict[type[nn.Module], Callable[..., nn.Module]] = {
         ResnetBlock: PackedResnetBlock,
-        Attention: PackedAttention,
+        Attention: _pack_attention,
         Downsample: PackedDownsample,
         Upsample: PackedUpsample,
     }
@@ -213,9 +213,9 @@ class PackedResnetBlock(nn.Module):
     def __init__(self, block: ResnetBlock, size: Size, dtype: torch.dtype) -> None:
         super().__init__()
         self.norm1, self.norm2 = block.norm1, block.norm2
-        self.time_emb_proj = block.time_emb_proj
+        self.time_weight = block.time_emb_proj.weight
         # The time shift comes right after the first convolution: one bias does for both.
-        self.time_emb_proj.get_parameter("bias").add_(block.conv1.get_parameter("bias"))
+        self.time_bias = block.time_emb_proj.bias + block.conv1.get_parameter("bias")
         self.conv1 = _pack_3x3(block.conv1, size, dtype)
         self.conv2 = _pack_3x3(block.conv2, size, dtype)
         self.conv_shortcut = block.conv_shortcut and PackedConv(block.conv_shortcut, size, dtype)
@@ -223,7 +223,7 @@ class PackedResnetBlock(nn.Module):
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """Map x (n, c_in, h, w) and emb (n or 1, e) to (n, c_out, h, w)."""
-        shift = self.time_emb_proj(emb)  # (n or 1, c_out)
+        shift = F.linear(emb, self.time_weight, self.time_bias)  # (n or 1, c_out)
         shared = len(shift) == 1
         h = F.silu(_group_norm(self.norm1, x), inplace=True).to(x.dtype)
         h = self.conv1(h, shift[0] if shared else torch.zeros_like(shift[0]))
@@ -235,13 +235,18 @@ class PackedResnetBlock(nn.Module):
 
 
 class PackedAttention(nn.Module):
-    """:class:`~zoo_ddpm.unet.Attention` on packed convolutions of size 1, queries, keys and values in one."""
+    """:class:`~zoo_ddpm.unet.Attention` of several heads, its linear layers packed, three of them as one."""
 
     def __init__(self, attention: Attention, size: Size, dtype: torch.dtype) -> None:
         super().__init__()
         self.group_norm = attention.group_norm
-        self.to_qkv = _pack_1x1([attention.to_q, attention.to_k, attention.to_v], size, dtype)
-        self.to_out = _pack_1x1([attention.to_out[0]], size, dtype)
+        qkv = (attention.to_q, attention.to_k, attention.to_v)
+        weight, bias = (
+            torch.cat([layer.get_parameter(name) for layer in qkv]) for name in ("weight", "bias")
+        )
+        self.to_qkv = _pack_linear(weight, bias, size, dtype)
+        out = attention.to_out[0]
+        self.to_out = _pack_linear(out.get_parameter("weight"), out.get_parameter("bias"), size, dtype)
         self.head_dim = attention.head_dim
         self.scale = attention.scale
 
@@ -249,7 +254,7 @@ class PackedAttention(nn.Module):
         """Map (n, c, h, w) to the same shape."""
         n, c, height, width = x.shape
         qkv = self.to_qkv(_group_norm(self.group_norm, x).to(x.dtype))  # (n, 3c, h, w)
-        heads = qkv.permute(0, 2, 3, 1).reshape(n, height * width, 3, -1, self.head_dim)
+        heads = _tokens(qkv).view(n, height * width, 3, -1, self.head_dim)
         q, k, v = heads.permute(2, 0, 3, 1, 4)  # (n, heads, h·w, head_dim)
         h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)  # (n, h·w, heads, head_dim)
         h = h.reshape(n, height, width, c).permute(0, 3, 1, 2)
@@ -257,14 +262,51 @@ class PackedAttention(nn.Module):
         return out if self.scale == 1 else out.div_(self.scale)
 
 
-def _pack_1x1(linears: list[nn.Module], size: Size, dtype: torch.dtype) -> PackedConv:
-    """Pack linear layers that share their input as one convolution of size 1."""
-    weight = torch.cat([linear.get_parameter("weight") for linear in linears])  # (c_out, c_in)
+class PackedSingleHeadAttention(nn.Module):
+    """:class:`~zoo_ddpm.unet.Attention` of one head, with two linear layers in place of four.
+
+    With one head, nothing stands between the layers of queries and keys but a scalar product, and nothing
+    between those of values and output but a weighted mean: each pair is one matrix. What the keys' bias adds
+    to all scores of a query alike, the softmax cancels; a mean leaves the biases of values and output as
+    they are.
+    """
+
+    def __init__(self, attention: Attention, size: Size, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.group_norm = attention.group_norm
+        (wq, bq), (wk, _), (wv, bv), (wo, bo) = (
+            (layer.get_parameter("weight").double(), layer.get_parameter("bias").double())
+            for layer in (attention.to_q, attention.to_k, attention.to_v, attention.to_out[0])
+        )
+        weight = torch.cat([wk.T @ wq, wo @ wv])
+        self.to_qv = _pack_linear(weight, torch.cat([wk.T @ bq, wo @ bv + bo]), size, dtype)
+        self.scale = attention.scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, c, h, w) to the same shape."""
+        normed = _group_norm(self.group_norm, x).to(x.dtype)
+        k = _tokens(normed)  # (n, h·w, c)
+        q, v = _tokens(self.to_qv(normed)).chunk(2, dim=2)
+        h = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])  # (n, 1, h·w, c)
+        out = h.transpose(2, 3).reshape(x.shape) + x
+        return out if self.scale == 1 else out.div_(self.scale)
+
+
+def _tokens(x: Tensor) -> Tensor:
+    """View a channels-last picture (n, c, h, w) as (n, h·w, c)."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def _pack_attention(attention: Attention, size: Size, dtype: torch.dtype) -> nn.Module:
+    single = attention.head_dim == attention.group_norm.num_channels
+    return (PackedSingleHeadAttention if single else PackedAttention)(attention, size, dtype)
+
+
+def _pack_linear(weight: Tensor, bias: Tensor, size: Size, dtype: torch.dtype) -> PackedConv:
+    """Pack a linear layer over channels, weight (c_out, c_in), as a convolution of size 1."""
     conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1, device="meta")
     conv.weight = nn.Parameter(weight[:, :, None, None], requires_grad=False)
-    conv.bias = nn.Parameter(
-        torch.cat([linear.get_parameter("bias") for linear in linears]), requires_grad=False
-    )
+    conv.bias = nn.Parameter(bias, requires_grad=False)
     return PackedConv(conv, size, dtype)
 
 

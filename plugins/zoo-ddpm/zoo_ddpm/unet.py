@@ -155,28 +155,26 @@ class UNetConfig:
         return self.sample_size if isinstance(self.sample_size, tuple) else (self.sample_size,) * 2  # type: ignore[return-value]
 
     @classmethod
-    def from_json(cls, config: Mapping[str, Any]) -> UNetConfig:
+    def from_json(cls, config: Mapping[str, Any], source: str = "config.json") -> UNetConfig:
         """Read the content of a config.json; keys that begin with an underscore are its metadata.
 
         Raises:
-            WeightsError: names the option that is unknown, or has a value this network does not support.
+            WeightsError: names ``source`` and the option that is unknown or has a value no network here has.
         """
-        names = {field.name for field in fields(cls)}
+        known = {field.name for field in fields(cls)}
         options: dict[str, Any] = {}
-        for name, value in config.items():
-            if name.startswith("_") or name in WITHOUT_EFFECT:
-                continue
-            if name in ONLY_VALUES:
-                only = "null" if ONLY_VALUES[name] is None else repr(ONLY_VALUES[name])
-                _require(value == ONLY_VALUES[name], name, value, only)
-            elif name in names:
-                options[name] = tuple(value) if isinstance(value, list) else value
-            else:
-                raise WeightsError(
-                    f"The network's config.json has an option {name!r} that zoo-ddpm does not know.",
-                    "Use a checkpoint in the layout of diffusers' UNet2DModel (google/ddpm-*, sd-class-*).",
-                )
-        return cls(**options)
+        try:
+            for name, value in config.items():
+                if name in ONLY_VALUES:
+                    only = "null" if ONLY_VALUES[name] is None else repr(ONLY_VALUES[name])
+                    _require(value == ONLY_VALUES[name], name, value, only)
+                elif name in known:
+                    options[name] = tuple(value) if isinstance(value, list) else value
+                elif not name.startswith("_") and name not in WITHOUT_EFFECT:
+                    _require(False, name, value, "no such option")
+            return cls(**options)
+        except WeightsError as error:
+            raise WeightsError(f"{source}: {error.message}", error.remedy) from None
 
     def to_json(self) -> dict[str, Any]:
         """Return what config.json holds; diffusers' ``UNet2DModel`` reads it back to the same network."""
@@ -194,8 +192,8 @@ def _is_number(value: object) -> bool:
 def _require(condition: bool, name: str, value: object, expected: str) -> None:
     if not condition:
         raise WeightsError(
-            f"The network's config.json has {name} = {value!r}, which zoo-ddpm does not support.",
-            f"It takes {expected}: use another checkpoint, or correct the file if you wrote it.",
+            f"The network's option {name} is {value!r}.",
+            f"zoo-ddpm reads {expected}; use another checkpoint or correct that file.",
         )
 
 

@@ -1,0 +1,147 @@
+"""The network as arranged for sampling gives what the plain one gives, on each path through it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from zoo_ddpm import fast
+from zoo_ddpm.fast import PackedConv, PackedUpsample, WinogradConv, prepare_for_sampling
+from zoo_ddpm.unet import UNet, UNetConfig, Upsample
+
+PLAIN: dict[str, Any] = {
+    "sample_size": 16,
+    "block_out_channels": (32, 64),
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+    "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+    "norm_num_groups": 8,
+}
+CONFIGS = {
+    "several heads": UNetConfig(**PLAIN),
+    "one head": UNetConfig(**PLAIN | {"attention_head_dim": None, "downsample_padding": 0}),
+    "Winograd": UNetConfig(
+        **PLAIN | {"block_out_channels": (96, 128), "sample_size": 32, "layers_per_block": 1}
+    ),
+    "labels": UNetConfig(**PLAIN | {"num_class_embeds": 11, "in_channels": 1, "out_channels": 2}),
+    "scaled middle": UNetConfig(**PLAIN | {"mid_block_scale_factor": 1.5}),
+    "scaled middle, one head": UNetConfig(
+        **PLAIN | {"mid_block_scale_factor": 1.5, "attention_head_dim": None}
+    ),
+    "without attention": UNetConfig(
+        **PLAIN | {"add_attention": False, "down_block_types": ("DownBlock2D",) * 2}
+    ),
+    "not square, in [0, 1]": UNetConfig(**PLAIN | {"sample_size": (20, 12), "center_input_sample": True}),
+    "one level": UNetConfig(
+        sample_size=5,
+        block_out_channels=(32,),
+        down_block_types=("DownBlock2D",),
+        up_block_types=("UpBlock2D",),
+    ),
+}
+
+
+def random_unet(config: UNetConfig) -> UNet:
+    torch.manual_seed(0)
+    unet = UNet(config).eval()
+    for name, parameter in unet.named_parameters():
+        if "norm" in name:
+            nn.init.normal_(parameter, mean=float("weight" in name), std=0.3)
+    return unet
+
+
+def inputs(config: UNetConfig, n: int = 3) -> tuple[Tensor, Tensor | None]:
+    labels = torch.arange(n) if config.num_class_embeds else None
+    return torch.randn(n, config.in_channels, *config.image_size), labels
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_prepared_network_predicts_what_the_plain_one_does(relative_error, name):
+    unet = random_unet(CONFIGS[name])
+    prepared = prepare_for_sampling(copy.deepcopy(unet))
+    x, labels = inputs(unet.config)
+    with torch.inference_mode():
+        for t in (500, torch.tensor(17), torch.tensor([999, 0, 3])):
+            ours = prepared(x, t, labels)
+            assert relative_error(ours, unet(x, t, labels)) <= 1e-5
+            assert ours.is_contiguous()
+
+
+def test_the_winograd_configuration_does_take_that_path():
+    unet = random_unet(CONFIGS["Winograd"])
+    prepare_for_sampling(unet)
+    kinds = [type(module) for module in unet.modules()]
+    assert WinogradConv in kinds
+    assert PackedUpsample in kinds
+
+
+@pytest.mark.parametrize("name", ["several heads", "one head", "Winograd", "labels"])
+def test_bfloat16_is_as_close_as_bfloat16_can_be(relative_error, name):
+    unet = random_unet(CONFIGS[name])
+    prepared = prepare_for_sampling(copy.deepcopy(unet), torch.bfloat16)
+    x, labels = inputs(unet.config)
+    with torch.inference_mode():
+        exact = unet(x, 500, labels)
+        plain = copy.deepcopy(unet).bfloat16()(x.bfloat16(), 500, labels)
+        ours = prepared(x, 500, labels)
+    assert ours.dtype == torch.float32
+    assert 1e-5 < relative_error(ours, exact) < max(0.02, 1.2 * relative_error(plain, exact))
+
+
+def test_float64_is_computed_in_float64(relative_error):
+    unet = random_unet(CONFIGS["one head"]).double()
+    x, _ = inputs(unet.config)
+    prepared = prepare_for_sampling(copy.deepcopy(unet), torch.float64)
+    with torch.inference_mode():
+        assert relative_error(prepared(x.double(), 500, None), unet(x.double(), 500)) < 1e-12
+
+
+def test_without_onednn_the_plain_layers_remain(monkeypatch, relative_error):
+    unet = random_unet(CONFIGS["one head"])
+    x, _ = inputs(unet.config)
+    monkeypatch.setattr(fast, "kernels", object())
+    prepared_unet = copy.deepcopy(unet)
+    prepared = prepare_for_sampling(prepared_unet)
+    assert not any(isinstance(module, PackedConv) for module in prepared_unet.modules())
+    with torch.inference_mode():
+        assert relative_error(prepared(x, 500, None), unet(x, 500)) <= 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_pictures_do_not_depend_on_the_batch_they_are_in(dtype):
+    prepared = prepare_for_sampling(random_unet(CONFIGS["Winograd"]), dtype)
+    x, _ = inputs(CONFIGS["Winograd"], n=9)
+    with torch.inference_mode():
+        together = prepared(x, 500, None)
+        alone = torch.cat([prepared(x[i : i + 1], 500, None) for i in range(9)])
+    assert (together - alone).abs().max() <= (1e-5 if dtype == torch.float32 else 0.05)
+
+
+def test_pictures_of_another_size_are_refused():
+    prepared = prepare_for_sampling(random_unet(CONFIGS["several heads"]))
+    with pytest.raises(ValueError, match=r"\(16, 16\), not \(8, 8\)"):
+        prepared(torch.zeros(1, 3, 8, 8), 0, None)
+
+
+@pytest.mark.parametrize(("h", "w", "c_in", "c_out"), [(4, 1, 3, 5), (8, 16, 32, 16), (32, 7, 16, 48)])
+def test_winograd_convolves(relative_error, h, w, c_in, c_out):
+    conv = nn.Conv2d(c_in, c_out, 3, padding=1).requires_grad_(False)
+    x = torch.randn(2, c_in, h, w).to(memory_format=torch.channels_last)
+    bias, residual = torch.randn(c_out), torch.randn(2, c_out, h, w).to(memory_format=torch.channels_last)
+    ours = WinogradConv(conv, (h, w))
+    exact = F.conv2d(x.double(), conv.weight.double(), padding=1)
+    given = x.clone()
+    with torch.inference_mode():
+        assert relative_error(ours(x), exact + conv.bias.double()[:, None, None]) < 1e-5
+        assert relative_error(ours(x, bias, residual), exact + bias[:, None, None] + residual) < 1e-5
+    assert torch.equal(x, given)
+
+
+def test_upsampling_repeats_pixels_and_convolves(relative_error):
+    upsample = Upsample(16).requires_grad_(False)
+    x = torch.randn(2, 16, 6, 5).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        assert relative_error(PackedUpsample(upsample, (6, 5), torch.float32)(x), upsample(x)) < 1e-5
