@@ -185,6 +185,36 @@ def test_other_settings_are_refused_by_name(data: Pictures, tmp_path: Path) -> N
     assert "--no-resume" in caught.value.remedy
 
 
+def test_a_run_cannot_be_made_shorter_than_it_is(data: Pictures, tmp_path: Path) -> None:
+    constant = replace(SETTINGS, decay_steps=0)
+    learn(data, tmp_path / "run", constant)
+
+    with pytest.raises(RunError, match=r"steps \(40 then, 20 now\)"):
+        learn(data, tmp_path / "run", replace(constant, steps=20))
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again(data: Pictures, tmp_path: Path) -> None:
+    learn(data, tmp_path / "whole")
+    records = tmp_path / "run" / "training"
+    records.mkdir(parents=True)
+    (records / "curve.jsonl").write_text('{"step": 10, "loss": 99.0, "lr": 0.1}\n')
+
+    learn(data, tmp_path / "run")
+
+    assert curve(tmp_path / "run") == curve(tmp_path / "whole")
+
+
+def test_a_checkpoint_of_another_version_is_refused(data: Pictures, tmp_path: Path) -> None:
+    learn(data, tmp_path / "run")
+    (path,) = (tmp_path / "run" / "training" / "checkpoints").iterdir()
+    content = torch.load(path, weights_only=True)
+    content["settings"] = json.dumps({**json.loads(content["settings"]), "momentum": 0.9})
+    torch.save(content, path)
+
+    with pytest.raises(RunError, match="another version"):
+        learn(data, tmp_path / "run")
+
+
 def test_another_number_of_processes_is_refused() -> None:
     with pytest.raises(RunError, match=r"processes \(1 then, 2 now\)"):
         SETTINGS.check_continues(SETTINGS, (2, 1), step=5)

@@ -28,8 +28,9 @@ class Average:
     def update(self, network: nn.Module, step: int) -> None:
         """Move towards ``network`` as it is after step ``step``; buffers are copied."""
         weight = 1 - self.decay_at(step)
-        mine, theirs = dict(self.network.named_parameters()), dict(network.named_parameters())
-        torch._foreach_lerp_(list(mine.values()), [theirs[name] for name in mine], weight)
+        parameters = dict(network.named_parameters())
+        for name, parameter in self.network.named_parameters():
+            parameter.lerp_(parameters[name], weight)
         buffers = dict(network.named_buffers())
         for name, buffer in self.network.named_buffers():
             buffer.copy_(buffers[name])

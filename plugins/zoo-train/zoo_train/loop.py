@@ -79,7 +79,8 @@ class Settings:
         mine["processes"], theirs["processes"] = processes
         free = {"steps", "decay_steps"}
         differing = [name for name in mine if name not in free and mine[name] != theirs[name]]
-        if not differing and any(self.rate(k) != before.rate(k) for k in range(step)):
+        too_short = self.steps < step
+        if not differing and (too_short or any(self.rate(k) != before.rate(k) for k in range(step))):
             differing = sorted(free)
         if differing:
             told = ", ".join(f"{name} ({theirs[name]} then, {mine[name]} now)" for name in differing)
@@ -295,18 +296,23 @@ class _Run:
 
     def _take_up(self) -> None:
         """Go on from the newest checkpoint, if there is one and that is wanted."""
-        if not self.habits.resume:
+        latest = self.checkpoints.load_latest() if self.habits.resume else None
+        if latest is None:
+            self.accelerator.wait_for_everyone()  # before what another process may still look at goes
             if self.accelerator.is_main_process:
                 self.checkpoints.clear()
                 self.curve.restore(0, [])
-            self.accelerator.wait_for_everyone()
-            return
-        latest = self.checkpoints.load_latest()
-        if latest is None:
             return
         state, asked = latest
-        processes = (self.accelerator.num_processes, asked.pop("processes"))
-        self.settings.check_continues(Settings(**asked), processes, state["step"])
+        processes = (self.accelerator.num_processes, asked.pop("processes", 1))
+        try:
+            before = Settings(**asked)
+        except TypeError as error:
+            raise RunError(
+                f"The run in {self.folder} was begun by another version of zoo-train.",
+                "Go on with that version, or add --no-resume to begin again.",
+            ) from error
+        self.settings.check_continues(before, processes, state["step"])
         for name, network in self.plain.items():
             network.load_state_dict(state["networks"][name])
             self.averages[name].network.load_state_dict(state["averages"][name])
