@@ -561,6 +561,15 @@ class ScoresInfinitely(Judge):
         return super().judge(levels) * torch.inf
 
 
+class ScoresAtRandom(Judge):
+    """A score is another every time."""
+
+    caught_by = ("test_a_score_is_the_same_in_any_batch",)
+
+    def judge(self, levels: torch.Tensor) -> torch.Tensor:
+        return super().judge(levels) * torch.rand(())
+
+
 class ScoresTheBatch(Judge):
     """A score is the mean of its batch."""
 

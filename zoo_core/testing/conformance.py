@@ -34,7 +34,7 @@ from zoo_core.manifest import installed_plugins
 from zoo_core.model import DTYPES, Model, load, make_plan
 from zoo_core.noise import Noise
 from zoo_core.output import compare, read_record
-from zoo_core.testing.driving import Row, Runner, advance, close, drive, rows_of
+from zoo_core.testing.driving import Row, Runner, advance, close, drive, rows_of, start
 from zoo_core.testing.soundness import (
     difference,
     require_alike,
@@ -272,7 +272,7 @@ class GeneratorConformance:
         with older_objects_ignored():
             batch = run.batch(SEEDS)
             alive: weakref.ref[Batch] = weakref.ref(batch)
-            steps = iter(run.model.generator.generate(batch))
+            steps = start(run.model.generator, batch)
             advance(steps)
             close(steps)
             assert advance(steps) is None or not hasattr(steps, "close"), "The run goes on after its end."
@@ -282,7 +282,7 @@ class GeneratorConformance:
 
     def test_closing_a_run_leaves_nothing_behind(self, run: Runner, repeatable: list[Row]) -> None:
         """A run that was cancelled does not change the next one."""
-        steps = iter(run.model.generator.generate(run.batch((7, 8))))
+        steps = start(run.model.generator, run.batch((7, 8)))
         advance(steps)
         close(steps)
         require_alike(run.rows(SEEDS), repeatable, "A batch made after a run that was closed")

@@ -50,7 +50,7 @@ class Runner:
 
 def drive(generator: Generator, batch: Batch) -> Iterator[Step]:
     """The steps of one batch, each computed in inference mode; AssertionError once there are far too many."""
-    steps = iter(generator.generate(batch))
+    steps = start(generator, batch)
     count, limit = 0, 1
     try:
         while (step := advance(steps)) is not None:
@@ -61,6 +61,12 @@ def drive(generator: Generator, batch: Batch) -> Iterator[Step]:
             yield step
     finally:
         close(steps)
+
+
+def start(generator: Generator, batch: Batch) -> Iterator[Step]:
+    """Begin a run; nothing need be computed before the first step is asked for."""
+    with torch.inference_mode():
+        return iter(generator.generate(batch))
 
 
 def advance(steps: Iterator[Step]) -> Step | None:
