@@ -88,7 +88,13 @@ class DDPM:
         settings = self._settle(batch.options)
         labels = self._labels(batch)
         facts = tuple(map(self.classes.about, labels)) if self.classes and labels else None
-        predict = predictor(self._bind(labels, settings.guidance_scale), settings.scheduler)
+        # Guidance oversteps the range of pictures. An ε that stays as it was when x_0 is clipped would then
+        # push the next x_t the same way, step after step, until nothing can be read.
+        predict = predictor(
+            self._bind(labels, settings.guidance_scale),
+            settings.scheduler,
+            epsilon_follows_clip=settings.guidance_scale != 1,
+        )
 
         def normal() -> Tensor:
             return batch.noise.normal(*self.shape)
