@@ -30,7 +30,7 @@ def load(folder: Path, scheduler: dict[str, Any], table: dict[str, Any], **netwo
 
 
 class TestUnconditional(GeneratorConformance):
-    options = {"steps": 3}  # noqa: RUF012
+    options = {"steps": 3}
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -39,7 +39,7 @@ class TestUnconditional(GeneratorConformance):
 
 
 class TestWithClasses(GeneratorConformance):
-    options = {"steps": 3, "sampler": "ddim", "eta": 0.5}  # noqa: RUF012
+    options = {"steps": 3, "sampler": "ddim", "eta": 0.5}
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -55,7 +55,7 @@ class TestWithClasses(GeneratorConformance):
 
 
 class TestEmbedded(GeneratorConformance):
-    options = {"steps": 2}  # noqa: RUF012
+    options = {"steps": 2}
 
     @pytest.fixture(scope="class", params=embedded_models("zoo-ddpm"))
     @classmethod

@@ -1,0 +1,131 @@
+"""The whole path, as a user walks it: genuine processes, genuine checkpoints, the Hub over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from zoo_core.testing.hub import LoopbackHub
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+
+
+def zoo(*words: str, cwd: Path, status: int = 0) -> str:
+    command = [sys.executable, "-m", "zoo_core", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+    assert done.returncode == status, done.stderr
+    return done.stdout if status == 0 else done.stderr
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline as diffusers itself saves it: unet/ and scheduler/ folders, random weights."""
+    from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+
+    torch.manual_seed(0)
+    unet = UNet2DModel(
+        sample_size=16,
+        block_out_channels=(16, 32),
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        norm_num_groups=8,
+    )
+    folder = tmp_path_factory.mktemp("pipeline")
+    DDPMPipeline(unet, DDPMScheduler()).save_pretrained(folder)
+    return folder
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.usefixtures("isolated_home")
+def test_sixteen_sevens(tmp_path):
+    from judge.network import load_judge, look
+
+    out = zoo("run", "ddpm-digits", "--label", "7", "-n", "16", "--seed", "0", "-o", "out/", cwd=tmp_path)
+
+    assert out.split() == [f"out/seed{i:04d}.png" for i in range(16)]
+    pictures = np.stack([np.asarray(Image.open(tmp_path / path)) for path in out.split()])
+    images = torch.from_numpy(pictures)[:, None].float() / 127.5 - 1
+    _, digits = look(load_judge(), images)
+    assert (digits == 7).sum() >= 15
+
+
+@pytest.mark.usefixtures("isolated_home")
+def test_a_seed_is_the_same_picture_alone_and_in_a_batch(tmp_path):
+    shared = ("--label", "3", "--steps", "5", "--sampler", "dpmpp-2m")
+    zoo("run", "ddpm-digits", "-n", "4", "--seed", "0", *shared, "-o", "four/", cwd=tmp_path)
+    zoo("run", "ddpm-digits", "--seed", "2", *shared, "-o", "one.png", cwd=tmp_path)
+    four = np.asarray(Image.open(tmp_path / "four/seed0002.png"), dtype=int)
+    one = np.asarray(Image.open(tmp_path / "one.png"), dtype=int)
+    assert np.abs(four - one).max() <= 1
+
+
+def test_a_pipeline_of_diffusers_runs_from_the_hub_and_then_offline(
+    pipeline: Path, loopback_hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    commit = loopback_hub.add("someone/tiny", files_of(pipeline))
+    run = ("run", "hf:someone/tiny", "--steps", "2", "--seed", "1", "--json", "-o")
+
+    record = json.loads(zoo(*run, "a.png", cwd=tmp_path))[0]
+    assert record["checkpoint"]["source"] == f"hf:someone/tiny@{commit}"
+
+    asked = len(loopback_hub.requests)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    again = json.loads(zoo(*run, "b.png", cwd=tmp_path))[0]
+    assert again["checkpoint"] == record["checkpoint"]
+    assert len(loopback_hub.requests) == asked
+    assert zoo("replay", "a.png", cwd=tmp_path) == "The picture is the same, pixel for pixel.\n"
+
+
+def test_a_file_altered_in_the_cache_is_mended_or_refused(
+    pipeline: Path, loopback_hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    loopback_hub.add("someone/tiny", files_of(pipeline))
+    run = ("run", "hf:someone/tiny", "--steps", "2", "--seed", "1", "-o")
+    zoo(*run, "a.png", cwd=tmp_path)
+    blob = max(Path(os.environ["HF_HUB_CACHE"]).glob("*/blobs/*"), key=lambda path: path.stat().st_size)
+    data = bytearray(blob.read_bytes())
+    data[-5] ^= 1
+
+    blob.write_bytes(data)
+    zoo(*run, "b.png", cwd=tmp_path)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+    blob.write_bytes(data)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    err = zoo(*run, "c.png", cwd=tmp_path, status=1)
+    assert "diffusion_pytorch_model.safetensors" in err
+    assert not (tmp_path / "c.png").exists()
+
+
+@pytest.mark.usefixtures("isolated_home")
+def test_what_is_trained_runs_at_once(tmp_path):
+    rng = np.random.default_rng(0)
+    for label in ("dark", "light"):
+        folder = tmp_path / "pictures" / label
+        folder.mkdir(parents=True)
+        for i in range(8):
+            level = 40 if label == "dark" else 200
+            Image.fromarray(rng.integers(level, level + 40, (8, 8), dtype=np.uint8)).save(folder / f"{i}.png")
+    zoo(
+        *("train", "ddpm", "--data", "pictures", "-o", "model", "--grey", "--size", "8", "--steps", "4"),
+        *("--batch-size", "4", "--channels", "8,16", "--layers", "1", "--attention", ""),
+        *("--head-channels", "8"),
+        cwd=tmp_path,
+    )  # fmt: skip
+    records = json.loads(
+        zoo("run", "./model", "--label", "0,1", "--seed", "0", "--steps", "3", "--json", cwd=tmp_path)
+    )
+    assert [record["facts"]["class"] for record in records] == ["dark", "light"]
