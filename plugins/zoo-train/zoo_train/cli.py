@@ -152,6 +152,8 @@ def _train(
     workers: int,
     **settings: Any,
 ) -> None:
+    from accelerate import PartialState  # type: ignore[import-untyped]
+
     from zoo_core import create_trainable
     from zoo_train.data import View, is_idx, open_pictures
     from zoo_train.loop import Habits, Settings
@@ -177,6 +179,8 @@ def _train(
         output,
         draw_sheet,
     )
+    if not PartialState().is_main_process:
+        return
     if not outcome.finished:
         click.echo(
             f"Stopped after step {outcome.step} of {steps}; give the same command again to go on.", err=True
