@@ -14,7 +14,8 @@ demo: .venv/ready
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/demo.sh
 
 test: .venv/ready-to-test
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	@# A thread each: two workers of two threads on two cores would wait for each other.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope $(ARGS)
 
 lint: .venv/ready-to-test
 	$(BIN)/ruff check .
@@ -26,7 +27,8 @@ format: .venv/ready-to-test
 	$(BIN)/ruff format .
 
 bench: .venv/ready-to-test
-	$(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/python -m benchmarks.listing
+	$(BIN)/python -m benchmarks.diffusion $(ARGS)
 
 # Train the built-in model ddpm-digits again; it goes to runs/, hours on two cores.
 digits: .venv/ready

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from zoo_core.card import HubWeights, ModelCard, TrainerCard
-from zoo_core.catalog import Catalog, read_registry
+from zoo_core.catalog import read_registry
 from zoo_core.cli import cli
 from zoo_core.cli.console import count_of
 
