@@ -3,7 +3,7 @@
 #
 #     plugins/zoo-ddpm/recipes/ddpm-digits.sh [FOLDER]
 #
-# Two hours on two CPU cores; stopped with Ctrl-C or killed, it goes on where it was when run again.
+# Seventy minutes on two free CPU cores; stopped with Ctrl-C or killed, it goes on where it was when run again.
 set -eu
 cd "$(dirname "$0")/../../.."
 PATH="$PWD/.venv/bin:$PATH"
