@@ -169,9 +169,9 @@ def create(options: SimpleNamespace, data: TrainingData) -> DDPMTrainable:
         # The only spacing that begins at T − 1, where x_t is the pure noise that sampling begins with
         # (Lin et al. 2023, arXiv:2305.08891, section 3.3).
         timestep_spacing="trailing",
-        # Where x_0 is clipped, diffusers' DDIM goes on with the ε from before. Under guidance, which oversteps
-        # the range, that adds up to pictures too bright to be read. An x_0 that is computed from ε, by a
-        # division by √ᾱ, cannot do without clipping.
+        # Where x_0 is clipped, diffusers' DDIM goes on with the ε from before. Under guidance, which
+        # oversteps the range, that adds up to pictures too bright to be read. An x_0 that is computed from ε,
+        # by a division by √ᾱ, cannot do without clipping.
         clip_sample=options.prediction == "epsilon",
     )
     return DDPMTrainable(config, scheduler, options.distance, labels, WEIGHT_TYPES[options.weights])
