@@ -14,6 +14,7 @@ then runs them. Read ``unet.py`` first: it says what is computed, this file only
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -33,7 +34,11 @@ WINOGRAD_CHANNELS = 96
 """Below so many pixels or channels, Winograd's additions cost more than the multiplications it saves."""
 
 GROUP_NORM_PIXELS = 1024
-"""Below so many pixels, torch's channels-last group norm takes a path that is very slow in bfloat16."""
+GROUP_NORM_CHANNELS = 16
+"""Below so many pixels and channels in a group, torch's channels-last group norm crawls in bfloat16."""
+
+ATTENTION_PIXELS = 1024
+"""Up to so many pixels, all scores of an attention are held at once, which in bfloat16 is twice as fast."""
 
 kernels: Any = torch.ops.mkldnn
 """oneDNN's kernels as torch's own compiler calls them, which is where packed weights are to be had."""
@@ -130,65 +135,74 @@ class PackedConv(nn.Module):
 class WinogradConv(nn.Module):
     """A 3×3 convolution by minimal filtering, F(4, 3) down the columns; float32, height a multiple of 4.
 
-    Lavin and Gray 2016 (arXiv:1509.09308), section 4: four rows of the result are the product of two
-    polynomials, found from its values at the points 0, 1, -1, 2, -2 and infinity. Each point asks for one
-    1×3 convolution of a picture a quarter as high: 6·3 multiplications in place of 4·9. Filtering the rows
-    alike would save more of them, but spend it on additions, and lose ten times the precision.
+    Lavin and Gray 2016 (arXiv:1509.09308), section 4: the values at six points of the polynomial whose
+    coefficients are six rows of the picture, times those of a kernel's three rows, determine four rows of the
+    result. A point costs a 1×3 convolution of a picture a quarter as high: 6·3 multiplications in place of
+    4·9. Filtering across as well would save more, but lose it to additions, and precision with it.
+
+    The points are 0, ±a, ±b and infinity. The paper's a = 1 and b = 2 lose half as much precision again.
     """
 
-    G = torch.tensor(
-        [
-            [1 / 4, 0, 0],
-            [-1 / 6, -1 / 6, -1 / 6],
-            [-1 / 6, 1 / 6, -1 / 6],
-            [1 / 24, 1 / 12, 1 / 6],
-            [1 / 24, -1 / 12, 1 / 6],
-            [0, 0, 1],
-        ],
-        dtype=torch.float64,
-    )
-    """The three rows of a kernel to its values at the six points."""
+    a, b = 5 / 8, 3 / 2
+    BIAS = torch.tensor([1 - 1 / a**2, (1 / a + 1) / 2, (1 / a - 1) / 2, 0, 0, 1 - a**2])
+    """What to add at each point so that every row of the result gains 1."""
 
     def __init__(self, conv: nn.Conv2d, size: Size) -> None:
         super().__init__()
-        self.bias = conv.bias
-        at_points = torch.einsum("pr,oirs->pois", self.G, conv.weight.detach().double()).float()
+        self.bias = conv.get_parameter("bias").detach()
+        weight = conv.weight.detach().double()
         self.convs = nn.ModuleList()
-        for weight in at_points:
-            row = nn.Conv2d(
-                conv.in_channels, conv.out_channels, (1, 3), padding=(0, 1), bias=False, device="meta"
-            )
-            row.weight = nn.Parameter(weight[:, :, None], requires_grad=False)
+        for rows in self._kernel_at_points():
+            at_point = torch.einsum("r,oirs->ois", rows, weight).float()
+            row = nn.Conv2d(conv.in_channels, conv.out_channels, (1, 3), padding=(0, 1), device="meta")
+            row.weight = nn.Parameter(at_point[:, :, None], requires_grad=False)
+            row.bias = None
             self.convs.append(PackedConv(row, (size[0] // 4, size[1]), torch.float32))
+
+    def _kernel_at_points(self) -> Tensor:
+        """Return (6, 3): from a kernel's rows to its values at 0, a, -a, b, -b and infinity.
+
+        Each is scaled by what makes :meth:`forward` cheapest: ±a by a, ±b by b², infinity by -b².
+        """
+        a, b = self.a, self.b
+        points = [0, a, -a, b, -b]
+        scales = [1, a, a, b**2, b**2]
+        rows = [
+            [scale * p**i / math.prod(p - q for q in points if q != p) for i in range(3)]
+            for p, scale in zip(points, scales, strict=True)
+        ]
+        return torch.tensor([*rows, [0, 0, -(b**2)]], dtype=torch.float64)
 
     def forward(self, x: Tensor, bias: Tensor | None = None, residual: Tensor | None = None) -> Tensor:
         """Map (n, c_in, h, w) to (n, c_out, h, w), by another bias (c_out,) and plus a map, if given."""
         n, _, h, w = x.shape
-        d1, d2, d3, d4 = (x[:, :, i::4] for i in range(4))  # (n, c_in, h/4, w): a tile's rows
-        m0, m1, m2, m3, m4, m5 = self.convs
+        a, b = self.a, self.b
+        at_0, at_a, at_minus_a, at_b, at_minus_b, at_infinity = self.convs
+        biases = torch.outer(self.BIAS, self.bias if bias is None else bias)
 
-        # Rows d0, above the tile, and d5, below it, belong to its neighbours; outside the picture they are 0.
-        # The bias is added at the point 1, whose value counts once in each row of the result.
-        odd, even = torch.sub(d3, d1, alpha=4), torch.sub(d4, d2, alpha=4)
-        y1 = m1(even + odd, self.bias if bias is None else bias)
-        y2 = m2(even - odd)
-        v5 = odd.add_(d3, alpha=4)  # 5 d3 - 4 d1 - d5, the negative of the paper's
-        v5[:, :, :-1] -= d1[:, :, 1:]
-        y5 = m5(v5)
-        odd, even = torch.sub(d3, d1), torch.sub(d4, d2, out=even)
-        y3 = m3(torch.add(even, odd, alpha=2))
-        y4 = m4(torch.sub(even, odd, alpha=2))
-        v0 = even.sub_(d2, alpha=4)  # 4 d0 - 5 d2 + d4
-        v0[:, :, 1:].add_(d4[:, :, :-1], alpha=4)
-        y0 = m0(v0)
+        # The rows of every tile of four, x1 to x4. Rows x0 above it and x5 below it are its neighbours' x4
+        # and x1, and zero outside the picture.
+        x1, x2, x3, x4 = (x[:, :, i::4] for i in range(4))  # (n, c_in, h/4, w)
+        odd, even = torch.sub(x3, x1, alpha=b**2), torch.sub(x4, x2, alpha=b**2)
+        y_a = at_a(torch.add(even, odd, alpha=a), biases[1])
+        y_minus_a = at_minus_a(torch.sub(even, odd, alpha=a), biases[2])
+        # At 0: x4 - (a² + b²) x2 + a²b² x0. At infinity: x3 (a² + b²) - x5 - a²b² x1, over b².
+        even.sub_(x2, alpha=a**2)[:, :, 1:].add_(x4[:, :, :-1], alpha=(a * b) ** 2)
+        y_0 = at_0(even, biases[0])
+        torch.add(x3, odd, alpha=(a / b) ** 2, out=odd)[:, :, :-1].sub_(x1[:, :, 1:], alpha=b**-2)
+        y_infinity = at_infinity(odd, biases[5])
+        torch.sub(x3, x1, alpha=a**2, out=odd)
+        torch.sub(x4, x2, alpha=a**2, out=even)
+        y_b = at_b(torch.add(even, odd, alpha=b))
+        y_minus_b = at_minus_b(even.sub_(odd, alpha=b))
 
-        out = torch.empty((n, y0.shape[1], h, w), memory_format=torch.channels_last)
-        sum12, diff12 = y1 + y2, y1.sub_(y2)
-        sum34, diff34 = y3 + y4, y3.sub_(y4)
-        torch.add(y0.add_(sum12), sum34, out=out[:, :, 0::4])
-        torch.add(diff12, diff34, alpha=2, out=out[:, :, 1::4])
-        torch.add(sum12, sum34, alpha=4, out=out[:, :, 2::4])
-        torch.add(diff12.sub_(y5), diff34, alpha=8, out=out[:, :, 3::4])
+        out = torch.empty((n, y_0.shape[1], h, w), dtype=x.dtype, memory_format=torch.channels_last)
+        sum_a, difference_a = y_a + y_minus_a, y_a.sub_(y_minus_a)
+        sum_b, difference_b = y_b + y_minus_b, y_b.sub_(y_minus_b)
+        torch.add(y_0.add_(sum_a, alpha=1 / a), sum_b, alpha=b**-2, out=out[:, :, 0::4])
+        torch.add(difference_a, difference_b, alpha=1 / b, out=out[:, :, 1::4])
+        torch.add(sum_b, sum_a, alpha=a, out=out[:, :, 2::4])
+        torch.add(y_infinity.add_(difference_a, alpha=a**2), difference_b, alpha=b, out=out[:, :, 3::4])
         return out if residual is None else out.add_(residual)
 
 
@@ -202,7 +216,8 @@ def _pack_3x3(conv: nn.Conv2d, size: Size, dtype: torch.dtype) -> nn.Module:
 
 def _group_norm(norm: nn.GroupNorm, x: Tensor) -> Tensor:
     """Normalise (n, c, h, w), in float32 where that is faster."""
-    if x.shape[2] * x.shape[3] < GROUP_NORM_PIXELS:
+    _, c, h, w = x.shape
+    if h * w < GROUP_NORM_PIXELS and c // norm.num_groups < GROUP_NORM_CHANNELS:
         x = x.float()
     return F.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
 
@@ -278,6 +293,7 @@ class PackedSingleHeadAttention(nn.Module):
             (layer.get_parameter("weight").double(), layer.get_parameter("bias").double())
             for layer in (attention.to_q, attention.to_k, attention.to_v, attention.to_out[0])
         )
+        wk = wk / math.sqrt(attention.head_dim)
         weight = torch.cat([wk.T @ wq, wo @ wv])
         self.to_qv = _pack_linear(weight, torch.cat([wk.T @ bq, wo @ bv + bo]), size, dtype)
         self.scale = attention.scale
@@ -287,8 +303,11 @@ class PackedSingleHeadAttention(nn.Module):
         normed = _group_norm(self.group_norm, x).to(x.dtype)
         k = _tokens(normed)  # (n, h·w, c)
         q, v = _tokens(self.to_qv(normed)).chunk(2, dim=2)
-        h = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])  # (n, 1, h·w, c)
-        out = h.transpose(2, 3).reshape(x.shape) + x
+        if x.dtype == torch.bfloat16 and k.shape[1] <= ATTENTION_PIXELS:
+            h = torch.softmax(q @ k.mT, dim=2) @ v  # (n, h·w, c)
+        else:
+            h = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None], scale=1)[:, 0]
+        out = h.mT.reshape(x.shape) + x
         return out if self.scale == 1 else out.div_(self.scale)
 
 
@@ -315,12 +334,12 @@ class PackedDownsample(nn.Module):
 
     def __init__(self, downsample: Downsample, size: Size, dtype: torch.dtype) -> None:
         super().__init__()
-        self.pad = (0, 1, 0, 1) if downsample.conv.padding == (0, 0) else (0, 0, 0, 0)
+        self.pads_at_the_end = downsample.conv.padding == (0, 0)
         self.conv = PackedConv(downsample.conv, size, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, c, h, w) to (n, c, h/2, w/2)."""
-        half: Tensor = self.conv(F.pad(x, self.pad))
+        half: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)) if self.pads_at_the_end else x)
         return half
 
 

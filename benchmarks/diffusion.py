@@ -1,0 +1,277 @@
+"""DDIM in 50 steps on the network of ddpm-cifar10 (35.7M parameters, random weights), beside diffusers.
+
+Both sides are what a user gets: ``DDIMPipeline`` as it comes, and ``zoo_core.load`` on the folder it saved.
+After every step of the pipeline each of ours takes one, so that a step is a round; see ``interleave.py``.
+Memory and the time to the first step are measured in processes of their own.
+
+    python -m benchmarks.diffusion [--quick] [--steps N] [--json FILE]
+
+The full run takes some minutes on two cores; --quick is a smoke run on a small network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.interleave import Spread, in_child, machine, peak_memory, speedup
+
+if TYPE_CHECKING:
+    import torch
+
+CIFAR10 = {
+    "sample_size": 32,
+    "block_out_channels": (128, 256, 256, 256),
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+    "attention_head_dim": None,
+    "downsample_padding": 0,
+    "flip_sin_to_cos": False,
+    "freq_shift": 1,
+    "norm_eps": 1e-6,
+}
+SMALL = CIFAR10 | {"block_out_channels": (32, 32, 32, 32)}
+
+TARGETS = {
+    ("float32", "float32", 1): 1.15,
+    ("float32", "float32", 16): 1.3,
+    ("float32", "bfloat16", 1): 1.7,
+    ("float32", "bfloat16", 16): 2.2,
+}
+"""What the project promises, by their dtype, our dtype and batch size."""
+
+WARM_UP = 2
+"""Steps at the start of each run that are not counted: buffers are allocated, kernels chosen."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much to measure."""
+
+    network: Mapping[str, Any]
+    steps: int
+    runs: Mapping[int, int]
+    """By batch size, how many times to sample."""
+    starts: int
+    """How many times to start a process to see how long its first step takes."""
+
+
+FULL = Plan(CIFAR10, steps=50, runs={1: 3, 16: 1}, starts=5)
+QUICK = Plan(SMALL, steps=5, runs={1: 1, 2: 1}, starts=1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a small network and few steps")
+    parser.add_argument("--steps", type=int, help="fewer than 50, to spare the machine")
+    parser.add_argument("--json", type=Path, default=Path("out/benchmarks/diffusion.json"))
+    parser.add_argument("--child", choices=["diffusers", "zoo"], help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--dtype", help=argparse.SUPPRESS)
+    parser.add_argument("--batch", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--started", type=float, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    if arguments.child:
+        child = child_of_diffusers if arguments.child == "diffusers" else child_of_zoo
+        seconds = child(arguments.folder, arguments.dtype, arguments.batch) - arguments.started
+        print(json.dumps({"seconds": seconds, "bytes": peak_memory()}))
+        return
+
+    plan = QUICK if arguments.quick else FULL
+    plan = replace(plan, steps=arguments.steps or plan.steps)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        results = {"machine": machine(), "steps": plan.steps, "network": plan.network}
+        results |= {"parameters": save_pipeline(folder, plan.network)}
+        results |= {"speed": measure_speed(folder, plan), "memory": measure_memory(folder, plan)}
+        results |= {"start": measure_start(folder, plan), "load_after": os.getloadavg()}
+    report(results)
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    print(f"\nwritten to {arguments.json}")
+
+
+def save_pipeline(folder: Path, network: Mapping[str, Any]) -> int:
+    """Save a pipeline with random weights; return its number of parameters."""
+    import diffusers
+    import torch
+
+    torch.manual_seed(0)
+    unet = diffusers.UNet2DModel(**network)
+    diffusers.DDIMPipeline(unet, diffusers.DDIMScheduler()).save_pretrained(folder)
+    return sum(parameter.numel() for parameter in unet.parameters())
+
+
+def open_pipeline(folder: Path, dtype: str) -> Any:
+    import diffusers
+    import torch
+
+    diffusers.utils.logging.disable_progress_bar()
+    return diffusers.DDIMPipeline.from_pretrained(folder, dtype=getattr(torch, dtype))
+
+
+def sample(pipeline: Any, batch: int, steps: int, progress_bar: Callable[[Any], Iterator[Any]]) -> None:
+    """Run a pipeline; its progress bar hands out the timesteps and is asked for the next when one is done."""
+    pipeline.progress_bar = progress_bar
+    # Pictures in bfloat16 are sampled, but then the pipeline cannot turn them into arrays.
+    with suppress(TypeError) if pipeline.unet.dtype.itemsize == 2 else nullcontext():
+        pipeline(batch_size=batch, num_inference_steps=steps, output_type="np")
+
+
+def our_steps(folder: Path, dtype: str, batch: int, steps: int) -> Iterator[object]:
+    """Sample with ours, yielding after each step."""
+    import torch
+
+    import zoo_core as zoo
+
+    model = zoo.load(folder, device="cpu", dtype=dtype)
+    requests = list(model.plan(n=batch, seed=0, sampler="ddim", steps=steps))
+    stepping = iter(model.generator.generate(model.batch(requests)))
+    while True:
+        with torch.inference_mode():
+            step = next(stepping, None)
+        if step is None:
+            return
+        yield step
+
+
+def measure_speed(folder: Path, plan: Plan) -> list[dict[str, Any]]:
+    import torch
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    rows = []
+    for batch, runs in plan.runs.items():
+        for theirs, ours in (("float32", ("float32", "bfloat16")), ("bfloat16", ("bfloat16",))):
+            pipeline = open_pipeline(folder, theirs)
+            seconds: dict[str, list[float]] = {"theirs": [], **{dtype: [] for dtype in ours}}
+            for _ in range(runs):
+                rivals = {dtype: our_steps(folder, dtype, batch, plan.steps) for dtype in ours}
+                for name, found in time_beside(pipeline, batch, plan.steps, rivals).items():
+                    seconds[name] += found[WARM_UP:]
+            for dtype in ours:
+                rows.append(
+                    {
+                        "batch": batch,
+                        "theirs": theirs,
+                        "ours": dtype,
+                        "their_seconds": asdict(Spread.of(seconds["theirs"])),
+                        "our_seconds": asdict(Spread.of(seconds[dtype])),
+                        "speedup": asdict(speedup(seconds["theirs"], seconds[dtype])),
+                        "target": TARGETS.get((theirs, dtype, batch)) if plan.network is CIFAR10 else None,
+                    }
+                )
+    return rows
+
+
+def time_beside(
+    pipeline: Any, batch: int, steps: int, rivals: Mapping[str, Iterator[object]]
+) -> dict[str, list[float]]:
+    """Sample with a diffusers pipeline, each rival taking a step after each of its own."""
+    seconds: dict[str, list[float]] = {"theirs": [], **{name: [] for name in rivals}}
+
+    def progress_bar(timesteps: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        for t in timesteps:
+            start = time.perf_counter()
+            yield t
+            seconds["theirs"].append(time.perf_counter() - start)
+            for name, rival in rivals.items():
+                start = time.perf_counter()
+                next(rival)
+                seconds[name].append(time.perf_counter() - start)
+
+    sample(pipeline, batch, steps, progress_bar)
+    assert len(seconds["theirs"]) == steps
+    return seconds
+
+
+def child_of_diffusers(folder: Path, dtype: str, batch: int) -> float:
+    """Sample in two steps; return when the first one was done."""
+    pipeline = open_pipeline(folder, dtype)
+    done: list[float] = []
+
+    def progress_bar(timesteps: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        for t in timesteps:
+            yield t
+            done.append(time.time())
+
+    sample(pipeline, batch, 2, progress_bar)
+    return done[0]
+
+
+def child_of_zoo(folder: Path, dtype: str, batch: int) -> float:
+    """Sample in two steps; return when the first one was done."""
+    import zoo_core as zoo
+
+    done: list[float] = []
+    model = zoo.load(folder, device="cpu", dtype=dtype)
+    for _ in model.generate(
+        n=batch, batch_size=batch, sampler="ddim", steps=2, on_step=lambda _: done.append(time.time())
+    ):
+        pass
+    return done[0]
+
+
+def measure_memory(folder: Path, plan: Plan) -> list[dict[str, Any]]:
+    return [
+        {
+            "batch": batch,
+            "side": side,
+            "dtype": dtype,
+            "bytes": run_child(side, folder, dtype, batch)["bytes"],
+        }
+        for batch in plan.runs
+        for dtype in ("float32", "bfloat16")
+        for side in ("diffusers", "zoo")
+    ]
+
+
+def measure_start(folder: Path, plan: Plan) -> dict[str, Any]:
+    """From the start of a process to the end of its first step, at batch 1."""
+    seconds: dict[str, list[float]] = {"diffusers": [], "zoo": []}
+    for _ in range(plan.starts):
+        for side, found in seconds.items():
+            found.append(run_child(side, folder, "float32", 1)["seconds"])
+    spreads = {side: asdict(Spread.of(found)) for side, found in seconds.items()}
+    return spreads | {"speedup": asdict(speedup(seconds["diffusers"], seconds["zoo"]))}
+
+
+def run_child(side: str, folder: Path, dtype: str, batch: int) -> dict[str, Any]:
+    options = {"--child": side, "--folder": folder, "--dtype": dtype, "--batch": batch}
+    return in_child("benchmarks.diffusion", *(word for pair in options.items() for word in pair))
+
+
+def report(results: Mapping[str, Any]) -> None:
+    about = results["machine"]
+    print(f"{about['processor']}, {about['cores']} cores, load {about['load'][0]} before", end=" ")
+    print(f"and {results['load_after'][0]:.1f} after; {results['parameters'] / 1e6:.1f}M parameters")
+    print("\nmilliseconds a step, medians; how many times as fast, median (quartiles) over interleaved steps")
+    print(f"{'batch':>5}  {'diffusers':18}{'zoo':18}{'times as fast':22}{'steps':>5}  target")
+    for row in results["speed"]:
+        theirs = f"{row['theirs']} {row['their_seconds']['median'] * 1e3:.1f}"
+        ours = f"{row['ours']} {row['our_seconds']['median'] * 1e3:.1f}"
+        times = Spread(**row["speedup"])
+        target = f"{row['target']:.2f}" if row["target"] else ""
+        print(f"{row['batch']:>5}  {theirs:18}{ours:18}{times!s:22}{times.rounds:>5}  {target}")
+    print("\npeak memory of a process, MB")
+    print(f"{'batch':>5}  {'dtype':10}{'diffusers':>10}{'zoo':>10}{'zoo / diffusers':>17}")
+    for theirs, ours in zip(results["memory"][::2], results["memory"][1::2], strict=True):
+        ratio = ours["bytes"] / theirs["bytes"]
+        print(f"{ours['batch']:>5}  {ours['dtype']:10}", end="")
+        print(f"{theirs['bytes'] / 1e6:10.0f}{ours['bytes'] / 1e6:10.0f}{ratio:17.2f}")
+    start = results["start"]
+    print("\nseconds from the start of a process to the end of its first step, batch 1, float32")
+    print(f"diffusers {start['diffusers']['median']:.1f}, zoo {start['zoo']['median']:.1f}: ", end="")
+    print(f"{Spread(**start['speedup'])} times as fast")
+
+
+if __name__ == "__main__":
+    main()

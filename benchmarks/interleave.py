@@ -1,0 +1,80 @@
+"""Fair comparison on a machine that is never quite quiet: rounds taken in turn, and ratios with their spread.
+
+What is compared runs alternately, a short round each, so that whatever else the machine does meets all
+alike. A ratio is taken round by round, and told as its median with the quartiles.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The middle of several figures: median, lower and upper quartile, and how many there were."""
+
+    median: float
+    low: float
+    high: float
+    rounds: int
+
+    @classmethod
+    def of(cls, figures: Sequence[float]) -> Spread:
+        low, _, high = quantiles(figures, n=4, method="inclusive") if len(figures) > 1 else figures * 3
+        return cls(median(figures), low, high, len(figures))
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.low:.2f}–{self.high:.2f})"
+
+
+def speedup(theirs: Sequence[float], ours: Sequence[float]) -> Spread:
+    """How many times as fast ours is, round by round."""
+    return Spread.of([a / b for a, b in zip(theirs, ours, strict=True)])
+
+
+def peak_memory() -> int:
+    """The most bytes this process ever had in memory."""
+    try:
+        # ru_maxrss would count the parent this process was forked from.
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024
+    except FileNotFoundError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def in_child(module: str, *arguments: object) -> dict[str, Any]:
+    """Run ``python -m module … --started SECONDS`` and return the JSON object on its last line."""
+    command = [sys.executable, "-m", module, *map(str, arguments), "--started", str(time.time())]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were taken on; the load average tells how quiet it was."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "load": [round(load, 1) for load in os.getloadavg()],
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
