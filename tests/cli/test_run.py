@@ -144,7 +144,14 @@ def test_ctrl_c_says_what_is_kept(tmp_path):
         "-o",
         "many/",
     ]
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # What runs in the background of a script is born deaf to Ctrl-C, and so would its children be.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not list(Path("many").glob("*.png")):
         time.sleep(0.01)
     child.send_signal(signal.SIGINT)

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from zoo_core.testing.fixtures import isolated_home
+from zoo_core.testing.fixtures_plugins import plugin_site
 from zoo_core.testing.plugins import write_plugin
 
-pytest_plugins = ["zoo_core.testing.fixtures_plugins"]
+# Imported, not named in pytest_plugins, which only the topmost conftest of a run may do.
+__all__ = ["isolated_home", "plugin_site"]
 
 TOY_MANIFEST = """
 schema = 1
