@@ -9,8 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from zoo_ddpm import fast
-from zoo_ddpm.fast import PackedConv, PackedUpsample, WinogradConv, prepare_for_sampling
+from zoo_ddpm import convolution
+from zoo_ddpm.convolution import PackedConv, PackedUpsample, WinogradConv
+from zoo_ddpm.fast import prepare_for_sampling
 from zoo_ddpm.unet import UNet, UNetConfig, Upsample
 
 PLAIN: dict[str, Any] = {
@@ -102,7 +103,7 @@ def test_float64_is_computed_in_float64(relative_error):
 def test_without_onednn_the_plain_layers_remain(monkeypatch, relative_error):
     unet = random_unet(CONFIGS["one head"])
     x, _ = inputs(unet.config)
-    monkeypatch.setattr(fast, "kernels", object())
+    monkeypatch.setattr(convolution, "kernels", object())
     prepared_unet = copy.deepcopy(unet)
     prepared = prepare_for_sampling(prepared_unet)
     assert not any(isinstance(module, PackedConv) for module in prepared_unet.modules())
