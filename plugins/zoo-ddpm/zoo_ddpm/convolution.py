@@ -37,7 +37,7 @@ class PackedConv(nn.Module):
 
     def __init__(self, conv: nn.Conv2d, size: Size, dtype: torch.dtype) -> None:
         super().__init__()
-        self.bias = None if conv.bias is None else conv.bias.detach().to(dtype)
+        self.bias = None if conv.bias is None else conv.bias.detach().to(dtype, copy=True)
         dilation, groups = (1, 1), 1
         self.geometry = (conv.padding, conv.stride, dilation, groups)
         self.weight = kernels._reorder_convolution_weight(
@@ -75,11 +75,10 @@ class WinogradConv(nn.Module):
 
     def __init__(self, conv: nn.Conv2d, size: Size) -> None:
         super().__init__()
-        self.bias = conv.get_parameter("bias").detach()
-        weight = conv.weight.detach().double()
+        self.bias = conv.get_parameter("bias").detach().clone()
         self.convs = nn.ModuleList()
-        for rows in self._kernel_at_points():
-            at_point = torch.einsum("r,oirs->ois", rows, weight).float()
+        at_points = self._kernel_at_points() @ conv.weight.detach()  # (c_out, c_in, 6, 3)
+        for at_point in at_points.unbind(2):
             row = nn.Conv2d(conv.in_channels, conv.out_channels, (1, 3), padding=(0, 1), device="meta")
             row.weight = nn.Parameter(at_point[:, :, None], requires_grad=False)
             row.bias = None
@@ -97,7 +96,7 @@ class WinogradConv(nn.Module):
             [scale * p**i / math.prod(p - q for q in points if q != p) for i in range(3)]
             for p, scale in zip(points, scales, strict=True)
         ]
-        return torch.tensor([*rows, [0, 0, -(b**2)]], dtype=torch.float64)
+        return torch.tensor([*rows, [0, 0, -(b**2)]], dtype=torch.float32)
 
     def forward(self, x: Tensor, bias: Tensor | None = None, residual: Tensor | None = None) -> Tensor:
         """Map (n, c_in, h, w) to (n, c_out, h, w), by another bias (c_out,) and plus a map, if given."""
@@ -140,18 +139,18 @@ class PackedUpsample(nn.Module):
     A transposed convolution of stride 2 with the kernel (w2, w1 + w2, w0 + w1, w0) does just that.
     """
 
-    TAPS = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=torch.float64)
+    TAPS = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=torch.float32)
     """Three taps to four, in each direction."""
 
     def __init__(self, upsample: Upsample, size: Size, dtype: torch.dtype) -> None:
         super().__init__()
         conv = upsample.conv
-        self.bias = None if conv.bias is None else conv.bias.to(dtype)
+        self.bias = conv.get_parameter("bias").detach().to(dtype, copy=True)
         padding, output_padding, stride, dilation, groups = (1, 1), (0, 0), (2, 2), (1, 1), 1
         self.geometry = (padding, output_padding, stride, dilation, groups)
-        weight = torch.einsum("ar,bs,oirs->ioab", self.TAPS, self.TAPS, conv.weight.detach().double())
+        weight = self.TAPS @ conv.weight.detach() @ self.TAPS.T  # (c_out, c_in, 4, 4)
         self.weight = kernels._reorder_convolution_transpose_weight(
-            weight.to(dtype).contiguous(), *self.geometry, (1, conv.in_channels, *size)
+            weight.to(dtype).transpose(0, 1).contiguous(), *self.geometry, (1, conv.in_channels, *size)
         )
 
     def forward(self, x: Tensor) -> Tensor:

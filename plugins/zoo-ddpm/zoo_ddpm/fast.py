@@ -45,7 +45,7 @@ def prepare_for_sampling(unet: UNet, dtype: torch.dtype = torch.float32) -> Deno
     image_size = unet.config.image_size
     unet = unet.eval().requires_grad_(False)
     if has_kernels(next(unet.parameters()).device, dtype):
-        _replace_layers(unet, image_size, dtype)
+        _replace_layers(unet.float(), image_size, dtype)
     else:
         unet = unet.to(dtype=dtype)
         for parameter in unet.parameters():
@@ -73,6 +73,9 @@ def _replace_layers(unet: UNet, size: Size, dtype: torch.dtype) -> None:
             size = (size[0] // 2, size[1] // 2)
     _replace_block(unet.mid_block, size, dtype)
     unet.set_submodule("conv_out", PackedConv(unet.conv_out, unet.config.image_size, dtype))
+    # One tensor still mapped from a file keeps all of the file in memory.
+    for parameter in unet.parameters():
+        parameter.data = parameter.data.clone()
 
 
 def _replace_block(block: nn.Module, size: Size, dtype: torch.dtype) -> None:
