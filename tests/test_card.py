@@ -167,9 +167,9 @@ def test_rules_trainers_and_commands_are_read() -> None:
             family="gan",
             output="image",
             config="config.json",
-            where={"architecture": "dcgan"},
+            where={"architecture": ("dcgan",)},
             files=(),
-            weights="model",
+            weights=("model",),
         ),
     )
     width = Option("width", "integer")
@@ -187,6 +187,38 @@ def test_a_rule_matches_when_every_key_has_its_value() -> None:
     assert rule.matches({"architecture": "dcgan", "width": 64})
     assert not rule.matches({"architecture": "stylegan"})
     assert not rule.matches({})
+
+
+def test_a_rule_may_list_values_and_names_of_weights() -> None:
+    text = RULE.replace('"dcgan" }', '["dcgan", "wgan"] }').replace('"model"', '["model", "pytorch_model"]')
+    (rule,) = read(PLUGIN + text).checkpoints
+    assert rule.matches({"architecture": "dcgan"})
+    assert rule.matches({"architecture": "wgan"})
+    assert not rule.matches({"architecture": ["dcgan", "wgan"]})
+    assert rule.weights == ("model", "pytorch_model")
+
+
+def test_a_model_or_rule_has_the_options_of_the_set_it_names() -> None:
+    sets = """\
+        [options.truncation]
+        type = "number"
+        [option_sets.drawn.truncation]
+        default = 0.5
+        [option_sets.drawn.steps]
+        type = "integer"
+        """
+    named = 'option_set = "drawn"\n'
+    manifest = read(PLUGIN + sets + MODEL + named + RULE + named)
+    drawn = {"truncation": Option("truncation", "number", "", 0.5), "steps": Option("steps", "integer")}
+    assert manifest.models[0].options == manifest.checkpoints[0].options == drawn
+    plain = read(PLUGIN + sets + MODEL + RULE)
+    assert set(plain.models[0].options) == set(plain.checkpoints[0].options) == {"truncation"}
+
+
+def test_models_may_share_a_set_of_options_and_override_it() -> None:
+    sets = "[shared]\noption_set = 'drawn'\n[option_sets.drawn.steps]\ntype = 'integer'\n"
+    (card,) = read(PLUGIN + sets + MODEL + "[model.options.steps]\ndefault = 3").models
+    assert card.options == {"steps": Option("steps", "integer", default=3)}
 
 
 def test_embedded_weights_of_a_plugin_that_is_not_installed_have_a_relative_folder() -> None:
@@ -315,11 +347,23 @@ MISTAKES = [
     # The other tables.
     (
         PLUGIN + RULE.replace("where", "# where"),
+        "[checkpoint 1] where: expected a table; the key is missing",
+    ),
+    (
+        PLUGIN + RULE.replace('{ architecture = "dcgan" }', "{ }"),
         "[checkpoint 1] where: expected at least one key with",
     ),
     (
         PLUGIN + RULE.replace('"dcgan" }', "3 }"),
-        "[checkpoint 1] where: expected a table of texts, not",
+        "[checkpoint 1.where] architecture: expected a text or a list of texts, not 3",
+    ),
+    (
+        PLUGIN + RULE.replace('"model"', "[]"),
+        "[checkpoint 1] weights: expected a text or a list of texts, not []",
+    ),
+    (
+        PLUGIN + RULE + "option_set = 'words'\n[option_sets.text.steps]\ntype = 'integer'",
+        "[checkpoint 1] option_set: expected the name of a table [option_sets.NAME], not 'words'",
     ),
     (PLUGIN + RULE + "revision = 'x'", "[checkpoint 1] revision: expected no such key"),
     (

@@ -16,16 +16,16 @@ from zoo_core.weights import match_folder, match_hub, obtain, save_weights
 REPO = "org/model"
 
 
-def rule(plugin: str, kind: str, config: str = "config.json", stem: str = "model") -> CheckpointRule:
+def rule(plugin: str, kind: str, config: str = "config.json", *stems: str) -> CheckpointRule:
     return CheckpointRule(
         plugin=plugin,
         summary=f"any {kind}",
         family="diffusion",
         output="image",
         config=config,
-        where={"_class_name": kind},
+        where={"_class_name": (kind,)},
         files=("scheduler_config.json",),
-        weights=stem,
+        weights=stems or ("model",),
         options={"steps": Option("steps", "integer")},
     )
 
@@ -97,6 +97,17 @@ def test_the_first_rule_that_matches_is_taken(tmp_path: Path, files: dict[str, b
     assert match_folder(tmp_path / "both", RULES[1:]).plugin == "zoo-flat"
     gpt = {**files, "config.json": config("GPT")}
     assert match_folder(write(tmp_path / "gpt", gpt), RULES).plugin == "zoo-gpt"
+
+
+def test_the_first_name_of_weights_that_is_there_is_used(tmp_path: Path, files: dict[str, bytes]) -> None:
+    rules = (rule("zoo-gpt", "UNet", "config.json", "model", "pytorch_model"),)
+    folder = write(tmp_path / "mine", {"config.json": config(), "pytorch_model.bin": b""})
+    card = match_folder(folder, rules)
+    assert card.weights == LocalWeights(folder, ("config.json", "pytorch_model.bin"))
+    card = match_folder(write(folder, files), rules)
+    assert card.weights == LocalWeights(folder, ("config.json", "model.safetensors"))
+    message, _ = problem(write(tmp_path / "none", {"config.json": config()}), rules)
+    assert "model.safetensors or model.bin or pytorch_model.safetensors or pytorch_model.bin" in message
 
 
 def test_shards_are_found_through_their_index(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from zoo_core.errors import CardError, OptionError
 from zoo_core.verbs import RESERVED, RUN_OPTIONS
 
 SCHEMA = 1
-SHARED = ("family", "output", "license", "paper", "cite", "prompt", "abilities")
+SHARED = ("family", "output", "license", "paper", "cite", "prompt", "abilities", "option_set")
 """Keys of a model that a manifest may give once, in ``[shared]``."""
 
 ABILITIES = ("score", "latents", "next-token")
@@ -214,19 +214,19 @@ class CheckpointRule:
     output: str
     config: str
     """Path, inside the checkpoint, of the JSON file that is looked at."""
-    where: Mapping[str, str]
-    """Keys of that file and the values they must have."""
+    where: Mapping[str, tuple[str, ...]]
+    """Keys of that file and the values they may have."""
     files: tuple[str, ...]
     """Files to fetch beside the weights, where they exist."""
-    weights: str
-    """Path of the weights without suffix: ``unet/diffusion_pytorch_model``."""
+    weights: tuple[str, ...]
+    """Paths of the weights without suffix (``unet/diffusion_pytorch_model``); the first there is, is used."""
     prompt: Literal["none", "optional", "required"] = "none"
     abilities: tuple[str, ...] = ()
     options: Mapping[str, Option] = field(default_factory=dict)
 
     def matches(self, config: Mapping[str, Any]) -> bool:
-        """True if every key of ``where`` has its value in ``config``."""
-        return all(config.get(key) == value for key, value in self.where.items())
+        """True if every key of ``where`` has one of its values in ``config``."""
+        return all(config.get(key) in values for key, values in self.where.items())
 
 
 @dataclass(frozen=True)
@@ -287,14 +287,21 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
     name = plugin.text("name", _ID, "lower-case letters, digits, dots, dashes")
     shared = top.optional_table("options")
     common = _read_options(shared, {}) if shared else {}
+    named = top.optional_table("option_sets")
+    sets = {name: _read_options(named.table(name), common) for name in named} if named else {}
 
     manifest = Manifest(
         name=name,
         summary=plugin.text("summary"),
         homepage=plugin.optional_text("homepage"),
         lists_models=plugin.optional_truth("lists_models", False),
-        models=tuple(_read_model(t, name, folder, common) for t in top.tables("model", _read_shared(top))),
-        checkpoints=tuple(_read_checkpoint(t, name, common) for t in top.tables("checkpoint")),
+        models=tuple(
+            _read_model(t, name, folder, _option_set(t, sets, common))
+            for t in top.tables("model", _read_shared(top))
+        ),
+        checkpoints=tuple(
+            _read_checkpoint(t, name, _option_set(t, sets, common)) for t in top.tables("checkpoint")
+        ),
         trainers=tuple(_read_trainer(t, name) for t in top.tables("trainer")),
         commands=tuple(_read_command(t, name) for t in top.tables("command")),
     )
@@ -320,6 +327,18 @@ def _read_shared(top: _Table) -> dict[str, Any]:
     shared = {key: value for key in SHARED if (value := table.optional(key)) is not None}
     table.finish()
     return shared
+
+
+def _option_set(
+    table: _Table, sets: dict[str, dict[str, Option]], common: dict[str, Option]
+) -> dict[str, Option]:
+    """The options of the set a table names: the common ones and the set's own; else the common ones."""
+    name = table.optional_text("option_set")
+    if name is None:
+        return common
+    if name not in sets:
+        raise table.error("option_set", f"the name of a table [option_sets.NAME], not {name!r}")
+    return sets[name]
 
 
 def _read_model(table: _Table, plugin: str, folder: Path | None, common: dict[str, Option]) -> ModelCard:
@@ -383,21 +402,23 @@ def _read_file(parent: _Table, item: object) -> WeightsFile:
 
 
 def _read_checkpoint(table: _Table, plugin: str, common: dict[str, Option]) -> CheckpointRule:
+    conditions = table.table("where")
+    where = {key: conditions.text_or_texts(key) for key in conditions}
+    if not where:
+        raise table.error("where", "at least one key with the value it must have")
     rule = CheckpointRule(
         plugin=plugin,
         summary=table.text("summary"),
         family=table.text("family"),
         output=table.text("output"),
         config=table.text("config"),
-        where=table.strings("where"),
+        where=where,
         files=table.texts("files"),
-        weights=table.text("weights"),
+        weights=table.text_or_texts("weights"),
         prompt=table.choice("prompt", ("none", "optional", "required"), "none"),
         abilities=table.choices("abilities", ABILITIES),
         options=common,
     )
-    if not rule.where:
-        raise table.error("where", "at least one key with the value it must have")
     table.finish()
     return rule
 
@@ -557,6 +578,14 @@ class _Table:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self.error(key, f"a list of texts, not {value!r}")
         return tuple(value)
+
+    def text_or_texts(self, key: str) -> tuple[str, ...]:
+        """One text or several, where one is the usual case."""
+        value = self.optional(key)
+        texts = value if isinstance(value, list) else [value]
+        if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+            raise self.error(key, f"a text or a list of texts, not {value!r}")
+        return tuple(texts)
 
     def strings(self, key: str) -> dict[str, str]:
         value = self.optional(key)

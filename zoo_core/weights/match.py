@@ -137,13 +137,13 @@ def _choose(place: _Place, rules: Sequence[CheckpointRule]) -> tuple[CheckpointR
     raise _no_match(place, rules, configs)
 
 
-def _weights(place: _Place, stem: str) -> list[str]:
+def _weights(place: _Place, stems: Sequence[str]) -> list[str]:
     """The file of a network's weights, or an index and the files it names."""
-    name = next((stem + suffix for suffix in FORMATS if place.has(stem + suffix)), None)
+    names = (stem + suffix for stem in stems for suffix in FORMATS)
+    name = next((name for name in names if place.has(name)), None)
     if name is None:
-        raise WeightsError(
-            f"{place.source} has no weights named {stem}.safetensors or {stem}.bin.", _convert_remedy(place)
-        )
+        wanted = " or ".join(f"{stem}.safetensors or {stem}.bin" for stem in stems)
+        raise WeightsError(f"{place.source} has no weights named {wanted}.", _convert_remedy(place))
     if not name.endswith(".index.json"):
         return [name]
     shards = list(shards_of(name, place.read(name), place.source))
@@ -170,7 +170,9 @@ def _no_match(
             f"{place.source} says nothing about itself: it has none of {wanted}.", _convert_remedy(place)
         )
     found = "; ".join(f"{name} says {_telling(config)}" for name, config in configs.items())
-    kinds = ", ".join(f"{' '.join(rule.where.values())} ({rule.plugin})" for rule in rules)
+    kinds = ", ".join(
+        f"{' '.join('/'.join(values) for values in rule.where.values())} ({rule.plugin})" for rule in rules
+    )
     return WeightsError(
         f"No installed plugin runs {place.source}: its {found}.",
         f"Kinds that are installed: {kinds}. Look for more with zoo search WORD.",
