@@ -1,0 +1,26 @@
+"""Next-token prediction for the zoo: the hook implementations, importing nothing heavy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zoo_core import hookimpl
+
+if TYPE_CHECKING:
+    import torch
+
+    from zoo_core import Checkpoint, Generator, ModelCard
+
+
+@hookimpl
+def zoo_create_generator(
+    card: ModelCard, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None
+) -> Generator:
+    """Build the generator of a card or of a compatible checkpoint: of pictures or of texts."""
+    if card.output == "image":
+        from zoo_gpt.pictures import ImageGPT
+
+        return ImageGPT(checkpoint, device, dtype)
+    from zoo_gpt.generator import GPT
+
+    return GPT(checkpoint, device, dtype)
