@@ -56,8 +56,8 @@ class Rope:
 class GridRope:
     """Channels turn with a place in a square that is read row by row, after a token that has no place.
 
-    The first half of the channel pairs turns with the row, the second with the column: LlamaGen (Sun et al. 2024,
-    arXiv:2406.06525, section 2.3).
+    The first half of the channel pairs turns with the row, the second with the column: LlamaGen (Sun et al.
+    2024, arXiv:2406.06525, section 2.3).
     """
 
     dims: int
@@ -68,7 +68,7 @@ class GridRope:
     """Rows, and columns, of the square."""
 
     def rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return cos and sin, each (*positions.shape, dims/2) float32; position 0 is the token with no place."""
+        """Return cos and sin, each (*positions.shape, dims/2) float32; position 0 has no place."""
         cells = positions - 1
         places = torch.stack([cells // self.side, cells % self.side], dim=-1)
         angles = Rope(self.dims // 2, self.theta).angles(places).flatten(-2)
