@@ -1,0 +1,95 @@
+"""What zoo.toml says about this plugin, and that importing the plugin costs nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import zoo_gpt
+
+from zoo_core.card import HubWeights, ModelCard, read_manifest
+
+FOLDER = Path(zoo_gpt.__file__).parent
+MANIFEST = read_manifest(tomllib.loads((FOLDER / "zoo.toml").read_text()), FOLDER / "zoo.toml", FOLDER)
+HUB_CARDS = [card for card in MANIFEST.models if isinstance(card.weights, HubWeights)]
+WEIGHTS = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"}
+TOKENIZER = ({"tokenizer.json"}, {"vocab.json", "merges.txt"})
+
+
+def files_of(card: ModelCard) -> set[str]:
+    assert isinstance(card.weights, HubWeights)
+    return {file.name for file in card.weights.files}
+
+
+def model(name: str) -> ModelCard:
+    return next(card for card in MANIFEST.models if card.id == name)
+
+
+def test_importing_the_plugin_imports_no_torch():
+    code = "import sys, zoo_gpt; sys.exit(not {'torch', 'tokenizers', 'jinja2'}.isdisjoint(sys.modules))"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("card", HUB_CARDS, ids=lambda card: card.id)
+def test_a_card_of_the_hub_names_its_source_and_all_files_it_needs(card):
+    assert card.homepage == f"https://huggingface.co/{card.weights.repo}"
+    assert card.weights.repo in card.aliases
+    assert card.paper
+    assert card.cite
+    assert card.parameters
+    files = files_of(card)
+    assert "config.json" in files
+    assert files & WEIGHTS
+    if card.output == "image":
+        assert "preprocessor_config.json" in files
+    else:
+        assert any(names <= files for names in TOKENIZER)
+
+
+def test_only_cards_whose_commit_nobody_could_confirm_are_not_pinned():
+    unpinned = {card.id for card in HUB_CARDS if card.weights.revision is None}
+
+    assert unpinned == {"llmstep-mathlib4", "imagegpt-large"}
+
+
+def test_texts_and_pictures_have_the_abilities_and_options_of_their_kind():
+    sampling = {"temperature", "top_k", "top_p"}
+    for card in (*MANIFEST.models, *MANIFEST.checkpoints):
+        if card.output == "text":
+            assert card.abilities == ("score", "next-token")
+            assert set(card.options) > sampling | {"max_tokens", "stop", "chat", "overflow"}
+        else:
+            assert card.abilities == ("score",)
+            assert not {"max_tokens", "stop", "chat"} & set(card.options)
+            assert sampling < set(card.options)
+
+
+def test_models_with_a_prompt_format_of_their_own_have_it_built_in():
+    for name in ("llmstep-mathlib4", "deepseek-prover-v1.5-sft"):
+        assert "{prompt}" in model(name).options["template"].default
+    assert model("gpt2").options["template"].default is None
+    assert model("smollm2-135m-instruct").options["chat"].default is True
+    assert model("smollm2-135m").options["chat"].default is False
+
+
+@pytest.mark.parametrize(
+    ("kind", "output"),
+    [(kind, "text") for kind in ("gpt2", "gpt_neo", "gpt_neox", "llama", "qwen2", "qwen3")]
+    + [("imagegpt", "image")],
+)
+def test_a_bare_checkpoint_is_recognised_by_its_model_type(kind, output):
+    (rule,) = [rule for rule in MANIFEST.checkpoints if rule.matches({"model_type": kind})]
+
+    assert rule.output == output
+    assert rule.weights == ("model", "pytorch_model")
+
+
+def test_every_option_is_described():
+    options = [o for card in (*MANIFEST.models, *MANIFEST.checkpoints) for o in card.options.values()]
+    options += [option for trainer in MANIFEST.trainers for option in trainer.options.values()]
+
+    assert all(option.description.endswith((".", ")")) for option in options)
