@@ -1,0 +1,42 @@
+"""Decode: read the prompts once, then go on token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from zoo_gpt.transformer import Cache, Transformer
+
+Choose = Callable[[Tensor], Tensor]
+"""From the next token's logits (n, vocab_out) float32 to the tokens (n,) int64."""
+
+
+def decode(
+    transformer: Transformer, prompts: Sequence[Sequence[int]], steps: int, choose: Choose
+) -> Iterator[Tensor]:
+    """Yield the next token of every sequence, (n,) int64, ``steps`` times.
+
+    Sequences of different lengths are padded at the start, where nothing attends to it: each goes on as if
+    it were alone.
+
+    Args:
+        transformer: The network.
+        prompts: n sequences of at least one token.
+        steps: How many tokens to add to each.
+        choose: Chooses them.
+    """
+    weight = transformer.embedding.weight
+    longest = max(map(len, prompts))
+    missing = [longest - len(prompt) for prompt in prompts]
+    tokens = torch.tensor(
+        [[0] * pad + list(prompt) for pad, prompt in zip(missing, prompts, strict=True)], device=weight.device
+    )
+    pads = torch.tensor(missing, device=weight.device) if any(missing) else None
+    room = longest + steps - 1  # the last token is not read again
+    cache = Cache(transformer.config, len(prompts), room, weight.device, weight.dtype, pads)
+    for _ in range(steps):
+        last = transformer.features(tokens, cache)[:, -1]
+        tokens = choose(transformer.logits(last).float())[:, None]
+        yield tokens[:, 0]

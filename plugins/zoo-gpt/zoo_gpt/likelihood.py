@@ -1,0 +1,39 @@
+"""The likelihood of a sequence of any length: log p(x_i | what came before it), for each i."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from zoo_gpt.transformer import Transformer
+
+CHUNK = 256
+"""Positions whose logits are held at once."""
+
+
+def log_likelihoods(transformer: Transformer, tokens: Sequence[int]) -> Tensor:
+    """Return (len(tokens) − 1,) float32: the log-likelihood in nats of every token but the first.
+
+    A sequence longer than the context is read in windows that overlap by half, and each token is scored in
+    the first window that holds it: but for those of the first window, it sees at least half a context.
+    """
+    context = transformer.config.context
+    ids = torch.tensor(tokens, dtype=torch.long, device=transformer.embedding.weight.device)
+    scores: list[Tensor] = []
+    done = 1  # tokens that are scored, or are the first
+    start = 0
+    while done < len(ids):
+        window = ids[start : start + context]
+        features = transformer.features(window[None, :-1])[0]
+        scores += _scores(transformer, features[done - start - 1 :], window[done - start :])
+        done = start + len(window)
+        start = done - context // 2
+    return torch.cat(scores).cpu() if scores else torch.zeros(0)
+
+
+def _scores(transformer: Transformer, features: Tensor, targets: Tensor) -> list[Tensor]:
+    """Score targets (t,) by the features (t, width) before them, without all of the logits at once."""
+    pairs = zip(features.split(CHUNK), targets.split(CHUNK), strict=True)
+    return [transformer.logits(f).float().log_softmax(-1).gather(1, t[:, None])[:, 0] for f, t in pairs]
