@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from zoo_gpt.decoding import decode
 from zoo_gpt.families import rename, transformer_config
@@ -17,7 +15,9 @@ from zoo_gpt.transformer import Transformer
 
 from zoo_core import load_weights
 
-GOLDEN = Path(__file__).parent / "golden"
+if TYPE_CHECKING:
+    from conftest import GoldenCase
+
 CASES = [
     "gpt2",
     "gpt2_prefixed",
@@ -34,25 +34,23 @@ CASES = [
 
 
 class Case:
-    def __init__(self, name: str) -> None:
-        self.about: dict[str, Any] = json.loads((GOLDEN / f"{name}.json").read_text())
-        self.tensors = load_file(GOLDEN / f"{name}.safetensors")
-        self.config = self.about["published_config"]
-        weights = {k.removeprefix("weights/"): v for k, v in self.tensors.items() if k.startswith("weights/")}
+    def __init__(self, golden: GoldenCase, name: str) -> None:
+        self.about = golden.about
+        config = golden.about["published_config"]
         with torch.device("meta"):
-            self.network = Transformer(transformer_config(self.config, name))
-        load_weights(self.network, rename(self.config, weights), name)
+            self.network = Transformer(transformer_config(config, name))
+        load_weights(self.network, rename(config, golden.under("weights/")), name)
         self.network.eval().requires_grad_(False)
-        self.ids = self.tensors["inputs/input_ids"]
-        self.logits = self.tensors["outputs/logits"]
+        self.ids, self.logits = golden["inputs/input_ids"], golden["outputs/logits"]
+        self.tensors = golden.tensors
 
     def error(self, logits: Tensor, expected: Tensor) -> float:
         return float((logits - expected).abs().max() / self.logits.abs().max())
 
 
 @pytest.fixture(scope="module", params=CASES)
-def case(request: pytest.FixtureRequest) -> Case:
-    return Case(request.param)
+def case(request: pytest.FixtureRequest, golden: Callable[[str], GoldenCase]) -> Case:
+    return Case(golden(request.param), request.param)
 
 
 def test_logits_are_those_of_the_reference(case: Case) -> None:
