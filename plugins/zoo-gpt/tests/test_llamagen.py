@@ -42,7 +42,7 @@ def greedy(transformer: Transformer, labels: Tensor, **guidance: float) -> tuple
         seen.append(logits)
         return logits.argmax(-1)
 
-    codes = torch.stack(list(llamagen.draw_codes(transformer, labels, choose, **guidance)), dim=1)
+    codes = torch.stack(list(llamagen.draw_codes(transformer, labels.tolist(), choose, **guidance)), dim=1)
     return codes, torch.stack(seen, dim=1)
 
 

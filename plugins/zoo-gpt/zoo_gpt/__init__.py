@@ -17,6 +17,10 @@ def zoo_create_generator(
     card: ModelCard, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None
 ) -> Generator:
     """Build the generator of a card or of a compatible checkpoint: of pictures or of texts."""
+    if card.output == "image" and any(name.startswith("vq") for name in checkpoint.files):
+        from zoo_gpt.coded_pictures import LlamaGen
+
+        return LlamaGen(checkpoint, device, dtype)
     if card.output == "image":
         from zoo_gpt.pictures import ImageGPT
 

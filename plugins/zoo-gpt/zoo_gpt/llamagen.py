@@ -9,15 +9,16 @@ arXiv:2406.06525.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, takewhile
 
 import torch
 from torch import Tensor
 
 from zoo_core import WeightsError, load_weights
+from zoo_gpt.decoding import Choose, decode
 from zoo_gpt.rope import GridRope
-from zoo_gpt.transformer import Cache, Transformer, TransformerConfig
+from zoo_gpt.transformer import Transformer, TransformerConfig
 
 HEADS: Mapping[int, int] = {768: 12, 1024: 16, 1280: 20, 1536: 24, 3200: 32}
 """Heads by width: the published sizes B, L, XL, XXL and 3B. No shape tells how a width is cut into heads."""
@@ -131,34 +132,36 @@ def guided(logits: Tensor, scale: float) -> Tensor:
 
 def draw_codes(
     transformer: Transformer,
-    labels: Tensor,
-    choose: Callable[[Tensor], Tensor],
+    labels: Sequence[int],
+    choose: Choose,
     scale: float = 1.0,
     guided_codes: int | None = None,
 ) -> Iterator[Tensor]:
-    """Yield the codes of one place after the other, (n,) each, until the pictures are complete.
+    """Yield the codes of one place after the other, (n,) int64 each, until the pictures are complete.
 
     Args:
         transformer: From :func:`read`.
-        labels: (n,) int64 classes.
+        labels: n classes.
         choose: From logits (n, vocab) to codes (n,): called once for each place, in order.
         scale: Of guidance; anything but 1 runs every picture twice, the second time without its class.
-        guided_codes: Guide so many of the first codes; None: all.
+        guided_codes: How many codes, from the first on, guidance decides about; None: all.
     """
-    config, weight = transformer.config, transformer.embedding.weight
+    config = transformer.config
     n, places = len(labels), config.context - 1
-    guided_codes = 0 if scale == 1 else places if guided_codes is None else guided_codes
-    rows = torch.cat([labels, torch.full_like(labels, classes(config))]) if guided_codes else labels
-    cache = Cache(config, len(rows), places, weight.device, weight.dtype)
-    tokens = config.vocab_out + rows
-    for place in range(places):
-        logits = transformer(tokens[:, None], cache)[:, -1]
-        codes = choose(guided(logits, scale) if place < guided_codes else logits)
-        yield codes
-        if place + 1 < guided_codes:
-            tokens = torch.cat([codes, codes])
-        else:
-            tokens, cache.kv = codes, cache.kv[:, :, :n]  # from here on without the null class
+    prompts = [[config.vocab_out + label] for label in labels]
+    if scale == 1:
+        yield from decode(transformer, prompts, places, choose)
+        return
+    place = count()
+
+    def choose_for_both(logits: Tensor) -> Tensor:
+        is_guided = guided_codes is None or next(place) < guided_codes
+        codes = choose(guided(logits, scale) if is_guided else logits[:n])
+        return torch.cat([codes, codes])
+
+    null = config.vocab_out + classes(config)
+    for codes in decode(transformer, prompts + [[null]] * n, places, choose_for_both):
+        yield codes[:n]
 
 
 def _halves(wqkv: Tensor, config: TransformerConfig) -> Tensor:
