@@ -355,6 +355,8 @@ def _check_prompts(card: ModelCard, prompt: str | Sequence[str] | None) -> tuple
     for each in prompts:
         if not isinstance(each, str):
             raise OptionError(f"{each!r} is not a prompt.", "Give text.")
+        if not each.isprintable() and any("\ud800" <= c <= "\udfff" for c in each):
+            raise OptionError(f"The prompt {each[:40]!r} is no text: not all of it is UTF-8.", "Give text.")
     return prompts or (None,)
 
 

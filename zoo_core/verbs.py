@@ -39,8 +39,8 @@ RESERVED = frozenset(verb for verbs in VERBS.values() for verb in verbs) | froze
 
 # fmt: off
 RUN_OPTIONS = frozenset({
-    "model", "prompt", "n", "seed", "seeds", "output", "caption", "save_steps", "resume", "force", "device",
-    "dtype", "batch_size", "json", "as_json", "quiet", "help", "debug", "on_step", "keep_frames",
+    "model", "prompt", "prompts", "n", "seed", "seeds", "output", "caption", "save_steps", "resume", "force",
+    "device", "dtype", "batch_size", "json", "as_json", "quiet", "help", "debug", "on_step", "keep_frames",
 })
 # fmt: on
 """Names that ``zoo run`` or ``Model.generate`` use, and so no option of a model can have."""

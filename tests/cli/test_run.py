@@ -251,3 +251,22 @@ def test_no_model_option_can_hide_one_of_zoo_run():
     from zoo_core.verbs import RUN_OPTIONS
 
     assert {param.name for param in run.params} <= RUN_OPTIONS
+
+
+def test_prompts_come_from_a_file_a_line_each(zoo, tmp_path):
+    Path("prompts.jsonl").write_text('first one\n\n{"prompt": "a line\\nbreak"}\nthird\n')
+    out = zoo("run", "toy-words", "--prompts", "prompts.jsonl", "--seed", "4", "--json").out
+    assert [entry["text"] for entry in json.loads(out)] == ["first one 4", "a line\nbreak 5", "third 6"]
+
+
+def test_a_prompt_comes_from_the_standard_input():
+    command = [sys.executable, "-m", "zoo_core", "run", "toy-words", "-", "--seed", "1"]
+    ran = subprocess.run(command, input=b"of\ntwo lines", capture_output=True, check=True)
+    assert ran.stdout.decode() == "of\ntwo lines 1\n"
+
+
+def test_texts_as_json_need_no_file(zoo):
+    assert [
+        entry["text"]
+        for entry in json.loads(zoo("run", "toy-words", "hi", "-n", "2", "--seed", "0", "--json").out)
+    ] == ["hi 0", "hi 1"]

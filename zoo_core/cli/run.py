@@ -16,6 +16,7 @@ from zoo_core.card import ModelCard
 from zoo_core.cli.completion import complete_models
 from zoo_core.cli.console import say
 from zoo_core.cli.flags import option_flag
+from zoo_core.cli.prompts import read_prompts
 from zoo_core.errors import OptionError, ZooError
 
 if TYPE_CHECKING:
@@ -81,6 +82,11 @@ class RunCommand(click.Command):
 @click.command(cls=RunCommand)
 @click.argument("model", shell_complete=complete_models)
 @click.argument("prompt", nargs=-1, metavar="[PROMPT]...")
+@click.option(
+    "--prompts",
+    metavar="FILE",
+    help='A file of prompts, one a line; lines like {"prompt": "…"} are JSON. - : the standard input.',
+)
 @click.option("-n", "n", type=click.IntRange(1), metavar="N", help="How many samples to make.")
 @click.option("--seed", type=click.IntRange(0), help="Seed of the first; the next has the next. [random]")
 @click.option("--seeds", type=Seeds(), metavar="LIST", help="The seeds themselves, such as 0,1,4-6.")
@@ -108,7 +114,8 @@ def run(**values: Any) -> None:
     """Make samples with a model.
 
     MODEL is an id or alias (zoo list), hf:ORG/REPO[@REVISION] for any compatible repository on the Hub, or a
-    local folder. A model has options of its own: zoo run MODEL --help.
+    local folder. A PROMPT of - is read from the standard input. A model has options of its own: zoo run
+    MODEL --help.
     """
     raise click.UsageError("Name a model.", click.get_current_context())
 
@@ -140,6 +147,7 @@ def _run(
     options: dict[str, Any],
     *,
     prompt: tuple[str, ...],
+    prompts: str | None,
     n: int | None,
     seed: int | None,
     seeds: Sequence[int] | None,
@@ -155,19 +163,24 @@ def _run(
     quiet: bool,
 ) -> None:
     """What is asked for is checked before anything is fetched, loaded or written."""
+    from zoo_core.cli.texts import Nowhere, stream
     from zoo_core.model import load, make_plan
     from zoo_core.output import open_output
 
-    plan = make_plan(card, " ".join(prompt) or None, n=n, seed=seed, seeds=seeds, options=options)
+    plan = make_plan(card, read_prompts(prompt, prompts), n=n, seed=seed, seeds=seeds, options=options)
     target = output or _default_output(card)
-    if target == "-" and as_json:
+    if output == "-" and as_json:
         raise OptionError(
             "Texts and JSON cannot both go to the standard output.", "Leave out -o -, or --json."
         )
+    texts_on_screen = target == "-" and card.output == "text" and sys.stdout.isatty()
+    streamed = texts_on_screen and len(plan) == 1 and not resume
     report = _json_array() if as_json else _paths()
     with (
         report as tell,
-        open_output(
+        Nowhere()
+        if streamed or (target == "-" and as_json)
+        else open_output(
             target,
             kind=card.output,
             count=len(plan),
@@ -181,9 +194,9 @@ def _run(
         requests = [r for r in plan if not out.has(model.record(r))] if resume else plan
         if resume and len(requests) < len(plan):
             say(f"{len(plan) - len(requests)} of {len(plan)} are there already.")
-        texts_on_screen = target == "-" and sys.stdout.isatty()
         show_bar = not quiet and sys.stderr.isatty() and not texts_on_screen
-        with _progress_bar(len(requests)) if show_bar else nullcontext() as on_step:
+        watch = stream() if streamed else _progress_bar(len(requests)) if show_bar else nullcontext()
+        with watch as on_step:
             samples = model.make(
                 requests, batch_size=batch_size, on_step=on_step, keep_frames=out.wants_frames
             )

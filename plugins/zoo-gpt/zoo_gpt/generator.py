@@ -67,7 +67,7 @@ class GPT:
             yield Step(
                 index,
                 total,
-                texts=tuple(answer.text for answer in answers),
+                texts=tuple(answer.shown for answer in answers),
                 facts=tuple(answer.facts() for answer in answers),
             )
             if over:
@@ -150,6 +150,12 @@ class Answer:
     tokens: int = 0
     ended: str = ""
     """Why: ``eos``, ``stop``, ``length`` or ``context``; empty while it goes on."""
+
+    @property
+    def shown(self) -> str:
+        """The text so far, less what may turn out to be the beginning of a stop."""
+        held = len(self.stop) - 1 if self.stop and not self.ended else 0
+        return self.text[: max(0, len(self.text) - held)]
 
     def push(self, token: int) -> None:
         """Add a token, unless the text has ended."""
