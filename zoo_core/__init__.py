@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Score,
         Scorer,
         Step,
+        TextTrainable,
         Trainable,
         TrainingData,
     )
@@ -64,6 +65,7 @@ __all__ = [
     "Score",
     "Scorer",
     "Step",
+    "TextTrainable",
     "Trainable",
     "TrainerCard",
     "TrainingData",
@@ -83,7 +85,8 @@ _HOMES = {
     "card": "EmbeddedWeights HubWeights LocalWeights ModelCard Option TrainerCard WeightsFile",
     "cli.flags": "option_flag",
     "errors": "OptionError OutputError PluginError WeightsError ZooError",
-    "generator": "Batch Generator Latents Loss NextToken Score Scorer Step Trainable TrainingData",
+    "generator": "Batch Generator Latents Loss NextToken Score Scorer Step TextTrainable Trainable "
+    "TrainingData",
     "hookspecs": "hookimpl",
     "model": "Model load",
     "noise": "Noise",

@@ -8,7 +8,7 @@ having the method, and its card names it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -117,11 +117,13 @@ class TrainingData:
     """What a trainer may know about the data before training begins."""
 
     shape: tuple[int, ...]
-    """Shape of one item: (c, h, w) for pictures."""
+    """Shape of one item: (c, h, w) for pictures, () for texts."""
     classes: tuple[str, ...] = ()
     """Names of the labels, in label order; empty if the data have none."""
     count: int = 0
     """Number of items."""
+    texts: tuple[str, ...] = field(default=(), repr=False)
+    """The texts themselves, for a tokenizer is made from them; empty for pictures."""
 
 
 @dataclass(frozen=True)
@@ -159,13 +161,26 @@ class Trainable(Protocol):
 
         Args:
             networks: The same networks, as the loop wrapped them for its devices: call these.
-            batch: ``images`` (n, c, h, w) in [-1, 1] and, where there are classes, ``labels`` (n,) int64.
+            batch: ``images`` (n, c, h, w) in [-1, 1] and, where there are classes, ``labels`` (n,) int64;
+                for a :class:`TextTrainable`, ``tokens`` (n, context + 1) int64.
             random: The source of all randomness in the step, on the batch's device.
         """
         ...
 
     def save(self, folder: Path, networks: Mapping[str, nn.Module]) -> None:
         """Write ``networks`` (the averaged ones) into ``folder`` as a checkpoint ``zoo run`` can run."""
+        ...
+
+
+@runtime_checkable
+class TextTrainable(Trainable, Protocol):
+    """A trainable that learns from texts. What a token is, it alone knows."""
+
+    context: int
+    """Tokens that are predicted in one item of a batch, which has one more."""
+
+    def encode(self, text: str) -> Sequence[int]:
+        """Return the tokens of a whole text, with the one that ends it."""
         ...
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo_core import PluginError, TrainerCard, option_flag, trainers
+
+if TYPE_CHECKING:
+    from zoo_train.loop import Data
 
 
 class Families(click.Group):
@@ -52,6 +55,30 @@ def train() -> None:
     required=True,
     help="A folder of pictures, whose sub-folders are classes; or of MNIST's IDX files.",
 )
+@click.option("--size", type=click.IntRange(4), help="Scale and cut pictures to squares of this side.")
+@click.option("--grey/--rgb", default=None, help="Channels of the pictures. [grey for IDX, else RGB]")
+@click.option("--labels/--no-labels", default=True, help="Learn the classes too.", show_default=True)
+@click.option("--mirror", is_flag=True, help="Mirror half of the pictures left to right.")
+def pictures(**values: Any) -> None:
+    """Hold the flags of trainers that learn from pictures."""
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A file of UTF-8 text, or a folder of .txt files.",
+)
+def texts(**values: Any) -> None:
+    """Hold the flags of trainers that learn from texts."""
+
+
+KINDS = {"image": pictures, "text": texts}
+"""The flags that say what to learn from, by the word that a manifest has for it."""
+
+
+@click.command()
 @click.option(
     "-o",
     "--output",
@@ -59,10 +86,6 @@ def train() -> None:
     required=True,
     help="The folder for the model.",
 )
-@click.option("--size", type=click.IntRange(4), help="Scale and cut pictures to squares of this side.")
-@click.option("--grey/--rgb", default=None, help="Channels of the pictures. [grey for IDX, else RGB]")
-@click.option("--labels/--no-labels", default=True, help="Learn the classes too.", show_default=True)
-@click.option("--mirror", is_flag=True, help="Mirror half of the pictures left to right.")
 @click.option("--steps", type=click.IntRange(1), default=20_000, show_default=True)
 @click.option(
     "--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Over all devices together."
@@ -115,7 +138,13 @@ def _command(trainer: TrainerCard) -> click.Command:
         options = {n: o.default if given[n] is None else given[n] for n, o in trainer.options.items()}
         _train(trainer, options, **values)
 
-    taken = {parameter.name for parameter in family.params} & set(trainer.options)
+    if trainer.data not in KINDS:
+        raise PluginError(
+            f"The trainer {trainer.name} learns from {trainer.data!r}, which zoo train cannot read.",
+            f"Update zoo-train, or tell the author of {trainer.plugin}: known are {', '.join(KINDS)}.",
+        )
+    shared = [*KINDS[trainer.data].params, *family.params]
+    taken = {parameter.name for parameter in shared} & set(trainer.options)
     if taken:
         raise PluginError(
             f"The trainer {trainer.name} has an option {min(taken)!r}, which zoo train itself has.",
@@ -124,7 +153,7 @@ def _command(trainer: TrainerCard) -> click.Command:
     own = [option_flag(option) for option in trainer.options.values()]
     return click.Command(
         trainer.name,
-        params=[*own, *family.params],
+        params=[*own, *shared],
         callback=callback,
         help=f"Train: {trainer.summary}.",
         short_help=trainer.summary,
@@ -137,11 +166,7 @@ def _train(
     trainer: TrainerCard,
     options: dict[str, Any],
     *,
-    data: Path,
     output: Path,
-    size: int | None,
-    grey: bool | None,
-    labels: bool,
     steps: int,
     decay_steps: int | None,
     warmup: int,
@@ -150,34 +175,33 @@ def _train(
     sample_every: int,
     log_every: int,
     workers: int,
-    **settings: Any,
+    **values: Any,
 ) -> None:
     from accelerate import PartialState  # type: ignore[import-untyped]
 
     from zoo_core import create_trainable
-    from zoo_train.data import View, is_idx, open_pictures
     from zoo_train.loop import Habits, Settings
     from zoo_train.loop import train as run_loop
-    from zoo_train.samples import draw_sheet
+    from zoo_train.samples import draw_sheet, draw_texts
 
-    pictures = open_pictures(data, View(size, is_idx(data) if grey is None else grey))
-    if not labels:
-        pictures = pictures.without_labels()
-    facts = pictures.facts
+    asked = {p.name: values.pop(p.name) for p in KINDS[trainer.data].params if p.name}
+    learns_from_texts = trainer.data == "text"
+    data, told = _open_texts(**asked) if learns_from_texts else _open_pictures(**asked)
     outcome = run_loop(
         lambda facts: create_trainable(trainer, options, facts),
-        pictures,
+        data,
         Settings(
             steps=steps,
             warmup=warmup,
             decay_steps=max(0, steps - warmup) if decay_steps is None else decay_steps,
+            mirror=asked.get("mirror", False),
             model={"trainer": trainer.name, **options},
-            data={"digest": pictures.digest, "shape": list(facts.shape), "classes": list(facts.classes)},
-            **settings,
+            data=told,
+            **values,
         ),
         Habits(checkpoint_every, sample_every, log_every, workers, resume),
         output,
-        draw_sheet,
+        draw_texts if learns_from_texts else draw_sheet,
     )
     if not PartialState().is_main_process:
         return
@@ -187,4 +211,25 @@ def _train(
         )
         sys.exit(130)
     click.echo(f"{output}")
-    click.echo(f"Run it: zoo run {output} -n 16 -o sheet.png", err=True)
+    click.echo(f"Run it: zoo run {output}{'' if learns_from_texts else ' -n 16 -o sheet.png'}", err=True)
+
+
+def _open_pictures(
+    data: Path, size: int | None, grey: bool | None, labels: bool, mirror: bool
+) -> tuple[Data, dict[str, Any]]:
+    """Return the pictures, and what of them a run is bound to."""
+    from zoo_train.data import View, is_idx, open_pictures
+
+    found = open_pictures(data, View(size, is_idx(data) if grey is None else grey))
+    if not labels:
+        found = found.without_labels()
+    facts = found.facts
+    return found, {"digest": found.digest, "shape": list(facts.shape), "classes": list(facts.classes)}
+
+
+def _open_texts(data: Path) -> tuple[Data, dict[str, Any]]:
+    """Return the texts, and what of them a run is bound to."""
+    from zoo_train.texts import open_texts
+
+    found = open_texts(data)
+    return found, {"digest": found.digest}

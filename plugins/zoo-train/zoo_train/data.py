@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from zoo_core import TrainingData, ZooError
+from zoo_core import Trainable, TrainingData, ZooError
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 IDX_IMAGES = "train-images-idx3-ubyte"
@@ -74,6 +74,10 @@ class Pictures:
         self.facts = facts
         self._labels = labels
         self.digest = digest
+
+    def items(self, trainable: Trainable) -> Pictures:
+        """Return what the trainable learns from, item by item: the pictures."""
+        return self
 
     def __len__(self) -> int:
         return self.facts.count

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import signal
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
@@ -26,13 +26,36 @@ from zoo_core import Trainable, TrainingData
 from zoo_train.average import Average
 from zoo_train.checkpoints import Checkpoints, RunError
 from zoo_train.curve import Curve
-from zoo_train.data import Pictures
 from zoo_train.order import BatchOrder, Purpose, derive_seed
 from zoo_train.rate import learning_rate
 from zoo_train.report import Report
 
 RECORDS = "training"
 """The folder, inside a run's, of everything but the model."""
+
+
+class Items(Protocol):
+    """What a batch is made of. Can be pickled, for the processes that read ahead."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: tuple[int, bool]) -> Any:
+        """Return an item by its number, mirrored left to right if so asked."""
+        ...
+
+    def collate(self, items: Iterable[Any]) -> dict[str, Tensor]:
+        """Make a batch: tensors by name, whose first axis counts items."""
+        ...
+
+
+class Data(Protocol):
+    """What a model learns from."""
+
+    facts: TrainingData
+
+    def items(self, trainable: Trainable) -> Items:
+        """Return the data as ``trainable`` sees them: of texts, it alone knows the tokens."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -99,7 +122,7 @@ class Habits:
     """0: no sample sheets."""
     log_every: int = 10
     workers: int = 0
-    """Processes that read pictures beside each training process."""
+    """Processes that read items beside each training process."""
     resume: bool = True
 
 
@@ -114,7 +137,7 @@ class Outcome:
 
 def train(
     create: Callable[[TrainingData], Trainable],
-    pictures: Pictures,
+    data: Data,
     settings: Settings,
     habits: Habits,
     folder: Path,
@@ -124,7 +147,7 @@ def train(
 
     Args:
         create: Builds the networks; PyTorch's random numbers are seeded for it.
-        pictures: What to learn from.
+        data: What to learn from.
         settings: What decides the outcome.
         habits: What does not.
         folder: Where the model is written, with the run's own files in ``training/`` inside it.
@@ -134,7 +157,7 @@ def train(
         RunError: A run with other settings lies there, the device cannot do the precision, or a loss is
             no longer a number.
     """
-    run = _Run(create, pictures, settings, habits, folder, draw_samples)
+    run = _Run(create, data, settings, habits, folder, draw_samples)
     return run.run()
 
 
@@ -144,14 +167,14 @@ class _Run:
     def __init__(
         self,
         create: Callable[[TrainingData], Trainable],
-        pictures: Pictures,
+        data: Data,
         settings: Settings,
         habits: Habits,
         folder: Path,
         draw_samples: Callable[[Path, int], None] | None,
     ) -> None:
         self.settings, self.habits, self.folder = settings, habits, folder
-        self.pictures, self.draw_samples = pictures, draw_samples
+        self.draw_samples = draw_samples
         self.accelerator = _accelerator(settings.precision)
         processes = self.accelerator.num_processes
         if settings.batch_size % processes:
@@ -168,7 +191,8 @@ class _Run:
         self.curve = Curve(records, habits.log_every)
 
         torch.manual_seed(derive_seed(settings.seed, Purpose.NETWORKS))
-        self.trainable = create(pictures.facts)
+        self.trainable = create(data.facts)
+        self.items = data.items(self.trainable)
         device = self.accelerator.device
         self.plain = {name: network.to(device) for name, network in self.trainable.networks.items()}
         self.averages = {name: Average(network, settings.ema) for name, network in self.plain.items()}
@@ -240,15 +264,15 @@ class _Run:
             self.step,
             self.settings.steps,
             self.settings.batch_size,
-            len(self.pictures),
+            len(self.items),
             self.settings.mirror,
             self.accelerator.process_index,
             self.accelerator.num_processes,
         )
         loader: DataLoader[Any] = DataLoader(
-            self.pictures,  # type: ignore[arg-type]
+            self.items,  # type: ignore[arg-type]
             batch_sampler=order,
-            collate_fn=self.pictures.collate,
+            collate_fn=self.items.collate,
             num_workers=self.habits.workers,
             worker_init_fn=_leave_signals_to_the_loop,
         )
@@ -350,7 +374,7 @@ def _check_free(folder: Path) -> None:
 
 
 def _leave_signals_to_the_loop(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; those that read pictures are ended by the loop."""
+    """Ctrl-C reaches every process of a terminal; those that read ahead are ended by the loop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
