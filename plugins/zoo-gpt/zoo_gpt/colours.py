@@ -55,7 +55,7 @@ class Palette:
     def encode(self, pictures: Tensor) -> Tensor:
         """Map pictures (n, c, h, w) in [-1, 1] to the nearest colours (n, h·w) int64."""
         pixels = pictures.float().permute(0, 2, 3, 1).flatten(0, 2)  # (n·h·w, c)
-        nearest = [torch.cdist(part, self.clusters).argmin(1) for part in pixels.split(CHUNK)]
+        nearest = [torch.cdist(part, self.clusters).argmin(1) for part in torch.split(pixels, CHUNK)]
         return torch.cat(nearest).view(len(pictures), -1)
 
     def decode(self, colours: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,13 +66,18 @@ def next_token(
     if chain:
         click.echo("log p in nats")
         for _, text, nats in factors:
-            click.echo(f"{nats:9.3f}  {text}")
+            click.echo(f"{nats:9.3f}  {_visible(text)}")
         click.echo(f"{total:9.3f}  = log p(X), {len(factors)} tokens\n")
-    width = max(len(text) for _, text, _ in expected)
+    width = max(len(_visible(text)) for _, text, _ in expected)
     bar = min(50, shutil.get_terminal_size().columns - width - 12) if sys.stdout.isatty() else 0
     for _, text, p in expected:
         blocks = "█" * round(p / expected[0][2] * bar)
-        click.echo(f"{p:8.2%}  {text.ljust(width)}  {blocks}".rstrip())
+        click.echo(f"{p:8.2%}  {_visible(text).ljust(width)}  {blocks}".rstrip())
+
+
+def _visible(text: str) -> str:
+    """A token's text on one line, its spaces and breaks to be seen."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _row(token: int, text: str, probability: float) -> dict[str, Any]:
@@ -92,16 +97,17 @@ def score(model: str, files: tuple[str, ...], seed: int, as_json: bool, device: 
     """
     read = [_read(file) for file in files]
     generator = _with_ability(model, "log_likelihood", "score data", device, dtype)
-    rows = []
-    for number, (file, content) in enumerate(zip(files, read, strict=True)):
-        found, size = _score(generator, content, seed + number)
-        rows.append({"file": file, **_figures(found, content, size)})
+    figures = {
+        file: _figures(_score(generator, content, seed + number), content)
+        for number, (file, content) in enumerate(zip(files, read, strict=True))
+    }
     if as_json:
+        rows = [{"file": file, **row} for file, row in figures.items()]
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
-    for row in rows:
-        words = [f"{name.replace('_', ' ')} {_told(value)}" for name, value in row.items() if name != "file"]
-        click.echo(f"{row['file']}: " + ", ".join(words))
+    for file, row in figures.items():
+        words = [f"{name.replace('_', ' ')} {_told(value)}" for name, value in row.items()]
+        click.echo(f"{file}: {', '.join(words)}")
 
 
 def _told(value: float | int | bool) -> str:
@@ -154,22 +160,21 @@ def _read_picture(file: str) -> torch.Tensor:
     return (pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1))[None]
 
 
-def _score(generator: Any, content: str | torch.Tensor, seed: int) -> tuple[Score, int]:
+def _score(generator: Any, content: str | torch.Tensor, seed: int) -> Score:
     import torch
 
     with torch.inference_mode():
         found: Score = generator.log_likelihood(
             [content] if isinstance(content, str) else content, zoo_core.Noise([seed])
         )
-    size = int(found.size[0])
-    if not size:
+    if not int(found.size[0]):
         raise ZooError("One token alone has no likelihood under this model.", "Give a longer text.")
-    return found, size
+    return found
 
 
-def _figures(found: Score, content: str | Sequence[Any], size: int) -> Mapping[str, float | int | bool]:
+def _figures(found: Score, content: str | torch.Tensor) -> Mapping[str, float | int | bool]:
     """The figures that are usual for texts, or for pictures."""
-    nats = float(found.nats[0])
+    nats, size = float(found.nats[0]), int(found.size[0])
     rate = -nats / size
     figures: dict[str, float | int | bool] = {"nats": nats}
     if isinstance(content, str):

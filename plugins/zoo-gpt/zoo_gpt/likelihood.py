@@ -35,5 +35,5 @@ def log_likelihoods(transformer: Transformer, tokens: Sequence[int]) -> Tensor:
 
 def _scores(transformer: Transformer, features: Tensor, targets: Tensor) -> list[Tensor]:
     """Score targets (t,) by the features (t, width) before them, without all of the logits at once."""
-    pairs = zip(features.split(CHUNK), targets.split(CHUNK), strict=True)
+    pairs = zip(torch.split(features, CHUNK), torch.split(targets, CHUNK), strict=True)
     return [transformer.logits(f).float().log_softmax(-1).gather(1, t[:, None])[:, 0] for f, t in pairs]

@@ -234,7 +234,10 @@ class Transformer(nn.Module):
         start = 0 if cache is None else cache.used
         queries = torch.arange(start, start + tokens.shape[1], device=tokens.device)
         pads = None if cache is None else cache.pads
-        positions = queries[None] if pads is None else (queries - pads[:, None]).clamp(0, self.config.context - 1)  # (n or 1, t)
+        positions = queries[None]  # (n or 1, t)
+        if pads is not None:
+            # Beyond the context is only what is added to a sequence that has ended.
+            positions = (queries - pads[:, None]).clamp(0, self.config.context - 1)
         x = self.embedding(tokens)
         if self.positions is not None:
             x = x + self.positions(positions)
