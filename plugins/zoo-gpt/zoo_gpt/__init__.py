@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from zoo_core import hookimpl
@@ -9,7 +10,7 @@ from zoo_core import hookimpl
 if TYPE_CHECKING:
     import torch
 
-    from zoo_core import Checkpoint, Generator, ModelCard
+    from zoo_core import Checkpoint, Generator, ModelCard, Trainable, TrainerCard, TrainingData
 
 
 @hookimpl
@@ -28,3 +29,11 @@ def zoo_create_generator(
     from zoo_gpt.generator import GPT
 
     return GPT(checkpoint, device, dtype)
+
+
+@hookimpl
+def zoo_create_trainable(trainer: TrainerCard, options: SimpleNamespace, data: TrainingData) -> Trainable:
+    """Build a fresh transformer and the cross-entropy of the next token."""
+    from zoo_gpt.training import create
+
+    return create(options, data)
