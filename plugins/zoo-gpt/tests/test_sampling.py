@@ -21,7 +21,7 @@ INF = math.inf
 
 @pytest.fixture
 def logits():
-    return 4 * torch.randn(5, 2 * HEAD + 300, generator=torch.Generator().manual_seed(0))
+    return 4 * torch.randn(5, 8 * HEAD + 300, generator=torch.Generator().manual_seed(0))
 
 
 def logs(*probabilities):
@@ -119,9 +119,9 @@ def test_top_p_keeps_one_token_however_small_it_is(logits):
 
 
 def test_top_p_looks_past_its_head_where_the_distribution_is_flat():
-    probabilities = distribution(torch.zeros(1, 4 * HEAD), top_p=0.75)
+    probabilities = distribution(torch.zeros(1, 16 * HEAD), top_p=0.75)
 
-    assert kept(probabilities) == list(range(3 * HEAD))
+    assert kept(probabilities) == list(range(12 * HEAD))
 
 
 def test_top_p_works_on_what_top_k_leaves():
