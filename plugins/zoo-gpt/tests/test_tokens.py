@@ -384,3 +384,20 @@ def test_the_template_of_a_chat_is_a_file_of_its_own_or_in_the_config(checkpoint
     assert template(**{"tokenizer_config.json": {"chat_template": several}}) == "D"
     assert template(**{"tokenizer_config.json": {"chat_template": "C"}}) == "C"
     assert template(**{"chat_template.jinja": "naïve"}) == "naïve"
+
+
+def test_a_template_that_is_no_text_is_refused(checkpoint, tmp_path):
+    (tmp_path / "chat_template.jinja").write_bytes(b"\xff\xfe")
+
+    with pytest.raises(WeightsError, match=r"chat_template.jinja of .* cannot be read"):
+        Tokenizer.read(checkpoint(byte_level_bpe()))
+
+
+def test_reading_writes_nothing_on_stdout(checkpoint, capfd):
+    declared = {"0": {"content": "<|endoftext|>", "special": True, "__type": "AddedToken"}}
+
+    Tokenizer.read(
+        checkpoint(byte_level_bpe(), **{"tokenizer_config.json": {"added_tokens_decoder": declared}})
+    )
+
+    assert capfd.readouterr() == ("", "")

@@ -20,6 +20,8 @@ ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_t
 """The keys of tokenizer_config.json that give special tokens a role."""
 GPT2_CLASSES = (None, "GPT2Tokenizer", "GPT2TokenizerFast")
 """The tokenizers, by their name in tokenizer_config.json, of which vocab.json and merges.txt say all."""
+ADDED_TOKEN_FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+"""How the text around an added token is treated, in the words of tokenizer_config.json."""
 END_OF_TEXT = "<|endoftext|>"
 """GPT-2's only special token."""
 
@@ -229,11 +231,8 @@ def _add_declared(
 
 def _declared(config: Mapping[str, Any], source: str) -> list[tuple[int, tokenizers.AddedToken]]:
     try:
-        stated = sorted(
-            ((int(id), dict(token)) for id, token in config.get("added_tokens_decoder", {}).items()),
-            key=lambda entry: entry[0],
-        )
-        return [(id, tokenizers.AddedToken(token.pop("content"), **token)) for id, token in stated]
+        stated = {int(id): dict(token) for id, token in config.get("added_tokens_decoder", {}).items()}
+        return [(id, _added_token(stated[id])) for id in sorted(stated)]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(
             f"The added_tokens_decoder in tokenizer_config.json of {source} is malformed: {error!r}.",
@@ -241,12 +240,22 @@ def _declared(config: Mapping[str, Any], source: str) -> list[tuple[int, tokeniz
         ) from error
 
 
+def _added_token(stated: Mapping[str, Any]) -> tokenizers.AddedToken:
+    # The library answers keys it does not know with a line on stdout.
+    flags = {flag: stated[flag] for flag in ADDED_TOKEN_FLAGS if flag in stated}
+    return tokenizers.AddedToken(stated["content"], **flags)
+
+
 def _chat_template(checkpoint: Checkpoint, config: Mapping[str, Any]) -> str | None:
     if checkpoint.has("chat_template.jinja"):
-        return checkpoint.files["chat_template.jinja"].read_text(encoding="utf-8")
+        try:
+            return checkpoint.files["chat_template.jinja"].read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise _unreadable("chat_template.jinja", checkpoint, error) from error
     template = config.get("chat_template")
     if isinstance(template, list):  # several, by name
-        template = next((entry["template"] for entry in template if entry.get("name") == "default"), None)
+        by_name = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
+        template = by_name.get("default")
     return template if isinstance(template, str) else None
 
 
