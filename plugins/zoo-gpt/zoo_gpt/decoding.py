@@ -27,15 +27,15 @@ def decode(
         steps: How many tokens to add to each.
         choose: Chooses them.
     """
-    weight = transformer.embedding.weight
+    device = transformer.device
     longest = max(map(len, prompts))
     missing = [longest - len(prompt) for prompt in prompts]
     tokens = torch.tensor(
-        [[0] * pad + list(prompt) for pad, prompt in zip(missing, prompts, strict=True)], device=weight.device
+        [[0] * pad + list(prompt) for pad, prompt in zip(missing, prompts, strict=True)], device=device
     )
-    pads = torch.tensor(missing, device=weight.device) if any(missing) else None
+    pads = torch.tensor(missing, device=device) if any(missing) else None
     room = longest + steps - 1  # the last token is not read again
-    cache = Cache(transformer.config, len(prompts), room, weight.device, weight.dtype, pads)
+    cache = Cache(transformer.config, len(prompts), room, device, transformer.dtype, pads)
     for _ in range(steps):
         last = transformer.features(tokens, cache)[:, -1]
         tokens = choose(transformer.logits(last).float())[:, None]

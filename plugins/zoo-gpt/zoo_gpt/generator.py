@@ -14,6 +14,7 @@ from zoo_gpt import checkpoint as layout
 from zoo_gpt.chat import render
 from zoo_gpt.choosing import Chooser
 from zoo_gpt.decoding import decode
+from zoo_gpt.fast import prepare_for_sampling
 from zoo_gpt.likelihood import log_likelihoods
 from zoo_gpt.prediction import Prediction
 from zoo_gpt.tokens import Stream, Tokenizer
@@ -39,7 +40,7 @@ class GPT:
         parts = layout.read(checkpoint)
         self.tokenizer = Tokenizer.read(checkpoint)
         self.dtype = dtype or torch.float32
-        self.transformer = parts.build().to(device, self.dtype)
+        self.transformer = prepare_for_sampling(parts.build(), device, self.dtype)
         self.context = parts.config.context
 
     def generate(self, batch: Batch) -> Iterator[Step]:
@@ -94,7 +95,7 @@ class GPT:
         tokens = self._begun(self.tokenizer.encode(prompt))
         if not tokens or len(tokens) > self.context:
             raise self._does_not_fit(len(tokens))
-        ids = torch.tensor([tokens], device=self.transformer.embedding.weight.device)
+        ids = torch.tensor([tokens], device=self.transformer.device)
         logits = self.transformer.logits(self.transformer.features(ids)).float().log_softmax(-1)[0]
         return Prediction(tuple(tokens), logits.cpu(), self.tokenizer)
 

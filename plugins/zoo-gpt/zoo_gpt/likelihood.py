@@ -20,7 +20,7 @@ def log_likelihoods(transformer: Transformer, tokens: Sequence[int]) -> Tensor:
     the first window that holds it: but for those of the first window, it sees at least half a context.
     """
     context = transformer.config.context
-    ids = torch.tensor(tokens, dtype=torch.long, device=transformer.embedding.weight.device)
+    ids = torch.tensor(tokens, dtype=torch.long, device=transformer.device)
     scores: list[Tensor] = []
     done = 1  # tokens that are scored, or are the first
     start = 0

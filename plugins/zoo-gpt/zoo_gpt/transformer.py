@@ -220,7 +220,19 @@ class Transformer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
         self.norm = norm(config, config.width)
-        self.head = None if config.tied else nn.Linear(config.width, config.vocab_out, bias=False)
+        self.head: nn.Module | None = None
+        if not config.tied:
+            self.head = nn.Linear(config.width, config.vocab_out, bias=False)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that is computed in; embeddings may be kept in another."""
+        return next(self.norm.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return self.embedding.weight.device
 
     def forward(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
         """Map tokens (n, t) int64 to logits (n, t, vocab_out), where [:, i] is of what follows token i.
@@ -238,9 +250,9 @@ class Transformer(nn.Module):
         if pads is not None:
             # Beyond the context is only what is added to a sequence that has ended.
             positions = (queries - pads[:, None]).clamp(0, self.config.context - 1)
-        x = self.embedding(tokens)
+        x = self.embedding(tokens).to(self.dtype)
         if self.positions is not None:
-            x = x + self.positions(positions)
+            x = x + self.positions(positions).to(self.dtype)
         x = self.dropout(x)
         view = self._view(queries, positions, pads, x.dtype)
         for block in self.blocks:
