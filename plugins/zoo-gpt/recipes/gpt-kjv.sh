@@ -3,7 +3,7 @@
 #
 #     plugins/zoo-gpt/recipes/gpt-kjv.sh [FOLDER]
 #
-# Seventy minutes on one free CPU core; stopped with Ctrl-C or killed, it goes on where it was when run again.
+# An hour on one free CPU core; stopped with Ctrl-C or killed, it goes on where it was when run again.
 set -eu
 cd "$(dirname "$0")/../../.."
 PATH="$PWD/.venv/bin:$PATH"
@@ -14,7 +14,7 @@ python tools/kjv.py data/kjv
 export ACCELERATE_USE_CPU=true OMP_NUM_THREADS=1
 zoo train gpt --data data/kjv/train -o "$folder" \
     --vocab 3072 --context 256 --layers 6 --width 192 --heads 6 --dropout 0.15 --weights float16 \
-    --steps 4400 --batch-size 16 --lr 2e-3 --warmup 200 --weight-decay 0.1 --ema 0.999 \
+    --steps 3000 --batch-size 16 --lr 2e-3 --warmup 200 --weight-decay 0.1 --ema 0.999 \
     --precision bf16 --seed 0 --checkpoint-every 200 --sample-every 0
 
 zoo score "$folder" data/kjv/test.txt
