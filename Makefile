@@ -29,6 +29,7 @@ format: .venv/ready-to-test
 bench: .venv/ready-to-test
 	$(BIN)/python -m benchmarks.listing
 	$(BIN)/python -m benchmarks.diffusion $(ARGS)
+	$(BIN)/python -m benchmarks.text
 
 # Train the built-in model ddpm-digits again; it goes to runs/, hours on two cores.
 digits: .venv/ready

@@ -1,0 +1,193 @@
+"""Greedy text from GPT-2's shape (124M parameters, random weights), beside transformers and ctranslate2.
+
+32 tokens of prompt, 128 new ones, batches of 1 and 8. All sides run the same prompts on the same weights, in
+turn; a round is one whole answer. See ``interleave.py``.
+
+    python -m benchmarks.text [--quick] [--rounds N] [--json FILE]
+
+ctranslate2 is compared with if it is installed (pip install ctranslate2).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.interleave import Spread, machine, speedup
+
+GPT2: dict[str, int] = {}
+"""The defaults of transformers' GPT2Config are GPT-2's own."""
+SMALL = {"n_embd": 64, "n_layer": 2, "n_head": 4}
+PROMPT = 32
+Run = Callable[[], object]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a small network and short answers")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, default=Path("out/benchmarks/text.json"))
+    arguments = parser.parse_args()
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    network, new = (SMALL, 8) if arguments.quick else (GPT2, 128)
+    results: dict[str, Any] = {"machine": machine(), "new_tokens": new, "network": network}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "gpt2"
+        save_model(folder, network)
+        for batch in (1, 8):
+            results[f"batch {batch}"] = measure(folder, batch, new, arguments.rounds)
+    results["load_after"] = os.getloadavg()
+    report(results)
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    print(f"\nwritten to {arguments.json}")
+
+
+def save_model(folder: Path, network: Mapping[str, int]) -> None:
+    """Save a network with random weights, and a tokenizer of its own."""
+    import torch
+    import transformers
+    from zoo_gpt.vocabulary import Vocabulary
+
+    torch.manual_seed(0)
+    transformers.logging.disable_progress_bar()
+    vocabulary = Vocabulary.learn([" ".join(str(number) for number in range(2000))], 1000)
+    # ctranslate2 wants a name for every token that the network knows.
+    size = transformers.GPT2Config().vocab_size
+    vocabulary.backend.add_tokens([f"<{number}>" for number in range(vocabulary.size, size)])
+    ends = {"bos_token_id": vocabulary.eos, "eos_token_id": vocabulary.eos}
+    transformers.GPT2LMHeadModel(transformers.GPT2Config(**network, **ends)).save_pretrained(folder)
+    # ctranslate2 wants a token for what is unknown, though bytes know everything.
+    named = {**vocabulary.config, "unk_token": vocabulary.config["eos_token"]}
+    replace(vocabulary, config=named).save(folder)
+
+
+def prompts_of(tokenizer: Any, batch: int) -> list[str]:
+    """Texts of exactly PROMPT tokens each."""
+    found: list[str] = []
+    start = 0
+    while len(found) < batch:
+        words = ""
+        number = start
+        while len(tokenizer.encode(words)) < PROMPT:
+            words += f" {number}"
+            number += 7
+        if len(tokenizer.encode(words)) == PROMPT:
+            found.append(words)
+        start += 1
+    return found
+
+
+def measure(folder: Path, batch: int, new: int, rounds: int) -> dict[str, Any]:
+    """Seconds of every side's answers, round by round, and how the sides compare."""
+    sides = our_sides(folder, batch, new) | their_sides(folder, batch, new)
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(rounds + 1):
+        for name, run in sides.items():
+            start = time.perf_counter()
+            run()
+            if number:  # the first is for warming up
+                seconds[name].append(time.perf_counter() - start)
+    ours = [name for name in sides if name.startswith("zoo")]
+    return {
+        "tokens_per_second": {n: asdict(Spread.of([batch * new / s for s in v])) for n, v in seconds.items()},
+        "speedup": {
+            f"{mine} / {theirs}": asdict(speedup(seconds[theirs], seconds[mine]))
+            for mine in ours
+            for theirs in sides
+            if theirs not in ours
+        },
+    }
+
+
+def our_sides(folder: Path, batch: int, new: int) -> dict[str, Run]:
+    import zoo_core as zoo
+
+    sides: dict[str, Run] = {}
+    for dtype in ("float32", "bfloat16"):
+        model = zoo.load(folder, device="cpu", dtype=dtype)
+        prompts = prompts_of(model.generator.tokenizer, batch)
+
+        def run(model: Any = model, prompts: list[str] = prompts) -> object:
+            options = {"temperature": 0.0, "max_tokens": new, "batch_size": batch, "seed": 0}
+            samples = list(model.generate(prompts, **options))
+            assert all(sample.record.facts["tokens"] == new for sample in samples)
+            return samples
+
+        sides[f"zoo {dtype}"] = run
+    return sides
+
+
+def their_sides(folder: Path, batch: int, new: int) -> dict[str, Run]:
+    import torch
+    import transformers
+
+    import zoo_core as zoo
+
+    tokenizer = zoo.load(folder, device="cpu").generator.tokenizer
+    ids = [tokenizer.encode(prompt) for prompt in prompts_of(tokenizer, batch)]
+    model = transformers.GPT2LMHeadModel.from_pretrained(folder).eval()
+    lengths = {"max_new_tokens": new, "min_new_tokens": new}
+
+    def run() -> object:
+        with torch.inference_mode():
+            return model.generate(torch.tensor(ids), do_sample=False, pad_token_id=0, **lengths)
+
+    sides: dict[str, Run] = {"transformers float32": run}
+    if importlib.util.find_spec("ctranslate2"):
+        sides |= ctranslate2_sides(folder, ids, new)
+    return sides
+
+
+def ctranslate2_sides(folder: Path, ids: list[list[int]], new: int) -> dict[str, Run]:
+    import ctranslate2
+    import transformers
+
+    names = transformers.AutoTokenizer.from_pretrained(folder).convert_ids_to_tokens
+    prompts = [names(each) for each in ids]
+    sides: dict[str, Run] = {}
+    for kind in ("float32", "int8"):
+        converted = folder.with_name(f"ctranslate2-{kind}")
+        if not converted.exists():
+            ctranslate2.converters.TransformersConverter(str(folder)).convert(
+                str(converted), quantization=kind
+            )
+        threads = len(os.sched_getaffinity(0))
+        generator = ctranslate2.Generator(
+            str(converted), device="cpu", intra_threads=threads, compute_type=kind
+        )
+
+        def run(generator: Any = generator) -> object:
+            lengths = {"max_length": new, "min_length": new}
+            return generator.generate_batch(
+                prompts, sampling_topk=1, include_prompt_in_result=False, **lengths
+            )
+
+        sides[f"ctranslate2 {kind}"] = run
+    return sides
+
+
+def report(results: Mapping[str, Any]) -> None:
+    about = results["machine"]
+    print(f"{about['processor']}, {about['cores']} cores, load {about['load'][0]} before", end=" ")
+    print(f"and {results['load_after'][0]:.1f} after; {results['new_tokens']} new tokens")
+    for batch in (1, 8):
+        found = results[f"batch {batch}"]
+        print(f"\nbatch {batch}: tokens a second, median (quartiles)")
+        for name, spread in found["tokens_per_second"].items():
+            print(f"  {name:22}{Spread(**spread)}")
+        print("times as fast, median (quartiles) over interleaved rounds")
+        for name, spread in found["speedup"].items():
+            print(f"  {name:42}{Spread(**spread)}")
+
+
+if __name__ == "__main__":
+    main()
