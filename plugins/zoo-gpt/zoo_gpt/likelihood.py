@@ -25,11 +25,11 @@ def log_likelihoods(transformer: Transformer, tokens: Sequence[int]) -> Tensor:
     done = 1  # tokens that are scored, or are the first
     start = 0
     while done < len(ids):
-        window = ids[start : start + context]
+        window = ids[start : start + context + 1]  # the last of them is only predicted
         features = transformer.features(window[None, :-1])[0]
         scores += _scores(transformer, features[done - start - 1 :], window[done - start :])
         done = start + len(window)
-        start = done - context // 2
+        start = done - 1 - context // 2
     return torch.cat(scores).cpu() if scores else torch.zeros(0)
 
 
