@@ -8,7 +8,7 @@ having the method, and its card names it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -124,6 +124,8 @@ class TrainingData:
     """Number of items."""
     texts: tuple[str, ...] = field(default=(), repr=False)
     """The texts themselves, for a tokenizer is made from them; empty for pictures."""
+    pictures: Callable[[int], torch.Tensor] | None = field(default=None, repr=False, compare=False)
+    """Returns at most so many of the pictures, (m, c, h, w) uint8, for a palette is made from them."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from zoo_train.data import DataError, View, open_pictures, read_idx
 
@@ -217,3 +218,14 @@ def test_a_broken_idx_file_is_named(tmp_path: Path, content: bytes) -> None:
 
     with pytest.raises(DataError, match="train-images"):
         read_idx(path)
+
+
+def test_examples_are_taken_from_all_over(pictures: Path) -> None:
+    data = open_pictures(pictures, View())
+    assert data.facts.pictures is not None
+
+    examples = data.facts.pictures(4)
+
+    assert examples.dtype == torch.uint8
+    assert [example.tolist() for example in examples] == [data[i, False][0].tolist() for i in (0, 3, 6, 9)]
+    assert len(data.facts.pictures(100)) == 12

@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -71,13 +71,19 @@ class Pictures:
         self, read: Callable[[int], np.ndarray], facts: TrainingData, labels: np.ndarray | None, digest: str
     ) -> None:
         self._read = read
-        self.facts = facts
+        self.facts = replace(facts, pictures=self.examples)
         self._labels = labels
         self.digest = digest
 
     def items(self, trainable: Trainable) -> Pictures:
         """Return what the trainable learns from, item by item: the pictures."""
         return self
+
+    def examples(self, count: int) -> Tensor:
+        """Return ``count`` pictures, or all if there are fewer, from all over: (m, c, h, w) uint8."""
+        count = min(count, len(self))
+        chosen = [self._read(i * len(self) // count) for i in range(count)]
+        return torch.from_numpy(np.stack(chosen))
 
     def __len__(self) -> int:
         return self.facts.count
