@@ -34,6 +34,10 @@ def zoo_create_generator(
 @hookimpl
 def zoo_create_trainable(trainer: TrainerCard, options: SimpleNamespace, data: TrainingData) -> Trainable:
     """Build a fresh transformer and the cross-entropy of the next token."""
-    from zoo_gpt.training import create
+    if trainer.name == "imagegpt":
+        from zoo_gpt import picture_training
 
-    return create(options, data)
+        return picture_training.create(options, data)
+    from zoo_gpt import training
+
+    return training.create(options, data)

@@ -10,8 +10,9 @@ from pathlib import PurePosixPath
 import torch
 from torch import Tensor
 
-from zoo_core import Batch, Checkpoint, OptionError, Step, WeightsError
+from zoo_core import Batch, Checkpoint, Step, WeightsError
 from zoo_gpt import llamagen, vq
+from zoo_gpt.classes import draw_labels
 from zoo_gpt.sampling import distribution, draw
 
 CACHE_MEMORY = 2**30
@@ -102,7 +103,7 @@ class LlamaGen:
             OptionError: There is no such class.
         """
         options = batch.options
-        labels = self._labels(batch)
+        labels = draw_labels(options.label, self.classes, batch.noise)
         places = self.side**2
         uniform = iter(batch.noise.uniform(places).unbind(1))
 
@@ -128,21 +129,6 @@ class LlamaGen:
         """Turn codes (n, side²) into pictures, one at a time: a decoder's feature maps are large."""
         grids = codes.view(-1, self.side, self.side)
         return torch.cat([self.vq.decode(grid[None]).clamp(-1, 1).float() for grid in grids])
-
-    def _labels(self, batch: Batch) -> list[int]:
-        """One class per sample: the given one, or one drawn from its stream.
-
-        A number is drawn whether it is needed or not, so that a seed makes the same picture with a drawn
-        label as with that label given.
-        """
-        for label in batch.options.label:
-            if label is not None and not 0 <= label < self.classes:
-                raise OptionError(
-                    f"--label {label}: this model has {self.classes} classes.",
-                    f"Give 0 to {self.classes - 1}.",
-                )
-        drawn = [int(u * self.classes) for u in batch.noise.uniform(1).flatten().tolist()]
-        return [d if label is None else label for label, d in zip(batch.options.label, drawn, strict=True)]
 
 
 def _misfit(transformer_has: str, tokenizer_has: str) -> WeightsError:

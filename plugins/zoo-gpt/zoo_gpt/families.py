@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from zoo_core import WeightsError
+from zoo_gpt.classes import Classes
 from zoo_gpt.rope import Llama3Scaling, Rope
 from zoo_gpt.transformer import ACTIVATIONS, TransformerConfig
 
@@ -31,7 +32,7 @@ class Settings:
 
     def __init__(self, config: Json, source: str) -> None:
         self._config = config
-        self._source = source
+        self.source = source
         self._read = {"model_type", *WITHOUT_EFFECT}
 
     def __call__(self, kind: type[Any], *names: str, default: Any = None, optional: bool = False) -> Any:
@@ -107,7 +108,7 @@ class Settings:
 
     def error(self, what: str) -> WeightsError:
         """What is wrong with the config."""
-        return WeightsError(f"{self._source} {what}.", "Use a checkpoint of a model that zoo-gpt supports.")
+        return WeightsError(f"{self.source} {what}.", "Use a checkpoint of a model that zoo-gpt supports.")
 
 
 # fmt: off
@@ -177,9 +178,8 @@ def _imagegpt(settings: Settings) -> TransformerConfig:
     settings.only(False, "scale_attn_by_inverse_layer_idx", "add_cross_attention", "tie_word_embeddings")
     sizes = _gpt2_sizes(settings, "quick_gelu")
     # What starts a sequence is not predicted: one token, or one for each class.
-    zoo = settings.zoo()
-    starts = len(zoo.get("class_names", ())) + bool(zoo.get("null_class")) or 1
-    sizes["vocab_out"] = sizes["vocab_size"] - starts
+    classes = Classes.of(settings.zoo(), settings.source)
+    sizes["vocab_out"] = sizes["vocab_size"] - (classes.starts if classes else 1)
     return TransformerConfig(**sizes, rms_norm=True, tied=False)
 
 

@@ -1,10 +1,15 @@
-"""The generator of pictures: ImageGPT, which goes on with a sequence of colours, pixel by pixel."""
+"""The generator of pictures: ImageGPT, which goes on with a sequence of colours, pixel by pixel.
+
+One of our own may know classes, each with a token of its own to begin with, and may fill a patch of pixels at
+once: the table ``zoo`` in its config.json says so.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -14,9 +19,11 @@ from torch import Tensor
 from zoo_core import Batch, Checkpoint, Noise, OptionError, Score, Step
 from zoo_gpt import checkpoint as layout
 from zoo_gpt.choosing import Chooser
+from zoo_gpt.classes import Classes, draw_labels
 from zoo_gpt.colours import Palette
 from zoo_gpt.decoding import decode
 from zoo_gpt.likelihood import log_likelihoods
+from zoo_gpt.llamagen import guided
 
 
 class ImageGPT:
@@ -39,31 +46,38 @@ class ImageGPT:
         parts = layout.read(checkpoint)
         preprocessor = checkpoint.json("preprocessor_config.json")
         name = f"{checkpoint.source}: preprocessor_config.json"
-        self.palette = Palette.read(preprocessor, parts.config.context, name)
+        zoo = parts.config_json.get("zoo") or {}
+        self.classes = Classes.of(zoo, f"{checkpoint.source}: config.json")
+        self.palette = Palette.read(preprocessor, parts.config.context, name, zoo.get("patch", 1))
         self.dtype = dtype or torch.float32
         self.transformer = parts.build().to(device, self.dtype)
         self.start = parts.config.vocab_out
-        """The token that begins a picture, the first one after the colours."""
+        """The token that begins a picture, or one of the first class: the first one after the colours."""
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         """Draw the batch's pictures, or what is missing of one; each row that is done is a preview.
 
         Raises:
-            OptionError: ``input`` cannot be read, or ``keep`` keeps all of it.
+            OptionError: ``input`` cannot be read, ``keep`` keeps all of it, or the model has no such class or
+                cannot be guided.
         """
-        given = self._given(batch.options.input, batch.options.keep)
-        prompts = [[self.start, *given]] * batch.n
-        side = self.palette.side
-        total = side * side - len(given)
+        options = batch.options
+        given = self._given(options.input, options.keep)
+        labels = self._labels(batch)
+        facts = tuple(map(self.classes.about, labels)) if self.classes else None
+        prompts = [[self.start + label, *given] for label in labels]
+        total = self.palette.row**2 - len(given)
         colours = torch.tensor(given, dtype=torch.long).repeat(batch.n, 1)
-        choose = Chooser(batch.options, prompts, batch.noise, self.transformer.config.vocab_out, total)
-        for index, tokens in enumerate(decode(self.transformer, prompts, total, choose), start=1):
+        choose = Chooser(options, prompts, batch.noise, self.transformer.config.vocab_out, total)
+        for index, tokens in enumerate(self._decode(prompts, total, choose, options), start=1):
             colours = torch.cat([colours, tokens[:, None].cpu()], dim=1)
-            shown = colours.shape[1] % side == 0
-            yield Step(index, total, images=self.palette.decode(colours) if shown else None)
+            shown = colours.shape[1] % self.palette.row == 0
+            yield Step(index, total, self.palette.decode(colours) if shown else None, facts=facts)
 
     def log_likelihood(self, data: Tensor, noise: Noise | None = None) -> Score:
         """Return log p of pictures (n, c, h, w) uint8 as sequences of colours, their values as sizes.
+
+        Of a model with K classes, p is the mean over them: p(x) = Σ_k p(x | k) / K.
 
         Raises:
             OptionError: The pictures have another shape or type than the model's.
@@ -75,8 +89,44 @@ class ImageGPT:
                 "Resize or convert them first.",
             )
         sequences = self.palette.encode(data / 127.5 - 1).tolist()
-        nats = [log_likelihoods(self.transformer, [self.start, *seq]).double().sum() for seq in sequences]
-        return Score(torch.stack(nats), torch.full((len(data),), math.prod(self.palette.shape)))
+        nats = torch.stack([self._log_p(sequence) for sequence in sequences])
+        return Score(nats, torch.full((len(data),), math.prod(self.palette.shape)))
+
+    def _log_p(self, colours: Sequence[int]) -> Tensor:
+        """Return log p of one picture, float64."""
+        count = len(self.classes.names) if self.classes else 1
+        prompts = ([self.start + label, *colours] for label in range(count))
+        nats = [log_likelihoods(self.transformer, prompt).double().sum() for prompt in prompts]
+        return torch.stack(nats).logsumexp(0) - math.log(count)
+
+    def _decode(
+        self, prompts: list[list[int]], steps: int, choose: Chooser, options: SimpleNamespace
+    ) -> Iterator[Tensor]:
+        """Yield the next colour of every picture, (n,) int64, guided if asked."""
+        scale = options.guidance_scale
+        if scale == 1:
+            yield from decode(self.transformer, prompts, steps, choose)
+            return
+        if self.classes is None or not self.classes.null:
+            raise OptionError(
+                f"--guidance-scale {scale:g}: this model cannot be guided, for it has no null class.",
+                "Leave out --guidance-scale.",
+            )
+        null = self.start + len(self.classes.names)
+        both = prompts + [[null, *given] for _, *given in prompts]
+        for colours in decode(
+            self.transformer, both, steps, lambda logits: choose(guided(logits, scale)).repeat(2)
+        ):
+            yield colours[: len(prompts)]
+
+    def _labels(self, batch: Batch) -> list[int]:
+        """The class of each sample; 0 for all of them where there are none."""
+        given = batch.options.label
+        if self.classes:
+            return draw_labels(given, len(self.classes.names), batch.noise)
+        if any(label is not None for label in given):
+            raise OptionError("--label: this model has no classes.", "Leave out --label.")
+        return [0] * batch.n
 
     def _given(self, path: str | None, keep: float) -> Sequence[int]:
         """The colours of the upper part of a picture that is to be completed; none without one."""

@@ -1,0 +1,60 @@
+"""The classes of a model of pictures: tokens that are never predicted, one of which begins each picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zoo_core import Noise, OptionError, WeightsError
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What the table ``zoo`` of a config.json says of classes."""
+
+    names: tuple[str, ...]
+    """In label order; at least one."""
+    null: bool
+    """One more token stands for any class, which guidance needs."""
+
+    @classmethod
+    def of(cls, zoo: Mapping[str, Any], source: str) -> Classes | None:
+        """Read them; None for an unconditional model.
+
+        Raises:
+            WeightsError: The names are no list of strings.
+        """
+        names, null = zoo.get("class_names", []), zoo.get("null_class", False)
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise WeightsError(
+                f"{source}: the table zoo says class_names = {names!r}.", "Give every class one name."
+            )
+        return cls(tuple(names), bool(null)) if names else None
+
+    @property
+    def starts(self) -> int:
+        """How many tokens begin a picture."""
+        return len(self.names) + self.null
+
+    def about(self, label: int) -> dict[str, Any]:
+        """What to record of a sample with this label."""
+        return {"label": label, "class": self.names[label]}
+
+
+def draw_labels(given: Sequence[int | None], classes: int, noise: Noise) -> list[int]:
+    """One label per sample: the given one, or where there is none, one drawn from its stream.
+
+    A number is drawn from every stream whether it is needed or not, so that a seed makes the same picture
+    with a drawn label as with that label given.
+
+    Raises:
+        OptionError: There is no such class.
+    """
+    for label in given:
+        if label is not None and not 0 <= label < classes:
+            raise OptionError(
+                f"--label {label}: this model has {classes} classes.", f"Give 0 to {classes - 1}."
+            )
+    drawn = [int(u * classes) for u in noise.uniform(1).flatten().tolist()]
+    return [d if label is None else label for label, d in zip(given, drawn, strict=True)]
