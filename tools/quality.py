@@ -151,9 +151,10 @@ def main(
     ]
     for row in rows:
         print_row(row)
-    runs = [(name, options, count) for name, options in SAMPLERS]
+    has_samplers = "sampler" in ready.card.options
+    runs = [(name, options, count) for name, options in SAMPLERS if has_samplers or not options]
     runs += [("as the card says", {}, more)] if more else []
-    runs += [(*FULL, full)] if full else []
+    runs += [(*FULL, full)] if full and has_samplers else []
     for name, options, number in runs:
         row = measure.row(name, *draw(ready, number, common | options))
         print_row(row)
