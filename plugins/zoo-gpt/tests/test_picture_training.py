@@ -209,9 +209,10 @@ def test_without_pictures_there_is_no_palette():
         create(SimpleNamespace(**OPTIONS), TrainingData((1, SIDE, SIDE)))
 
 
-def test_names_that_are_none_are_refused(tmp_path):
+@pytest.mark.parametrize("broken", [{"class_names": 3}, {"patch": "2"}, {"patch": 0}, {"patch": 5}])
+def test_a_table_zoo_that_makes_no_sense_is_refused(tmp_path, broken):
     folder = saved(tmp_path, trainable(classes=NAMES))
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"zoo": {"class_names": 3}}))
-    with pytest.raises(WeightsError, match="class_names"):
+    (folder / "config.json").write_text(json.dumps(config | {"zoo": config["zoo"] | broken}))
+    with pytest.raises(WeightsError):
         zoo.load(folder)

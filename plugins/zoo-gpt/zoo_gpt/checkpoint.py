@@ -25,7 +25,7 @@ class Parts:
     checkpoint: Checkpoint
 
     def build(self) -> Transformer:
-        """Return the network with its weights, for evaluation, on the CPU and in the types of the files.
+        """Return the network with its weights, for evaluation, on the CPU and in float32.
 
         Raises:
             WeightsError: if tensors are missing, unexpected or of another shape.

@@ -32,12 +32,16 @@ class Palette:
     """Rows, and columns, of the pixels that share a colour."""
 
     @classmethod
-    def read(cls, config: Mapping[str, Any], places: int, source: str, patch: int = 1) -> Palette:
+    def read(cls, config: Mapping[str, Any], places: int, source: str, patch: Any = 1) -> Palette:
         """Read ``clusters`` from preprocessor_config.json, for pictures of so many colours.
 
         Raises:
-            WeightsError: There are none, they are no colours, or the pictures are no squares.
+            WeightsError: There are none, they are no colours, or ``patch`` or the pictures are no squares.
         """
+        if type(patch) is not int or patch < 1:
+            raise WeightsError(
+                f"{source} is of patches whose side is {patch!r}.", "Write a whole number into config.json."
+            )
         try:
             clusters = torch.tensor(config.get("clusters"), dtype=torch.float32)
         except (TypeError, ValueError, RuntimeError):

@@ -100,16 +100,15 @@ class GPT:
         return Prediction(tuple(tokens), logits.cpu(), self.tokenizer)
 
     def _read(self, prompt: str | None, options: SimpleNamespace) -> list[int]:
-        if options.chat:
-            if not prompt:
-                raise OptionError(
-                    "--chat needs something to answer.", 'Give a prompt: zoo run MODEL --chat "…"'
-                )
-            text = render(self.tokenizer, [{"role": "user", "content": prompt}])
-            return self.tokenizer.encode(text, add_special=False)  # the template says which there are
         text = prompt or ""
         if options.template is not None:
             text = options.template.replace("{prompt}", text)
+        if options.chat:
+            if not text:
+                raise OptionError("A chat needs something to answer.", "Give a prompt, or add --no-chat.")
+            message = {"role": "user", "content": text}
+            # The model's own template says which special tokens there are.
+            return self.tokenizer.encode(render(self.tokenizer, [message]), add_special=False)
         tokens = self.tokenizer.encode(text)
         return tokens if tokens else self._begun(tokens)
 

@@ -22,6 +22,7 @@ from zoo_gpt.choosing import Chooser
 from zoo_gpt.classes import Classes, draw_labels
 from zoo_gpt.colours import Palette
 from zoo_gpt.decoding import decode
+from zoo_gpt.fast import prepare_for_sampling
 from zoo_gpt.likelihood import log_likelihoods
 from zoo_gpt.llamagen import guided
 
@@ -50,7 +51,7 @@ class ImageGPT:
         self.classes = Classes.of(zoo, f"{checkpoint.source}: config.json")
         self.palette = Palette.read(preprocessor, parts.config.context, name, zoo.get("patch", 1))
         self.dtype = dtype or torch.float32
-        self.transformer = parts.build().to(device, self.dtype)
+        self.transformer = prepare_for_sampling(parts.build(), device, self.dtype)
         self.start = parts.config.vocab_out
         """The token that begins a picture, or one of the first class: the first one after the colours."""
 
