@@ -1,9 +1,9 @@
 #!/bin/sh
-# Train imagegpt-digits, the embedded model: class-conditional MNIST in patches of 2×2, 1.9M parameters.
+# Train imagegpt-digits, the embedded model: class-conditional MNIST in patches of 2×2, 2.0M parameters.
 #
 #     plugins/zoo-gpt/recipes/imagegpt-digits.sh [FOLDER]
 #
-# About two hours on one CPU core; stopped with Ctrl-C or killed, it goes on where it was when run again.
+# An hour and a half on one free CPU core; stopped with Ctrl-C or killed, it goes on where it was when run again.
 set -eu
 cd "$(dirname "$0")/../../.."
 PATH="$PWD/.venv/bin:$PATH"
