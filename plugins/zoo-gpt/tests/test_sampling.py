@@ -57,7 +57,8 @@ def test_without_options_it_is_the_softmax(logits):
             ],
         ),
     ],
-    ids=str,
+    # Not the warpers, whose names tell their addresses: every process must collect the same names.
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_every_cut_is_that_of_transformers(logits, options, theirs):
     expected = LogitsProcessorList(theirs)(None, logits.clone()).softmax(-1)
