@@ -35,7 +35,11 @@ def decode(
     )
     pads = torch.tensor(missing, device=device) if any(missing) else None
     room = longest + steps - 1  # the last token is not read again
-    cache = Cache(transformer.config, len(prompts), room, device, transformer.dtype, pads)
+    # A CPU's kernel of attention is five times as slow in half precision.
+    dtype = (
+        torch.promote_types(transformer.dtype, torch.float32) if device.type == "cpu" else transformer.dtype
+    )
+    cache = Cache(transformer.config, len(prompts), room, device, dtype, pads)
     for _ in range(steps):
         last = transformer.features(tokens, cache)[:, -1]
         tokens = choose(transformer.logits(last).float())[:, None]

@@ -86,7 +86,7 @@ class Cache:
         n: Sequences.
         length: Positions there is room for.
         device: Where.
-        dtype: The network's.
+        dtype: The network's, or a finer one: attention is then computed in it.
         pads: (n,) int64: how many positions at the start of each sequence are padding; None: none.
     """
 
@@ -163,13 +163,14 @@ class Attention(nn.Module):
             q, k = rotate(q, *view.rotation), rotate(k, *view.rotation)
         if cache is not None:
             k, v = cache.extend(self.layer, k, v)
+            q = q.to(k.dtype)
         mask = view.masks[self.window]
         grouped = self.heads[0] != self.heads[1]
         causal = view.causal and mask is None
         h = F.scaled_dot_product_attention(
             q, k, v, mask, is_causal=causal, scale=self.scale, enable_gqa=grouped
         )
-        out: Tensor = self.out(h.transpose(1, 2).reshape(n, t, -1))
+        out: Tensor = self.out(h.to(x.dtype).transpose(1, 2).reshape(n, t, -1))
         return out
 
 
