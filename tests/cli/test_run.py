@@ -270,3 +270,15 @@ def test_texts_as_json_need_no_file(zoo):
         entry["text"]
         for entry in json.loads(zoo("run", "toy-words", "hi", "-n", "2", "--seed", "0", "--json").out)
     ] == ["hi 0", "hi 1"]
+
+
+def test_json_stays_json_on_a_terminal(zoo, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    (entry,) = json.loads(zoo("run", "toy-words", "hi", "--seed", "3", "--json").out)
+    assert entry["text"] == "hi 3"
+
+
+def test_json_without_a_file_has_nothing_to_resume(zoo):
+    status, _, err = zoo("run", "toy-words", "hi", "--json", "--resume")
+    assert status == 1
+    assert "nothing to resume" in err

@@ -173,13 +173,13 @@ def _run(
         raise OptionError(
             "Texts and JSON cannot both go to the standard output.", "Leave out -o -, or --json."
         )
-    texts_on_screen = target == "-" and card.output == "text" and sys.stdout.isatty()
-    streamed = texts_on_screen and len(plan) == 1 and not resume
+    texts_on_screen = target == "-" and not as_json and sys.stdout.isatty()
+    streamed = texts_on_screen and card.output == "text" and len(plan) == 1
     report = _json_array() if as_json else _paths()
     with (
         report as tell,
         Nowhere()
-        if streamed or (target == "-" and as_json)
+        if (streamed or (as_json and target == "-")) and not resume
         else open_output(
             target,
             kind=card.output,

@@ -129,7 +129,7 @@ def test_a_prompt_that_is_no_text_is_refused(model):
 
 def test_the_likelihoods_of_all_continuations_sum_to_one(model):
     prediction = model.generator.next_token("the cat")
-    assert float(prediction.log_probabilities[-1].exp().sum()) == pytest.approx(1, abs=1e-5)
+    assert float(prediction.log_probabilities.exp().sum()) == pytest.approx(1, abs=1e-5)
 
 
 def test_the_chain_rule_adds_up_to_the_score(model):

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from zoo_core import Batch, Checkpoint, Step, WeightsError
 from zoo_gpt import llamagen, vq
+from zoo_gpt.choosing import Chooser
 from zoo_gpt.classes import draw_labels
-from zoo_gpt.sampling import distribution, draw
+from zoo_gpt.fast import prepare_for_sampling
 
 CACHE_MEMORY = 2**30
 MAX_BATCH = 16
@@ -90,7 +91,7 @@ class LlamaGen:
             raise _misfit(
                 f"{source} knows {config.vocab_out} codes", f"knows {tokenizer.config.codebook_size}"
             )
-        self.transformer = transformer.to(device, self.dtype)
+        self.transformer = prepare_for_sampling(transformer, device, self.dtype)
         self.classes = llamagen.classes(config)
         # Guidance keeps keys and values of every picture twice.
         a_picture = 2 * 2 * config.layers * config.context * config.width * self.dtype.itemsize
@@ -105,17 +106,8 @@ class LlamaGen:
         options = batch.options
         labels = draw_labels(options.label, self.classes, batch.noise)
         places = self.side**2
-        uniform = iter(batch.noise.uniform(places).unbind(1))
-
-        def choose(logits: Tensor) -> Tensor:
-            probabilities = distribution(
-                logits,
-                temperature=options.temperature,
-                top_k=options.top_k,
-                top_p=1.0 if options.top_p is None else options.top_p,
-            )
-            return draw(probabilities, next(uniform))
-
+        codes_known = self.transformer.config.vocab_out
+        choose = Chooser(options, [[]] * batch.n, batch.noise, codes_known, places)
         facts = tuple({"label": label} for label in labels)
         drawn = []
         scale, guided_codes = options.guidance_scale, options.guided_codes

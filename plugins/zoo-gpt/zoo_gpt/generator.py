@@ -15,7 +15,7 @@ from zoo_gpt.chat import render
 from zoo_gpt.choosing import Chooser
 from zoo_gpt.decoding import decode
 from zoo_gpt.fast import prepare_for_sampling
-from zoo_gpt.likelihood import log_likelihoods
+from zoo_gpt.likelihood import log_likelihoods, scores
 from zoo_gpt.prediction import Prediction
 from zoo_gpt.tokens import Stream, Tokenizer
 
@@ -81,9 +81,9 @@ class GPT:
         """
         nats, sizes = [], []
         for text in data:
-            scores = log_likelihoods(self.transformer, self._begun(self.tokenizer.encode(text)))
-            nats.append(scores.double().sum())
-            sizes.append(len(scores))
+            found = log_likelihoods(self.transformer, self._begun(self.tokenizer.encode(text)))
+            nats.append(found.double().sum())
+            sizes.append(len(found))
         return Score(torch.stack(nats), torch.tensor(sizes))
 
     def next_token(self, prompt: str) -> Prediction:
@@ -95,9 +95,11 @@ class GPT:
         tokens = self._begun(self.tokenizer.encode(prompt))
         if not tokens or len(tokens) > self.context:
             raise self._does_not_fit(len(tokens))
-        ids = torch.tensor([tokens], device=self.transformer.device)
-        logits = self.transformer.logits(self.transformer.features(ids)).float().log_softmax(-1)[0]
-        return Prediction(tuple(tokens), logits.cpu(), self.tokenizer)
+        ids = torch.tensor(tokens, device=self.transformer.device)
+        features = self.transformer.features(ids[None])[0]
+        factors = scores(self.transformer, features[:-1], ids[1:])
+        following = self.transformer.logits(features[-1:])[0].float().log_softmax(-1)
+        return Prediction(tuple(tokens), factors.cpu(), following.cpu(), self.tokenizer)
 
     def _read(self, prompt: str | None, options: SimpleNamespace) -> list[int]:
         text = prompt or ""
@@ -118,11 +120,9 @@ class GPT:
         return tokens if bos is None or tokens[:1] == [bos] else [bos, *tokens]
 
     def _fit(self, tokens: list[int], options: SimpleNamespace) -> list[int]:
-        if not tokens:
-            raise OptionError("This model has no token that begins a text.", "Give a prompt.")
-        if len(tokens) < self.context:
+        if 0 < len(tokens) < self.context:
             return tokens
-        if options.overflow == "slide":
+        if tokens and options.overflow == "slide":
             return tokens[-max(1, self.context - options.max_tokens) :]
         raise self._does_not_fit(len(tokens))
 

@@ -21,19 +21,24 @@ def log_likelihoods(transformer: Transformer, tokens: Sequence[int]) -> Tensor:
     """
     context = transformer.config.context
     ids = torch.tensor(tokens, dtype=torch.long, device=transformer.device)
-    scores: list[Tensor] = []
+    found: list[Tensor] = []
     done = 1  # tokens that are scored, or are the first
     start = 0
     while done < len(ids):
         window = ids[start : start + context + 1]  # the last of them is only predicted
         features = transformer.features(window[None, :-1])[0]
-        scores += _scores(transformer, features[done - start - 1 :], window[done - start :])
+        found.append(scores(transformer, features[done - start - 1 :], window[done - start :]))
         done = start + len(window)
         start = done - 1 - context // 2
-    return torch.cat(scores).cpu() if scores else torch.zeros(0)
+    return torch.cat(found).cpu() if found else torch.zeros(0)
 
 
-def _scores(transformer: Transformer, features: Tensor, targets: Tensor) -> list[Tensor]:
-    """Score targets (t,) by the features (t, width) before them, without all of the logits at once."""
+def scores(transformer: Transformer, features: Tensor, targets: Tensor) -> Tensor:
+    """Return the log-likelihoods of targets (t,) by the features (t, width) before them, (t,) float32.
+
+    Without all of the logits at once: those of a long text in a large vocabulary are gigabytes.
+    """
     pairs = zip(torch.split(features, CHUNK), torch.split(targets, CHUNK), strict=True)
-    return [transformer.logits(f).float().log_softmax(-1).gather(1, t[:, None])[:, 0] for f, t in pairs]
+    return torch.cat(
+        [transformer.logits(f).float().log_softmax(-1).gather(1, t[:, None])[:, 0] for f, t in pairs]
+    )

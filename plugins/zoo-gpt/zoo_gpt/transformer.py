@@ -255,7 +255,7 @@ class Transformer(nn.Module):
         if self.positions is not None:
             x = x + self.positions(positions).to(self.dtype)
         x = self.dropout(x)
-        view = self._view(queries, positions, pads, x.dtype)
+        view = self._view(start + tokens.shape[1], queries, positions, pads)
         for block in self.blocks:
             x = block(x, view, cache)
         if cache is not None:
@@ -270,12 +270,12 @@ class Transformer(nn.Module):
             return out
         return F.linear(features, self.embedding.weight[: self.config.vocab_out])
 
-    def _view(self, queries: Tensor, positions: Tensor, pads: Tensor | None, dtype: torch.dtype) -> View:
+    def _view(self, end: int, queries: Tensor, positions: Tensor, pads: Tensor | None) -> View:
         rotation = None
         if self.config.rope is not None:
             cos, sin = self.config.rope.rotation(positions)
-            rotation = (cos[:, None].to(dtype), sin[:, None].to(dtype))
-        end, t = int(queries[-1]) + 1, len(queries)
+            rotation = (cos[:, None].to(self.dtype), sin[:, None].to(self.dtype))
+        t = len(queries)
         keys = torch.arange(end, device=queries.device)
         # One query after all keys sees all, and a square of them is causal: kernels know both without a mask.
         plain = pads is None and t in (1, end)
