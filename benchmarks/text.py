@@ -112,7 +112,7 @@ def our_sides(folder: Path, batch: int, new: int) -> dict[str, Run]:
     import zoo_core as zoo
 
     sides: dict[str, Run] = {}
-    for dtype in ("float32", "bfloat16"):
+    for dtype in ("float32", "float16", "int8"):
         model = zoo.load(folder, device="cpu", dtype=dtype)
         prompts = prompts_of(model.generator.tokenizer, batch)
 

@@ -182,6 +182,11 @@ def test_a_plugin_may_say_that_it_lists_models_by_code() -> None:
     assert read(PLUGIN + "lists_models = true").lists_models is True
 
 
+def test_a_plugin_may_say_which_short_types_it_knows() -> None:
+    assert read(PLUGIN).quantized == ()
+    assert read(PLUGIN + 'quantized = ["int8"]').quantized == ("int8",)
+
+
 def test_a_rule_matches_when_every_key_has_its_value() -> None:
     (rule,) = read(PLUGIN + RULE).checkpoints
     assert rule.matches({"architecture": "dcgan", "width": 64})
@@ -247,6 +252,7 @@ MISTAKES = [
     ("schema = 1\n[plugin]\nname = 'x'", "[plugin] summary: expected text; the key is missing"),
     ("schema = 1\n[plugin]\nname = 'x'\nsummary = ' '", "[plugin] summary: expected text, not ' '"),
     (PLUGIN + "license = 'mit'", "[plugin] license: expected no such key"),
+    (PLUGIN + 'quantized = ["int3"]', "[plugin] quantized: expected some of int8, not 'int3'"),
     (PLUGIN + "lists_models = 1", "[plugin] lists_models: expected true or false, not 1"),
     (PLUGIN + "homepage = 3", "[plugin] homepage: expected text, not 3"),
     (PLUGIN + "[[modell]]", "modell: expected no such key; did you mean 'model'?"),

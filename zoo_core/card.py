@@ -23,6 +23,9 @@ SHARED = ("family", "output", "license", "paper", "cite", "prompt", "abilities",
 ABILITIES = ("score", "latents", "next-token")
 """What a generator can do beside generating; each names a protocol in :mod:`zoo_core.generator`."""
 
+QUANTIZED = ("int8",)
+"""Types in which weights may be kept that are no floating-point ones, for plugins that say they can."""
+
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -261,6 +264,8 @@ class Manifest:
     homepage: str | None = None
     lists_models: bool = False
     """True if it has models that only running code can know: its hook ``zoo_list_models`` is then asked."""
+    quantized: tuple[str, ...] = ()
+    """Types of ``QUANTIZED`` that its generators know."""
     models: tuple[ModelCard, ...] = ()
     checkpoints: tuple[CheckpointRule, ...] = ()
     trainers: tuple[TrainerCard, ...] = ()
@@ -295,6 +300,7 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
         summary=plugin.text("summary"),
         homepage=plugin.optional_text("homepage"),
         lists_models=plugin.optional_truth("lists_models", False),
+        quantized=plugin.choices("quantized", QUANTIZED),
         models=tuple(
             _read_model(t, name, folder, _option_set(t, sets, common))
             for t in top.tables("model", _read_shared(top))

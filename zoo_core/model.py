@@ -16,10 +16,11 @@ from itertools import islice
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from zoo_core.card import HubWeights, ModelCard
+from zoo_core.card import QUANTIZED, HubWeights, ModelCard
 from zoo_core.catalog import Catalog
 from zoo_core.errors import OptionError, PluginError, ZooError
 from zoo_core.generator import Batch, Generator, Step
+from zoo_core.manifest import InstalledPlugin
 from zoo_core.noise import Noise, check_seed
 from zoo_core.plugins import PluginHost, contained
 from zoo_core.resolve import resolve
@@ -47,7 +48,8 @@ def load(
     Args:
         model: A card's id or alias, ``hf:ORG/REPO[@REVISION]``, the path of a local folder, or a card.
         device: ``auto`` (CUDA, else Apple's MPS, else the CPU) or a torch device such as ``cuda:1``.
-        dtype: ``auto`` (the plugin picks what is fast and safe), float32, bfloat16, float16 or float64.
+        dtype: ``auto`` (the plugin picks what is fast and safe), float32, bfloat16, float16, float64, or, for
+            plugins that know it, int8.
         catalog: Where names are looked up; this environment's by default.
 
     Raises:
@@ -56,16 +58,17 @@ def load(
     catalog = catalog or Catalog.read()
     card = model if isinstance(model, ModelCard) else resolve(model, catalog)
     host = PluginHost(catalog.plugins)
+    _check_dtype(dtype, card, catalog.plugins)
     host.load(card.plugin)  # before its weights are fetched: a broken plugin should not cost a download
     checkpoint = _obtain_while_importing_torch(card)
-    torch_device, torch_dtype = _pick_device(device), _pick_dtype(dtype)
+    torch_device = _pick_device(device)
     generator = host.call(
         card.plugin,
         "zoo_create_generator",
         card=card,
         checkpoint=checkpoint,
         device=torch_device,
-        dtype=torch_dtype,
+        dtype=None if dtype == "auto" else getattr(importlib.import_module("torch"), dtype),
     )
     if not isinstance(generator, Generator):
         raise PluginError(
@@ -418,15 +421,16 @@ def _pick_device(name: str) -> torch.device:
     return device
 
 
-def _pick_dtype(name: str) -> torch.dtype | None:
-    import torch
-
-    if name == "auto":
-        return None
-    if name not in DTYPES:
-        raise OptionError(f"There is no dtype {name!r}.", f"Give auto or one of {', '.join(DTYPES)}.")
-    dtype: torch.dtype = getattr(torch, name)
-    return dtype
+def _check_dtype(name: str, card: ModelCard, plugins: Sequence[InstalledPlugin]) -> None:
+    """Refuse a type that does not exist, or that the plugin does not say it knows."""
+    known = ("auto", *DTYPES, *QUANTIZED)
+    if name not in known:
+        raise OptionError(f"There is no dtype {name!r}.", f"Give one of {', '.join(known)}.")
+    manifest = next((plugin.manifest for plugin in plugins if plugin.name == card.plugin), None)
+    if name in QUANTIZED and (manifest is None or name not in manifest.quantized):
+        raise OptionError(
+            f"{card.plugin} does not keep weights in {name}.", f"Give one of {', '.join(('auto', *DTYPES))}."
+        )
 
 
 @contextmanager

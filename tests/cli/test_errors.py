@@ -34,6 +34,7 @@ MISTAKES = {
     "no prompt": (["run", "toy-words"], PROBLEM, "needs a prompt", 'zoo run toy-words "..."'),
     "no such device": (["run", "toy-grey", "--device", "tpu9"], PROBLEM, "no device 'tpu9'", "--device cpu"),
     "a device that is not here": (["run", "toy-grey", "--device", "cuda:7"], PROBLEM, "no device 'cuda:7'", "--device cpu"),
+    "a type that the plugin does not know": (["run", "toy-grey", "--dtype", "int8"], PROBLEM, "does not keep weights in int8", "float32"),
     "no such dtype": (["run", "toy-grey", "--dtype", "int4"], PROBLEM, "no dtype 'int4'", "float32"),
     "batch of none": (["run", "toy-grey", "--batch-size", "0"], USAGE, "0 is not in the range", "zoo run --help"),
     "a suffix that fits nothing": (["run", "toy-grey", "-o", "x.mp3"], PROBLEM, "The suffix of x.mp3 does not fit", ".png"),

@@ -106,7 +106,12 @@ class RunCommand(click.Command):
 @click.option("--resume", is_flag=True, help="Skip the samples that the output already holds.")
 @click.option("--force", is_flag=True, help="Replace a file that exists.")
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps.", show_default=True)
-@click.option("--dtype", default="auto", help="auto, float32, bfloat16, float16, float64.", show_default=True)
+@click.option(
+    "--dtype",
+    default="auto",
+    help="auto, float32, bfloat16, float16, float64; int8 where a plugin knows it.",
+    show_default=True,
+)
 @click.option("--batch-size", type=click.IntRange(1), help="How many to make at once. [the model's choice]")
 @click.option("--json", "as_json", is_flag=True, help="Print each sample's record as JSON and nothing else.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
@@ -191,6 +196,8 @@ def _run(
         ) as out,
     ):
         model = load(card, device=device, dtype=dtype, catalog=catalog)
+        if dtype == "auto" and not quiet:
+            say(f"{card.id} in {model.dtype} on {model.device.type}")
         requests = [r for r in plan if not out.has(model.record(r))] if resume else plan
         if resume and len(requests) < len(plan):
             say(f"{len(plan) - len(requests)} of {len(plan)} are there already.")

@@ -430,7 +430,9 @@ class GeneratorConformance:
             made[asked] = Runner(model, run.prompt, run.options).rows(SEEDS)
         assert name in made, f"It chooses {name} by itself, and refuses it when asked for it."
         require_alike(made[name], repeatable, f"The batch made in {name} as asked, not as chosen,")
-        if "bfloat16" in made and "float32" in made and run.model.card.output == "image":
+        # Tokens that are drawn do not show so small a difference.
+        is_continuous = run.model.card.output == "image" and run.model.card.family != "autoregressive"
+        if "bfloat16" in made and "float32" in made and is_continuous:
             apart = max(map(difference, made["bfloat16"], made["float32"]))
             assert apart > 0, "Asked for bfloat16, it says so, and computes what it computes in float32."
 

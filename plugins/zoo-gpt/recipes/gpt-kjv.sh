@@ -14,7 +14,7 @@ python tools/kjv.py data/kjv
 export ACCELERATE_USE_CPU=true OMP_NUM_THREADS=1
 zoo train gpt --data data/kjv/train -o "$folder" \
     --vocab 3072 --context 256 --layers 6 --width 192 --heads 6 --dropout 0.15 --weights float16 \
-    --steps 3000 --batch-size 16 --lr 2e-3 --warmup 200 --weight-decay 0.1 --ema 0.999 \
-    --precision bf16 --seed 0 --checkpoint-every 200 --sample-every 0
+    --steps 1000 --batch-size 16 --lr 2e-3 --warmup 100 --weight-decay 0.1 --ema 0.999 \
+    --seed 0 --checkpoint-every 200 --sample-every 0
 
 zoo score "$folder" data/kjv/test.txt

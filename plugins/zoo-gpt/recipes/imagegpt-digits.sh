@@ -14,7 +14,7 @@ python tools/mnist.py data/mnist
 export ACCELERATE_USE_CPU=true OMP_NUM_THREADS=1
 zoo train imagegpt --data data/mnist -o "$folder" \
     --colours 256 --patch 2 --layers 6 --width 160 --heads 5 --label-dropout 0.1 --weights float16 \
-    --steps 5000 --batch-size 32 --lr 2e-3 --warmup 200 --weight-decay 0.05 --ema 0.999 \
-    --precision bf16 --seed 0 --checkpoint-every 200 --sample-every 1000
+    --steps 1700 --batch-size 32 --lr 2e-3 --warmup 100 --weight-decay 0.05 --ema 0.999 \
+    --seed 0 --checkpoint-every 200 --sample-every 1000
 
 python tools/quality.py "$folder"

@@ -25,16 +25,21 @@ class Parts:
     checkpoint: Checkpoint
 
     def build(self) -> Transformer:
-        """Return the network with its weights, for evaluation, on the CPU and in float32.
+        """Return the network with its weights, for evaluation, on the CPU and in the type its file has.
+
+        Tensors stay mapped from the file: none takes memory before it is used.
 
         Raises:
             WeightsError: if tensors are missing, unexpected or of another shape.
         """
         checkpoint = self.checkpoint
         stem = next((s for s in STEMS if any(f.startswith(f"{s}.") for f in checkpoint.files)), STEMS[0])
+        tensors = rename(self.config_json, checkpoint.tensors(stem))
         with torch.device("meta"):
             transformer = Transformer(self.config)
-        load_weights(transformer, rename(self.config_json, checkpoint.tensors(stem)), checkpoint.source)
+        # One type for all, for a mapped tensor of another is converted when it is loaded.
+        dtype = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), None)
+        load_weights(transformer, tensors, checkpoint.source, dtype)
         return transformer.eval().requires_grad_(False)
 
 

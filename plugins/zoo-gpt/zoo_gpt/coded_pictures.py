@@ -14,7 +14,7 @@ from zoo_core import Batch, Checkpoint, Step, WeightsError
 from zoo_gpt import llamagen, vq
 from zoo_gpt.choosing import Chooser
 from zoo_gpt.classes import draw_labels
-from zoo_gpt.fast import prepare_for_sampling
+from zoo_gpt.fast import fastest_dtype, prepare_for_sampling
 
 CACHE_MEMORY = 2**30
 MAX_BATCH = 16
@@ -68,7 +68,7 @@ class LlamaGen:
     Args:
         checkpoint: The transformer's and the VQ tokenizer's tensors, as :class:`Layout` finds them.
         device: Where to compute.
-        dtype: Type the transformer computes in, None is float32; the tokenizer computes in no less than that.
+        dtype: Type of the transformer's weights, None is the fastest that is safe; the tokenizer has float32.
 
     Raises:
         WeightsError: The checkpoint holds no model of this kind.
@@ -78,7 +78,7 @@ class LlamaGen:
         self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None = None
     ) -> None:
         layout = Layout.of(checkpoint)
-        self.dtype = dtype or torch.float32
+        self.dtype = dtype or fastest_dtype(device)
         tokenizer = vq.read(checkpoint.tensors(layout.vq), f"{checkpoint.source}: {layout.vq}")
         self.vq = tokenizer.to(device, torch.promote_types(self.dtype, torch.float32))
         source = f"{checkpoint.source}: {layout.transformer}"
@@ -94,7 +94,7 @@ class LlamaGen:
         self.transformer = prepare_for_sampling(transformer, device, self.dtype)
         self.classes = llamagen.classes(config)
         # Guidance keeps keys and values of every picture twice.
-        a_picture = 2 * 2 * config.layers * config.context * config.width * self.dtype.itemsize
+        a_picture = 2 * 2 * config.layers * config.context * config.width * torch.float32.itemsize
         self.batch_size = max(1, min(MAX_BATCH, CACHE_MEMORY // a_picture))
 
     def generate(self, batch: Batch) -> Iterator[Step]:

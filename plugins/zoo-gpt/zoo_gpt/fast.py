@@ -1,66 +1,68 @@
-"""The same transformer, arranged for sampling on a CPU: the same numbers in less time.
-
-A token's time is that of reading all weights once. torch's own product of a matrix with a few vectors reads
-them with one core, or copies them first; oneDNN's kernels, on weights packed in their layout, read as fast as
-the memory gives.
-"""
+"""The same transformer, arranged for sampling: in the type asked for, with the fastest layers for it."""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from zoo_core import OptionError
+from zoo_gpt.linear import HalfLinear, Int8Linear, PackedLinear, has_fbgemm, has_onednn
 from zoo_gpt.transformer import Transformer
 
-kernels: Any = torch.ops.mkldnn
-"""oneDNN's kernels as torch's own compiler calls them, which is where packed weights are to be had."""
+HALVES = (torch.float16, torch.bfloat16)
 
 
-def has_kernels(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether this torch, on this processor, gives access to oneDNN's linear layers in ``dtype``."""
-    if device.type != "cpu" or not hasattr(kernels, "_linear_pointwise"):
-        return False
-    return dtype == torch.float32 or (dtype == torch.bfloat16 and bool(kernels._is_mkldnn_bf16_supported()))
+def fastest_dtype(device: torch.device) -> torch.dtype:
+    """The type that ``--dtype auto`` is: the fastest in which a sample does not depend on its batch.
+
+    That takes sums in float32. On a CPU weights may be in half precision all the same; elsewhere torch's
+    layers compute in the type that their weights have.
+    """
+    return torch.float16 if device.type == "cpu" and has_fbgemm() else torch.float32
 
 
 def prepare_for_sampling(transformer: Transformer, device: torch.device, dtype: torch.dtype) -> Transformer:
-    """Move a network to ``device`` and ``dtype`` with the fastest layers there are; it is changed in place.
+    """Move a network to ``device``, its weights in ``dtype``; it is changed in place.
 
     Weights are converted one by one, so that no second copy of them all is ever held. An embedding that is
     not computed with stays as it is in its file, of which only the rows that are looked up are ever read.
+
+    Raises:
+        OptionError: There are no layers of int8 here.
     """
-    if not has_kernels(device, dtype):
+    packed = _packed(device, dtype)
+    if packed is None:
         return transformer.to(device, dtype)
+    computed_in = dtype if packed is PackedLinear else torch.float32
+    layer = packed if packed is Int8Linear else partial(packed, dtype=dtype)
     head = transformer.embedding if transformer.head is None else transformer.head
-    transformer.head = PackedLinear(head.get_parameter("weight")[: transformer.config.vocab_out], None, dtype)
+    transformer.head = layer(head.get_parameter("weight")[: transformer.config.vocab_out], None)
     for block in transformer.blocks:
         for part in (block.get_submodule("attention"), block.get_submodule("mlp")):
-            for name, layer in part.named_children():
-                if isinstance(layer, nn.Linear):
-                    setattr(part, name, PackedLinear(layer.weight, layer.bias, dtype))
+            for name, linear in part.named_children():
+                if isinstance(linear, nn.Linear):
+                    setattr(part, name, layer(linear.weight, linear.bias))
         # What is left is small; one tensor still mapped from a file would keep all of the file in memory.
-        _convert(block, dtype)
-    _convert(transformer.norm, dtype)
+        _convert(block, computed_in)
+    _convert(transformer.norm, computed_in)
     return transformer
+
+
+def _packed(device: torch.device, dtype: torch.dtype) -> type[nn.Module] | None:
+    """The layer to use for a type, None for torch's own."""
+    if dtype == torch.int8:
+        if device.type != "cpu" or not has_fbgemm():
+            raise OptionError("int8 is for x86 processors.", "Try --dtype auto.")
+        return Int8Linear
+    if device.type != "cpu":
+        return None
+    if has_onednn(dtype):
+        return PackedLinear
+    return HalfLinear if dtype in HALVES and has_fbgemm() else None
 
 
 def _convert(module: nn.Module, dtype: torch.dtype) -> None:
     for parameter in module.parameters():
         parameter.data = parameter.data.to(dtype, copy=True)
-
-
-class PackedLinear(nn.Module):
-    """A linear layer whose weight (out, in) has the layout of oneDNN's kernel."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.bias = None if bias is None else bias.detach().to(dtype, copy=True)
-        rows = 1  # that the layout is chosen for: reading a prompt is quick in any
-        self.weight = kernels._reorder_linear_weight(weight.detach().to(dtype).contiguous(), rows)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (…, in) to (…, out)."""
-        out: Tensor = kernels._linear_pointwise(x, self.weight, self.bias, "none", [], "")
-        return out

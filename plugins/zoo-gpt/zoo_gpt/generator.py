@@ -14,7 +14,7 @@ from zoo_gpt import checkpoint as layout
 from zoo_gpt.chat import render
 from zoo_gpt.choosing import Chooser
 from zoo_gpt.decoding import decode
-from zoo_gpt.fast import prepare_for_sampling
+from zoo_gpt.fast import fastest_dtype, prepare_for_sampling
 from zoo_gpt.likelihood import log_likelihoods, scores
 from zoo_gpt.prediction import Prediction
 from zoo_gpt.tokens import Stream, Tokenizer
@@ -26,7 +26,7 @@ class GPT:
     Args:
         checkpoint: In the layout of transformers, with its tokenizer.
         device: Where to compute.
-        dtype: Type to compute in; None is float32, in which a sample does not depend on its batch.
+        dtype: Type of the weights; None is the fastest in which a sample does not depend on its batch.
 
     Raises:
         WeightsError: The checkpoint holds no model of this kind, or asks for something unknown.
@@ -39,7 +39,7 @@ class GPT:
     ) -> None:
         parts = layout.read(checkpoint)
         self.tokenizer = Tokenizer.read(checkpoint)
-        self.dtype = dtype or torch.float32
+        self.dtype = dtype or fastest_dtype(device)
         self.transformer = prepare_for_sampling(parts.build(), device, self.dtype)
         self.context = parts.config.context
 

@@ -22,7 +22,7 @@ from zoo_gpt.choosing import Chooser
 from zoo_gpt.classes import Classes, draw_labels
 from zoo_gpt.colours import Palette
 from zoo_gpt.decoding import decode
-from zoo_gpt.fast import prepare_for_sampling
+from zoo_gpt.fast import fastest_dtype, prepare_for_sampling
 from zoo_gpt.likelihood import log_likelihoods
 from zoo_gpt.llamagen import guided
 
@@ -33,7 +33,7 @@ class ImageGPT:
     Args:
         checkpoint: In the layout of openai/imagegpt-small, with its preprocessor_config.json.
         device: Where to compute.
-        dtype: Type to compute in; None is float32, in which a sample does not depend on its batch.
+        dtype: Type of the weights; None is the fastest in which a sample does not depend on its batch.
 
     Raises:
         WeightsError: The checkpoint holds no model of this kind, or asks for something unknown.
@@ -50,7 +50,7 @@ class ImageGPT:
         zoo = parts.config_json.get("zoo") or {}
         self.classes = Classes.of(zoo, f"{checkpoint.source}: config.json")
         self.palette = Palette.read(preprocessor, parts.config.context, name, zoo.get("patch", 1))
-        self.dtype = dtype or torch.float32
+        self.dtype = dtype or fastest_dtype(device)
         self.transformer = prepare_for_sampling(parts.build(), device, self.dtype)
         self.start = parts.config.vocab_out
         """The token that begins a picture, or one of the first class: the first one after the colours."""

@@ -1,0 +1,123 @@
+"""Linear layers for sampling on a CPU: weights in short types, packed as a kernel of torch's reads them best.
+
+A token's time is that of reading all weights once. torch's own product of a matrix with a few vectors reads
+them with one core, or copies them first; these read as fast as the memory gives, and half or a quarter of it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo_core import WeightsError
+
+onednn: Any = torch.ops.mkldnn
+"""oneDNN's kernels as torch's own compiler calls them, which is where packed weights are to be had."""
+
+fbgemm: Any = torch.ops.quantized
+"""FBGEMM's kernels, of which there are some for every x86 processor since 2013 (AVX2)."""
+
+
+def has_onednn(dtype: torch.dtype) -> bool:
+    """Whether this torch, on this processor, gives access to oneDNN's linear layers in ``dtype``."""
+    if not hasattr(onednn, "_linear_pointwise"):
+        return False
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and bool(onednn._is_mkldnn_bf16_supported()))
+
+
+def has_fbgemm() -> bool:
+    """Whether this torch, on this processor, has FBGEMM's linear layers."""
+    return "fbgemm" in torch.backends.quantized.supported_engines
+
+
+class PackedLinear(nn.Module):
+    """A linear layer that keeps its weight (out, in) in the type it computes in, by oneDNN."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.bias = None if bias is None else bias.detach().to(dtype, copy=True)
+        rows = 1  # that the layout is chosen for: reading a prompt is quick in any
+        self.weight = onednn._reorder_linear_weight(weight.detach().to(dtype).contiguous(), rows)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (…, in) to (…, out)."""
+        out: Tensor = onednn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        return out
+
+
+class HalfLinear(nn.Module):
+    """A linear layer that keeps its weight (out, in) in half precision and computes in float32, by FBGEMM.
+
+    Raises:
+        WeightsError: A weight is larger than half precision can say.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
+        super().__init__()
+        # bfloat16 has fewer digits than float16, and a wider range, which weights do not use.
+        rounded = weight.detach().to(dtype).float()
+        if float(rounded.abs().amax()) > torch.finfo(torch.float16).max:
+            raise WeightsError("A weight is larger than float16 can say.", "Try --dtype float32.")
+        with _prepared_for_fbgemm():
+            packed = fbgemm.linear_prepack_fp16(rounded, None if bias is None else bias.detach().float())
+        self.packed = packed
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (…, in) float32 to (…, out) float32."""
+        out: Tensor = fbgemm.linear_dynamic_fp16(x, self.packed)
+        return out
+
+
+class Int8Linear(nn.Module):
+    """A linear layer that keeps its weight (out, in) in 8 bits, with a scale for each output, by FBGEMM.
+
+    Only the weight is rounded so that it shows: what comes in is cut into a coarse and a fine part of 7 bits
+    each, two rows of integers that one pass over the weights multiplies. Sums of integers have no rounding:
+    a row's result is the same, bit by bit, whatever rows are beside it.
+    """
+
+    LEVELS = 63
+    """Of each sign, in a part: the kernel adds two products of 7 and 8 bits in 16."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        weight = weight.detach().float()
+        scales = (weight.abs().amax(1) / 127).clamp(min=torch.finfo(torch.float32).tiny)
+        zeros = torch.zeros(len(weight), dtype=torch.long)
+        with _prepared_for_fbgemm():
+            quantized = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
+            self.packed = fbgemm.linear_prepack(quantized, None)
+        self.bias = torch.zeros(len(weight)) if bias is None else bias.detach().float().clone()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (…, in) float32 to (…, out) float32."""
+        rows = x.reshape(-1, x.shape[-1])
+        unit = rows.abs().amax(1, keepdim=True).clamp_(min=1e-30).div_(self.LEVELS)
+        in_units = rows / unit
+        coarse = in_units.round()
+        fine = (in_units - coarse).mul_(2 * self.LEVELS)
+        parts = torch.cat([coarse, fine])
+        # The scale and zero of what comes in: whole numbers in [−63, 63] as [1, 127].
+        out = fbgemm.linear_with_input_q_dq_qweight_dq_output_fp32(parts, 1.0, self.LEVELS + 1, self.packed)
+        coarse, fine = out.view(2, len(rows), -1)
+        whole = torch.add(coarse, fine, alpha=1 / (2 * self.LEVELS))
+        return torch.addcmul(self.bias, whole, unit).view(*x.shape[:-1], -1)
+
+
+@contextmanager
+def _prepared_for_fbgemm() -> Iterator[None]:
+    """Weights are packed for the engine of the moment, a setting of the whole process: put it back."""
+    engine = torch.backends.quantized.engine
+    torch.backends.quantized.engine = "fbgemm"
+    try:
+        with warnings.catch_warnings():
+            # Of quantized tensors' end in some later torch: these live for one statement.
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    finally:
+        torch.backends.quantized.engine = engine
