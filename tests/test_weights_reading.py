@@ -68,6 +68,18 @@ def test_bin(tmp_path: Path, as_archive: bool) -> None:
     assert same(checkpoint(tmp_path).tensors("model"))
 
 
+def test_pt_with_its_tensors_in_an_entry(tmp_path: Path) -> None:
+    torch.save({"g_ema": TENSORS, "step": 7, "optimiser": {"lr": [0.1]}}, tmp_path / "model.pt")
+    assert same(checkpoint(tmp_path).tensors("model", inside="g_ema"))
+    with pytest.raises(WeightsError, match=r"holds a dict named 'g_ema' beside tensors"):
+        checkpoint(tmp_path).tensors("model")
+
+
+def test_pt_without_that_entry(tmp_path: Path) -> None:
+    torch.save(TENSORS, tmp_path / "model.pt")
+    assert same(checkpoint(tmp_path).tensors("model", inside="g_ema"))
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
 def test_shards_follow_the_index_whatever_they_are_called(tmp_path: Path, suffix: str) -> None:
     write_shards(tmp_path, suffix)

@@ -14,7 +14,7 @@ from zoo_core.weights import reading
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMATS = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json")
+FORMATS = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt")
 """Suffixes under which weights are looked for, in this order."""
 
 
@@ -43,21 +43,25 @@ class Checkpoint:
             raise self._error(f"has no {name}")
         return read_json_object(self.files[name], self.source)
 
-    def tensors(self, stem: str) -> dict[str, Tensor]:
+    def tensors(self, stem: str, inside: str | None = None) -> dict[str, Tensor]:
         """Return all tensors of one network, on the CPU, mapped from the files where their format allows it.
 
-        Looks for ``stem.safetensors``, ``stem.safetensors.index.json``, ``stem.bin`` and
-        ``stem.bin.index.json`` in this order; an index names the files that hold the tensors.
+        Looks for ``stem.safetensors``, ``stem.safetensors.index.json``, ``stem.bin``,
+        ``stem.bin.index.json`` and ``stem.pt`` in this order; an index names the files that hold the tensors.
+
+        Args:
+            stem: The network's path in the checkpoint.
+            inside: The entry of a pickle in which its authors put the tensors, such as ``model``.
 
         Raises:
-            WeightsError: There are none, a file is damaged, an index names what is not there, or a ``.bin``
-                file holds more than tensors.
+            WeightsError: There are none, a file is damaged, an index names what is not there, or a pickle
+                holds more than tensors.
         """
         name = next((stem + suffix for suffix in FORMATS if stem + suffix in self.files), None)
         if name is None:
             raise self._error(f"has no weights named {stem}.safetensors or {stem}.bin")
         if not name.endswith(".index.json"):
-            return reading.read_tensors(self.files[name])
+            return reading.read_tensors(self.files[name], inside)
         shards = shards_of(name, self.json(name), self.source)
         tensors: dict[str, Tensor] = {}
         for shard, keys in shards.items():

@@ -18,13 +18,17 @@ _CALLED = re.compile(r"GLOBAL (\S+)")
 """How torch.load names what a file wants called that is not on its list."""
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors in a ``.safetensors`` or ``.bin`` file by name, on the CPU.
+def read_tensors(path: Path, inside: str | None = None) -> dict[str, Tensor]:
+    """Return the tensors in a ``.safetensors``, ``.bin`` or ``.pt`` file by name, on the CPU.
 
     The file is mapped into memory where its format allows it: a tensor costs nothing until it is used.
 
+    Args:
+        path: The file.
+        inside: The entry of a pickle that holds the tensors, if it has it; what else it holds is left alone.
+
     Raises:
-        WeightsError: The file is missing or damaged, or a ``.bin`` holds more than tensors by name.
+        WeightsError: The file is missing or damaged, or a pickle holds more than tensors by name.
     """
     if not path.is_file():
         raise WeightsError(f"{path} is not a file.", "Get a complete copy of the checkpoint.")
@@ -35,7 +39,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             f"{path} is a Git LFS pointer: it only names the file that belongs there.",
             f"Fetch it: git lfs pull, in {path.parent}.",
         )
-    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path, start)
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path, start, inside)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -48,7 +52,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise _damaged(path, "safetensors", error) from error
 
 
-def _read_pickle(path: Path, start: bytes) -> dict[str, Tensor]:
+def _read_pickle(path: Path, start: bytes, inside: str | None) -> dict[str, Tensor]:
     import pickle
     import warnings
 
@@ -70,6 +74,8 @@ def _read_pickle(path: Path, start: bytes) -> dict[str, Tensor]:
         raise _damaged(path, "PyTorch", "it does not begin like one") from error
     except Exception as error:  # a damaged pickle trips the reader up in every way there is
         raise _damaged(path, "PyTorch", error) from error
+    if isinstance(state, dict) and inside in state:
+        state = state[inside]
     if not isinstance(state, dict):
         raise _foreign(path, f"holds a {type(state).__name__} in place of tensors by name")
     for name, value in state.items():

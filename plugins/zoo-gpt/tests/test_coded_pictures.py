@@ -88,6 +88,21 @@ def test_published_files_are_found_by_their_names(tmp_path):
     assert Layout.of(Checkpoint("here", files, "")) == Layout("c2i_XL_384", "vq_ds16_c2i", 384, None)
 
 
+def test_published_pickles_keep_their_tensors_under_model(model, tmp_path):
+    published = {"c2i_B_8.pt": "llamagen_c2i_gpt", "vq_ds16_c2i.pt": "llamagen_vq"}
+    for name, case in published.items():
+        torch.save({"model": golden_weights(case), "steps": 300_000}, tmp_path / name)
+    (tmp_path / "config.json").write_text(json.dumps({"heads": 4}))
+    files = {path.name: path for path in tmp_path.iterdir()}
+
+    made = LlamaGen(Checkpoint("here", files, ""), torch.device("cpu"))
+
+    for network in ("transformer", "vq"):
+        ours, theirs = (getattr(each, network).state_dict() for each in (made, model.generator))
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
 def test_checkpoints_that_do_not_fit_together_are_refused(tmp_path):
     def load(config: Mapping[str, Any] = CONFIG, **tensors: Mapping[str, Tensor]) -> LlamaGen:
         return zoo.load(write(tmp_path, config, **tensors), device="cpu").generator

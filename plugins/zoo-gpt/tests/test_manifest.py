@@ -37,11 +37,14 @@ def test_importing_the_plugin_imports_no_torch():
 @pytest.mark.parametrize("card", HUB_CARDS, ids=lambda card: card.id)
 def test_a_card_of_the_hub_names_its_source_and_all_files_it_needs(card):
     assert card.homepage == f"https://huggingface.co/{card.weights.repo}"
-    assert card.weights.repo in card.aliases
     assert card.paper
     assert card.cite
     assert card.parameters
     files = files_of(card)
+    if card.weights.repo == "FoundationVision/LlamaGen":  # several models and no config
+        assert sorted(name.split("_")[0] for name in files) == ["c2i", "vq"]
+        return
+    assert card.weights.repo in card.aliases
     assert "config.json" in files
     assert files & WEIGHTS
     if card.output == "image":

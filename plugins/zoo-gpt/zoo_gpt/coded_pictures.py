@@ -19,6 +19,9 @@ from zoo_gpt.fast import fastest_dtype, prepare_for_sampling
 CACHE_MEMORY = 2**30
 MAX_BATCH = 16
 
+INSIDE = "model"
+"""Where the tensors are in the published files."""
+
 PUBLISHED = re.compile(r"c2i_\w+_(\d+)")
 """Names of published transformers, ``c2i_XL_384``: the number is the side of the pictures in pixels."""
 
@@ -79,13 +82,14 @@ class LlamaGen:
     ) -> None:
         layout = Layout.of(checkpoint)
         self.dtype = dtype or fastest_dtype(device)
-        tokenizer = vq.read(checkpoint.tensors(layout.vq), f"{checkpoint.source}: {layout.vq}")
+        tokenizer = vq.read(checkpoint.tensors(layout.vq, INSIDE), f"{checkpoint.source}: {layout.vq}")
         self.vq = tokenizer.to(device, torch.promote_types(self.dtype, torch.float32))
         source = f"{checkpoint.source}: {layout.transformer}"
         self.side, rest = divmod(layout.image_size, tokenizer.config.factor)
         if rest or not self.side:
             raise _misfit(f"{source} draws {layout.image_size} pixels", f"cuts by {tokenizer.config.factor}")
-        transformer = llamagen.read(checkpoint.tensors(layout.transformer), self.side, source, layout.heads)
+        tensors = checkpoint.tensors(layout.transformer, INSIDE)
+        transformer = llamagen.read(tensors, self.side, source, layout.heads)
         config = transformer.config
         if config.vocab_out != tokenizer.config.codebook_size:
             raise _misfit(
