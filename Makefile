@@ -30,6 +30,7 @@ bench: .venv/ready-to-test
 	$(BIN)/python -m benchmarks.listing
 	$(BIN)/python -m benchmarks.diffusion $(ARGS)
 	$(BIN)/python -m benchmarks.text
+	$(BIN)/python -m benchmarks.imagegpt
 
 # Train the built-in model ddpm-digits again; it goes to runs/, hours on two cores.
 digits: .venv/ready

@@ -15,13 +15,12 @@ import importlib.util
 import json
 import os
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.interleave import Spread, machine, speedup
+from benchmarks.interleave import Spread, in_turn, machine, speedup
 
 GPT2: dict[str, int] = {}
 """The defaults of transformers' GPT2Config are GPT-2's own."""
@@ -89,13 +88,7 @@ def prompts_of(tokenizer: Any, batch: int) -> list[str]:
 def measure(folder: Path, batch: int, new: int, rounds: int) -> dict[str, Any]:
     """Seconds of every side's answers, round by round, and how the sides compare."""
     sides = our_sides(folder, batch, new) | their_sides(folder, batch, new)
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(rounds + 1):
-        for name, run in sides.items():
-            start = time.perf_counter()
-            run()
-            if number:  # the first is for warming up
-                seconds[name].append(time.perf_counter() - start)
+    seconds = in_turn(sides, rounds)
     ours = [name for name in sides if name.startswith("zoo")]
     return {
         "tokens_per_second": {n: asdict(Spread.of([batch * new / s for s in v])) for n, v in seconds.items()},
