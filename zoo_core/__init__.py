@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         TrainingData,
     )
     from zoo_core.hookspecs import hookimpl
+    from zoo_core.labels import draw_labels
     from zoo_core.model import Model, load
     from zoo_core.noise import Noise
     from zoo_core.output.sheet import ContactSheet
@@ -73,6 +74,7 @@ __all__ = [
     "WeightsFile",
     "ZooError",
     "create_trainable",
+    "draw_labels",
     "hookimpl",
     "load",
     "load_weights",
@@ -88,6 +90,7 @@ _HOMES = {
     "generator": "Batch Generator Latents Loss NextToken Score Scorer Step TextTrainable Trainable "
     "TrainingData",
     "hookspecs": "hookimpl",
+    "labels": "draw_labels",
     "model": "Model load",
     "noise": "Noise",
     "output.sheet": "ContactSheet",

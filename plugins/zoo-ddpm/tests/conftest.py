@@ -1,65 +1,25 @@
-"""Golden cases: what published reference implementations give for fixed inputs.
-
-Each file of ``golden/`` holds tensors named ``inputs/…``, ``outputs/…``, ``intermediates/…`` and
-``weights/…``, and in its metadata the JSON that describes them; README.md there says who computed them.
-"""
+"""Golden cases."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from safetensors import safe_open
 from torch import Tensor
+
+from zoo_core.testing.golden import GoldenCase, relative_error
 
 FOLDER = Path(__file__).parent / "golden"
 
 
-@dataclass(frozen=True)
-class GoldenCase:
-    about: dict[str, Any]
-    """The case's JSON: ``config``, ``conventions``, ``tolerance_observed`` and more."""
-    tensors: dict[str, Tensor]
-
-    @property
-    def runs(self) -> dict[str, dict[str, Any]]:
-        runs: dict[str, dict[str, Any]] = self.about["config"]["runs"]
-        return runs
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self.tensors[name]
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.tensors
-
-    def under(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors whose names begin with ``prefix``, without it."""
-        return {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
-
-
-def relative_error(ours: Tensor, reference: Tensor) -> float:
-    """The largest difference over the largest reference value."""
-    assert ours.shape == reference.shape
-    return float((ours.double() - reference.double()).abs().max() / reference.double().abs().max())
-
-
 @pytest.fixture(scope="session")
 def golden() -> Callable[[str], GoldenCase]:
-    """``golden("sampler_ddim")`` is that case."""
-
-    def read(name: str) -> GoldenCase:
-        with safe_open(FOLDER / f"{name}.safetensors", "pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            return GoldenCase(json.loads(file.metadata()["golden"]), tensors)
-
-    return read
+    """``golden("sampler_ddim")`` is that case; golden/README.md says who computed it."""
+    return lambda name: GoldenCase.read(FOLDER / f"{name}.safetensors")
 
 
 @pytest.fixture(scope="session", name="relative_error")
 def relative_error_fixture() -> Callable[[Tensor, Tensor], float]:
-    """The measure by which golden cases are compared: see :func:`relative_error`."""
+    """The measure by which golden cases are compared."""
     return relative_error

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zoo_core import Noise, OptionError, WeightsError
+from zoo_core import WeightsError
 from zoo_ddpm.unet import UNetConfig
 
 
@@ -38,23 +38,6 @@ class Classes:
                 "Make the null class the last one, and give every other class one name.",
             )
         return cls(count, names, null)
-
-    def labels(self, given: Sequence[int | None], noise: Noise) -> list[int]:
-        """One label per sample: the given one, or where there is none, one drawn from its stream.
-
-        A number is drawn from every stream whether it is needed or not, so that a seed makes the same picture
-        with a drawn label as with that label given.
-
-        Raises:
-            OptionError: There is no such class.
-        """
-        for label in given:
-            if label is not None and not 0 <= label < self.count:
-                raise OptionError(
-                    f"--label {label}: this model has {self.count} classes.", f"Give 0 to {self.count - 1}."
-                )
-        drawn = [int(u * self.count) for u in noise.uniform(1).flatten().tolist()]
-        return [d if label is None else label for label, d in zip(given, drawn, strict=True)]
 
     def about(self, label: int) -> dict[str, Any]:
         """What to record of a sample with this label."""

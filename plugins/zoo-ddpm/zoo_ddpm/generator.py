@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
-from zoo_core import Batch, Checkpoint, Noise, OptionError, Score, Step, WeightsError, ZooError
+from zoo_core import Batch, Checkpoint, Noise, OptionError, Score, Step, WeightsError, ZooError, draw_labels
 from zoo_ddpm import checkpoint as layout
 from zoo_ddpm.classes import Classes
 from zoo_ddpm.fast import prepare_for_sampling
@@ -170,7 +170,7 @@ class DDPM:
     def _labels(self, batch: Batch) -> list[int] | None:
         given = batch.options.label
         if self.classes:
-            return self.classes.labels(given, batch.noise)
+            return draw_labels(given, self.classes.count, batch.noise)
         if any(label is not None for label in given):
             raise OptionError("--label: this model has no classes.", "Leave out --label.")
         return None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zoo_core import Noise, OptionError, WeightsError
+from zoo_core import WeightsError
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,3 @@ class Classes:
     def about(self, label: int) -> dict[str, Any]:
         """What to record of a sample with this label."""
         return {"label": label, "class": self.names[label]}
-
-
-def draw_labels(given: Sequence[int | None], classes: int, noise: Noise) -> list[int]:
-    """One label per sample: the given one, or where there is none, one drawn from its stream.
-
-    A number is drawn from every stream whether it is needed or not, so that a seed makes the same picture
-    with a drawn label as with that label given.
-
-    Raises:
-        OptionError: There is no such class.
-    """
-    for label in given:
-        if label is not None and not 0 <= label < classes:
-            raise OptionError(
-                f"--label {label}: this model has {classes} classes.", f"Give 0 to {classes - 1}."
-            )
-    drawn = [int(u * classes) for u in noise.uniform(1).flatten().tolist()]
-    return [d if label is None else label for label, d in zip(given, drawn, strict=True)]

@@ -10,10 +10,9 @@ from pathlib import PurePosixPath
 import torch
 from torch import Tensor
 
-from zoo_core import Batch, Checkpoint, Step, WeightsError
+from zoo_core import Batch, Checkpoint, Step, WeightsError, draw_labels
 from zoo_gpt import llamagen, vq
 from zoo_gpt.choosing import Chooser
-from zoo_gpt.classes import draw_labels
 from zoo_gpt.fast import fastest_dtype, prepare_for_sampling
 
 CACHE_MEMORY = 2**30

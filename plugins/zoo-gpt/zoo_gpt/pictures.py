@@ -16,10 +16,10 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from zoo_core import Batch, Checkpoint, Noise, OptionError, Score, Step
+from zoo_core import Batch, Checkpoint, Noise, OptionError, Score, Step, draw_labels
 from zoo_gpt import checkpoint as layout
 from zoo_gpt.choosing import Chooser
-from zoo_gpt.classes import Classes, draw_labels
+from zoo_gpt.classes import Classes
 from zoo_gpt.colours import Palette
 from zoo_gpt.decoding import decode
 from zoo_gpt.fast import fastest_dtype, prepare_for_sampling

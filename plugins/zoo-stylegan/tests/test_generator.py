@@ -1,0 +1,155 @@
+"""zoo run on small random StyleGANs: conformance, options, and checkpoints in each layout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from zoo_stylegan.checkpoint import read
+from zoo_stylegan.mixing import Mix
+from zoo_stylegan.stylegan2 import StyleGAN2, StyleGAN2Config
+from zoo_stylegan.stylegan3 import StyleGAN3, StyleGAN3Config
+
+import zoo_core as zoo
+from zoo_core import Checkpoint, OptionError, WeightsError, save_weights
+from zoo_core.testing import GeneratorConformance
+
+TWO = {"resolution": 16, "channels": [16, 16, 8], "z_dim": 16, "w_dim": 16, "classes": 3, "mapping_layers": 2}
+THREE = {"resolution": 16, "channel_base": 256, "channel_max": 8, "z_dim": 16, "w_dim": 16}
+
+
+@pytest.fixture(scope="session")
+def stylegan2_folder(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    network = StyleGAN2(StyleGAN2Config(**TWO | {"channels": tuple(TWO["channels"])}))
+    for name, tensor in network.state_dict().items():
+        if name.endswith("noise_strength"):
+            tensor.fill_(0.3)
+    return write(tmp_path_factory.mktemp("stylegan2"), network, {"model_type": "stylegan2", **TWO})
+
+
+@pytest.fixture(scope="session")
+def stylegan3_folder(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    network = StyleGAN3(StyleGAN3Config(**THREE))
+    return write(tmp_path_factory.mktemp("stylegan3"), network, {"model_type": "stylegan3", **THREE})
+
+
+def write(folder: Path, network: torch.nn.Module, config: dict) -> Path:
+    save_weights(folder / "model.safetensors", network.state_dict())
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(stylegan2_folder) -> zoo.Model:
+    return zoo.load(stylegan2_folder, device="cpu")
+
+
+def pictures(model: zoo.Model, **options) -> torch.Tensor:
+    return torch.stack([sample.image for sample in model.generate(**options)])
+
+
+class TestStyleGAN2(GeneratorConformance):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def subject(cls, stylegan2_folder: Path) -> zoo.Model:
+        return zoo.load(stylegan2_folder, device="cpu")
+
+
+class TestStyleGAN3(GeneratorConformance):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def subject(cls, stylegan3_folder: Path) -> zoo.Model:
+        return zoo.load(stylegan3_folder, device="cpu")
+
+
+def test_truncation_to_nothing_is_the_mean_picture_of_every_seed(model):
+    same = pictures(model, seed=0, n=3, truncation=0.0)
+    assert torch.equal(same[0], same[1])
+    assert (pictures(model, seed=0, n=2)[0] - same[0]).abs().max() > 0.01
+    coarse = pictures(model, seed=0, n=2, truncation=0.0, truncation_cutoff=2)
+    assert not torch.equal(coarse[0], coarse[1])
+
+
+def test_noise_is_the_checkpoints_or_drawn_or_none(model):
+    const, drawn, none = (
+        pictures(model, seed=4, label=1, noise=kind) for kind in ("const", "random", "none")
+    )
+    assert (const - none).abs().max() > 0.01
+    assert (const - drawn).abs().max() > 0.01
+    assert torch.equal(drawn, pictures(model, seed=4, label=1, noise="random"))
+
+
+def test_mixing_all_layers_is_the_other_seed(model):
+    other = pictures(model, seed=9, label=2)
+    assert torch.allclose(pictures(model, seed=1, label=2, mix="9:0-5"), other, atol=1e-6)
+    assert torch.equal(pictures(model, seed=1, label=2, mix="1:2,3"), pictures(model, seed=1, label=2))
+    fine = pictures(model, seed=1, label=2, mix="9:4-5")
+    assert (fine - pictures(model, seed=1, label=2)).abs().max() > 0
+    assert (fine - other).abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mix": "9"}, "--mix 9 is no SEED:LAYERS"),
+        ({"mix": "9:3-2"}, "this model has layers 0 to 5"),
+        ({"mix": "9:6"}, "this model has layers 0 to 5"),
+        ({"truncation_cutoff": 7}, "the model has 6 layers"),
+        ({"label": 3}, "this model has 3 classes"),
+    ],
+)
+def test_options_that_do_not_fit_the_model_are_refused(model, options, message):
+    with pytest.raises(OptionError, match=message):
+        pictures(model, seed=0, **options)
+
+
+def test_a_model_without_classes_takes_no_label(stylegan3_folder):
+    with pytest.raises(OptionError, match="this model has no classes"):
+        pictures(zoo.load(stylegan3_folder, device="cpu"), seed=0, label=1)
+
+
+def test_a_mix_names_layers():
+    assert Mix.read("7:4-6,9,5", 10) == Mix(7, (4, 5, 6, 9))
+
+
+def test_a_plain_pt_file_runs_with_the_mean_of_its_own_styles(golden, tmp_path):
+    weights = golden("stylegan2_rosinality").under("weights/")
+    torch.save({"g_ema": weights, "latent_avg": torch.zeros(32)}, tmp_path / "cats.pt")
+    network = read(Checkpoint("here", {"cats.pt": tmp_path / "cats.pt"}, ""))
+    assert network.config.resolution == 32
+    random = torch.Generator().manual_seed(5)
+    with torch.inference_mode():
+        mean = network.mapping(torch.randn(20_000, 32, generator=random)).mean(0)
+    assert (network.mapping.w_avg - mean).abs().max() < 0.05 * mean.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "stylegan4"}, "says model_type = 'stylegan4'"),
+        ({"resolution": 17}, "says resolution = 17, which does not fit"),
+        ({"resolution": 32}, "says resolution = 32, which does not fit its channels"),
+        ({"resolution": "16"}, "says resolution = '16', which is no int"),
+        ({"architecture": "tree"}, "says architecture = 'tree'"),
+        ({"attention": 3}, "has the setting 'attention', which is not known"),
+        ({"channels": [16, 16, 16]}, "do not fit the network"),
+    ],
+)
+def test_a_config_that_cannot_be_run_is_refused_by_name(stylegan2_folder, tmp_path, change, message):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "stylegan2", **TWO} | change))
+    files = {
+        "config.json": tmp_path / "config.json",
+        "model.safetensors": stylegan2_folder / "model.safetensors",
+    }
+    with pytest.raises(WeightsError, match=message):
+        read(Checkpoint("here", files, ""))
+
+
+def test_a_pt_file_of_something_else_is_refused(tmp_path):
+    torch.save({"g_ema": {"layer.weight": torch.zeros(2)}}, tmp_path / "x.pt")
+    with pytest.raises(WeightsError, match="is no StyleGAN2 in the plain layout"):
+        read(Checkpoint("here", {"x.pt": tmp_path / "x.pt"}, ""))

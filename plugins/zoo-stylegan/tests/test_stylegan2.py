@@ -1,0 +1,122 @@
+"""StyleGAN2 beside the reference implementations, and what its blocks promise."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from zoo_stylegan import plain
+from zoo_stylegan.checkpoint import build
+from zoo_stylegan.mapping import truncate
+from zoo_stylegan.stylegan2 import StyleGAN2, StyleGAN2Config, filter_buffers, upsample
+
+CASES = [
+    "stylegan2_skip_uncond",
+    "stylegan2_resnet_cond",
+    "stylegan2_ada_skip_cond",
+    "stylegan2_ada_resnet_uncond",
+]
+TOLERANCE = 1e-5
+
+
+def config_of(about):
+    given = about["config"]["constructor"]
+    given = given | given.get("synthesis_kwargs", {})
+    resolutions = [4 << index for index in range(given["img_resolution"].bit_length() - 2)]
+    return StyleGAN2Config(
+        resolution=given["img_resolution"],
+        channels=tuple(min(given["channel_base"] // r, given["channel_max"]) for r in resolutions),
+        z_dim=given["z_dim"],
+        w_dim=given["w_dim"],
+        classes=given["c_dim"],
+        mapping_layers=given["mapping_kwargs"]["num_layers"],
+        architecture=given["architecture"],
+        clamp=given["conv_clamp"],
+    )
+
+
+@pytest.fixture(params=CASES)
+def case(request, golden):
+    return golden(request.param)
+
+
+@pytest.fixture
+def network(case) -> StyleGAN2:
+    return build(config_of(case.about), case.under("weights/"), "golden")
+
+
+def styles(network, case, dtype=torch.float32):
+    network.to(dtype)
+    c = case["inputs/c"].to(dtype) if network.config.classes else None
+    w = network.mapping(case["inputs/z"].to(dtype), c)
+    return w, w[:, None].repeat(1, network.config.layers, 1)
+
+
+@torch.inference_mode()
+def test_styles_are_the_golden_ones(network, case, relative_error):
+    w, ws = styles(network, case)
+    assert relative_error(w, case["intermediates/w"]) < TOLERANCE
+    cutoff = case.about["config"]["truncation_cutoff"]
+    centre = network.mapping.w_avg
+    pulled = truncate(ws, centre, 0.5, cutoff)
+    assert relative_error(pulled, case[f"intermediates/ws_psi0.5_cutoff{cutoff}"]) < TOLERANCE
+    assert relative_error(truncate(ws, centre, 0.7), case["intermediates/ws_psi0.7"]) < TOLERANCE
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_pictures_are_the_golden_ones(network, case, relative_error, dtype):
+    _, ws = styles(network, case, dtype)
+    synthesis, centre = network.synthesis, network.mapping.w_avg
+    noise = synthesis.constant_noise()
+    config = case.about["config"]
+    cutoff, layer = config["truncation_cutoff"], config["mix_layer"]
+    found = {
+        "psi1_const": synthesis(ws, noise),
+        "psi0.7_const": synthesis(truncate(ws, centre, 0.7), noise),
+        "psi1_none": synthesis(ws),
+        "psi0.7_none": synthesis(truncate(ws, centre, 0.7)),
+        f"psi0.5_cutoff{cutoff}_const": synthesis(truncate(ws, centre, 0.5, cutoff), noise),
+        "mix_psi1_const": synthesis(torch.cat([ws[:1, :layer], ws[1:2, layer:]], dim=1), noise),
+    }
+    for name, pictures in found.items():
+        assert relative_error(pictures, case[f"outputs/img_{name}"]) < TOLERANCE, name
+
+
+@torch.inference_mode()
+def test_float32_is_as_near_to_float64_as_the_reference_is(network, case, relative_error):
+    _, ws = styles(network, case)
+    single = network.synthesis(ws, network.synthesis.constant_noise())
+    _, ws = styles(network, case, torch.float64)
+    double = network.synthesis(ws, network.synthesis.constant_noise())
+    theirs = case.about["tolerance_observed"]["max_abs_diff_float32_vs_float64"]["img_psi1_const"]
+    assert float((single - double).abs().max()) < 3 * theirs
+
+
+@torch.inference_mode()
+def test_the_plain_layout_is_the_same_network(golden, relative_error):
+    case = golden("stylegan2_rosinality")
+    tensors = case.under("weights/")
+    config = plain.read_config(tensors, "golden")
+    assert config == StyleGAN2Config(32, (24, 24, 16, 12), z_dim=32, w_dim=32, mapping_layers=4)
+    renamed = plain.rename(tensors) | filter_buffers(config) | {"mapping.w_avg": torch.zeros(32)}
+    network = build(config, renamed, "golden")
+    w = network.mapping(case["inputs/z"])
+    assert relative_error(w, case["intermediates/w"]) < TOLERANCE
+    ws = w[:, None].repeat(1, config.layers, 1)
+    explicit = [case[f"inputs/noise_{index}"] for index in range(7)]
+    own = network.synthesis.constant_noise()
+    assert relative_error(network.synthesis(ws, explicit), case["outputs/img_explicit_noise"]) < TOLERANCE
+    assert relative_error(network.synthesis(ws, own), case["outputs/img_buffer_noise"]) < TOLERANCE
+    pulled = truncate(ws, case["inputs/truncation_latent"][0], 0.7)
+    found = network.synthesis(pulled, explicit)
+    assert relative_error(found, case["outputs/img_truncation0.7_explicit_noise"]) < TOLERANCE
+    ws2 = network.mapping(case["inputs/z2"])[:, None].repeat(1, config.layers, 1)
+    mixed = torch.cat([ws[:, :4], ws2[:, 4:]], dim=1)
+    assert (
+        relative_error(network.synthesis(mixed, explicit), case["outputs/img_mix_explicit_noise"]) < TOLERANCE
+    )
+
+
+def test_upsampling_keeps_a_constant_away_from_the_border():
+    x = torch.full((1, 2, 6, 6), 3.0)
+    torch.testing.assert_close(upsample(x)[..., 2:-2, 2:-2], torch.full((1, 2, 8, 8), 3.0))

@@ -1,0 +1,86 @@
+"""Low-pass filters and changes of sampling rate: arXiv:2106.12423, sections 3.2 and C.1."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def design_lowpass(
+    taps: int, cutoff: float, width: float, rate: float, *, radial: bool = False
+) -> Tensor | None:
+    """Return a windowed ideal low-pass filter of gain 1, (taps,), or (taps, taps) if radial; None for 1 tap.
+
+    Args:
+        taps: Its length.
+        cutoff: Where the passband ends, in the unit of ``rate``.
+        width: Of the transition band. It chooses the Kaiser window's β (Kaiser 1974).
+        rate: Sampling rate.
+        radial: The same response in all directions, by the jinc function.
+    """
+    if taps == 1:
+        return None
+    attenuation = 2.285 * (taps - 1) * math.pi * width / (rate / 2) + 7.95
+    window = np.kaiser(taps, _kaiser_beta(attenuation))
+    at = np.arange(taps) - (taps - 1) / 2
+    if not radial:
+        kernel = np.sinc(2 * cutoff / rate * at) * window
+        return _unit_gain(torch.from_numpy(kernel))
+    r = torch.from_numpy(np.hypot(*np.meshgrid(at, at)) / rate)
+    jinc = torch.special.bessel_j1(2 * cutoff * math.pi * r) / (math.pi * r)
+    kernel = jinc * torch.from_numpy(np.outer(window, window))
+    return _unit_gain(kernel)
+
+
+def _unit_gain(kernel: Tensor) -> Tensor:
+    return (kernel / kernel.sum()).float()
+
+
+def _kaiser_beta(attenuation: float) -> float:
+    """β by the attenuation in dB: Oppenheim & Schafer, "Discrete-Time Signal Processing", equation 7.75."""
+    if attenuation > 50:
+        return 0.1102 * (attenuation - 8.7)
+    if attenuation > 21:
+        return 0.5842 * math.pow(attenuation - 21, 0.4) + 0.07886 * (attenuation - 21)
+    return 0.0
+
+
+def upsample(x: Tensor, kernel: Tensor | None, factor: int, pad: tuple[int, int]) -> Tensor:
+    """Put zeros between the values of x (n, c, h, w), pad, and filter so that the mean stays what it was.
+
+    Args:
+        x: A square signal.
+        kernel: (taps,), for both axes; None: none.
+        factor: Of the rate.
+        pad: Zeros before and after each axis, at the new rate; negative ones cut.
+    """
+    n, c, h, w = x.shape
+    if factor > 1:
+        x = F.pad(x[..., None, :, None], (0, factor - 1, 0, 0, 0, factor - 1)).reshape(
+            n, c, h * factor, w * factor
+        )
+    x = F.pad(x, (*pad, *pad))
+    return x if kernel is None else _filter(x, kernel * factor)
+
+
+def downsample(x: Tensor, kernel: Tensor | None, factor: int) -> Tensor:
+    """Filter x (n, c, h, w) by (taps,) or (taps, taps), and keep every ``factor``-th value."""
+    if kernel is not None:
+        x = _filter(x, kernel, factor)
+    elif factor > 1:
+        x = x[..., ::factor, ::factor]
+    return x
+
+
+def _filter(x: Tensor, kernel: Tensor, stride: int = 1) -> Tensor:
+    """Convolve each channel. Kernels are symmetrical, so that convolution and correlation are one."""
+    c = x.shape[1]
+    kernel = kernel.to(x)
+    if kernel.ndim == 2:
+        return F.conv2d(x, kernel.expand(c, 1, -1, -1), stride=stride, groups=c)
+    x = F.conv2d(x, kernel[None, :].expand(c, 1, 1, -1), stride=(1, stride), groups=c)
+    return F.conv2d(x, kernel[:, None].expand(c, 1, -1, 1), stride=(stride, 1), groups=c)

@@ -1,0 +1,113 @@
+"""The generator of pictures: noise to styles, styles to pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor
+
+from zoo_core import Batch, Checkpoint, Noise, OptionError, Step, draw_labels
+from zoo_stylegan import checkpoint as layout
+from zoo_stylegan.mapping import truncate
+from zoo_stylegan.mixing import Mix
+from zoo_stylegan.stylegan2 import StyleGAN2
+
+BATCH_PIXELS = 2**20
+"""Pixels of a batch that it likes."""
+
+
+class StyleGAN:
+    """A StyleGAN2 or StyleGAN3 ready to draw.
+
+    Args:
+        checkpoint: In a layout of :mod:`zoo_stylegan.checkpoint`.
+        device: Where to compute.
+        dtype: Type the synthesis computes in; None is float32. The mapping is never computed in less.
+
+    Raises:
+        WeightsError: The checkpoint holds no model of this kind.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None = None
+    ) -> None:
+        self.network = layout.read(checkpoint)
+        self.dtype = dtype or torch.float32
+        self.device = device
+        self.network.mapping.to(device, torch.promote_types(self.dtype, torch.float32))
+        self.network.synthesis.to(device, self.dtype)
+        self.config = self.network.config
+        self.batch_size = max(1, min(16, BATCH_PIXELS // self.config.resolution**2))
+
+    def generate(self, batch: Batch) -> Iterator[Step]:
+        """Draw the batch's pictures, in one step.
+
+        Raises:
+            OptionError: Options that do not fit each other or this model.
+        """
+        options = batch.options
+        labels = self._labels(options.label, batch.noise)
+        z = batch.noise.normal(self.config.z_dim)
+        ws = self.styles(z, labels)
+        if options.mix is not None:
+            mix = Mix.read(options.mix, self.config.layers)
+            ws = mix.apply(ws, self.styles(self._latent_of(mix.seed).expand_as(z), labels))
+        cutoff = options.truncation_cutoff
+        if cutoff is not None and cutoff > self.config.layers:
+            raise OptionError(
+                f"--truncation-cutoff {cutoff}: the model has {self.config.layers} layers.",
+                "Give fewer, or leave it out for all.",
+            )
+        ws = truncate(ws, self.network.mapping.w_avg, options.truncation, cutoff)
+        facts = None if labels is None else tuple({"label": label} for label in labels)
+        yield Step(images=self.draw(ws, options, batch.noise), facts=facts)
+
+    def map(self, z: Tensor, label: Sequence[int] | None = None) -> Tensor:
+        """Map z (n, z_dim), and a class each where there are classes, to w (n, w_dim)."""
+        mapping = self.network.mapping
+        classes = None
+        if label is not None:
+            ids = torch.tensor(label, device=self.device)
+            classes = torch.nn.functional.one_hot(ids, self.config.classes).to(mapping.w_avg.dtype)
+        w: Tensor = mapping(z.to(mapping.w_avg), classes)
+        return w
+
+    def styles(self, z: Tensor, labels: Sequence[int] | None) -> Tensor:
+        """The same w for each layer: (n, layers, w_dim)."""
+        return self.map(z, labels)[:, None].expand(-1, self.config.layers, -1)
+
+    def draw(self, ws: Tensor, options: SimpleNamespace, noise: Noise) -> Tensor:
+        """Turn styles (n, layers, w_dim) into pictures (n, c, h, w) in [-1, 1].
+
+        Args:
+            ws: A style for each layer.
+            options: ``noise``: const, random or none.
+            noise: The samples' streams, from which ``random`` draws.
+        """
+        ws = ws.to(self.dtype)
+        if isinstance(self.network, StyleGAN2):
+            synthesis = self.network.synthesis
+            noises: list[Tensor] | None = None
+            if options.noise == "const":
+                noises = synthesis.constant_noise()
+            elif options.noise == "random":
+                noises = [noise.normal(1, *shape).to(self.dtype) for shape in synthesis.noise_shapes]
+            pictures: Tensor = synthesis(ws, noises)
+        else:
+            pictures = self.network.synthesis(ws)
+        return pictures.float().clamp(-1, 1)
+
+    def _latent_of(self, seed: int) -> Tensor:
+        """The z that a sample of this seed has, (1, z_dim)."""
+        noise = Noise([seed], self.device)
+        self._labels([None], noise)  # which a class is drawn before
+        return noise.normal(self.config.z_dim)
+
+    def _labels(self, given: Sequence[int | None], noise: Noise) -> list[int] | None:
+        if self.config.classes:
+            return draw_labels(given, self.config.classes, noise)
+        if any(label is not None for label in given):
+            raise OptionError("--label: this model has no classes.", "Leave out --label.")
+        return None
