@@ -8,7 +8,7 @@ EDITABLE := $(PLUGINS:%=-e %)
 # torch only ever comes at the tested version: a bare "torch" brings gigabytes of CUDA along.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint format bench digits clean
+.PHONY: demo test lint format bench digits kjv digits-by-tokens clean
 
 demo: .venv/ready
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/demo.sh
@@ -35,6 +35,13 @@ bench: .venv/ready-to-test
 # Train the built-in model ddpm-digits again; it goes to runs/, hours on two cores.
 digits: .venv/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh plugins/zoo-ddpm/recipes/ddpm-digits.sh
+
+# And gpt-kjv and imagegpt-digits.
+kjv: .venv/ready
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh plugins/zoo-gpt/recipes/gpt-kjv.sh
+
+digits-by-tokens: .venv/ready
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh plugins/zoo-gpt/recipes/imagegpt-digits.sh
 
 clean:
 	rm -rf .venv out

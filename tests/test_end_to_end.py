@@ -129,3 +129,36 @@ def test_what_is_trained_runs_at_once(tmp_path):
         zoo("run", "./model", "--label", "0,1", "--seed", "0", "--steps", "3", "--json", cwd=tmp_path)
     )
     assert [record["facts"]["class"] for record in records] == ["dark", "light"]
+
+
+@pytest.mark.usefixtures("isolated_home")
+def test_digits_token_by_token(tmp_path):
+    from judge.network import load_judge, look
+
+    words = ("run", "imagegpt-digits", "--label", "0-9", "-n", "40", "--seed", "0")
+    out = zoo(*words, "-o", "out/", cwd=tmp_path)
+
+    pictures = np.stack([np.asarray(Image.open(tmp_path / path)) for path in out.split()])
+    images = torch.from_numpy(pictures)[:, None].float() / 127.5 - 1
+    _, digits = look(load_judge(), images)
+    assert (digits == torch.arange(40) % 10).sum() >= 35
+
+
+@pytest.mark.usefixtures("isolated_home")
+def test_a_book_that_was_held_out_is_told_in_fewer_than_two_bits_a_byte(tmp_path):
+    jonah = ROOT / "tests" / "data" / "kjv-jonah.txt"
+    (scored,) = json.loads(zoo("score", "gpt-kjv", str(jonah), "--json", cwd=tmp_path))
+
+    assert scored["bytes"] == jonah.stat().st_size
+    assert scored["bits_per_byte"] < 1.6
+
+
+@pytest.mark.usefixtures("isolated_home")
+def test_a_text_goes_on_as_it_began_and_is_replayed(tmp_path):
+    words = ("run", "gpt-kjv", "And it came to pass", "--seed", "3", "--max-tokens", "40")
+    zoo(*words, "-o", "text.jsonl", cwd=tmp_path)
+    line = json.loads((tmp_path / "text.jsonl").read_text())
+
+    assert len(line["text"].split()) > 15
+    again = zoo("replay", "text.jsonl", cwd=tmp_path)
+    assert "match" in again or "same" in again

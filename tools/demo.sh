@@ -10,10 +10,13 @@ show() {
 
 show zoo list
 show zoo run ddpm-digits --label 0-9 -n 100 --seed 0 --force -o out/ddpm-digits.png
+show zoo run imagegpt-digits --label 0-9 -n 100 --seed 0 --force -o out/imagegpt-digits.png
+show zoo run gpt-kjv "In the beginning" --seed 1 --max-tokens 60
+show zoo next gpt-kjv "And the LORD said unto"
 
 cat <<'END'
 
-Done: look at out/ddpm-digits.png. Then try:
+Done: look at out/ddpm-digits.png and out/imagegpt-digits.png. Then try:
 
   . .venv/bin/activate                                    so that "zoo" is found
   zoo run ddpm-digits --label 7 -n 16 --seed 0 -o out/    sixteen sevens, a file each

@@ -1,21 +1,24 @@
 """Measure a model of digits: can its samples be read, are they spread as the data are, are they copies?
 
-    python tools/quality.py MODEL [--guidance 1.5] [--n 1000] [--full 100] [--json FILE]
+    python tools/quality.py MODEL [--guidance 1.5] [--n 1000] [--full 100] [--complete 500] [--json FILE]
 
 Samples are drawn with the labels 0 to 9 in turn, from consecutive seeds, and looked at as the 8-bit pictures
-that ``zoo run`` writes. Three questions:
+that ``zoo run`` writes. Three questions, and a fourth of models that complete a picture:
 
 - the share of samples that the judge (tools/judge) reads as their label;
 - the Fréchet distance (Heusel et al. 2017, arXiv:1706.08500, equation 6) to the whole training set over the
   judge's 64 features, beside that of as many real pictures: no finite number of pictures comes to 0;
 - the median L2 distance to the nearest training picture, pixels in [0, 1], beside that of test pictures: far
-  below it, the samples would be copies.
+  below it, the samples would be copies;
+- the share of test pictures whose lower half, drawn anew, leaves them readable as what they were: with their
+  label given, and without it.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +27,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 import zoo_core
@@ -116,6 +120,19 @@ def draw(model: zoo_core.Model, count: int, options: dict[str, Any]) -> tuple[Te
     return images, torch.arange(count) % len(DIGITS), time.monotonic() - began
 
 
+def complete(model: zoo_core.Model, images: Tensor, labels: Tensor | None) -> Tensor:
+    """Return pictures (n, 1, 28, 28) in [-1, 1] with their lower halves drawn anew, seed i for the i-th."""
+    completed = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "given.png"
+        for index, image in enumerate(images):
+            Image.fromarray(((image[0] + 1) * 127.5).round().to(torch.uint8).numpy()).save(path)
+            given = {} if labels is None else {"label": int(labels[index])}
+            (sample,) = model.generate(seed=index, input=str(path), keep=0.5, **given)
+            completed.append(np.asarray(sample.picture))
+    return torch.from_numpy(np.stack(completed))[:, None].float() / 127.5 - 1
+
+
 def print_row(row: Row) -> None:
     """Print a line of the table."""
     timing = f"{row.seconds:7.0f}" if row.seconds else " " * 7
@@ -132,10 +149,18 @@ def print_row(row: Row) -> None:
 @click.option("--n", "count", default=1000, show_default=True, help="Samples per row.")
 @click.option("--more", default=0, help="Draw this many as the card says, for a less biased distance.")
 @click.option("--full", default=100, show_default=True, help="Samples by DDPM with every timestep: slow.")
+@click.option("--complete", "halves", default=500, show_default=True, help="Test pictures to complete.")
 @click.option("--data", type=click.Path(path_type=Path), default=DATA, help="MNIST's IDX files.")
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the table there, too.")
 def main(
-    model: str, guidance: float | None, count: int, more: int, full: int, data: Path, file: Path | None
+    model: str,
+    guidance: float | None,
+    count: int,
+    more: int,
+    full: int,
+    halves: int,
+    data: Path,
+    file: Path | None,
 ) -> None:
     """Measure MODEL: an id, hf:ORG/REPO or a folder, of a model that draws a given digit."""
     train_images, train_labels = read(data, "train")
@@ -162,8 +187,16 @@ def main(
     _, test, drawn, *_ = rows
     ratio = drawn.nearest / test.nearest if drawn.nearest and test.nearest else 0.0
     print(f"median distance to the nearest training picture, over that of test pictures: {ratio:.2f}")
+    completions = {}
+    if halves and "keep" in ready.card.options:
+        images, labels = test_images[:halves], test_labels[:halves]
+        for name, known in (("given", labels), ("drawn", None)):
+            digits = look(measure.judge, complete(ready, images, known))[1]
+            completions[name] = (digits == labels).double().mean().item()
+            print(f"{len(images)} lower halves, label {name}: {100 * completions[name]:.1f}% stay readable")
     if file:
         result = {"model": model, "guidance": guidance, "ratio": ratio, "rows": [asdict(row) for row in rows]}
+        result |= {"completions": completions}
         file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 

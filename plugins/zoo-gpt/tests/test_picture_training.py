@@ -191,6 +191,18 @@ def test_a_class_that_is_not_there_is_refused(model):
         list(model.generate(seed=0, label=3))
 
 
+def test_the_class_of_a_completion_is_drawn_from_what_is_kept(model, tmp_path):
+    path = tmp_path / "drawn.png"
+    next(iter(model.generate(seed=1, label=2))).save(path)
+    generator = model.generator
+    kept = generator._given(str(path), 0.5)
+    by_class = generator._log_p_by_class(kept)
+    likely = by_class.softmax(0)
+    drawn = [s.record.facts["label"] for s in model.generate(n=300, seed=0, input=str(path), keep=0.5)]
+    for label, share in enumerate(likely.tolist()):
+        assert drawn.count(label) / 300 == pytest.approx(share, abs=0.1)
+
+
 @pytest.mark.parametrize("options", [{"label": 1}, {"guidance_scale": 2.0}])
 def test_a_model_without_classes_takes_no_label_and_no_guidance(tmp_path, options):
     plain = zoo.load(saved(tmp_path, trainable()), device="cpu")

@@ -13,10 +13,8 @@ from torch import Tensor
 from zoo_core import Batch, Checkpoint, Step, WeightsError, draw_labels
 from zoo_gpt import llamagen, vq
 from zoo_gpt.choosing import Chooser
+from zoo_gpt.decoding import comfortable_batch
 from zoo_gpt.fast import fastest_dtype, prepare_for_sampling
-
-CACHE_MEMORY = 2**30
-MAX_BATCH = 16
 
 INSIDE = "model"
 """Where the tensors are in the published files."""
@@ -96,9 +94,7 @@ class LlamaGen:
             )
         self.transformer = prepare_for_sampling(transformer, device, self.dtype)
         self.classes = llamagen.classes(config)
-        # Guidance keeps keys and values of every picture twice.
-        a_picture = 2 * 2 * config.layers * config.context * config.width * torch.float32.itemsize
-        self.batch_size = max(1, min(MAX_BATCH, CACHE_MEMORY // a_picture))
+        self.batch_size = comfortable_batch(config)
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         """Draw the batch's pictures, code by code; only the last step shows them, for decoding takes long.

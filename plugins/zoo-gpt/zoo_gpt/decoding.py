@@ -7,10 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from zoo_gpt.transformer import Cache, Transformer
+from zoo_gpt.transformer import Cache, Transformer, TransformerConfig
+
+CACHE_MEMORY = 2**30
+MAX_BATCH = 64
 
 Choose = Callable[[Tensor], Tensor]
 """From the next token's logits (n, vocab_out) float32 to the tokens (n,) int64."""
+
+
+def comfortable_batch(config: TransformerConfig) -> int:
+    """How many sequences of full length fit ``CACHE_MEMORY`` if guidance runs each of them twice."""
+    one = 2 * config.layers * 2 * config.kv_heads * config.head_dim * config.context * torch.float32.itemsize
+    return max(1, min(MAX_BATCH, CACHE_MEMORY // one))
 
 
 def decode(

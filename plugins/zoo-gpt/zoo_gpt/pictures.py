@@ -21,9 +21,9 @@ from zoo_gpt import checkpoint as layout
 from zoo_gpt.choosing import Chooser
 from zoo_gpt.classes import Classes
 from zoo_gpt.colours import Palette
-from zoo_gpt.decoding import decode
+from zoo_gpt.decoding import comfortable_batch, decode
 from zoo_gpt.fast import fastest_dtype, prepare_for_sampling
-from zoo_gpt.likelihood import log_likelihoods
+from zoo_gpt.likelihood import scores
 from zoo_gpt.llamagen import guided
 
 
@@ -39,8 +39,6 @@ class ImageGPT:
         WeightsError: The checkpoint holds no model of this kind, or asks for something unknown.
     """
 
-    batch_size = 8
-
     def __init__(
         self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None = None
     ) -> None:
@@ -52,6 +50,7 @@ class ImageGPT:
         self.palette = Palette.read(preprocessor, parts.config.context, name, zoo.get("patch", 1))
         self.dtype = dtype or fastest_dtype(device)
         self.transformer = prepare_for_sampling(parts.build(), device, self.dtype)
+        self.batch_size = comfortable_batch(parts.config)
         self.start = parts.config.vocab_out
         """The token that begins a picture, or one of the first class: the first one after the colours."""
 
@@ -64,7 +63,7 @@ class ImageGPT:
         """
         options = batch.options
         given = self._given(options.input, options.keep)
-        labels = self._labels(batch)
+        labels = self._labels(batch, given)
         facts = tuple(map(self.classes.about, labels)) if self.classes else None
         prompts = [[self.start + label, *given] for label in labels]
         total = self.palette.row**2 - len(given)
@@ -95,10 +94,19 @@ class ImageGPT:
 
     def _log_p(self, colours: Sequence[int]) -> Tensor:
         """Return log p of one picture, float64."""
+        by_class = self._log_p_by_class(colours)
+        return by_class.logsumexp(0) - math.log(len(by_class))
+
+    def _log_p_by_class(self, colours: Sequence[int]) -> Tensor:
+        """Return log p(x | k) of a picture or its beginning for each class k, (K,) float64; 1 without."""
         count = len(self.classes.names) if self.classes else 1
-        prompts = ([self.start + label, *colours] for label in range(count))
-        nats = [log_likelihoods(self.transformer, prompt).double().sum() for prompt in prompts]
-        return torch.stack(nats).logsumexp(0) - math.log(count)
+        prompts = [[self.start + label, *colours] for label in range(count)]
+        ids = torch.tensor(prompts, device=self.transformer.device)
+        features = self.transformer.features(ids[:, :-1])
+        rows = zip(features, ids[:, 1:], strict=True)
+        return torch.stack(
+            [scores(self.transformer, row, following).double().sum() for row, following in rows]
+        ).cpu()
 
     def _decode(
         self, prompts: list[list[int]], steps: int, choose: Chooser, options: SimpleNamespace
@@ -120,11 +128,19 @@ class ImageGPT:
         ):
             yield colours[: len(prompts)]
 
-    def _labels(self, batch: Batch) -> list[int]:
-        """The class of each sample; 0 for all of them where there are none."""
+    def _labels(self, batch: Batch, kept: Sequence[int]) -> list[int]:
+        """The class of each sample; 0 for all of them where there are none.
+
+        One that is not given is drawn from p(k | x)^s of the part x that is kept, where there is one:
+        guidance by s draws the rest from p(x) p(k | x)^s, and this from what that says of k.
+        """
         given = batch.options.label
         if self.classes:
-            return draw_labels(given, len(self.classes.names), batch.noise)
+            weights = None
+            if kept and None in given:
+                likelihoods = self._log_p_by_class(kept)
+                weights = (likelihoods * batch.options.guidance_scale).softmax(0).tolist()
+            return draw_labels(given, len(self.classes.names), batch.noise, weights)
         if any(label is not None for label in given):
             raise OptionError("--label: this model has no classes.", "Leave out --label.")
         return [0] * batch.n
