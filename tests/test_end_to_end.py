@@ -162,3 +162,23 @@ def test_a_text_goes_on_as_it_began_and_is_replayed(tmp_path):
     assert len(line["text"].split()) > 15
     again = zoo("replay", "text.jsonl", cwd=tmp_path)
     assert "match" in again or "same" in again
+
+
+@pytest.mark.usefixtures("isolated_home")
+def test_scoring_a_long_text_takes_no_more_memory_than_a_short_one(tmp_path):
+    jonah = (ROOT / "tests" / "data" / "kjv-jonah.txt").read_text()
+    code = (
+        "import sys, zoo_core.cli as cli, pathlib\n"
+        "try: cli.main(['score', 'gpt-kjv', sys.argv[1]])\n"
+        "finally: print(pathlib.Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"
+    )
+
+    def kilobytes(copies: int) -> int:
+        path = tmp_path / "text.txt"
+        path.write_text(jonah * copies)
+        done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+        return int(done.stdout.split()[-1])
+
+    if not Path("/proc/self/status").exists():
+        pytest.skip("only Linux tells a process's peak memory")
+    assert kilobytes(12) < kilobytes(1) + 60_000  # 21,000 tokens and 1,800

@@ -21,16 +21,18 @@ def log_likelihoods(transformer: Transformer, tokens: Sequence[int]) -> Tensor:
     """
     context = transformer.config.context
     ids = torch.tensor(tokens, dtype=torch.long, device=transformer.device)
-    found: list[Tensor] = []
+    # One tensor for all: small ones between what the windows take would keep that from being used again.
+    found = torch.empty(max(0, len(ids) - 1))
     done = 1  # tokens that are scored, or are the first
     start = 0
     while done < len(ids):
         window = ids[start : start + context + 1]  # the last of them is only predicted
         features = transformer.features(window[None, :-1])[0]
-        found.append(scores(transformer, features[done - start - 1 :], window[done - start :]))
-        done = start + len(window)
+        end = start + len(window)
+        found[done - 1 : end - 1] = scores(transformer, features[done - start - 1 :], window[done - start :])
+        done = end
         start = done - 1 - context // 2
-    return torch.cat(found).cpu() if found else torch.zeros(0)
+    return found
 
 
 def scores(transformer: Transformer, features: Tensor, targets: Tensor) -> Tensor:
