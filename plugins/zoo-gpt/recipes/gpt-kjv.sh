@@ -3,7 +3,7 @@
 #
 #     plugins/zoo-gpt/recipes/gpt-kjv.sh [FOLDER]
 #
-# Twenty minutes on two free CPU cores; stopped with Ctrl-C or killed, it goes on where it was when run again.
+# Less than an hour, even on one busy core; stopped with Ctrl-C or killed, it goes on where it was when run again.
 set -eu
 cd "$(dirname "$0")/../../.."
 PATH="$PWD/.venv/bin:$PATH"
