@@ -29,7 +29,7 @@ def _common(command: Command) -> Command:
     """The flags that both commands have."""
     for flag in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else."),
-        click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16, float64."),
+        click.option("--dtype", default="auto", show_default=True, help="auto, float32, float16, int8, …"),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
     ):
         command = flag(command)

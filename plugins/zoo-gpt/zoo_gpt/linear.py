@@ -20,7 +20,7 @@ onednn: Any = torch.ops.mkldnn
 """oneDNN's kernels as torch's own compiler calls them, which is where packed weights are to be had."""
 
 fbgemm: Any = torch.ops.quantized
-"""FBGEMM's kernels, of which there are some for every x86 processor since 2013 (AVX2)."""
+"""FBGEMM's kernels, of which there are some for every x86 processor with AVX2."""
 
 
 def has_onednn(dtype: torch.dtype) -> bool:
