@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         WeightsFile,
     )
     from zoo_core.cli.flags import option_flag
+    from zoo_core.conversion import Conversion
     from zoo_core.errors import OptionError, OutputError, PluginError, WeightsError, ZooError
     from zoo_core.generator import (
         Batch,
@@ -47,6 +48,7 @@ __all__ = [
     "Batch",
     "Checkpoint",
     "ContactSheet",
+    "Conversion",
     "EmbeddedWeights",
     "Generator",
     "HubWeights",
@@ -86,6 +88,7 @@ __all__ = [
 _HOMES = {
     "card": "EmbeddedWeights HubWeights LocalWeights ModelCard Option TrainerCard WeightsFile",
     "cli.flags": "option_flag",
+    "conversion": "Conversion",
     "errors": "OptionError OutputError PluginError WeightsError ZooError",
     "generator": "Batch Generator Latents Loss NextToken Score Scorer Step TextTrainable Trainable "
     "TrainingData",

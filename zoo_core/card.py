@@ -253,6 +253,8 @@ class TrainerCard:
     data: str
     """What it learns from: ``image``, ``text``, …"""
     options: Mapping[str, Option] = field(default_factory=dict)
+    defaults: Mapping[str, int | float] = field(default_factory=dict)
+    """Defaults of the loop's own flags (``lr``, ``batch_size``, …) that suit this family better."""
 
 
 @dataclass(frozen=True)
@@ -266,6 +268,8 @@ class Manifest:
     """True if it has models that only running code can know: its hook ``zoo_list_models`` is then asked."""
     quantized: tuple[str, ...] = ()
     """Types of ``QUANTIZED`` that its generators know."""
+    converts: tuple[str, ...] = ()
+    """Suffixes of foreign checkpoints that its hook ``zoo_convert_checkpoint`` may know."""
     models: tuple[ModelCard, ...] = ()
     checkpoints: tuple[CheckpointRule, ...] = ()
     trainers: tuple[TrainerCard, ...] = ()
@@ -301,6 +305,7 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
         homepage=plugin.optional_text("homepage"),
         lists_models=plugin.optional_truth("lists_models", False),
         quantized=plugin.choices("quantized", QUANTIZED),
+        converts=plugin.texts("converts"),
         models=tuple(
             _read_model(t, name, folder, _option_set(t, sets, common))
             for t in top.tables("model", _read_shared(top))
@@ -437,6 +442,7 @@ def _read_trainer(table: _Table, plugin: str) -> TrainerCard:
         summary=table.text("summary"),
         data=table.text("data"),
         options=_read_options(options, {}) if options else {},
+        defaults=table.numbers("defaults"),
     )
     table.finish()
     return trainer
@@ -599,6 +605,14 @@ class _Table:
             return {}
         if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
             raise self.error(key, f"a table of texts, not {value!r}")
+        return dict(value)
+
+    def numbers(self, key: str) -> dict[str, int | float]:
+        value = self.optional(key)
+        if value is None:
+            return {}
+        if not isinstance(value, dict) or not all(type(v) in (int, float) for v in value.values()):
+            raise self.error(key, f"a table of numbers, not {value!r}")
         return dict(value)
 
     def choice(self, key: str, choices: tuple[str, ...], default: str | None) -> Any:

@@ -137,7 +137,7 @@ class Loss:
     value: torch.Tensor
     """The scalar to differentiate."""
     metrics: Mapping[str, float | torch.Tensor] = field(default_factory=dict)
-    """More figures for the curve."""
+    """More figures for the curve. One named as the loss itself (``NETWORK loss``) stands in its place."""
 
 
 @runtime_checkable
@@ -145,6 +145,7 @@ class Trainable(Protocol):
     """What a plugin's ``zoo_create_trainable`` returns: the networks, the losses, and how to publish them.
 
     The training loop owns optimisers, averaging, devices, checkpoints and data order, and knows no family.
+    A trainable may have an attribute ``betas``: Adam's, where the usual (0.9, 0.999) do not suit it.
     """
 
     networks: Mapping[str, nn.Module]

@@ -7,6 +7,7 @@ leave out arguments it does not need.
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from zoo_core.generator import Generator, Trainable, TrainingData
 if TYPE_CHECKING:
     import torch
 
+    from zoo_core.conversion import Conversion
     from zoo_core.weights import Checkpoint
 
 hookspec = pluggy.HookspecMarker("zoo")
@@ -38,6 +40,23 @@ def zoo_create_generator(
 
     Returns:
         A ready generator; its ``dtype`` attribute says which type it computes in.
+    """
+
+
+@hookspec(firstresult=True)
+def zoo_convert_checkpoint(path: Path) -> Conversion | None:
+    """Read a foreign checkpoint, running nothing that is in it.
+
+    Called for files with a suffix that the plugin's manifest names under ``converts``.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What is in it; None if it is not in a format that the plugin knows.
+
+    Raises:
+        WeightsError: The format is known, but this file cannot be converted; says why.
     """
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo_core.card import QUANTIZED, HubWeights, ModelCard
 from zoo_core.catalog import Catalog
+from zoo_core.conversion import converted
 from zoo_core.errors import OptionError, PluginError, ZooError
 from zoo_core.generator import Batch, Generator, Step
 from zoo_core.manifest import InstalledPlugin
@@ -60,7 +61,8 @@ def load(
     host = PluginHost(catalog.plugins)
     _check_dtype(dtype, card, catalog.plugins)
     host.load(card.plugin)  # before its weights are fetched: a broken plugin should not cost a download
-    checkpoint = _obtain_while_importing_torch(card)
+    plugin = next(plugin for plugin in catalog.plugins if plugin.name == card.plugin)
+    checkpoint = converted(_obtain_while_importing_torch(card), plugin)
     torch_device = _pick_device(device)
     generator = host.call(
         card.plugin,
@@ -75,7 +77,6 @@ def load(
             f"{card.plugin} made no generator for {card.id}, but {generator!r}.",
             "Tell the plugin's author: zoo_create_generator must return an object with generate().",
         )
-    plugin = next(plugin for plugin in catalog.plugins if plugin.name == card.plugin)
     return Model(card, checkpoint, generator, torch_device, plugin.version)
 
 

@@ -14,6 +14,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "pull": ("zoo_core.cli.weights:pull", "Fetch the weights of models."),
         "rm": ("zoo_core.cli.weights:remove", "Remove the fetched weights of models."),
         "cache": ("zoo_core.cli.weights:cache", "Show what the Hub cache holds."),
+        "convert": ("zoo_core.cli.convert:convert", "Make a model of a foreign checkpoint."),
     },
     "Plugins": {
         "plugins": ("zoo_core.cli.plugins:list_plugins", "List the installed plugins."),
@@ -31,7 +32,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
 
 ALIASES = {"ls": "list"}
 
-COMING = frozenset({"new", "check", "registry", "convert", "eval"})
+COMING = frozenset({"new", "check", "registry", "eval"})
 """Verbs of the design that this version does not have; asked for, it says so."""
 
 RESERVED = frozenset(verb for verbs in VERBS.values() for verb in verbs) | frozenset(ALIASES) | COMING

@@ -24,6 +24,7 @@ def pull(models: tuple[str, ...], update: bool, dry_run: bool, as_json: bool) ->
 
     Every file is verified, now and whenever it is used. A pull that was cut off keeps its whole files.
     """
+    from zoo_core.conversion import converted
     from zoo_core.resolve import resolve
     from zoo_core.weights import Plan, obtain, plan
 
@@ -43,6 +44,8 @@ def pull(models: tuple[str, ...], update: bool, dry_run: bool, as_json: bool) ->
         }
         if not dry_run:
             checkpoint = obtain(card, update=update, progress=not as_json, announce=announce)
+            if owner := next((plugin for plugin in catalog.plugins if plugin.name == card.plugin), None):
+                checkpoint = converted(checkpoint, owner, say)
             row |= {"source": checkpoint.source, "digest": checkpoint.digest}
         rows.append(row)
         if not as_json:
@@ -60,6 +63,7 @@ def remove(models: tuple[str, ...], yes: bool) -> None:
     MODEL may also be hf:ORG/REPO: then every revision of that repository goes. The cache is shared: other
     tools that use the same repository will have to fetch it again.
     """
+    from zoo_core.conversion import remove_conversions
     from zoo_core.resolve import HUB_PREFIX
     from zoo_core.weights import remove as remove_weights
 
@@ -73,7 +77,12 @@ def remove(models: tuple[str, ...], yes: bool) -> None:
             if not sys.stdin.isatty():
                 raise ZooError(f"Removing {name} wants a yes.", f"Say so: zoo rm --yes {name}")
             click.confirm(f"Remove the weights of {name} from the Hub cache?", abort=True, err=True)
-        click.echo(f"{name}: {megabytes(remove_weights(target))} freed")
+        freed = remove_weights(target)
+        if isinstance(target, str):
+            remove_conversions(target)
+        elif isinstance(target.weights, HubWeights):
+            remove_conversions(target.weights.repo, target.weights.revision)
+        click.echo(f"{name}: {megabytes(freed)} freed")
 
 
 @click.command()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from torch import Tensor
 
+from zoo_core.testing.fixtures import isolated_home, loopback_hub
 from zoo_core.testing.golden import GoldenCase, relative_error
 
+sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside the tests
 FOLDER = Path(__file__).parent / "golden"
 
 
@@ -23,3 +26,6 @@ def golden() -> Callable[[str], GoldenCase]:
 def relative_error_fixture() -> Callable[[Tensor, Tensor], float]:
     """The measure by which golden cases are compared."""
     return relative_error
+
+
+__all__ = ["isolated_home", "loopback_hub"]

@@ -6,15 +6,16 @@ stylegan3) and the fields of its config; what they leave out has its default.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
-from pathlib import PurePosixPath
+from dataclasses import MISSING, asdict, fields
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from zoo_core import Checkpoint, WeightsError, load_weights
+from zoo_core import Checkpoint, WeightsError, load_weights, save_weights
 from zoo_stylegan import plain
 from zoo_stylegan.stylegan2 import StyleGAN2, StyleGAN2Config, filter_buffers
 from zoo_stylegan.stylegan3 import StyleGAN3, StyleGAN3Config
@@ -24,6 +25,9 @@ Config = StyleGAN2Config | StyleGAN3Config
 
 CONFIGS: Mapping[str, type[Config]] = {"stylegan2": StyleGAN2Config, "stylegan3": StyleGAN3Config}
 ARCHITECTURES = ("skip", "resnet")
+MOST = 1 << 20
+"""What no whole number of a config is above."""
+MOST_LAYERS = 64
 MEAN_OF = 10_000
 """Styles that a mean is taken over where a checkpoint has none."""
 
@@ -80,6 +84,13 @@ def read_config(config: Mapping[str, Any], source: str) -> Config:
             not isinstance(values[name], wanted) or (type(values[name]) is bool) != (wanted is bool)
         ):
             raise _wrong(source, f"says {name} = {values[name]!r}, which is no {field.type}")
+    for name, value in values.items():
+        most = (
+            MOST_LAYERS if name in ("mapping_layers", "count", "critical", "kernel", "filter_size") else MOST
+        )
+        numbers = value if isinstance(value, tuple) else [value]
+        if any(isinstance(number, int | float) and not 0 <= number <= most for number in numbers):
+            raise _wrong(source, f"says {name} = {value!r}, which no such network has")
     made = kind(**values)
     is_power = made.resolution >= 8 and made.resolution & (made.resolution - 1) == 0
     if not is_power or (isinstance(made, StyleGAN2Config) and made.resolutions[-1:] != (made.resolution,)):
@@ -87,6 +98,12 @@ def read_config(config: Mapping[str, Any], source: str) -> Config:
     if isinstance(made, StyleGAN2Config) and made.architecture not in ARCHITECTURES:
         raise _wrong(source, f"says architecture = {made.architecture!r}", "Known: skip, resnet.")
     return made
+
+
+def to_json(config: Config) -> dict[str, Any]:
+    """Return what :func:`read_config` reads."""
+    kind = next(name for name, known in CONFIGS.items() if isinstance(config, known))
+    return {"model_type": kind, **asdict(config)}
 
 
 def build(config: Config, tensors: Mapping[str, Tensor], source: str) -> Generator:
@@ -99,6 +116,22 @@ def build(config: Config, tensors: Mapping[str, Tensor], source: str) -> Generat
         generator = StyleGAN2(config) if isinstance(config, StyleGAN2Config) else StyleGAN3(config)
     load_weights(generator, tensors, source, torch.float32)
     return generator.eval().requires_grad_(False)
+
+
+def write(folder: Path, generator: Generator, zoo: Mapping[str, Any], dtype: torch.dtype) -> None:
+    """Write config.json and model.safetensors, the weights last.
+
+    Args:
+        folder: Where; it is made if need be.
+        generator: The network.
+        zoo: What the table ``zoo`` is to say: what NVIDIA's settings have no place for.
+        dtype: The type of the weights.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    told = {**to_json(generator.config), "zoo": dict(zoo)}
+    (folder / "config.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    tensors = {name: tensor.to("cpu", dtype) for name, tensor in generator.state_dict().items()}
+    save_weights(folder / "model.safetensors", tensors, {"format": "pt"})
 
 
 @torch.inference_mode()

@@ -93,7 +93,7 @@ class StyleGAN:
             if options.noise == "const":
                 noises = synthesis.constant_noise()
             elif options.noise == "random":
-                noises = [noise.normal(1, *shape).to(self.dtype) for shape in synthesis.noise_shapes]
+                noises = [noise.normal(1, n, n).to(self.dtype) for n in self.network.config.noise_sizes]
             pictures: Tensor = synthesis(ws, noises)
         else:
             pictures = self.network.synthesis(ws)

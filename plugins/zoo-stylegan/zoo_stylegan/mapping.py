@@ -18,7 +18,7 @@ class Mapping(nn.Module):
     """z, and a class where there are some, to w.
 
     Args:
-        z_dim: Width of z.
+        z_dim: Width of z; 0: the class alone is mapped, as in a discriminator.
         classes: Number of classes; 0: unconditional.
         w_dim: Width of w.
         layers: Layers between them.
@@ -37,12 +37,13 @@ class Mapping(nn.Module):
             self.add_module(f"fc{index}", layer)
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
-    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """Map z (n, z_dim), and c (n, classes) where there are classes, to w (n, w_dim)."""
-        x = normalise(z)
+    def forward(self, z: Tensor | None, c: Tensor | None = None) -> Tensor:
+        """Map z (n, z_dim), None if z_dim is 0, and c (n, classes) if there are classes, to w (n, w_dim)."""
+        parts = [] if z is None else [normalise(z)]
         if self.classes:
             assert c is not None, "a conditional mapping needs a class"
-            x = torch.cat([x, normalise(self.embed(c))], dim=1)
+            parts.append(normalise(self.embed(c)))
+        x = torch.cat(parts, dim=1)
         for index in range(self.layers):
             x = self.get_submodule(f"fc{index}")(x)
         return x

@@ -53,6 +53,11 @@ class StyleGAN2Config:
         """Styles that a picture reads."""
         return 2 * len(self.channels)
 
+    @property
+    def noise_sizes(self) -> list[int]:
+        """Sides of the noise of each convolution, in order."""
+        return [size for size in self.resolutions for _ in range(1 if size == SMALLEST else 2)]
+
 
 class Blur(nn.Module):
     """Holds the filter as checkpoints carry it; there is only one, which :func:`blur` knows."""
@@ -197,7 +202,7 @@ class Block(Blur):
         """
         shortcut = None
         if x is None:
-            x = self.const.expand(len(ws), -1, -1, -1)
+            x = self.const.expand(len(ws), -1, -1, -1).contiguous(memory_format=torch.channels_last)
         elif self.skip is not None:
             shortcut = self.skip(x)
         for index, convolution in enumerate(self.convolutions):
@@ -226,11 +231,6 @@ class Synthesis(nn.Module):
         """From 4×4 on."""
         blocks = (self.get_submodule(f"b{resolution}") for resolution in self.config.resolutions)
         return [block for block in blocks if isinstance(block, Block)]
-
-    @property
-    def noise_shapes(self) -> list[torch.Size]:
-        """(height, width) of the noise of each convolution, in order."""
-        return [layer.noise_const.shape for block in self.blocks for layer in block.convolutions]
 
     def constant_noise(self) -> list[Tensor]:
         """The noise that the checkpoint carries, (1, 1, h, w) for each convolution."""

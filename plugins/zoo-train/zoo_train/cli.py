@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import sys
 from pathlib import Path
@@ -150,16 +151,33 @@ def _command(trainer: TrainerCard) -> click.Command:
             f"The trainer {trainer.name} has an option {min(taken)!r}, which zoo train itself has.",
             f"Tell the author of {trainer.plugin} to give it another name.",
         )
+    unknown = set(trainer.defaults) - {parameter.name for parameter in family.params}
+    if unknown:
+        raise PluginError(
+            f"The trainer {trainer.name} has a default of {min(unknown)!r}, which zoo train does not know.",
+            f"Update zoo-train, or tell the author of {trainer.plugin}.",
+        )
     own = [option_flag(option) for option in trainer.options.values()]
     return click.Command(
         trainer.name,
-        params=[*own, *shared],
+        params=[*own, *(_with_default(flag, trainer) for flag in shared)],
         callback=callback,
         help=f"Train: {trainer.summary}.",
         short_help=trainer.summary,
         epilog="On several devices: torchrun --nproc-per-node N -m zoo_core train …; "
         "ACCELERATE_USE_CPU=true leaves a GPU alone.",
     )
+
+
+def _with_default(flag: click.Parameter, trainer: TrainerCard) -> click.Parameter:
+    """Return the flag, with the default that the trainer has for it."""
+    if flag.name not in trainer.defaults:
+        return flag
+    flag = copy.copy(flag)
+    flag.default = trainer.defaults[flag.name]
+    assert isinstance(flag, click.Option)
+    flag.show_default = True
+    return flag
 
 
 def _train(

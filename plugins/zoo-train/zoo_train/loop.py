@@ -30,6 +30,8 @@ from zoo_train.order import BatchOrder, Purpose, derive_seed
 from zoo_train.rate import learning_rate
 from zoo_train.report import Report
 
+BETAS = (0.9, 0.999)
+"""AdamW's, for a trainable that has no ``betas`` of its own."""
 RECORDS = "training"
 """The folder, inside a run's, of everything but the model."""
 
@@ -198,9 +200,10 @@ class _Run:
         self.averages = {name: Average(network, settings.ema) for name, network in self.plain.items()}
         self.networks: dict[str, nn.Module] = {}
         self.optimizers: dict[str, Any] = {}
+        betas = getattr(self.trainable, "betas", BETAS)
         for name, network in self.plain.items():
             optimizer = torch.optim.AdamW(
-                network.parameters(), settings.lr, weight_decay=settings.weight_decay
+                network.parameters(), settings.lr, betas, weight_decay=settings.weight_decay
             )
             self.networks[name], self.optimizers[name] = self.accelerator.prepare(network, optimizer)
         self.random = torch.Generator(device)
@@ -243,9 +246,11 @@ class _Run:
             # A loss of one network may run through another, which is not to learn from it.
             for optimizer in self.optimizers.values():
                 optimizer.zero_grad()
-            self.accelerator.backward(loss.value)
+            parameters = list(self.plain[loss.network].parameters())
+            # Nor need its gradients be computed; but among several processes, each waits for all of them.
+            wanted = parameters if self.accelerator.num_processes == 1 else None
+            self.accelerator.backward(loss.value, inputs=wanted)
             if self.settings.clip:
-                parameters = self.plain[loss.network].parameters()
                 self.accelerator.clip_grad_norm_(parameters, self.settings.clip)
             optimizer = self.optimizers[loss.network]
             for group in optimizer.param_groups:
