@@ -9,10 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from zoo_ddpm import convolution
-from zoo_ddpm.convolution import PackedConv, PackedUpsample, WinogradConv
-from zoo_ddpm.fast import prepare_for_sampling
+from zoo_ddpm.fast import PackedUpsample, prepare_for_sampling
 from zoo_ddpm.unet import UNet, UNetConfig, Upsample
+
+from zoo_core import convolution
+from zoo_core.convolution import PackedConv, WinogradConv
 
 PLAIN: dict[str, Any] = {
     "sample_size": 16,
@@ -132,7 +133,7 @@ def test_winograd_convolves(relative_error, h, w, c_in, c_out):
     conv = nn.Conv2d(c_in, c_out, 3, padding=1).requires_grad_(False)
     x = torch.randn(2, c_in, h, w).to(memory_format=torch.channels_last)
     bias, residual = torch.randn(c_out), torch.randn(2, c_out, h, w).to(memory_format=torch.channels_last)
-    ours = WinogradConv(conv, (h, w))
+    ours = WinogradConv(conv.weight, conv.bias, (h, w))
     exact = F.conv2d(x.double(), conv.weight.double(), padding=1)
     given = x.clone()
     with torch.inference_mode():

@@ -1,8 +1,8 @@
 """The same U-Net, arranged for sampling on a CPU: the same numbers in less time.
 
-Nearly all of a step goes into convolutions: ``convolution.py`` has faster ones. The layers here are made of
-them. The time embedding enters as the bias of a convolution, residual sums are its last step, one head of
-attention needs half as many linear layers, and pictures stay channels-last throughout.
+Nearly all of a step goes into convolutions: ``zoo_core.convolution`` has faster ones. The layers here are
+made of them. The time embedding enters as the bias of a convolution, residual sums are its last step, one
+head of attention needs half as many linear layers, and pictures stay channels-last throughout.
 
 :func:`prepare_for_sampling` swaps these layers into a :class:`~zoo_ddpm.unet.UNet`, whose own ``forward``
 then runs them. Read ``unet.py`` first: it says what is computed, this file only how.
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_ddpm.convolution import PackedConv, PackedUpsample, Size, has_kernels, pack_3x3, pack_linear
+from zoo_core.convolution import Size, has_kernels, kernels, pack, pack_3x3, pack_linear
 from zoo_ddpm.unet import Attention, Downsample, ResnetBlock, UNet, Upsample
 
 Denoiser = Callable[[Tensor, Tensor | float, Tensor | None], Tensor]
@@ -65,14 +65,14 @@ def prepare_for_sampling(unet: UNet, dtype: torch.dtype = torch.float32) -> Deno
 
 def _replace_layers(unet: UNet, size: Size, dtype: torch.dtype) -> None:
     """Replace every layer that handles pictures; what makes the time embedding is small and stays float32."""
-    unet.set_submodule("conv_in", PackedConv(unet.conv_in, size, dtype))
+    unet.set_submodule("conv_in", pack(unet.conv_in, size, dtype))
     for down, up in zip(unet.down_blocks, reversed(unet.up_blocks), strict=True):
         _replace_block(down, size, dtype)
         _replace_block(up, size, dtype)
         if down.downsamplers:
             size = (size[0] // 2, size[1] // 2)
     _replace_block(unet.mid_block, size, dtype)
-    unet.set_submodule("conv_out", PackedConv(unet.conv_out, unet.config.image_size, dtype))
+    unet.set_submodule("conv_out", pack(unet.conv_out, unet.config.image_size, dtype))
     # One tensor still mapped from a file keeps all of the file in memory.
     for parameter in unet.parameters():
         parameter.data = parameter.data.clone()
@@ -99,6 +99,10 @@ def _group_norm(norm: nn.GroupNorm, x: Tensor) -> Tensor:
     return F.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
 
 
+def _both(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    return conv.weight, conv.get_parameter("bias")
+
+
 class PackedResnetBlock(nn.Module):
     """:class:`~zoo_ddpm.unet.ResnetBlock` on packed convolutions."""
 
@@ -108,9 +112,9 @@ class PackedResnetBlock(nn.Module):
         self.time_weight = block.time_emb_proj.weight
         # The time shift comes right after the first convolution: one bias does for both.
         self.time_bias = block.time_emb_proj.bias + block.conv1.get_parameter("bias")
-        self.conv1 = pack_3x3(block.conv1, size, dtype)
-        self.conv2 = pack_3x3(block.conv2, size, dtype)
-        self.conv_shortcut = block.conv_shortcut and PackedConv(block.conv_shortcut, size, dtype)
+        self.conv1 = pack_3x3(*_both(block.conv1), size, dtype)
+        self.conv2 = pack_3x3(*_both(block.conv2), size, dtype)
+        self.conv_shortcut = block.conv_shortcut and pack(block.conv_shortcut, size, dtype)
         self.scale = block.scale
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
@@ -204,9 +208,39 @@ class PackedDownsample(nn.Module):
     def __init__(self, downsample: Downsample, size: Size, dtype: torch.dtype) -> None:
         super().__init__()
         self.pads_at_the_end = downsample.conv.padding == (0, 0)
-        self.conv = PackedConv(downsample.conv, size, dtype)
+        self.conv = pack(downsample.conv, size, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, c, h, w) to (n, c, h/2, w/2)."""
         half: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)) if self.pads_at_the_end else x)
         return half
+
+
+class PackedUpsample(nn.Module):
+    """:class:`~zoo_ddpm.unet.Upsample` as one transposed convolution.
+
+    Once pixels are repeated, the three taps of a kernel meet only two different pixels: an even position sees
+    w0 of the pixel before and w1 + w2 of its own, an odd one w0 + w1 of its own and w2 of the pixel after.
+    A transposed convolution of stride 2 with the kernel (w2, w1 + w2, w0 + w1, w0) does just that.
+    """
+
+    TAPS = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=torch.float32)
+    """Three taps to four, in each direction."""
+
+    def __init__(self, upsample: Upsample, size: Size, dtype: torch.dtype) -> None:
+        super().__init__()
+        conv = upsample.conv
+        self.bias = conv.get_parameter("bias").detach().to(dtype, copy=True)
+        padding, output_padding, stride, dilation, groups = (1, 1), (0, 0), (2, 2), (1, 1), 1
+        self.geometry = (padding, output_padding, stride, dilation, groups)
+        weight = self.TAPS @ conv.weight.detach() @ self.TAPS.T  # (c_out, c_in, 4, 4)
+        self.weight = kernels._reorder_convolution_transpose_weight(
+            weight.to(dtype).transpose(0, 1).contiguous(), *self.geometry, (1, conv.in_channels, *size)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, c, h, w) to (n, c, 2h, 2w)."""
+        double: Tensor = kernels._convolution_transpose_pointwise(
+            x, self.weight, self.bias, *self.geometry, "none", [], ""
+        )
+        return double

@@ -151,6 +151,7 @@ class SynthesisLayer(nn.Module):
     def __init__(self, config: StyleGAN3Config, before: Band, after: Band, *, critical: bool, colours: bool):
         super().__init__()
         self.colours = colours
+        self.size = after.size
         self.clamp = config.clamp
         kernel = 1 if colours else config.kernel
         rate = max(before.rate, after.rate) * (1 if colours else config.upsampling)
