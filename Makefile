@@ -31,6 +31,7 @@ bench: .venv/ready-to-test
 	$(BIN)/python -m benchmarks.diffusion $(ARGS)
 	$(BIN)/python -m benchmarks.text
 	$(BIN)/python -m benchmarks.imagegpt
+	$(BIN)/python -m benchmarks.stylegan
 
 # Train the built-in model ddpm-digits again; it goes to runs/, hours on two cores.
 digits: .venv/ready

@@ -198,14 +198,17 @@ class TiledWinogradConv(nn.Module):
         c_out, p = len(bias), self.padding
         height, width = h + 2 * p - 2, w + 2 * p - 2
         down, across = -(-height // 4), -(-width // 4)  # tiles
-        values = self.take("padded", 4 * down + 2, 4 * across + 2, c_in).zero_()
-        values[p : p + h, p : p + w] = x.permute(0, 2, 3, 1)[0]
+        given = x.permute(0, 2, 3, 1)[0]  # (h, w, c_in)
         out = self.take("convolved", 1, 4 * down, 4 * across, c_out)
         for first in range(0, down, self.STRIP):
             last = min(first + self.STRIP, down)
             rows = last - first
+            values = self.take("padded", 4 * rows + 2, 4 * across + 2, c_in).zero_()
+            top, bottom = max(4 * first - p, 0), min(4 * last + 2 - p, h)
+            start = top + p - 4 * first
+            values[start : start + bottom - top, p : p + w] = given[top:bottom]
             by_row = self.take("by row", 6, rows, 4 * across + 2, c_in)
-            self._at_points(values[4 * first : 4 * last + 2], by_row, dim=0)
+            self._at_points(values, by_row, dim=0)
             by_both = self.take("by both", 6, 6, rows, across, c_in)
             self._at_points(by_row, by_both, dim=2)
             tiles = by_both.view(36, rows * across, c_in)

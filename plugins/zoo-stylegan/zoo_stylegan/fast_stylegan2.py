@@ -26,7 +26,7 @@ from zoo_stylegan.stylegan2 import Block, Synthesis, SynthesisLayer, ToRGB, kern
 STRIP_BYTES = 1 << 20
 """Of a strip of rows: what a core's cache holds, and a little more."""
 WINOGRAD_CHANNELS = 128
-WINOGRAD_SIDE = 16
+WINOGRAD_SIDE = 32
 """Below so many channels or pixels of a side, Winograd's additions cost more than they save."""
 STRIP_ROWS = 64
 """Of a strip that is upsampled: enough that the rows computed twice do not matter."""
@@ -36,7 +36,8 @@ class FastSynthesis(nn.Module):
     """Styles to pictures, as :class:`~zoo_stylegan.stylegan2.Synthesis`; float32, on a CPU.
 
     Args:
-        synthesis: The network, which is left as it is.
+        synthesis: The network. It is taken over, convolution by convolution, so that no second copy of the
+            weights is ever held: its own ``forward`` does not work any more.
     """
 
     def __init__(self, synthesis: Synthesis) -> None:
@@ -127,11 +128,12 @@ class FastLayer(nn.Module):
     def __init__(self, layer: SynthesisLayer, workspace: Workspace) -> None:
         super().__init__()
         self.affine = layer.affine
-        self.energy = layer.weight.square().sum((2, 3)).T.contiguous()  # (in, out)
+        self.energy = layer.weight.detach().square().sum((2, 3)).T.contiguous()  # (in, out)
         self.bias, self.strength = layer.bias, layer.noise_strength.item()
         self.gain, self.clamp = layer.gain, layer.clamp
         height, width = layer.noise_const.shape
         weight = layer.weight.detach()
+        del layer.weight
         self.conv = (
             Upsampling(weight, (height, width), workspace)
             if layer.up

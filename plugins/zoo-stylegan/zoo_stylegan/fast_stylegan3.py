@@ -34,7 +34,8 @@ class FastSynthesis(nn.Module):
     """Styles to pictures, as :class:`~zoo_stylegan.stylegan3.Synthesis`; float32, on a CPU.
 
     Args:
-        synthesis: The network, which is left as it is.
+        synthesis: The network. It is taken over, layer by layer, so that no second copy of the weights is
+            ever held: its own ``forward`` does not work any more.
     """
 
     def __init__(self, synthesis: Synthesis) -> None:
@@ -71,6 +72,7 @@ class FastLayer(nn.Module):
         self.gain = layer.magnitude_ema.rsqrt()
         self.clamp = layer.clamp
         weight = layer.weight.detach()
+        del layer.weight
         if self.colours:
             self.gain = self.gain / math.sqrt(weight[0].numel())
         else:

@@ -1,0 +1,136 @@
+"""StyleGAN2 config F and StyleGAN3-T, random weights, beside a straightforward implementation.
+
+``plain_stylegan.py`` is that: the papers' steps one by one, with the same weights. Pictures are compared
+first. A round is one batch of pictures. See ``interleave.py``.
+
+    python -m benchmarks.stylegan [--quick] [--rounds N] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from benchmarks.interleave import Spread, in_child, in_turn, machine, peak_memory, speedup
+
+CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 512, 128: 256, 256: 128, 512: 64, 1024: 32}
+"""Of config F, by side."""
+CASES = {
+    "StyleGAN2 256², batch 1": ("stylegan2", 256, 1),
+    "StyleGAN2 256², batch 8": ("stylegan2", 256, 8),
+    "StyleGAN2 1024², batch 1": ("stylegan2", 1024, 1),
+    "StyleGAN3-T 256², batch 1": ("stylegan3", 256, 1),
+}
+QUICK = {"StyleGAN2 32², batch 2": ("stylegan2", 32, 2), "StyleGAN3-T 16², batch 1": ("stylegan3", 16, 1)}
+SIDES = ("zoo", "plain")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small pictures")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, default=Path("out/benchmarks/stylegan.json"))
+    parser.add_argument("--memory", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--started", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.memory:
+        side, kind, resolution, batch = arguments.memory
+        print(json.dumps({"peak": peak_of(side, kind, int(resolution), int(batch))}))
+        return
+    about = machine()
+    results: dict[str, Any] = {"machine": about, "cases": {}}
+    print(f"{about['processor']}, {about['cores']} cores, float32")
+    for name, (kind, resolution, batch) in (QUICK if arguments.quick else CASES).items():
+        case = measure(kind, resolution, batch, arguments.rounds)
+        memory = {
+            side: in_child("benchmarks.stylegan", "--memory", side, kind, resolution, batch)["peak"]
+            for side in SIDES
+        }
+        results["cases"][name] = case | {"peak_memory": memory}
+        seconds = {side: case["seconds"][side]["median"] for side in SIDES}
+        ratio = Spread(**case["speedup"])
+        told = [
+            f"{ratio} times as fast: {seconds['zoo']:.2f} s a picture beside {seconds['plain']:.2f}",
+            f"peak memory {memory['zoo'] / 1e6:,.0f} MB beside {memory['plain'] / 1e6:,.0f}",
+            f"largest difference {case['difference']:.1e}",
+        ]
+        print(f"  {name:27}{'; '.join(told)}", flush=True)
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    print(f"\nwritten to {arguments.json}")
+
+
+def sides(kind: str, resolution: int, batch: int) -> dict[str, Callable[[], Any]]:
+    """The two ways to draw the same pictures, each made when it is first run."""
+    import torch
+    from zoo_stylegan import fast_stylegan2, fast_stylegan3
+    from zoo_stylegan.stylegan2 import StyleGAN2, StyleGAN2Config, SynthesisLayer
+    from zoo_stylegan.stylegan3 import StyleGAN3, StyleGAN3Config
+
+    from benchmarks import plain_stylegan
+
+    def build() -> StyleGAN2 | StyleGAN3:
+        torch.manual_seed(0)
+        if kind == "stylegan3":
+            return StyleGAN3(StyleGAN3Config(resolution)).eval().requires_grad_(False)
+        channels = tuple(count for side, count in CHANNELS.items() if side <= resolution)
+        network = StyleGAN2(StyleGAN2Config(resolution, channels)).eval().requires_grad_(False)
+        for module in network.modules():
+            if isinstance(module, SynthesisLayer):
+                module.noise_strength.fill_(0.1)
+        return network
+
+    @cache
+    def styles(layers: int, width: int) -> Any:
+        return torch.randn(batch, layers, width)
+
+    @cache
+    def ours() -> Callable[[], Any]:
+        network = build()
+        ws = styles(network.config.layers, network.config.w_dim)
+        if isinstance(network, StyleGAN2):
+            two = fast_stylegan2.FastSynthesis(network.synthesis)
+            return lambda: two(ws, network.synthesis.constant_noise())
+        three = fast_stylegan3.FastSynthesis(network.synthesis)
+        return lambda: three(ws)
+
+    @cache
+    def theirs() -> Callable[[], Any]:
+        network = build()
+        ws = styles(network.config.layers, network.config.w_dim)
+        return lambda: plain_stylegan.synthesis(network.synthesis, ws)
+
+    def run(side: Callable[[], Callable[[], Any]]) -> Any:
+        with torch.inference_mode():
+            return side()()
+
+    return {"zoo": lambda: run(ours), "plain": lambda: run(theirs)}
+
+
+def measure(kind: str, resolution: int, batch: int, rounds: int) -> dict[str, Any]:
+    """Compare pictures and time of both."""
+    runs = sides(kind, resolution, batch)
+    found, expected = (runs[side]() for side in SIDES)
+    seconds = in_turn(runs, rounds)
+    return {
+        "seconds": {side: asdict(Spread.of([s / batch for s in taken])) for side, taken in seconds.items()},
+        "speedup": asdict(speedup(seconds["plain"], seconds["zoo"])),
+        "difference": float((found - expected).abs().max() / expected.abs().max()),
+    }
+
+
+def peak_of(side: str, kind: str, resolution: int, batch: int) -> int:
+    """The most memory that this process has while it draws."""
+    run = sides(kind, resolution, batch)[side]
+    run()
+    run()
+    return peak_memory()
+
+
+if __name__ == "__main__":
+    main()
