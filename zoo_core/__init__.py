@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         TrainerCard,
         WeightsFile,
     )
-    from zoo_core.cli.flags import option_flag
+    from zoo_core.cli.flags import Seeds, option_flag
     from zoo_core.conversion import Conversion
     from zoo_core.errors import OptionError, OutputError, PluginError, WeightsError, ZooError
     from zoo_core.generator import (
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from zoo_core.labels import draw_labels
     from zoo_core.model import Model, load
     from zoo_core.noise import Noise
+    from zoo_core.output.atomic import write_whole
     from zoo_core.output.sheet import ContactSheet
     from zoo_core.sample import Record, Sample
     from zoo_core.training import create_trainable, trainers
@@ -67,6 +68,7 @@ __all__ = [
     "Sample",
     "Score",
     "Scorer",
+    "Seeds",
     "Step",
     "TextTrainable",
     "Trainable",
@@ -83,11 +85,12 @@ __all__ = [
     "option_flag",
     "save_weights",
     "trainers",
+    "write_whole",
 ]
 
 _HOMES = {
     "card": "EmbeddedWeights HubWeights LocalWeights ModelCard Option TrainerCard WeightsFile",
-    "cli.flags": "option_flag",
+    "cli.flags": "Seeds option_flag",
     "conversion": "Conversion",
     "errors": "OptionError OutputError PluginError WeightsError ZooError",
     "generator": "Batch Generator Latents Loss NextToken Score Scorer Step TextTrainable Trainable "
@@ -96,6 +99,7 @@ _HOMES = {
     "labels": "draw_labels",
     "model": "Model load",
     "noise": "Noise",
+    "output.atomic": "write_whole",
     "output.sheet": "ContactSheet",
     "sample": "Record Sample",
     "training": "create_trainable trainers",

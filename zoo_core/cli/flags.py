@@ -27,6 +27,26 @@ class OptionValue(click.ParamType[Any]):
             self.fail(f"{error.message} {error.remedy}", param, ctx)
 
 
+class Seeds(click.ParamType[Any]):
+    """A list of seeds as people write them: ``0,1,4-6``."""
+
+    name = "list"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A sequence of whole numbers, in the order given."""
+        if not isinstance(value, str):
+            return value
+        spans: list[range] = []
+        for part in value.split(","):
+            first, dash, last = part.strip().partition("-")
+            if not first.isdecimal() or (dash and not last.isdecimal()):
+                self.fail(f"{value!r} is not a list of seeds. Write it like 0,1,4-6.", param, ctx)
+            spans.append(range(int(first), int(last or first) + 1))
+        if len(spans) == 1:
+            return spans[0]  # a range of a million seeds stays a range
+        return [seed for span in spans for seed in span]
+
+
 def option_flag(option: Option) -> click.Option:
     """The flag of an option: ``--guidance-scale NUMBER``; its value is None where it is not given."""
     declaration = option.flag

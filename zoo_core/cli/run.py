@@ -15,7 +15,7 @@ import click
 from zoo_core.card import ModelCard
 from zoo_core.cli.completion import complete_models
 from zoo_core.cli.console import say
-from zoo_core.cli.flags import option_flag
+from zoo_core.cli.flags import Seeds, option_flag
 from zoo_core.cli.prompts import read_prompts
 from zoo_core.errors import OptionError, ZooError
 
@@ -23,26 +23,6 @@ if TYPE_CHECKING:
     from zoo_core.catalog import Catalog
     from zoo_core.model import Progress
     from zoo_core.sample import Sample
-
-
-class Seeds(click.ParamType[Any]):
-    """A list of seeds as people write them: ``0,1,4-6``."""
-
-    name = "list"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """A sequence of whole numbers, in the order given."""
-        if not isinstance(value, str):
-            return value
-        spans: list[range] = []
-        for part in value.split(","):
-            first, dash, last = part.strip().partition("-")
-            if not first.isdecimal() or (dash and not last.isdecimal()):
-                self.fail(f"{value!r} is not a list of seeds. Write it like 0,1,4-6.", param, ctx)
-            spans.append(range(int(first), int(last or first) + 1))
-        if len(spans) == 1:
-            return spans[0]  # a range of a million seeds stays a range
-        return [seed for span in spans for seed in span]
 
 
 class RunCommand(click.Command):

@@ -34,8 +34,8 @@ class Layout:
     """Height of the strip below each cell; 0 without captions."""
 
     @classmethod
-    def of(cls, count: int, size: tuple[int, int], *, captions: bool) -> Layout:
-        """Lay out ``count`` pictures of a (width, height) so that the sheet is nearly square.
+    def of(cls, count: int, size: tuple[int, int], *, captions: bool, columns: int | None = None) -> Layout:
+        """Lay out ``count`` pictures of a (width, height), nearly as a square if ``columns`` does not say.
 
         Raises:
             OutputError: The sheet would have more than MAX_PIXELS.
@@ -43,7 +43,8 @@ class Layout:
         zoom = math.ceil(_SMALLEST_CELL / min(size)) if min(size) < _SMALLEST_CELL else 1
         width, height = size[0] * zoom, size[1] * zoom
         caption = _CAPTION_HEIGHT if captions else 0
-        columns = min(count, math.ceil(math.sqrt(count * (height + caption) / width)))
+        if columns is None:
+            columns = min(count, math.ceil(math.sqrt(count * (height + caption) / width)))
         layout = cls(count, columns, width, height, zoom, max(2, min(width, height) // 32), caption)
         if math.prod(layout.size) > MAX_PIXELS:
             raise OutputError(
@@ -110,10 +111,11 @@ class ContactSheet:
     Args:
         count: How many pictures it has room for.
         captions: Leave room for a caption below each.
+        columns: How many are side by side; None: so many that the sheet is nearly square.
     """
 
-    def __init__(self, count: int, *, captions: bool = False) -> None:
-        self.count = count
+    def __init__(self, count: int, *, captions: bool = False, columns: int | None = None) -> None:
+        self.count, self.columns = count, columns
         self.captions = captions
         self.filled = 0
         self.layout: Layout | None = None
@@ -140,7 +142,7 @@ class ContactSheet:
         from PIL import Image
 
         if self.layout is None or self._sheet is None:
-            self.layout = Layout.of(self.count, picture.size, captions=self.captions)
+            self.layout = Layout.of(self.count, picture.size, captions=self.captions, columns=self.columns)
             self._sheet = Image.new(picture.mode, self.layout.size, "white")
         layout, sheet = self.layout, self._sheet
         width, height = picture.width * layout.zoom, picture.height * layout.zoom

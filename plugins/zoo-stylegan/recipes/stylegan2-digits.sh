@@ -16,7 +16,7 @@ export MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=34359738368 
 export OMP_WAIT_POLICY=passive ACCELERATE_USE_CPU=true
 zoo train stylegan2 \
     --data data/mnist --size 32 -o "$folder" \
-    --channels 32 --max-channels 128 --z-dim 128 --w-dim 128 --mapping-layers 2 --weights float16 \
-    --r1 0.02 --path-length-every 16 --mixing 0.5 --augment translate,scale,colour \
-    --steps 8000 --batch-size 32 --lr 0.0025 --decay-steps 2000 --ema 0.998 --seed 0 \
+    --channels 24 --max-channels 96 --z-dim 128 --w-dim 128 --mapping-layers 2 --weights float16 \
+    --r1 0.02 --path-length-every 16 --mixing 0.5 --augment translate,scale \
+    --steps 7500 --batch-size 32 --lr 0.0025 --decay-steps 2000 --ema 0.999 --seed 0 \
     --checkpoint-every 250 --sample-every 500

@@ -111,12 +111,12 @@ def spread(x: Tensor) -> Tensor:
     """Return the deviation within groups of the batch x (n, c, h, w), a mean over everything: (n, 1, h, w).
 
     What the pictures of a group have in common betrays a generator that always draws the same:
-    arXiv:1710.10196, section 3. The group's pictures lie n/GROUP apart in the batch.
+    arXiv:1710.10196, section 3. A group's pictures are neighbours in the batch.
     """
     n, _, h, w = x.shape
     group = max(size for size in range(1, GROUP + 1) if n % size == 0)
-    deviation = (x.reshape(group, n // group, -1).var(0, unbiased=False) + 1e-8).sqrt().mean(1)
-    return deviation.repeat(group).view(n, 1, 1, 1).expand(n, 1, h, w).to(x.dtype)
+    deviation = (x.reshape(n // group, group, -1).var(1, unbiased=False) + 1e-8).sqrt().mean(1)
+    return deviation.repeat_interleave(group).view(n, 1, 1, 1).expand(n, 1, h, w).to(x.dtype)
 
 
 class Discriminator(nn.Module):

@@ -12,9 +12,11 @@ from zoo_core import Batch, Checkpoint, Noise, OptionError, Step, draw_labels
 from zoo_core.convolution import has_kernels
 from zoo_stylegan import checkpoint as layout
 from zoo_stylegan import fast_stylegan2, fast_stylegan3
+from zoo_stylegan.latents import read_latent
 from zoo_stylegan.mapping import truncate
 from zoo_stylegan.mixing import Mix
 from zoo_stylegan.stylegan2 import StyleGAN2
+from zoo_stylegan.transforms import transform
 
 BATCH_PIXELS = 2**20
 """Pixels of a batch that it likes."""
@@ -54,9 +56,11 @@ class StyleGAN:
         labels = self._labels(options.label, batch.noise)
         z = batch.noise.normal(self.config.z_dim)
         ws = self.styles(z, labels)
+        if options.latent is not None:
+            ws = read_latent(options.latent, self.config).to(ws).expand_as(ws)
         if options.mix is not None:
             mix = Mix.read(options.mix, self.config.layers)
-            ws = mix.apply(ws, self.styles(self._latent_of(mix.seed).expand_as(z), labels))
+            ws = mix.apply(ws, self.styles(self.latent(mix.seed)[0].expand_as(z), labels))
         cutoff = options.truncation_cutoff
         if cutoff is not None and cutoff > self.config.layers:
             raise OptionError(
@@ -86,8 +90,12 @@ class StyleGAN:
 
         Args:
             ws: A style for each layer.
-            options: ``noise``: const, random or none.
+            options: Of a StyleGAN2, ``noise``: const, random or none. Of a StyleGAN3, ``rotate``,
+                ``translate`` and ``transform``: see :mod:`zoo_stylegan.transforms`.
             noise: The samples' streams, from which ``random`` draws.
+
+        Raises:
+            OptionError: A transform that is none.
         """
         ws = ws.to(self.dtype)
         synthesis = self._synthesis()
@@ -99,7 +107,8 @@ class StyleGAN:
                 noises = [noise.normal(1, n, n).to(self.dtype) for n in self.network.config.noise_sizes]
             pictures: Tensor = synthesis(ws, noises)
         else:
-            pictures = synthesis(ws)
+            given = transform(options.rotate, options.translate, options.transform)
+            pictures = synthesis(ws, given)
         return pictures.float().clamp(-1, 1)
 
     def _synthesis(self) -> Callable[..., Tensor]:
@@ -114,11 +123,24 @@ class StyleGAN:
                 self._fast = fast_stylegan3.FastSynthesis(network.synthesis)
         return self._fast
 
-    def _latent_of(self, seed: int) -> Tensor:
-        """The z that a sample of this seed has, (1, z_dim)."""
+    def latent(self, seed: int, label: int | None = None) -> tuple[Tensor, list[int] | None]:
+        """Return the z (1, z_dim) and the class of the sample that has this seed.
+
+        Args:
+            seed: Of the sample.
+            label: Its class, if that was asked for; else one is drawn, where there are classes.
+        """
         noise = Noise([seed], self.device)
-        self._labels([None], noise)  # which a class is drawn before
-        return noise.normal(self.config.z_dim)
+        labels = self._labels([label], noise)  # drawn before z
+        return noise.normal(self.config.z_dim), labels
+
+    def check_label(self, label: int | None) -> None:
+        """Check that there is this class.
+
+        Raises:
+            OptionError: There is not, or the model has no classes.
+        """
+        self._labels([label], Noise([0], self.device))
 
     def _labels(self, given: Sequence[int | None], noise: Noise) -> list[int] | None:
         if self.config.classes:

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from zoo_core import OptionError
 
+LAYERS = re.compile(r"\d{1,4}(?:-\d{1,4})?(?:,\d{1,4}(?:-\d{1,4})?)*")
+
 
 @dataclass(frozen=True)
 class Mix:
@@ -29,19 +31,40 @@ class Mix:
         Raises:
             OptionError: It says something else, or names a layer that there is not.
         """
-        match = re.fullmatch(r"(\d{1,18}):(\d{1,4}(?:-\d{1,4})?(?:,\d{1,4}(?:-\d{1,4})?)*)", text)
+        match = re.fullmatch(rf"(\d{{1,18}}):({LAYERS.pattern})", text)
         if not match:
             raise OptionError(f"--mix {text} is no SEED:LAYERS.", "Give one such as --mix 7:4-9,12.")
-        layers: list[int] = []
-        for part in match[2].split(","):
-            first, _, last = part.partition("-")
-            layers.extend(range(int(first), int(last or first) + 1))
-        if not layers or max(layers) >= count:
-            raise OptionError(f"--mix {text}: this model has layers 0 to {count - 1}.", "Name some of these.")
-        return cls(int(match[1]), tuple(sorted(set(layers))))
+        return cls(int(match[1]), read_layers("--mix", match[2], count))
 
     def apply(self, ws: Tensor, other: Tensor) -> Tensor:
         """Take these layers from ``other``; both (n, layers, w_dim)."""
-        chosen = torch.zeros(ws.shape[1], 1, dtype=torch.bool, device=ws.device)
-        chosen[list(self.layers)] = True
-        return torch.where(chosen, other, ws)
+        return mixed(ws, other, self.layers)
+
+
+def read_layers(flag: str, text: str, count: int) -> tuple[int, ...]:
+    """Read ``4-9,12``: layers 4 to 9 and 12.
+
+    Args:
+        flag: What it was given as.
+        text: What was given.
+        count: Layers the model has.
+
+    Raises:
+        OptionError: It says something else, or names a layer that there is not.
+    """
+    if not LAYERS.fullmatch(text):
+        raise OptionError(f"{flag} {text[:80]} names no layers.", "Give them as in 4-9,12.")
+    layers: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        layers.extend(range(int(first), int(last or first) + 1))
+    if not layers or max(layers) >= count:
+        raise OptionError(f"{flag} {text}: this model has layers 0 to {count - 1}.", "Name some of these.")
+    return tuple(sorted(set(layers)))
+
+
+def mixed(ws: Tensor, other: Tensor, layers: tuple[int, ...]) -> Tensor:
+    """Take some layers of ``ws`` from ``other``; both (n, layers, w_dim)."""
+    chosen = torch.zeros(ws.shape[1], 1, dtype=torch.bool, device=ws.device)
+    chosen[list(layers)] = True
+    return torch.where(chosen, other, ws)

@@ -49,8 +49,13 @@ STYLEGAN3_NAMES: Mapping[str, str] = {
     "conv_clamp": "clamp",
 }
 """Settings of StyleGAN3, theirs and ours."""
-WITHOUT_EFFECT = frozenset(
-    "num_fp16_res fp16_channels_last use_fp16 fused_modconv_default w_avg_beta magnitude_ema_beta".split()
+WITHOUT_EFFECT = (
+    "num_fp16_res",
+    "fp16_channels_last",
+    "use_fp16",
+    "fused_modconv_default",
+    "w_avg_beta",
+    "magnitude_ema_beta",
 )
 """Settings that change how, but not what, is computed, or training alone."""
 FIXED: Mapping[str, tuple[Any, ...]] = {

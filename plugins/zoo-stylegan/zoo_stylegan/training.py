@@ -132,8 +132,11 @@ class StyleGAN2Trainable:
             random: The source of z, noise, mixing and augmentation, on the batch's device.
         """
         generator, discriminator = networks["generator"], networks["discriminator"]
-        real = batch["images"]
-        c = F.one_hot(batch["labels"], len(self.classes)).to(real) if self.classes else None
+        real, c = batch["images"], None
+        if self.classes:
+            # Sorted, neighbours are of one class: the discriminator sees how much those of a class differ.
+            labels, order = batch["labels"].sort()
+            real, c = real[order], F.one_hot(labels, len(self.classes)).to(real)
         state = self.networks["discriminator"]
         assert isinstance(state, DiscriminatorInTraining)
         steps = int(state.steps)

@@ -1,0 +1,315 @@
+"""Walks, tables of mixed styles, inversion and transforms: as calls, and from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from zoo_stylegan.inversion import invert
+from zoo_stylegan.latents import between, read_latent, walk, write_latent
+from zoo_stylegan.perceptual import Perceptual
+from zoo_stylegan.stylegan2 import StyleGAN2, StyleGAN2Config
+from zoo_stylegan.stylegan3 import StyleGAN3, StyleGAN3Config
+from zoo_stylegan.transforms import transform
+
+import zoo_core as zoo
+from zoo_core import OptionError, save_weights
+from zoo_core.cli import cli
+
+TWO = {"resolution": 16, "channels": [16, 16, 8], "z_dim": 16, "w_dim": 16, "classes": 3, "mapping_layers": 2}
+THREE = {"resolution": 16, "channel_base": 256, "channel_max": 8, "z_dim": 16, "w_dim": 16}
+
+
+def saved(folder: Path, network: torch.nn.Module, config: dict) -> Path:
+    save_weights(folder / "model.safetensors", network.state_dict())
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    network = StyleGAN2(StyleGAN2Config(**TWO | {"channels": tuple(TWO["channels"])}))
+    return saved(tmp_path_factory.mktemp("two"), network, {"model_type": "stylegan2", **TWO})
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    config = {"model_type": "stylegan3", **THREE}
+    return saved(tmp_path_factory.mktemp("three"), StyleGAN3(StyleGAN3Config(**THREE)), config)
+
+
+def run(*words: object) -> str:
+    done = CliRunner().invoke(cli, [str(word) for word in words])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.output
+
+
+# --- Walks --------------------------------------------------------------------------------------------------
+
+
+def test_an_arc_keeps_its_length_and_a_line_does_not():
+    a, b = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    assert torch.allclose(between(a, b, 0.5, spherical=True), torch.full((1, 2), 0.5**0.5))
+    assert torch.allclose(between(a, b, 0.5, spherical=False), torch.full((1, 2), 0.5))
+    for t, end in ((0.0, a), (1.0, b)):
+        assert torch.allclose(between(a, b, t, spherical=True), end, atol=1e-6)
+    assert torch.allclose(between(a, a * 3, 0.5, spherical=True), a * 2)
+
+
+def test_a_walk_passes_its_anchors_evenly():
+    anchors = torch.tensor([[0.0], [1.0], [3.0]])
+    assert walk(anchors, 5, spherical=False, loop=False).flatten().tolist() == [0, 0.5, 1, 2, 3]
+    assert walk(anchors, 3, spherical=False, loop=True).flatten().tolist() == [0, 1, 3]
+    assert walk(anchors, 6, spherical=False, loop=True).flatten().tolist() == [0, 0.5, 1, 2, 3, 1.5]
+
+
+@pytest.mark.parametrize("space", ["z", "w"])
+def test_the_first_frame_is_what_run_draws(two, tmp_path, space):
+    run(
+        "interpolate",
+        two,
+        "--seeds",
+        "3,9",
+        "--frames",
+        4,
+        "--space",
+        space,
+        "--label",
+        1,
+        "-o",
+        tmp_path / "f",
+    )
+    assert len(list((tmp_path / "f").iterdir())) == 4
+    run("run", two, "--seed", 3, "--label", 1, "-o", tmp_path / "one.png")
+    first, one = Image.open(tmp_path / "f" / "00000.png"), Image.open(tmp_path / "one.png")
+    assert max(abs(a - b) for a, b in zip(first.tobytes(), one.tobytes(), strict=True)) <= 1
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
+def test_a_walk_is_an_animation_of_its_frames(two, tmp_path, suffix):
+    run(
+        "interpolate",
+        two,
+        "--seeds",
+        "0-2",
+        "--frames",
+        7,
+        "--label",
+        0,
+        "--loop",
+        "-o",
+        tmp_path / f"w{suffix}",
+    )
+    with Image.open(tmp_path / f"w{suffix}") as picture:
+        assert picture.size == (16, 16)
+        assert picture.n_frames == 7
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seeds", "3"], "A walk passes 2 to 1000 seeds, not 1"),
+        (["--seeds", "3,4", "--label", "3"], "this model has 3 classes"),
+        (["--seeds", "0-9", "--space", "z"], "In z, all frames are of one class"),
+        (["--seeds", "3,4", "-o", "walk.mp4"], ".mp4 is no kind of animation"),
+        (["--seeds", "3,4", "-o", "taken.gif"], "is there already"),
+    ],
+)
+def test_a_walk_that_cannot_be_is_refused(two, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    Path("taken.gif").touch()
+    with pytest.raises(zoo.ZooError) as caught:
+        run("interpolate", two, "-o", "walk.gif", *words)
+    assert message in caught.value.message
+    assert caught.value.remedy
+    assert [path.name for path in tmp_path.iterdir()] == ["taken.gif"]
+
+
+# --- Mixing -------------------------------------------------------------------------------------------------
+
+
+def test_a_table_shows_each_rows_own_picture_and_the_mixes(two, tmp_path):
+    words = ["--rows", "1,2", "--columns", "7,8,9", "--layers", "3-5", "--label", 2]
+    run("mix", two, *words, "-o", tmp_path / "table.png")
+    model = zoo.load(two, device="cpu")
+    sheet = zoo.ContactSheet(12, columns=4)
+    with Image.open(tmp_path / "table.png") as picture:
+        (own,) = model.generate(seed=1, label=2)
+        (mixed,) = model.generate(seed=1, label=2, mix="8:3-5")
+        sheet.paste(own.picture)
+        assert picture.size == sheet.picture.size
+        for position, expected in ((4, own), (6, mixed)):
+            cell = sheet.layout.cut(picture, position)
+            pairs = zip(cell.tobytes(), expected.picture.tobytes(), strict=True)
+            assert max(abs(a - b) for a, b in pairs) <= 1
+        assert set(sheet.layout.cut(picture, 0).tobytes()) == {255}
+
+
+def test_layers_that_there_are_not_are_refused(two, tmp_path):
+    for layers in ("6", "x", "3-"):
+        with pytest.raises(OptionError, match="--layers"):
+            run("mix", two, "--layers", layers, "-o", tmp_path / "t.png")
+    assert not list(tmp_path.iterdir())
+
+
+# --- Inversion ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def perceptual():
+    return Perceptual()
+
+
+def test_the_distance_is_nought_from_itself_and_grows_with_what_is_changed(perceptual):
+    torch.manual_seed(0)
+    picture = torch.nn.functional.interpolate(torch.rand(1, 3, 8, 8) * 2 - 1, size=64, mode="bilinear")
+    noise = torch.randn(1, 3, 64, 64)
+    distances = [float(perceptual(picture, (picture + s * noise).clamp(-1, 1))) for s in (0, 0.05, 0.2, 0.8)]
+    assert distances[0] == 0
+    assert distances == sorted(distances)
+    assert float(perceptual(picture, picture.roll(1, 3))) < distances[2]
+    grey = picture.mean(1, keepdim=True)
+    assert torch.equal(perceptual(grey, grey.expand(-1, 3, -1, -1)), torch.zeros(1))
+
+
+@pytest.mark.parametrize("per_layer", [False, True])
+def test_inversion_finds_a_picture_that_the_model_drew(two, per_layer):
+    generator = zoo.load(two, device="cpu").generator
+    with torch.no_grad():
+        z, labels = generator.latent(5, 1)
+        goal = generator.network.synthesis(
+            generator.styles(z, labels), generator.network.synthesis.constant_noise()
+        )
+    steps = []
+    found = invert(
+        generator.network, goal, label=1, steps=80, per_layer=per_layer, on_step=lambda *a: steps.append(a)
+    )
+    assert found.distances[-1] < 0.3 * found.distances[0]
+    assert found.ws.shape == (1, 6, 16)
+    assert [step for step, _ in steps] == list(range(1, 81))
+    assert bool((found.ws[:, 0] == found.ws[:, 1]).all()) is not per_layer
+
+
+def test_what_invert_found_can_be_drawn_again(two, tmp_path):
+    run("run", two, "--seed", 5, "--label", 1, "-o", tmp_path / "given.png")
+    run(
+        "invert",
+        two,
+        tmp_path / "given.png",
+        "--label",
+        1,
+        "--steps",
+        30,
+        "-o",
+        tmp_path / "found.safetensors",
+    )
+    with Image.open(tmp_path / "found.png") as sheet:
+        assert sheet.width > 3 * sheet.height / 2
+    run(
+        "run",
+        two,
+        "--seed",
+        0,
+        "--label",
+        1,
+        "--latent",
+        tmp_path / "found.safetensors",
+        "-o",
+        tmp_path / "a.png",
+    )
+    again = Image.open(tmp_path / "a.png").tobytes()
+    given = Image.open(tmp_path / "given.png").tobytes()
+    assert sum(abs(a - b) for a, b in zip(again, given, strict=True)) / len(given) < 30
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["none.png", "--label", "1"], "cannot be read as a picture"),
+        (["text.png", "--label", "1"], "cannot be read as a picture"),
+        (["given.png"], "This model has classes"),
+        (["given.png", "--label", "8"], "this model has 3 classes"),
+        (["given.png", "--label", "1", "-o", "x.png"], "is no .safetensors file"),
+        (["given.png", "--label", "1", "-o", "taken.safetensors"], "is there already"),
+    ],
+)
+def test_an_inversion_that_cannot_be_is_refused(two, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    Path("text.png").write_text("no picture")
+    Path("taken.safetensors").touch()
+    Image.new("RGB", (20, 10)).save("given.png")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(zoo.ZooError) as caught:
+        run("invert", two, "-o", "x.safetensors", "--steps", 1, *words)
+    assert message in caught.value.message
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_file_of_other_styles_is_refused(two, tmp_path):
+    config = StyleGAN2Config(**TWO | {"channels": tuple(TWO["channels"])})
+    write_latent(tmp_path / "w.safetensors", torch.zeros(1, 6, 16))
+    assert read_latent(str(tmp_path / "w.safetensors"), config).shape == (1, 6, 16)
+    write_latent(tmp_path / "w.safetensors", torch.zeros(1, 8, 16))
+    (tmp_path / "broken.safetensors").write_bytes(b"x")
+    for name in ("w.safetensors", "broken.safetensors", "none.safetensors", "w.txt"):
+        with pytest.raises(OptionError):
+            read_latent(str(tmp_path / name), config)
+
+
+# --- Transforms ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["stylegan3_t", "stylegan3_r"])
+def test_transforms_are_the_golden_ones(golden, name):
+    case = golden(name)
+    given = case.about["config"]["user_transform"]
+    made = transform(given["rotate_degrees"], ",".join(map(str, given["translate"])), None)
+    torch.testing.assert_close(made, case["inputs/transform"].float(), atol=1e-6, rtol=0)
+
+
+def test_transforms_follow_one_another():
+    matrix = transform(0, None, "2,0,0.1,0,2,0")
+    place = torch.linalg.inv(matrix) @ torch.tensor([0.2, 0.3, 1.0])
+    torch.testing.assert_close(place, torch.tensor([0.5, 0.6, 1.0]))
+    moved = torch.linalg.inv(transform(0, "0.5,0", "2,0,0.1,0,2,0")) @ torch.tensor([0.2, 0.3, 1.0])
+    torch.testing.assert_close(moved, torch.tensor([1.0, 0.6, 1.0]))
+    assert transform(0, None, None) is None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"translate": "1"},
+        {"translate": "a,b"},
+        {"translate": "nan,0"},
+        {"transform": "1,2,3"},
+        {"transform": "0,0,0,0,0,0"},
+        {"transform": "1e9,0,0,0,1,0"},
+    ],
+)
+def test_transforms_that_are_none_are_refused(three, options):
+    with pytest.raises(OptionError):
+        list(zoo.load(three, device="cpu").generate(seed=0, **options))
+
+
+def test_a_picture_moves_as_it_is_told(three):
+    model = zoo.load(three, device="cpu")
+    (still,), (moved,) = model.generate(seed=0), model.generate(seed=0, translate="0.25,0")
+    inside = still.image[:, 3:13, 2:10]
+    shifted = moved.image[:, 3:13, 6:14]
+    assert (inside - shifted).abs().mean() < 0.3 * (inside - moved.image[:, 3:13, 2:10]).abs().mean()
+    assert not torch.equal(model.generate(seed=0, rotate=90.0).__next__().image, still.image)
+
+
+def test_stylegan2_has_no_transforms_and_stylegan3_no_noise(two, three):
+    with pytest.raises(OptionError, match="rotate"):
+        zoo.load(two, device="cpu").generate(seed=0, rotate=10.0)
+    with pytest.raises(OptionError, match="noise"):
+        zoo.load(three, device="cpu").generate(seed=0, noise="none")

@@ -1,0 +1,90 @@
+"""How different two pictures look: LPIPS on an AlexNet that a shift of a pixel does not disturb.
+
+Zhang et al. 2018, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", arXiv:1801.03924,
+equation 1; the network and its weights are of Ghildyal & Liu 2022, "Shift-tolerant Perceptual Similarity
+Metric", arXiv:2207.13686. The weights come with the package ``stlpips-pytorch``, whose code is not used.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo_core import Checkpoint, PluginError
+
+PACKAGE = "stlpips_pytorch"
+WEIGHTS = ("weights", "vST0.0", "alex_shift_tolerant.pth")
+STAGES = (
+    ("net.slice1.0", "net.slice1.1", 2, "down"),
+    ("net.slice2.5", "net.slice2.4", 2, "first"),
+    ("net.slice3.9", "net.slice3.8", 1, "first"),
+    ("net.slice4.11", None, 1, ""),
+    ("net.slice5.13", None, 1, ""),
+)
+"""Of each stage: its convolution, its blur and the padding; whether the blur halves what the convolution
+makes, or what it reads, after a maximum."""
+SMALLEST = 64
+"""Smaller pictures are enlarged: the network halves them three times."""
+
+
+class Perceptual(nn.Module):
+    """The distance of two batches of pictures, picture by picture.
+
+    Raises:
+        PluginError: The package with the weights is not installed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        spec = importlib.util.find_spec(PACKAGE)
+        if spec is None or not spec.submodule_search_locations:
+            raise PluginError(
+                "The perceptual distance needs the package stlpips-pytorch.",
+                "Install it: pip install --no-deps stlpips-pytorch==0.0.2",
+            )
+        file = Path(spec.submodule_search_locations[0]).joinpath(*WEIGHTS)
+        held = Checkpoint(str(file), {"alex.pt": file}, "").tensors("alex")
+        for name, tensor in held.items():
+            self.register_buffer(name.replace(".", "_"), tensor.float())
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the distance (n,) of pictures (n, 3, h, w) in [-1, 1] from others of that shape."""
+        return self.between(self.features(a), self.features(b))
+
+    def between(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
+        """Return the distance (n,) of pictures of which these are the :meth:`features`."""
+        total = torch.zeros(len(a[0]), device=a[0].device)
+        for index, (one, other) in enumerate(zip(a, b, strict=True)):
+            weight = self.get_buffer(f"lin{index}_model_1_weight")
+            total = total + F.conv2d((one - other).square(), weight).mean((1, 2, 3))
+        return total
+
+    def features(self, pictures: Tensor) -> list[Tensor]:
+        """Return what each stage makes of pictures (n, 3 or 1, h, w) in [-1, 1], of unit length."""
+        x = pictures.expand(-1, 3, -1, -1)
+        if min(x.shape[2:]) < SMALLEST:
+            x = F.interpolate(x, scale_factor=SMALLEST / min(x.shape[2:]), mode="bilinear")
+        x = (x - self.get_buffer("scaling_layer_shift")) / self.get_buffer("scaling_layer_scale")
+        return [made / (made.norm(dim=1, keepdim=True) + 1e-10) for made in self._stages(x)]
+
+    def _stages(self, x: Tensor) -> Iterator[Tensor]:
+        for conv, blur, padding, order in STAGES:
+            name = conv.replace(".", "_")
+            if blur and order == "first":
+                x = self._halved(F.max_pool2d(x, 3, 1), blur)
+            x = F.conv2d(
+                x, self.get_buffer(f"{name}_weight"), self.get_buffer(f"{name}_bias"), padding=padding
+            )
+            if blur and order == "down":
+                x = self._halved(x, blur)
+            x = F.relu(x)
+            yield x
+
+    def _halved(self, x: Tensor, blur: str) -> Tensor:
+        kernel = self.get_buffer(f"{blur.replace('.', '_')}_filt")
+        return F.conv2d(F.pad(x, (2, 2, 2, 2), "reflect"), kernel, stride=2, groups=x.shape[1])
