@@ -204,7 +204,7 @@ def invert(
     generator.check_label(label)
     goal = _read(picture, config.picture_channels, config.resolution).to(generator.device)
     quiet = not sys.stderr.isatty()
-    with click.progressbar(length=steps, file=sys.stderr, hidden=quiet) as bar:  # type: ignore[operator]
+    with click.progressbar(length=steps, file=sys.stderr, hidden=quiet) as bar:
 
         def on_step(step: int, distance: float) -> None:
             bar.label = f"distance {distance:.4f}"

@@ -45,7 +45,7 @@ class Perceptual(nn.Module):
         if spec is None or not spec.submodule_search_locations:
             raise PluginError(
                 "The perceptual distance needs the package stlpips-pytorch.",
-                "Install it: pip install --no-deps stlpips-pytorch==0.0.2",
+                "Install it: pip install stlpips-pytorch==0.0.2",
             )
         file = Path(spec.submodule_search_locations[0]).joinpath(*WEIGHTS)
         held = Checkpoint(str(file), {"alex.pt": file}, "").tensors("alex")

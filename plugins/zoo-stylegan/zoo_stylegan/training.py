@@ -157,7 +157,7 @@ class StyleGAN2Trainable:
         state.augment.adjust(real_logits.detach())
         if is_r1:
             penalty = gradient_penalty(real_logits, real)
-            figures["R1"] = penalty.detach()
+            figures["R1 penalty"] = penalty.detach()
             value = value + penalty * (self.r1 / 2 * self.r1_every)
         yield Loss("discriminator", value, figures)
 

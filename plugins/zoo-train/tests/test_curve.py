@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 from zoo_train.curve import Curve
-from zoo_train.plot import Line, draw_plot, log_ticks, ticks
+from zoo_train.plot import Line, Panel, draw_plot, log_ticks, ticks
 
 
 def loss(value: float) -> dict[str, torch.Tensor]:
@@ -73,7 +73,7 @@ def test_the_picture_has_axes_and_the_line(tmp_path: Path) -> None:
 def test_a_plot_of_little_or_of_no_positive_values_is_drawn(
     tmp_path: Path, points: list[tuple[float, float]]
 ) -> None:
-    draw_plot(tmp_path / "plot.png", "step", [Line("loss", points, points)])
+    draw_plot(tmp_path / "plot.png", "step", [Panel([Line("loss", points, points)])])
 
     assert Image.open(tmp_path / "plot.png").size == (1000, 600)
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 
-from zoo_train.plot import Line, draw_plot
+from zoo_train.plot import Line, Panel, draw_plot
 
+DESCENDED = ("loss", "penalty")
+"""How the names of figures end that are descended, and so never below nought."""
 REACH = 15
 """Lines on either side that the smoothed curve takes the median of."""
 
@@ -73,14 +75,19 @@ class Curve:
         return lines
 
     def draw(self) -> None:
-        """Write ``curve.png``: each network's loss, as measured and smoothed, on a logarithmic axis."""
+        """Write ``curve.png``: every figure, as measured and smoothed.
+
+        Losses and penalties are above, on a logarithmic axis; what else a trainable tells is below.
+        """
         lines = self.lines()
-        names = {name: None for line in lines for name in line if name.endswith("loss")}
-        drawn = []
+        names = dict.fromkeys(name for line in lines for name in line if name not in ("step", "lr"))
+        descended: list[Line] = []
+        told: list[Line] = []
         for name in names:
             points = [(line["step"], line[name]) for line in lines if math.isfinite(line.get(name, math.nan))]
-            drawn.append(Line(name, points, _smooth(points)))
-        draw_plot(self.picture, "step", drawn)
+            of = descended if name.endswith(DESCENDED) else told
+            of.append(Line(name, points, _smooth(points)))
+        draw_plot(self.picture, "step", [Panel(descended), Panel(told, logarithmic=False)])
 
 
 def _smooth(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -45,26 +45,40 @@ def log_ticks(low: float, high: float) -> list[float]:
     return [m * 10.0**d for d in decades for m in factors if low <= m * 10.0**d <= high]
 
 
-def draw_plot(path: Path, x_name: str, lines: Sequence[Line]) -> None:
-    """Write a PNG of the lines; the vertical axis is logarithmic where every value is positive."""
-    image = Image.new("RGB", SIZE, "white")
-    canvas = ImageDraw.Draw(image)
-    font = ImageFont.load_default(15)
-    points = [point for line in lines for point in line.points]
-    if not points:
-        canvas.text((LEFT, TOP), "nothing measured yet", INK, font)
-        image.save(path)
-        return
+@dataclass(frozen=True)
+class Panel:
+    """Lines that share a vertical axis."""
 
-    xs, ys = zip(*points, strict=True)
+    lines: Sequence[Line]
+    logarithmic: bool = True
+    """Where every value is positive."""
+
+
+def draw_plot(path: Path, x_name: str, panels: Sequence[Panel]) -> None:
+    """Write a PNG of the panels that have something to show, one below the other."""
+    filled = [panel for panel in panels if any(line.points for line in panel.lines)]
+    image = Image.new("RGB", (SIZE[0], SIZE[1] * max(1, len(filled))), "white")
+    canvas = ImageDraw.Draw(image)
+    if not filled:
+        canvas.text((LEFT, TOP), "nothing measured yet", INK, ImageFont.load_default(15))
+    for index, panel in enumerate(filled):
+        _draw_panel(canvas, SIZE[1] * index, x_name, panel)
+    image.save(path)
+
+
+def _draw_panel(canvas: ImageDraw.ImageDraw, above: int, x_name: str, panel: Panel) -> None:
+    font = ImageFont.load_default(15)
+    lines = panel.lines
+    xs, ys = zip(*(point for line in lines for point in line.points), strict=True)
     x_low, x_high = min(xs), max(max(xs), min(xs) + 1)
-    logarithmic = min(ys) > 0
+    logarithmic = panel.logarithmic and min(ys) > 0
     scale = math.log10 if logarithmic else float
     y_low, y_high = min(ys), max(ys)
     margin = 1.05 if logarithmic else 0.05 * (y_high - y_low or 1)
     y_low, y_high = (y_low / margin, y_high * margin) if logarithmic else (y_low - margin, y_high + margin)
     width, height = SIZE[0] - LEFT - RIGHT, SIZE[1] - TOP - BOTTOM
-    bottom = TOP + height
+    top = above + TOP
+    bottom = top + height
 
     def place(point: tuple[float, float]) -> tuple[float, float]:
         x, y = point
@@ -78,14 +92,13 @@ def draw_plot(path: Path, x_name: str, lines: Sequence[Line]) -> None:
         canvas.text((LEFT - 10, level), f"{y:.3g}", INK, font, anchor="rm")
     for x in ticks(x_low, x_high, 8):
         column, _ = place((x, y_low))
-        canvas.line([(column, TOP), (column, bottom)], GRID)
+        canvas.line([(column, top), (column, bottom)], GRID)
         canvas.text((column, bottom + 8), f"{x:,g}", INK, font, anchor="ma")
-    canvas.text((LEFT + width / 2, SIZE[1] - 12), x_name, INK, font, anchor="md")
+    canvas.text((LEFT + width / 2, above + SIZE[1] - 12), x_name, INK, font, anchor="md")
 
     for i, line in enumerate(lines):
         pale, strong = COLOURS[i % len(COLOURS)]
         canvas.line([place(point) for point in line.points], pale, 1)
         canvas.line([place(point) for point in line.smoothed], strong, 3, joint="curve")
-        canvas.text((LEFT + width - 8, TOP + 8 + 22 * i), line.name, strong, font, anchor="ra")
-    canvas.rectangle([LEFT, TOP, LEFT + width, bottom], outline=INK)
-    image.save(path)
+        canvas.text((LEFT + width - 8, top + 8 + 22 * i), line.name, strong, font, anchor="ra")
+    canvas.rectangle([LEFT, top, LEFT + width, bottom], outline=INK)
