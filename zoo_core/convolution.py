@@ -188,8 +188,13 @@ class TiledWinogradConv(nn.Module):
         self.take = workspace.take
         c_out, c_in = weight.shape[:2]
         at_points = WinogradConv.kernel_at_points()
-        values = torch.einsum("ik,ockl,jl->jico", at_points, weight.detach().float(), at_points)
-        self.weight = values.reshape(36, c_in, c_out).contiguous()  # by column, then by row
+        taps = weight.detach().float().flatten(2)  # (c_out, c_in, 9)
+        self.weight = torch.empty(36, c_in, c_out)  # by column, then by row
+        for index, values in enumerate(
+            self.weight
+        ):  # one by one: all at once would take three times the memory
+            column, row = divmod(index, 6)
+            values.copy_((taps @ torch.outer(at_points[row], at_points[column]).flatten()).T)
         self.padding = padding
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:

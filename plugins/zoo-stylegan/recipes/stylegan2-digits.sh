@@ -18,5 +18,5 @@ zoo train stylegan2 \
     --data data/mnist --size 32 -o "$folder" \
     --channels 24 --max-channels 96 --z-dim 128 --w-dim 128 --mapping-layers 2 --weights float16 \
     --r1 0.02 --path-length-every 16 --mixing 0.5 --augment translate,scale \
-    --steps 7500 --batch-size 32 --lr 0.0025 --decay-steps 2000 --ema 0.999 --seed 0 \
+    --steps 6000 --batch-size 32 --lr 0.0025 --decay-steps 2000 --ema 0.999 --seed 0 \
     --checkpoint-every 250 --sample-every 500

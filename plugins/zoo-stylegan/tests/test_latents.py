@@ -51,7 +51,7 @@ def run(*words: object) -> str:
     return done.output
 
 
-# --- Walks --------------------------------------------------------------------------------------------------
+# --- Walks -------------------------------------------------------------------------------------------------
 
 
 def test_an_arc_keeps_its_length_and_a_line_does_not():
@@ -132,7 +132,7 @@ def test_a_walk_that_cannot_be_is_refused(two, tmp_path, monkeypatch, words, mes
     assert [path.name for path in tmp_path.iterdir()] == ["taken.gif"]
 
 
-# --- Mixing -------------------------------------------------------------------------------------------------
+# --- Mixing ------------------------------------------------------------------------------------------------
 
 
 def test_a_table_shows_each_rows_own_picture_and_the_mixes(two, tmp_path):
@@ -159,7 +159,7 @@ def test_layers_that_there_are_not_are_refused(two, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# --- Inversion ----------------------------------------------------------------------------------------------
+# --- Inversion ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +263,7 @@ def test_a_file_of_other_styles_is_refused(two, tmp_path):
             read_latent(str(tmp_path / name), config)
 
 
-# --- Transforms ---------------------------------------------------------------------------------------------
+# --- Transforms --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["stylegan3_t", "stylegan3_r"])

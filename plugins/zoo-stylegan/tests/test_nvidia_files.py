@@ -82,7 +82,7 @@ def test_what_a_view_shows_of_a_larger_storage_is_read(tmp_path, given):
     assert torch.equal(read[name], shifted)
 
 
-# --- Models that cannot be rebuilt -------------------------------------------------------------------------
+# --- Models that cannot be rebuilt ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_tensorflow_era_pickles_are_refused_with_the_reason(tmp_path):
     assert "stylegan2-ada-pytorch" in caught.value.remedy
 
 
-# --- Files that mean harm ----------------------------------------------------------------------------------
+# --- Files that mean harm ---------------------------------------------------------------------------------
 
 
 class Calls:
@@ -304,7 +304,7 @@ def test_a_shape_beyond_the_storage_is_refused(tmp_path, given):
                 opened.tensor(type(lazy)(**{**vars(lazy), **changed}))
 
 
-# --- A large file ------------------------------------------------------------------------------------------
+# --- A large file -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -335,7 +335,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
     assert int(done.stdout) < 2 * sum(tensor.nbytes for tensor in kept.values())
 
 
-# --- From the file to a picture -----------------------------------------------------------------------------
+# --- From the file to a picture ----------------------------------------------------------------------------
 
 
 def picture_of(model, case) -> torch.Tensor:

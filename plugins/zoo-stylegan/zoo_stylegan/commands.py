@@ -108,7 +108,7 @@ def interpolate(
         of_frames = None if labels is None else labels[:1] * frames
         w = places if space == "w" else generator.map(places, of_frames)
         ws = w[:, None].expand(-1, generator.config.layers, -1)
-        animation.write(output, _drawn(generator, ws, truncation, seeds[0]))
+        animation.write(output, drawn_of(generator, ws, truncation, seeds[0]))
     click.echo(f"{output}")
 
 
@@ -158,7 +158,7 @@ def mix(
         for own in left:
             cells += [own, *(mixed(own, other, lent) for other in top)]
         sheet = ContactSheet((len(rows) + 1) * (len(columns) + 1), columns=len(columns) + 1)
-        for picture in _drawn(generator, torch.cat(cells), truncation, rows[0]):
+        for picture in drawn_of(generator, torch.cat(cells), truncation, rows[0]):
             if not sheet.filled:
                 sheet.paste(Image.new(picture.mode, picture.size, "white"))
             sheet.paste(picture)
@@ -215,7 +215,7 @@ def invert(
         mean = generator.styles(
             torch.zeros(1, config.z_dim, device=generator.device), None if label is None else [label]
         )
-        drawn = list(_drawn(generator, torch.cat([mean, found.ws]), 1.0, 0))
+        drawn = list(drawn_of(generator, torch.cat([mean, found.ws]), 1.0, 0))
     sheet = ContactSheet(3, columns=3, captions=True)
     for image, caption in zip([_image(goal), *drawn], ("given", "begun with", "found"), strict=True):
         sheet.paste(image, caption)
@@ -238,7 +238,7 @@ def _generator(model: str, device: str) -> StyleGAN:
     return loaded.generator
 
 
-def _drawn(generator: StyleGAN, ws: Tensor, truncation: float, seed: int) -> Iterator[Image]:
+def drawn_of(generator: StyleGAN, ws: Tensor, truncation: float, seed: int) -> Iterator[Image]:
     """Pictures of styles (n, layers, w_dim), with the constant noise of the checkpoint."""
     import torch
 
