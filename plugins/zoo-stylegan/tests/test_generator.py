@@ -74,6 +74,12 @@ def test_truncation_to_nothing_is_the_mean_picture_of_every_seed(model):
     assert not torch.equal(coarse[0], coarse[1])
 
 
+def test_truncation_may_differ_from_sample_to_sample(model):
+    swept = pictures(model, seeds=[4, 4, 4], label=1, truncation=[0.0, 0.5, 1.0])
+    for psi, picture in zip((0.0, 0.5, 1.0), swept, strict=True):
+        assert torch.allclose(pictures(model, seed=4, label=1, truncation=psi)[0], picture, atol=1e-5)
+
+
 def test_noise_is_the_checkpoints_or_drawn_or_none(model):
     const, drawn, none = (
         pictures(model, seed=4, label=1, noise=kind) for kind in ("const", "random", "none")

@@ -5,6 +5,8 @@ Karras et al. 2019, "A Style-Based Generator Architecture for GANs", arXiv:1812.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -49,16 +51,19 @@ class Mapping(nn.Module):
         return x
 
 
-def truncate(ws: Tensor, centre: Tensor, psi: float, cutoff: int | None = None) -> Tensor:
+def truncate(
+    ws: Tensor, centre: Tensor, psi: float | Sequence[float], cutoff: int | None = None
+) -> Tensor:
     """Pull styles toward their mean: centre + ψ (w − centre); arXiv:1812.04948, section B.
 
     Args:
         ws: (n, layers, w_dim).
         centre: (w_dim,) or (n, 1, w_dim).
-        psi: ψ; 1 changes nothing, 0 leaves the mean alone.
+        psi: ψ, one for all or one each; 1 changes nothing, 0 leaves the mean alone.
         cutoff: How many layers, from the coarsest on; None: all.
     """
-    if psi == 1:
+    share = torch.tensor(psi, dtype=ws.dtype, device=ws.device).view(-1, 1, 1)
+    if bool((share == 1).all()):
         return ws
-    pulled = torch.lerp(centre.expand_as(ws), ws, psi)
+    pulled = torch.lerp(centre.expand_as(ws), ws, share)
     return pulled if cutoff is None else torch.cat([pulled[:, :cutoff], ws[:, cutoff:]], dim=1)
