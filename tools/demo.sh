@@ -11,16 +11,22 @@ show() {
 show zoo list
 show zoo run ddpm-digits --label 0-9 -n 100 --seed 0 --force -o out/ddpm-digits.png
 show zoo run imagegpt-digits --label 0-9 -n 100 --seed 0 --force -o out/imagegpt-digits.png
+show zoo run stylegan2-digits --label 0-9 -n 100 --seed 0 --force -o out/stylegan2-digits.png
+show zoo run stylegan2-digits --label 4 --seeds 7,7,7,7,7,7,7,7,7 --caption truncation --force \
+    --truncation 0,0.25,0.5,0.75,1,1.25,1.5,1.75,2 -o out/stylegan2-truncation.png
+rm -f out/stylegan2-mixing.png
+show zoo mix stylegan2-digits --label 2 --layers 0-3 -o out/stylegan2-mixing.png
 show zoo run gpt-kjv "In the beginning" --seed 1 --max-tokens 60
 show zoo next gpt-kjv "And the LORD said unto"
 
 cat <<'END'
 
-Done: look at out/ddpm-digits.png and out/imagegpt-digits.png. Then try:
+Done: look at the pictures in out/. Then try:
 
   . .venv/bin/activate                                    so that "zoo" is found
   zoo run ddpm-digits --label 7 -n 16 --seed 0 -o out/    sixteen sevens, a file each
   zoo run ddpm-digits --label 3 --save-steps gif          how a three comes out of noise
+  zoo interpolate stylegan2-digits --seeds 0-9 --label 8 --loop -o walk.gif
   zoo replay out/seed0000.png                             make a sample again, and compare
   zoo list --all                                          which models there are
   zoo show ddpm-cifar10                                   where one comes from, and its options

@@ -107,6 +107,11 @@ def kept_folder(source: str) -> Path:
     return home.home() / "converted" / source.removeprefix("hf:").replace("/", "--")
 
 
+def bytes_of_conversions() -> int:
+    """What all that was converted takes on disk."""
+    return sum(path.stat().st_size for path in (home.home() / "converted").rglob("*") if path.is_file())
+
+
 def remove_conversions(repo: str, commit: str | None = None) -> None:
     """Delete what was made of a commit of a repository, or of all of them."""
     base = kept_folder(f"hf:{repo}@{commit or ''}")

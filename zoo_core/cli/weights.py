@@ -89,12 +89,14 @@ def remove(models: tuple[str, ...], yes: bool) -> None:
 @json_option
 def cache(as_json: bool) -> None:
     """Show what the Hub cache holds."""
+    from zoo_core.conversion import bytes_of_conversions
     from zoo_core.weights import cache_report
 
     catalog = Catalog.read()
     report = cache_report([*catalog.models.values(), *catalog.known.values()])
+    converted = bytes_of_conversions()
     if as_json:
-        print_json(asdict(report) | {"bytes": report.bytes})
+        print_json(asdict(report) | {"bytes": report.bytes, "converted": converted})
         return
     rows = [
         (repo.repo, megabytes(repo.bytes), ", ".join(repo.models) or ("" if repo.ours else "another tool's"))
@@ -102,6 +104,8 @@ def cache(as_json: bool) -> None:
     ]
     print_table(("Repository", "Size", "Used by"), rows)
     click.echo(f"{megabytes(report.bytes)} in {report.folder}")
+    if converted:
+        click.echo(f"{megabytes(converted)} more in what was converted; zoo rm MODEL takes that along.")
     if report.abandoned:
         click.echo(
             f"{megabytes(report.abandoned)} more in files that were cut off; the next pull fetches them anew."

@@ -14,7 +14,7 @@ from zoo_stylegan.stylegan3 import StyleGAN3, StyleGAN3Config
 
 import zoo_core as zoo
 from zoo_core import Checkpoint, OptionError, WeightsError, save_weights
-from zoo_core.testing import GeneratorConformance
+from zoo_core.testing import GeneratorConformance, embedded_models
 
 TWO = {"resolution": 16, "channels": [16, 16, 8], "z_dim": 16, "w_dim": 16, "classes": 3, "mapping_layers": 2}
 THREE = {"resolution": 16, "channel_base": 256, "channel_max": 8, "z_dim": 16, "w_dim": 16}
@@ -64,6 +64,13 @@ class TestStyleGAN3(GeneratorConformance):
     @classmethod
     def subject(cls, stylegan3_folder: Path) -> zoo.Model:
         return zoo.load(stylegan3_folder, device="cpu")
+
+
+class TestEmbedded(GeneratorConformance):
+    @pytest.fixture(scope="class", params=embedded_models("zoo-stylegan"))
+    @classmethod
+    def subject(cls, request: pytest.FixtureRequest) -> zoo.Model:
+        return zoo.load(request.param, device="cpu")
 
 
 def test_truncation_to_nothing_is_the_mean_picture_of_every_seed(model):

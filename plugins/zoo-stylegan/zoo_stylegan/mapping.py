@@ -51,9 +51,7 @@ class Mapping(nn.Module):
         return x
 
 
-def truncate(
-    ws: Tensor, centre: Tensor, psi: float | Sequence[float], cutoff: int | None = None
-) -> Tensor:
+def truncate(ws: Tensor, centre: Tensor, psi: float | Sequence[float], cutoff: int | None = None) -> Tensor:
     """Pull styles toward their mean: centre + ψ (w − centre); arXiv:1812.04948, section B.
 
     Args:
