@@ -1,6 +1,7 @@
 """A plugin-based zoo of generative models.
 
-The names below are the whole public interface; everything else may change. Names that need numpy or torch
+The names below, with the modules ``testing`` and ``convolution``, are the whole public interface; everything
+else may change. Names that need numpy or torch
 are imported on first use, so that ``import zoo_core`` costs next to nothing.
 """
 

@@ -16,9 +16,10 @@ from zoo_core.cli.console import say
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="A new folder for the model."
 )
 def convert(file: Path, output: Path) -> None:
-    """Make a model that can be run of a foreign checkpoint, running nothing in it.
+    """Make a model of a foreign checkpoint.
 
-    The folder gets model.safetensors and config.json, which says of which file they are.
+    Nothing in the file is run. The folder gets model.safetensors and config.json, which says of which file
+    they are.
     """
     from zoo_core.conversion import convert as convert_file
 
