@@ -1,0 +1,129 @@
+"""The upsampler beside the reference implementation, whole and in tiles."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from zoo_gigagan.tiles import cut, mirrored, tiles, upscale, weights
+from zoo_gigagan.upsampler import Upsampler, UpsamplerConfig
+
+from zoo_core import WeightsError, load_weights
+
+TOLERANCE = 1e-5
+PUBLISHED = {
+    "style_network": {"dim_in": 128, "dim_out": 512, "depth": 4},
+    "dim": 64,
+    "image_size": 256,
+    "input_image_size": 64,
+    "unconditional": True,
+    "skip_connect_scale": 0.4,
+}
+
+
+def network_of(case) -> Upsampler:
+    config = UpsamplerConfig.read(case.about["config"]["constructor"], "golden")
+    with torch.device("meta"):
+        network = Upsampler(config)
+    load_weights(network, case.under("weights/"), "golden")
+    return network.eval()
+
+
+@torch.inference_mode()
+def test_pictures_and_what_lies_between_are_the_golden_ones(golden, relative_error):
+    case = golden("aurasr_unet")
+    network = network_of(case)
+    styles = network.style_network(case["inputs/z"])
+    assert relative_error(styles, case["intermediates/style"]) < TOLERANCE
+    modulations = network.style_to_conv_modulations(styles)
+    assert relative_error(modulations, case["intermediates/modulations"]) < TOLERANCE
+    noisy = (case["inputs/lowres_image"] + 1e-3 * case["inputs/aug_noise"]).clamp(0, 1)
+    assert relative_error(network(noisy, network.kernels(styles)), case["outputs/img"]) < TOLERANCE
+    given = network(noisy, network.kernels(case["inputs/styles"]))
+    assert relative_error(given, case["outputs/img_from_styles"]) < TOLERANCE
+    one = network(case["inputs/lowres_image"][:1], network.kernels(styles[:1]))
+    assert relative_error(one, case["outputs/img_zero_aug_noise_first_image"]) < TOLERANCE
+
+
+@torch.inference_mode()
+def test_tiles_that_share_a_style_need_its_kernels_once(golden, relative_error):
+    case = golden("aurasr_unet")
+    network = network_of(case)
+    styles = network.style_network(case["inputs/z"][:1])
+    shared = network(case["inputs/lowres_image"], network.kernels(styles))
+    repeated = network(case["inputs/lowres_image"], network.kernels(styles.expand(2, -1)))
+    assert relative_error(shared, repeated) < TOLERANCE
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("kind", ["plain", "overlapped_checkerboard", "overlapped_constant"])
+def test_tiled_pictures_are_the_golden_ones(golden, relative_error, kind):
+    case = golden("aurasr_tiled")
+    network = network_of(case)
+    overlap = kind != "plain"
+    z = [case["inputs/plain_z"], *([case["inputs/offset_z"]] if overlap else [])]
+    noise = [case["inputs/plain_aug_noise"], *([case["inputs/offset_aug_noise"]] if overlap else [])]
+    z, noise = torch.cat(z), torch.cat(noise)
+
+    def draw(given, numbers):
+        noisy = (given + 1e-3 * noise[numbers]).clamp(0, 1)
+        return network(noisy, network.kernels(network.style_network(z[numbers]))).clamp(0, 1)
+
+    picture = case["inputs/image_uint8"].permute(2, 0, 1).float() / 255
+    weight = torch.full((32, 32), 0.5) if kind == "overlapped_constant" else None
+    *_, (done, total, result) = upscale(picture, 8, draw, overlap=overlap, batch_size=5, weight=weight)
+    assert done == total
+    assert relative_error(result, case[f"outputs/{kind}_float"]) < TOLERANCE
+
+
+def test_the_published_network_has_the_published_tensors():
+    with torch.device("meta"):
+        network = Upsampler(UpsamplerConfig.read(PUBLISHED, "published"))
+    state = network.state_dict()
+    assert len(state) == 268
+    assert sum(tensor.numel() for tensor in state.values()) == 617_554_917
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dim": 0}, "says dim = 0"),
+        ({"dim": "64"}, "says dim = '64'"),
+        ({"image_size": 100}, "draws 100 pixels of 64"),
+        ({"colour": 3}, "has the setting 'colour'"),
+        ({"unconditional": False}, "is conditioned on something"),
+        ({"down_dim_mults": [4, 8]}, "levels that do not fit"),
+        ({"style_network": {"dim_in": 128}}, "is conditioned on something"),
+        ({"up_dim_mults": [1] * 50}, "says up_dim_mults"),
+    ],
+)
+def test_configs_that_cannot_be_built_are_refused(change, message):
+    with pytest.raises(WeightsError, match=message):
+        UpsamplerConfig.read(PUBLISHED | change, "test")
+
+
+def test_pictures_go_on_mirrored():
+    assert mirrored(torch.arange(-3, 8), 4).tolist() == [3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1]
+    assert mirrored(torch.arange(-3, 3), 1).tolist() == [0] * 6
+    picture = torch.arange(6.0).view(1, 2, 3)
+    tile = cut(picture, tiles(2, 3, 4, overlap=False)[0], 4, (4, 4))
+    assert tile[0, 0].tolist() == [0, 1, 2, 1]
+    assert tile[0, :, 0].tolist() == [0, 3, 0, 3]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (7, 9), (8, 8), (20, 29)])
+@pytest.mark.parametrize("overlap", [False, True])
+def test_a_network_that_only_enlarges_gives_the_picture_enlarged(size, overlap):
+    picture = torch.rand(3, *size)
+
+    def draw(given, numbers):
+        return torch.nn.functional.interpolate(given, scale_factor=4, mode="nearest")
+
+    *_, (_, _, result) = upscale(picture, 8, draw, overlap=overlap, batch_size=3)
+    expected = torch.nn.functional.interpolate(picture[None], scale_factor=4, mode="nearest")[0]
+    torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)
+
+
+def test_weights_of_the_two_passes_add_up_to_one():
+    own = weights(32)
+    torch.testing.assert_close(own + own.roll((16, 16), (0, 1)), torch.ones(32, 32))
+    assert own[16, 16] > 0.99
