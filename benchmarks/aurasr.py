@@ -1,0 +1,106 @@
+"""AuraSR's shape (617M parameters, random weights), beside PyPI's aura-sr: tiles of 64 pixels to 256.
+
+A round is one batch of tiles. aura-sr wants ``pip install --no-deps aura-sr einops``; it imports torchvision,
+of which it is given a stand-in for what it names. See ``interleave.py``.
+
+    python -m benchmarks.aurasr [--quick] [--rounds N] [--tiles N] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.interleave import Spread, in_turn, machine, speedup
+
+PUBLISHED = {
+    "style_network": {"dim_in": 128, "dim_out": 512, "depth": 4},
+    "dim": 64,
+    "image_size": 256,
+    "input_image_size": 64,
+    "unconditional": True,
+    "skip_connect_scale": 0.4,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a narrow network")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tiles", type=int, default=4, help="of one picture, at once")
+    parser.add_argument("--json", type=Path, default=Path("out/benchmarks/aurasr.json"))
+    arguments = parser.parse_args()
+    config = PUBLISHED | ({"dim": 8} if arguments.quick else {})
+    runs, difference = sides(config, arguments.tiles)
+    seconds = in_turn(runs, arguments.rounds)
+    each = {name: Spread.of([s / arguments.tiles for s in taken]) for name, taken in seconds.items()}
+    ratio = speedup(seconds["aura-sr"], seconds["zoo"])
+    about = machine()
+    print(
+        f"{about['processor']}, {about['cores']} cores, float32, {arguments.tiles} tiles of a picture at once"
+    )
+    print(f"  aura-sr {each['aura-sr']} s a tile")
+    print(f"  zoo     {each['zoo']} s a tile: {ratio} times as fast; largest difference {difference:.1e}")
+    results = {
+        "machine": about,
+        "tiles": arguments.tiles,
+        "seconds_per_tile": {name: asdict(spread) for name, spread in each.items()},
+        "speedup": asdict(ratio),
+        "difference": difference,
+    }
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    print(f"\nwritten to {arguments.json}")
+
+
+def sides(config: dict[str, Any], count: int) -> tuple[dict[str, Callable[[], Any]], float]:
+    """The two ways to enlarge the same tiles in the same style, and how far they are apart without noise."""
+    import torch
+    from zoo_gigagan.upsampler import Upsampler, UpsamplerConfig
+
+    theirs = their_network()(**config).eval().requires_grad_(False)
+    with torch.device("meta"):
+        ours = Upsampler(UpsamplerConfig.read(config, "benchmark"))
+    # One set of weights for both.
+    ours.load_state_dict(theirs.state_dict(), assign=True)
+    ours.eval().requires_grad_(False)
+    tiles = torch.rand(count, 3, 64, 64)
+    z = torch.randn(1, config["style_network"]["dim_in"])
+
+    def run_ours() -> torch.Tensor:
+        with torch.inference_mode():
+            return ours(tiles, ours.kernels(ours.style_network(z)))
+
+    def run_theirs() -> torch.Tensor:
+        with torch.inference_mode():
+            return theirs(lowres_image=tiles, noise=z.expand(count, -1))
+
+    real, torch.randn_like = torch.randn_like, torch.zeros_like  # type: ignore[assignment]
+    try:
+        found, expected = run_ours(), run_theirs()
+    finally:
+        torch.randn_like = real
+    difference = float((found - expected).abs().max() / expected.abs().max())
+    return {"zoo": run_ours, "aura-sr": run_theirs}, difference
+
+
+def their_network() -> Any:
+    """aura-sr's network, imported beside a stand-in for torchvision."""
+    torchvision, utils = types.ModuleType("torchvision"), types.ModuleType("torchvision.utils")
+    torchvision.transforms = types.SimpleNamespace()  # type: ignore[attr-defined]
+    utils.save_image = None  # type: ignore[attr-defined]
+    sys.modules.setdefault("torchvision", torchvision)
+    sys.modules.setdefault("torchvision.utils", utils)
+    from aura_sr import UnetUpsampler  # type: ignore[import-not-found]
+
+    return UnetUpsampler
+
+
+if __name__ == "__main__":
+    main()
