@@ -1,0 +1,73 @@
+"""The renderer of tabletops: the same picture for the same seed, and every object in every material."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+
+from tabletop.render import render  # noqa: E402
+from tabletop.scene import COLOURS, MATERIALS, OBJECTS, draw_scene  # noqa: E402
+
+
+def test_a_scene_follows_from_its_seed():
+    assert draw_scene(5) == draw_scene(5)
+    assert draw_scene(5) != draw_scene(6)
+    assert np.array_equal(render(draw_scene(5), 32), render(draw_scene(5), 32))
+    assert not np.array_equal(render(draw_scene(5), 32), render(draw_scene(6), 32))
+
+
+@pytest.mark.parametrize("thing", OBJECTS)
+@pytest.mark.parametrize("material", MATERIALS)
+def test_captions_say_what_is_there(thing, material):
+    for seed in range(20):
+        scene = draw_scene(seed, thing, material)
+        assert thing in scene.caption
+        assert "table" in scene.caption
+        told = [word for word in COLOURS if word in scene.caption]
+        assert len(told) == (material == "plain")
+        assert (material in scene.caption) or material == "plain"
+
+
+@pytest.mark.parametrize("thing", OBJECTS)
+def test_objects_and_materials_are_told_apart_by_their_pixels(thing):
+    pictures = [render(draw_scene(3, thing, material)).astype(float) for material in MATERIALS]
+    for i, one in enumerate(pictures):
+        assert one.shape == (64, 64, 3)
+        assert one.std() > 10
+        for other in pictures[:i]:
+            assert np.abs(one - other).mean() > 1
+
+
+def test_the_object_stands_in_the_middle_and_casts_a_shadow():
+    scene = draw_scene(8, "ball", "plain")
+    picture = render(scene).astype(float)
+    colour = picture[30:36, 29:35].mean((0, 1))
+    wall = picture[2:5, 2:5].mean((0, 1))
+    assert np.abs(colour - wall).max() > 20
+
+
+def test_words_are_as_varied_as_scenes():
+    captions = {draw_scene(seed).caption for seed in range(400)}
+    assert len(captions) > 100
+
+
+def test_a_folder_of_pictures_leaves_out_what_is_held_out(tmp_path):
+    command = [sys.executable, "-m", "tabletop", str(tmp_path / "made"), "-n", "30", "--side", "16"]
+    command += ["--without", "cube:fur", "--without", "ball:denim"]
+    subprocess.run(command, check=True, cwd=ROOT / "tools")
+    lines = [json.loads(line) for line in (tmp_path / "made" / "captions.jsonl").read_text().splitlines()]
+    assert len(lines) == 30
+    pairs = {(line["object"], line["material"]) for line in lines}
+    assert not pairs & {("cube", "fur"), ("ball", "denim")}
+    assert Image.open(tmp_path / "made" / lines[-1]["file"]).size == (16, 16)
+    command[-1] = "cube:glass"
+    assert subprocess.run(command, check=False, cwd=ROOT / "tools", capture_output=True).returncode == 2
