@@ -12,8 +12,8 @@ show zoo list
 show zoo run ddpm-digits --label 0-9 -n 100 --seed 0 --force -o out/ddpm-digits.png
 show zoo run imagegpt-digits --label 0-9 -n 100 --seed 0 --force -o out/imagegpt-digits.png
 show zoo run stylegan2-digits --label 0-9 -n 100 --seed 0 --force -o out/stylegan2-digits.png
-show zoo run stylegan2-digits --label 4 --seeds 7,7,7,7,7,7,7,7,7 --caption truncation --force \
-    --truncation 0,0.25,0.5,0.75,1,1.25,1.5,1.75,2 -o out/stylegan2-truncation.png
+show zoo run stylegan2-digits --label 4 --seeds 7,7,7,7,7,7,7,7,7 --force \
+    --truncation 0.4,0.55,0.7,0.85,1,1.15,1.3,1.45,1.6 -o out/stylegan2-truncation.png
 rm -f out/stylegan2-mixing.png
 show zoo mix stylegan2-digits --label 2 --layers 0-3 -o out/stylegan2-mixing.png
 show zoo run gpt-kjv "In the beginning" --seed 1 --max-tokens 60

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Train stylegan2-digits, the embedded model: class-conditional MNIST at 32×32.
+# Train stylegan2-digits, the embedded model: class-conditional MNIST at 32×32, 0.48M parameters.
 #
 #     plugins/zoo-stylegan/recipes/stylegan2-digits.sh [FOLDER]
 #
-# Stopped with Ctrl-C or killed, it goes on where it was when run again.
+# Fifty minutes on two free CPU cores. Stopped with Ctrl-C or killed, it goes on where it was when run again.
 set -eu
 cd "$(dirname "$0")/../../.."
 PATH="$PWD/.venv/bin:$PATH"
@@ -20,3 +20,5 @@ zoo train stylegan2 \
     --r1 0.02 --path-length-every 16 --mixing 0.5 --augment translate,scale \
     --steps 6000 --batch-size 32 --lr 0.0025 --decay-steps 2000 --ema 0.999 --seed 0 \
     --checkpoint-every 250 --sample-every 500
+
+python tools/quality.py "$folder"
