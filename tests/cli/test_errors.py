@@ -13,7 +13,9 @@ USAGE, PROBLEM = 2, 1
 
 MISTAKES = {
     "no such verb": (["lst"], USAGE, "no command 'lst'. Did you mean 'list'?", "zoo --help"),
-    "a verb to come": (["convert", "x.pkl"], USAGE, "no zoo convert yet", "zoo --help"),
+    "a verb to come": (["eval", "x"], USAGE, "no zoo eval yet", "zoo --help"),
+    "a file to convert that is not there": (["convert", "x.pkl", "-o", "x"], PROBLEM, "There is no file x.pkl", "Check the path"),
+    "a conversion to nowhere": (["convert", "x.pkl"], USAGE, "Missing option '-o'", "zoo convert --help"),
     "no such flag": (["list", "--jsn"], USAGE, "--jsn", "zoo list --help"),
     "no model named": (["run"], USAGE, "Missing argument 'MODEL'", "zoo run --help"),
     "misspelt model": (["run", "toy-gray"], PROBLEM, "no model called 'toy-gray'", "Did you mean toy-grey"),
