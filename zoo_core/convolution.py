@@ -7,7 +7,9 @@ All take channels-last pictures, and weights packed once in the layout of oneDNN
 
 from __future__ import annotations
 
+import ctypes
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -180,7 +182,7 @@ class TiledWinogradConv(nn.Module):
         workspace: What it computes in. Its result lies there too, under the name ``convolved``.
     """
 
-    STRIP = 8
+    STRIP = 4
     """Rows of tiles that are done at once: what lies between the steps stays in the processor's cache."""
 
     def __init__(self, weight: Tensor, padding: int, workspace: Workspace) -> None:
@@ -254,6 +256,12 @@ def _from_points(y: Sequence[Tensor] | Tensor, out: Tensor, dim: int) -> None:
     torch.add(difference_a, difference_b, alpha=1 / b, out=out1)
     torch.add(sum_b, sum_a, alpha=a, out=out2)
     torch.add(y[5].add_(difference_a, alpha=a**2), difference_b, alpha=b, out=out3)
+
+
+def give_back_memory() -> None:
+    """Return to the system what packing freed: glibc keeps it, in pieces that nothing else fits into."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
 
 
 def pack(conv: nn.Conv2d, size: Size, dtype: torch.dtype) -> PackedConv:

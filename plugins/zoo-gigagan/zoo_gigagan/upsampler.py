@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -195,7 +196,7 @@ class Upsampler(nn.Module):
         self.style_network = StyleNetwork(style["dim_in"], style["dim_out"], style["depth"])
         self.init_conv = nn.Conv2d(3, down[0], 7, padding=3)
         self.downs = nn.ModuleList()
-        for index, (into, out) in enumerate(zip(down, down[1:], strict=False)):
+        for index, (into, out) in enumerate(pairwise(down)):
             self.downs.append(Down(config, index, into, out))
         kernels = config.num_conv_kernels
         self.mid_block1 = ResnetBlock(up[-1], up[-1], kernels)

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core.convolution import PackedConv, Size, TiledWinogradConv, Workspace
+from zoo_core.convolution import PackedConv, Size, TiledWinogradConv, Workspace, give_back_memory
 from zoo_stylegan.layers import EPS, SLOPE
 from zoo_stylegan.stylegan2 import Block, Synthesis, SynthesisLayer, ToRGB, kernel, upsample
 
@@ -44,6 +44,7 @@ class FastSynthesis(nn.Module):
         super().__init__()
         workspace = Workspace()
         self.blocks = nn.ModuleList(FastBlock(block, workspace) for block in synthesis.blocks)
+        give_back_memory()
 
     def forward(self, ws: Tensor, noises: Sequence[Tensor | None] | None = None) -> Tensor:
         """Map styles (n, layers, w_dim) and noises, as ``Synthesis`` takes them, to pictures (n, c, h, w)."""

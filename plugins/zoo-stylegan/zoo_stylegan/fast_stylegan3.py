@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core.convolution import Workspace
+from zoo_core.convolution import Workspace, give_back_memory
 from zoo_stylegan.fast_stylegan2 import pack
 from zoo_stylegan.layers import EPS, GAIN, SLOPE
 from zoo_stylegan.stylegan3 import Synthesis, SynthesisLayer
@@ -49,6 +49,7 @@ class FastSynthesis(nn.Module):
             assert isinstance(layer, SynthesisLayer)
             self.layers.append(FastLayer(layer, size, workspace))
             size = layer.size
+        give_back_memory()
 
     def forward(self, ws: Tensor, transform: Tensor | None = None) -> Tensor:
         """Map styles (n, layers, w_dim), and a transform as ``Synthesis`` takes it, to pictures."""
