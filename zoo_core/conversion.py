@@ -138,7 +138,7 @@ def _write(conversion: Conversion, path: Path, folder: Path) -> None:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
             made = Path(temporary) / "made"
             made.mkdir()
-            save_weights(made / WEIGHTS, conversion.tensors, {"format": "pt", "origin": origin["sha256"]})
+            save_weights(made / WEIGHTS, conversion.tensors, {"format": "pt"})
             config = json.dumps({**conversion.config, "zoo": zoo}, indent=2)
             (made / CONFIG).write_text(config + "\n", encoding="utf-8")
             sums = {name: sha256(made / name) for name in (CONFIG, WEIGHTS)}
