@@ -125,6 +125,11 @@ def pulled(foreign, loopback_hub):
     return Catalog.read().find("numbers")
 
 
+def made_of(card):
+    (folder,) = (path for path in kept_folder(obtain(card).source).iterdir() if path.is_dir())
+    return folder
+
+
 def test_a_card_of_a_foreign_file_runs_and_is_converted_once(pulled):
     (first,) = zoo.load("numbers", device="cpu").generate(seed=0)
     (second,) = zoo.load("numbers", device="cpu").generate(seed=0)
@@ -137,7 +142,7 @@ def test_a_card_of_a_foreign_file_runs_and_is_converted_once(pulled):
 
 def test_a_conversion_that_was_tampered_with_is_made_again(pulled):
     zoo.load("numbers", device="cpu")
-    weights = kept_folder(obtain(pulled).source) / "numbers.pkl" / "model.safetensors"
+    weights = made_of(pulled) / "model.safetensors"
     before = weights.read_bytes()
     weights.write_bytes(before[:-4] + b"\0\0\0\1")
     (sample,) = zoo.load("numbers", device="cpu").generate(seed=0)
@@ -154,7 +159,7 @@ def test_what_needs_no_conversion_stays_as_it_is(foreign, loopback_hub, tmp_path
 def test_pull_converts(pulled):
     result = CliRunner().invoke(cli, ["pull", "numbers"])
     assert result.exit_code == 0, result.output
-    assert (kept_folder(obtain(pulled).source) / "numbers.pkl" / "model.safetensors").is_file()
+    assert (made_of(pulled) / "model.safetensors").is_file()
 
 
 def test_rm_takes_the_conversion_along(pulled):

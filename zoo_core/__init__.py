@@ -1,8 +1,8 @@
 """A plugin-based zoo of generative models.
 
 The names below, with the modules ``testing`` and ``convolution``, are the whole public interface; everything
-else may change. Names that need numpy or torch
-are imported on first use, so that ``import zoo_core`` costs next to nothing.
+else may change. Names that need numpy or torch are imported on first use, so that ``import zoo_core`` costs
+next to nothing.
 """
 
 from __future__ import annotations

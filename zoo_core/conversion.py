@@ -90,9 +90,11 @@ def converted(
     name = next((name for name in checkpoint.files if PurePosixPath(name).suffix in FOREIGN), None)
     if name is None:
         return checkpoint
-    folder = kept_folder(checkpoint.source) / name.replace("/", "--")
+    # The digest is of what was just verified: another file would be converted into another folder.
+    of = checkpoint.digest.removeprefix("sha256:")
+    folder = kept_folder(checkpoint.source) / f"{name.replace('/', '--')}.{of}"
     with home.locked(folder):
-        if not _is_whole(folder, checkpoint.files[name]):
+        if not _is_whole(folder):
             if announce is not None:
                 announce(f"Converting {name} to safetensors, once ...")
             shutil.rmtree(folder, ignore_errors=True)
@@ -153,15 +155,12 @@ def _write(conversion: Conversion, path: Path, folder: Path) -> None:
         ) from error
 
 
-def _is_whole(folder: Path, path: Path) -> bool:
-    """True if everything that was written is there as it was written, and was made of this file."""
+def _is_whole(folder: Path) -> bool:
+    """True if everything that was written is there as it was written."""
     if not (folder / ORIGIN).is_file():
         return False
     try:
-        origin = read_json_object(folder / ORIGIN, str(folder))
-        sums = origin.get("made", {})
-        return origin.get("sha256") == sha256(path) and all(
-            sha256(folder / name) == sums.get(name) for name in (CONFIG, WEIGHTS)
-        )
+        sums = read_json_object(folder / ORIGIN, str(folder)).get("made", {})
+        return all(sha256(folder / name) == sums.get(name) for name in (CONFIG, WEIGHTS))
     except (OSError, WeightsError):
         return False

@@ -38,18 +38,17 @@ def write(path: Path, frames: Iterable[Image.Image]) -> None:
     """
     if not path.suffix:
         for number, frame in enumerate(frames):
-            write_whole(path / f"{number:05d}.png", _encoded([frame], "PNG"))
+            write_whole(path / f"{number:05d}.png", encoded([frame], "PNG"))
         return
     kind = {".gif": "GIF", ".webp": "WEBP"}.get(path.suffix.lower(), "PNG")
-    write_whole(path, _encoded(list(frames), kind))
+    write_whole(path, encoded(list(frames), kind))
 
 
-def _encoded(frames: Sequence[Image.Image], kind: str) -> bytes:
+def encoded(frames: Sequence[Image.Image], kind: str) -> bytes:
+    """Return a picture, or an animation of several, as a file of a kind that Pillow knows."""
     file = io.BytesIO()
-    more = (
-        {} if len(frames) == 1 else {"save_all": True, "append_images": frames[1:], "duration": MILLISECONDS}
-    )
-    if len(frames) > 1:
-        more["loop"] = 0
-    frames[0].save(file, kind, **more)
+    if len(frames) == 1:
+        frames[0].save(file, kind)
+    else:
+        frames[0].save(file, kind, save_all=True, append_images=frames[1:], duration=MILLISECONDS, loop=0)
     return file.getvalue()

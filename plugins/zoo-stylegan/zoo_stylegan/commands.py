@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -138,6 +137,7 @@ def mix(
     import torch
     from PIL import Image
 
+    from zoo_stylegan.animation import encoded
     from zoo_stylegan.mixing import mixed, read_layers
 
     _check_new(output)
@@ -162,7 +162,7 @@ def mix(
             if not sheet.filled:
                 sheet.paste(Image.new(picture.mode, picture.size, "white"))
             sheet.paste(picture)
-    write_whole(output, _png(sheet.picture))
+    write_whole(output, encoded([sheet.picture], "PNG"))
     click.echo(f"{output}")
 
 
@@ -189,6 +189,7 @@ def invert(
     """
     import torch
 
+    from zoo_stylegan.animation import encoded
     from zoo_stylegan.inversion import invert as find
     from zoo_stylegan.latents import write_latent
 
@@ -221,7 +222,7 @@ def invert(
         sheet.paste(image, caption)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_latent(output, found.ws)
-    write_whole(sheet_path, _png(sheet.picture))
+    write_whole(sheet_path, encoded([sheet.picture], "PNG"))
     click.echo(f"{output}\n{sheet_path}")
     click.echo(f"Distance {found.distances[0]:.4f} at first, {found.distances[-1]:.4f} now.", err=True)
 
@@ -258,12 +259,6 @@ def _image(picture: Tensor) -> Image:
 
     array = ((picture[0] + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
-
-
-def _png(picture: Image) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return file.getvalue()
 
 
 def _check_new(path: Path) -> None:

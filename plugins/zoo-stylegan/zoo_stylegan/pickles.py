@@ -25,8 +25,7 @@ from torch import Tensor
 from zoo_core import WeightsError
 
 MOST_STEPS = 1_000_000
-"""Instructions that a file may have, and items that it may copy. A StyleGAN3 with all that is trained beside
-it has some ten thousand."""
+"""Instructions that a file may have, and items that it may copy: far more than a network takes."""
 LONGEST_NAME = 1 << 16
 """Bytes of a line, where the format has lines."""
 MOST_AXES = 8
@@ -217,7 +216,6 @@ EMPTY: Mapping[str, Callable[[], Any]] = {
 }
 TUPLES: Mapping[str, int] = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 IGNORED = frozenset({"PROTO", "FRAME"})
-_MARK = object()
 
 
 class _Machine:
