@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from zoo_core.errors import CardError, OptionError
+from zoo_core.errors import OptionError
+from zoo_core.table import Table
 from zoo_core.verbs import RESERVED, RUN_OPTIONS
 
 SCHEMA = 1
@@ -288,7 +289,7 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
     Raises:
         CardError: Names file, table, key and what was expected.
     """
-    top = _Table(document, file, "")
+    top = Table(document, file, "")
     schema = top.take("schema", int, "the number 1")
     if schema != SCHEMA:
         raise top.error("schema", f"the number {SCHEMA}, not {schema!r}")
@@ -324,13 +325,13 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
     return manifest
 
 
-def _refuse_doubles(top: _Table, table: str, names: list[str]) -> None:
+def _refuse_doubles(top: Table, table: str, names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise top.error(table, f"names that differ; {name!r} stands there twice")
 
 
-def _read_shared(top: _Table) -> dict[str, Any]:
+def _read_shared(top: Table) -> dict[str, Any]:
     """What a plugin's models have in common; each value is checked with each model."""
     if top.optional("shared") is None:
         return {}
@@ -341,7 +342,7 @@ def _read_shared(top: _Table) -> dict[str, Any]:
 
 
 def _option_set(
-    table: _Table, sets: dict[str, dict[str, Option]], common: dict[str, Option]
+    table: Table, sets: dict[str, dict[str, Option]], common: dict[str, Option]
 ) -> dict[str, Option]:
     """The options of the set a table names: the common ones and the set's own; else the common ones."""
     name = table.optional_text("option_set")
@@ -352,7 +353,7 @@ def _option_set(
     return sets[name]
 
 
-def _read_model(table: _Table, plugin: str, folder: Path | None, common: dict[str, Option]) -> ModelCard:
+def _read_model(table: Table, plugin: str, folder: Path | None, common: dict[str, Option]) -> ModelCard:
     options = table.optional_table("options")
     card = ModelCard(
         id=table.text("id", _ID, "lower-case letters, digits, dots, dashes"),
@@ -377,7 +378,7 @@ def _read_model(table: _Table, plugin: str, folder: Path | None, common: dict[st
     return card
 
 
-def _read_weights(table: _Table, folder: Path | None) -> Weights:
+def _read_weights(table: Table, folder: Path | None) -> Weights:
     embedded = table.optional_text("embedded")
     if embedded is not None:
         if Path(embedded).is_absolute() or ".." in Path(embedded).parts:
@@ -395,12 +396,12 @@ def _read_weights(table: _Table, folder: Path | None) -> Weights:
     return HubWeights(repo, revision, files)
 
 
-def _read_file(parent: _Table, item: object) -> WeightsFile:
+def _read_file(parent: Table, item: object) -> WeightsFile:
     if isinstance(item, str):
         item = {"name": item}
     if not isinstance(item, dict):
         raise parent.error("files", "names, or tables of name, bytes and sha256")
-    table = _Table(item, parent.file, f"{parent.name}.files")
+    table = Table(item, parent.file, f"{parent.name}.files")
     name = table.text("name")
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise table.error("name", "a path inside the repository")
@@ -412,7 +413,7 @@ def _read_file(parent: _Table, item: object) -> WeightsFile:
     return file
 
 
-def _read_checkpoint(table: _Table, plugin: str, common: dict[str, Option]) -> CheckpointRule:
+def _read_checkpoint(table: Table, plugin: str, common: dict[str, Option]) -> CheckpointRule:
     conditions = table.table("where")
     where = {key: conditions.text_or_texts(key) for key in conditions}
     if not where:
@@ -434,7 +435,7 @@ def _read_checkpoint(table: _Table, plugin: str, common: dict[str, Option]) -> C
     return rule
 
 
-def _read_trainer(table: _Table, plugin: str) -> TrainerCard:
+def _read_trainer(table: Table, plugin: str) -> TrainerCard:
     options = table.optional_table("options")
     trainer = TrainerCard(
         name=table.text("name", _ID, "lower-case letters, digits, dots, dashes"),
@@ -448,7 +449,7 @@ def _read_trainer(table: _Table, plugin: str) -> TrainerCard:
     return trainer
 
 
-def _read_command(table: _Table, plugin: str) -> CommandCard:
+def _read_command(table: Table, plugin: str) -> CommandCard:
     name = table.text("name", _ID, "lower-case letters, digits, dots, dashes")
     if name in RESERVED:
         raise table.error("name", f"a verb that zoo does not have itself, not {name!r}")
@@ -462,7 +463,7 @@ def _read_command(table: _Table, plugin: str) -> CommandCard:
     return command
 
 
-def _read_options(tables: _Table, common: dict[str, Option]) -> dict[str, Option]:
+def _read_options(tables: Table, common: dict[str, Option]) -> dict[str, Option]:
     """Options by name: the common ones, each overridden key by key by a table of the same name."""
     options = dict(common)
     for name in tables:
@@ -476,7 +477,7 @@ def _read_options(tables: _Table, common: dict[str, Option]) -> dict[str, Option
     return options
 
 
-def _read_option(name: str, table: _Table, base: Option | None) -> Option:
+def _read_option(name: str, table: Table, base: Option | None) -> Option:
     kind = table.choice("type", tuple(OPTION_TYPES), base.type if base else None)
     enum = table.texts("enum")
     option = Option(
@@ -520,142 +521,3 @@ def _split_list(text: str, kind: str) -> list[str] | None:
         else:
             parts.append(part.strip())
     return parts if spans or len(parts) > 1 else None
-
-
-class _Table:
-    """A TOML table being read: each key is taken once, and ``finish`` refuses what is left over."""
-
-    def __init__(self, data: Mapping[str, Any], file: Path | str, name: str) -> None:
-        self.file = file
-        self.name = name
-        self._data = data
-        self._known: set[str] = set()
-
-    def error(self, key: str, expected: str) -> CardError:
-        where = f"[{self.name}] " if self.name else ""
-        return CardError(f"{self.file}: {where}{key}: expected {expected}.", "Correct that file.")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._data)
-
-    def optional(self, key: str) -> Any:
-        self._known.add(key)
-        return self._data.get(key)
-
-    def take(self, key: str, kind: type, expected: str) -> Any:
-        value = self.optional(key)
-        if value is None:
-            raise self.error(key, f"{expected}; the key is missing")
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self.error(key, f"{expected}, not {value!r}")
-        return value
-
-    def text(self, key: str, pattern: re.Pattern[str] | None = None, expected: str = "text") -> str:
-        value: str = self.take(key, str, expected)
-        if not value.strip() or (pattern and not pattern.fullmatch(value)):
-            raise self.error(key, f"{expected}, not {value!r}")
-        return value
-
-    def optional_text(self, key: str) -> str | None:
-        return self.text(key) if self.optional(key) is not None else None
-
-    def optional_whole(self, key: str) -> int | None:
-        value = self.optional(key)
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise self.error(key, f"a whole number, not {value!r}")
-        return value
-
-    def optional_number(self, key: str, default: float | None) -> float | None:
-        value = self.optional(key)
-        if value is None:
-            return default
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise self.error(key, f"a number, not {value!r}")
-        return value
-
-    def optional_truth(self, key: str, default: bool) -> bool:
-        value = self.optional(key)
-        if value is None:
-            return default
-        if not isinstance(value, bool):
-            raise self.error(key, f"true or false, not {value!r}")
-        return value
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        value = self.optional(key)
-        if value is None:
-            return ()
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self.error(key, f"a list of texts, not {value!r}")
-        return tuple(value)
-
-    def text_or_texts(self, key: str) -> tuple[str, ...]:
-        """One text or several, where one is the usual case."""
-        value = self.optional(key)
-        texts = value if isinstance(value, list) else [value]
-        if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
-            raise self.error(key, f"a text or a list of texts, not {value!r}")
-        return tuple(texts)
-
-    def strings(self, key: str) -> dict[str, str]:
-        value = self.optional(key)
-        if value is None:
-            return {}
-        if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
-            raise self.error(key, f"a table of texts, not {value!r}")
-        return dict(value)
-
-    def numbers(self, key: str) -> dict[str, int | float]:
-        value = self.optional(key)
-        if value is None:
-            return {}
-        if not isinstance(value, dict) or not all(type(v) in (int, float) for v in value.values()):
-            raise self.error(key, f"a table of numbers, not {value!r}")
-        return dict(value)
-
-    def choice(self, key: str, choices: tuple[str, ...], default: str | None) -> Any:
-        value = self.optional(key)
-        if value is None:
-            value = default
-        if value not in choices:
-            raise self.error(key, f"one of {', '.join(choices)}, not {value!r}")
-        return value
-
-    def choices(self, key: str, choices: tuple[str, ...]) -> tuple[str, ...]:
-        values = self.texts(key)
-        for value in values:
-            if value not in choices:
-                raise self.error(key, f"some of {', '.join(choices)}, not {value!r}")
-        return values
-
-    def table(self, key: str) -> _Table:
-        value = self.take(key, dict, "a table")
-        return _Table(value, self.file, f"{self.name}.{key}" if self.name else key)
-
-    def optional_table(self, key: str) -> _Table | None:
-        return self.table(key) if self.optional(key) is not None else None
-
-    def tables(self, key: str, shared: Mapping[str, Any] | None = None) -> list[_Table]:
-        """The tables of an array; what is ``shared`` stands in each that does not say otherwise."""
-        value = self.optional(key)
-        if value is None:
-            return []
-        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            raise self.error(key, f"tables written [[{key}]]")
-        tables = []
-        for number, item in enumerate(value, start=1):
-            label = item.get("id") or item.get("name") or number
-            tables.append(_Table({**(shared or {}), **item}, self.file, f"{key} {label}"))
-        return tables
-
-    def finish(self) -> None:
-        """Refuse keys nobody asked for, with the nearest key there is."""
-        for key in self._data:
-            if key not in self._known:
-                import difflib  # slow to import, and good for errors alone
-
-                near = difflib.get_close_matches(key, self._known, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise self.error(key, f"no such key{hint}")
