@@ -16,6 +16,7 @@ from typing import Any, Literal
 from zoo_core.errors import OptionError
 from zoo_core.table import Table
 from zoo_core.verbs import RESERVED, RUN_OPTIONS
+from zoo_core.version import CORE_RANGE, check_core
 
 SCHEMA = 1
 SHARED = ("family", "output", "license", "paper", "cite", "prompt", "abilities", "option_set")
@@ -259,12 +260,31 @@ class TrainerCard:
 
 
 @dataclass(frozen=True)
+class ExtractorCard:
+    """A network that makes features of samples, over which they can be compared with data."""
+
+    name: str
+    plugin: str
+    summary: str
+    data: str
+    """What it looks at: ``image``, ``text``."""
+    target: str
+    """``module:attribute`` of what builds it: see :func:`zoo_core.create_extractor`."""
+    weights: Weights | None = None
+    """None if it has none, or if a package that it needs has them."""
+    frechet: str | None = None
+    """What the field calls the Fréchet distance over these features, where it has a name for it."""
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything a plugin says about itself in its ``zoo.toml``."""
 
     name: str
     summary: str
     homepage: str | None = None
+    core: str | None = None
+    """The versions of the core that it is for: ``>=0.1,<0.2``. None: it does not say."""
     lists_models: bool = False
     """True if it has models that only running code can know: its hook ``zoo_list_models`` is then asked."""
     quantized: tuple[str, ...] = ()
@@ -289,13 +309,20 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
     Raises:
         CardError: Names file, table, key and what was expected.
     """
+        PluginError: The plugin is for other versions of the core than this one.
     top = Table(document, file, "")
     schema = top.take("schema", int, "the number 1")
     if schema != SCHEMA:
-        raise top.error("schema", f"the number {SCHEMA}, not {schema!r}")
+        problem = top.error("schema", f"the number {SCHEMA}, not {schema!r}")
+        if schema > SCHEMA:
+            problem.remedy = "It is of a later time; update the core: pip install --upgrade zoo-core"
+        raise problem
     plugin = top.table("plugin")
     name = plugin.text("name", _ID, "lower-case letters, digits, dots, dashes")
     shared = top.optional_table("options")
+    core = plugin.optional_text("core", CORE_RANGE, "a range of versions such as >=0.1 or >=0.1,<0.2")
+    if core is not None:
+        check_core(name, core)  # before anything that another version may write in another way
     common = _read_options(shared, {}) if shared else {}
     named = top.optional_table("option_sets")
     sets = {name: _read_options(named.table(name), common) for name in named} if named else {}
@@ -305,6 +332,7 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
         summary=plugin.text("summary"),
         homepage=plugin.optional_text("homepage"),
         lists_models=plugin.optional_truth("lists_models", False),
+        core=core,
         quantized=plugin.choices("quantized", QUANTIZED),
         converts=plugin.texts("converts"),
         models=tuple(

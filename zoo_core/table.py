@@ -49,9 +49,11 @@ class Table:
             raise self.error(key, f"{expected}, not {value!r}")
         return value
 
-    def optional_text(self, key: str) -> str | None:
-        """A text, not blank; None where there is none."""
-        return self.text(key) if self.optional(key) is not None else None
+    def optional_text(
+        self, key: str, pattern: re.Pattern[str] | None = None, expected: str = "text"
+    ) -> str | None:
+        """A text, not blank, that fits a pattern; None where there is none."""
+        return self.text(key, pattern, expected) if self.optional(key) is not None else None
 
     def optional_whole(self, key: str) -> int | None:
         """A whole number of at least 0; None where there is none."""
