@@ -295,6 +295,7 @@ class Manifest:
     checkpoints: tuple[CheckpointRule, ...] = ()
     trainers: tuple[TrainerCard, ...] = ()
     commands: tuple[CommandCard, ...] = ()
+    extractors: tuple[ExtractorCard, ...] = ()
 
 
 def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | None) -> Manifest:
@@ -308,8 +309,8 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
 
     Raises:
         CardError: Names file, table, key and what was expected.
-    """
         PluginError: The plugin is for other versions of the core than this one.
+    """
     top = Table(document, file, "")
     schema = top.take("schema", int, "the number 1")
     if schema != SCHEMA:
@@ -319,10 +320,10 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
         raise problem
     plugin = top.table("plugin")
     name = plugin.text("name", _ID, "lower-case letters, digits, dots, dashes")
-    shared = top.optional_table("options")
     core = plugin.optional_text("core", CORE_RANGE, "a range of versions such as >=0.1 or >=0.1,<0.2")
     if core is not None:
         check_core(name, core)  # before anything that another version may write in another way
+    shared = top.optional_table("options")
     common = _read_options(shared, {}) if shared else {}
     named = top.optional_table("option_sets")
     sets = {name: _read_options(named.table(name), common) for name in named} if named else {}
@@ -331,8 +332,8 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
         name=name,
         summary=plugin.text("summary"),
         homepage=plugin.optional_text("homepage"),
-        lists_models=plugin.optional_truth("lists_models", False),
         core=core,
+        lists_models=plugin.optional_truth("lists_models", False),
         quantized=plugin.choices("quantized", QUANTIZED),
         converts=plugin.texts("converts"),
         models=tuple(
@@ -344,12 +345,14 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
         ),
         trainers=tuple(_read_trainer(t, name) for t in top.tables("trainer")),
         commands=tuple(_read_command(t, name) for t in top.tables("command")),
+        extractors=tuple(_read_extractor(t, name, folder) for t in top.tables("extractor")),
     )
     plugin.finish()
     top.finish()
     _refuse_doubles(top, "model", [n for m in manifest.models for n in (m.id, *m.aliases)])
     _refuse_doubles(top, "trainer", [t.name for t in manifest.trainers])
     _refuse_doubles(top, "command", [c.name for c in manifest.commands])
+    _refuse_doubles(top, "extractor", [e.name for e in manifest.extractors])
     return manifest
 
 
@@ -489,6 +492,20 @@ def _read_command(table: Table, plugin: str) -> CommandCard:
     )
     table.finish()
     return command
+
+
+def _read_extractor(table: Table, plugin: str, folder: Path | None) -> ExtractorCard:
+    extractor = ExtractorCard(
+        name=table.text("name", _ID, "lower-case letters, digits, dots, dashes"),
+        plugin=plugin,
+        summary=table.text("summary"),
+        data=table.text("data"),
+        target=table.text("target", _TARGET, "module:attribute"),
+        weights=_read_weights(weights, folder) if (weights := table.optional_table("weights")) else None,
+        frechet=table.optional_text("frechet"),
+    )
+    table.finish()
+    return extractor
 
 
 def _read_options(tables: Table, common: dict[str, Option]) -> dict[str, Option]:
