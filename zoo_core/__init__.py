@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zoo_core.card import (
         EmbeddedWeights,
+        ExtractorCard,
         HubWeights,
         LocalWeights,
         ModelCard,
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     )
     from zoo_core.cli.flags import Seeds, option_flag
     from zoo_core.conversion import Conversion
+    from zoo_core.datasets import PICTURE_SUFFIXES, read_idx, read_picture
     from zoo_core.errors import OptionError, OutputError, PluginError, WeightsError, ZooError
+    from zoo_core.features import Extractor, TextExtractor, create_extractor, extractors
     from zoo_core.generator import (
         Batch,
         Generator,
@@ -41,17 +44,21 @@ if TYPE_CHECKING:
     from zoo_core.model import Model, load
     from zoo_core.noise import Noise
     from zoo_core.output.atomic import write_whole
+    from zoo_core.output.folder import RunFolder
     from zoo_core.output.sheet import ContactSheet
     from zoo_core.sample import Record, Sample
     from zoo_core.training import create_trainable, trainers
     from zoo_core.weights import Checkpoint, load_weights, save_weights
 
 __all__ = [
+    "PICTURE_SUFFIXES",
     "Batch",
     "Checkpoint",
     "ContactSheet",
     "Conversion",
     "EmbeddedWeights",
+    "Extractor",
+    "ExtractorCard",
     "Generator",
     "HubWeights",
     "Latents",
@@ -66,11 +73,13 @@ __all__ = [
     "OutputError",
     "PluginError",
     "Record",
+    "RunFolder",
     "Sample",
     "Score",
     "Scorer",
     "Seeds",
     "Step",
+    "TextExtractor",
     "TextTrainable",
     "Trainable",
     "TrainerCard",
@@ -78,22 +87,28 @@ __all__ = [
     "WeightsError",
     "WeightsFile",
     "ZooError",
+    "create_extractor",
     "create_trainable",
     "draw_labels",
+    "extractors",
     "hookimpl",
     "load",
     "load_weights",
     "option_flag",
+    "read_idx",
+    "read_picture",
     "save_weights",
     "trainers",
     "write_whole",
 ]
 
 _HOMES = {
-    "card": "EmbeddedWeights HubWeights LocalWeights ModelCard Option TrainerCard WeightsFile",
+    "card": "EmbeddedWeights ExtractorCard HubWeights LocalWeights ModelCard Option TrainerCard WeightsFile",
     "cli.flags": "Seeds option_flag",
     "conversion": "Conversion",
+    "datasets": "PICTURE_SUFFIXES read_idx read_picture",
     "errors": "OptionError OutputError PluginError WeightsError ZooError",
+    "features": "Extractor TextExtractor create_extractor extractors",
     "generator": "Batch Generator Latents Loss NextToken Score Scorer Step TextTrainable Trainable "
     "TrainingData",
     "hookspecs": "hookimpl",
@@ -101,6 +116,7 @@ _HOMES = {
     "model": "Model load",
     "noise": "Noise",
     "output.atomic": "write_whole",
+    "output.folder": "RunFolder",
     "output.sheet": "ContactSheet",
     "sample": "Record Sample",
     "training": "create_trainable trainers",

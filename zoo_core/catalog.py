@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from zoo_core.card import CheckpointRule, CommandCard, Manifest, ModelCard, TrainerCard, read_manifest
+from zoo_core.card import (
+    CheckpointRule,
+    CommandCard,
+    ExtractorCard,
+    Manifest,
+    ModelCard,
+    TrainerCard,
+    read_manifest,
+)
 from zoo_core.errors import CardError, CatalogError
 from zoo_core.manifest import InstalledPlugin, installed_plugins, read_toml
 
@@ -56,6 +64,11 @@ class Catalog:
     def trainers(self) -> dict[str, TrainerCard]:
         """The families that can be trained, by name."""
         return {trainer.name: trainer for manifest in self._healthy for trainer in manifest.trainers}
+
+    @property
+    def extractors(self) -> dict[str, ExtractorCard]:
+        """The networks that make features of samples, by name."""
+        return {extractor.name: extractor for manifest in self._healthy for extractor in manifest.extractors}
 
     def match(
         self,

@@ -169,4 +169,5 @@ def _claims(plugin: InstalledPlugin) -> list[tuple[str, str]]:
         *(("model", name) for card in manifest.models for name in (card.id, *card.aliases)),
         *(("trainer", trainer.name) for trainer in manifest.trainers),
         *(("command", command.name) for command in manifest.commands),
+        *(("extractor", extractor.name) for extractor in manifest.extractors),
     ]

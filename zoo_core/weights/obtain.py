@@ -6,7 +6,14 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from zoo_core.card import EmbeddedWeights, HubWeights, LocalWeights, ModelCard, WeightsFile
+from zoo_core.card import (
+    EmbeddedWeights,
+    ExtractorCard,
+    HubWeights,
+    LocalWeights,
+    ModelCard,
+    WeightsFile,
+)
 from zoo_core.errors import WeightsError
 from zoo_core.weights import lock
 from zoo_core.weights.cache import cached_file
@@ -17,7 +24,7 @@ from zoo_core.weights.fetch import Plan, ensure
 
 
 def obtain(
-    card: ModelCard,
+    card: ModelCard | ExtractorCard,
     *,
     update: bool = False,
     progress: bool = True,
@@ -31,7 +38,7 @@ def obtain(
     huggingface_hub: called in a thread, it is done before torch is imported.
 
     Args:
-        card: The model.
+        card: The model, or an extractor that has weights.
         update: For weights that the card does not pin: ask the Hub for the newest commit, and keep that.
         progress: Show progress bars on stderr, if it is a terminal.
         announce: Called before anything is fetched, with what will be.
@@ -44,6 +51,7 @@ def obtain(
         return _from_folder("embedded", weights.folder, files_under(weights.folder))
     if isinstance(weights, LocalWeights):
         return _from_folder(str(weights.folder), weights.folder, weights.files)
+    assert weights is not None, "who asks for weights knows that there are some"
     commit = weights.revision or commit_of(weights.repo, DEFAULT_REVISION, update=update)
     checkpoint = ensure(weights.repo, commit, weights.files, progress=progress, announce=announce)
     if weights.revision is None:
