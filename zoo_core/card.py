@@ -19,7 +19,7 @@ from zoo_core.verbs import RESERVED, RUN_OPTIONS
 from zoo_core.version import CORE_RANGE, check_core
 
 SCHEMA = 1
-SHARED = ("family", "output", "license", "paper", "cite", "prompt", "abilities", "option_set")
+SHARED = ("family", "output", "license", "paper", "cite", "prompt", "abilities", "option_set", "check")
 """Keys of a model that a manifest may give once, in ``[shared]``."""
 
 ABILITIES = ("score", "latents", "next-token")
@@ -207,6 +207,9 @@ class ModelCard:
     quality: tuple[str, ...] = ()
     """Measured figures, each with how it was measured."""
     options: Mapping[str, Option] = field(default_factory=dict)
+    check: Mapping[str, Any] = field(default_factory=dict)
+    """Options, and a ``prompt``, with which the conformance suite runs it: where a default takes long, or there
+    is none. A file of the plugin's package may stand for its path."""
 
 
 @dataclass(frozen=True)
@@ -385,7 +388,8 @@ def _option_set(
 
 
 def _read_model(table: Table, plugin: str, folder: Path | None, common: dict[str, Option]) -> ModelCard:
-    options = table.optional_table("options")
+    own = table.optional_table("options")
+    options = _read_options(own, common) if own else common
     card = ModelCard(
         id=table.text("id", _ID, "lower-case letters, digits, dots, dashes"),
         plugin=plugin,
@@ -403,10 +407,29 @@ def _read_model(table: Table, plugin: str, folder: Path | None, common: dict[str
         abilities=table.choices("abilities", ABILITIES),
         training=table.strings("training"),
         quality=table.texts("quality"),
-        options=_read_options(options, common) if options else common,
+        options=options,
+        check=_read_check(table, options),
     )
     table.finish()
     return card
+
+
+def _read_check(table: Table, options: Mapping[str, Option]) -> dict[str, Any]:
+    """Values of options, and a prompt, with which the conformance suite runs the model."""
+    given = table.optional_table("check")
+    if given is None:
+        return {}
+    values: dict[str, Any] = {}
+    for name in given:
+        if name == "prompt":
+            values[name] = given.text(name)
+        elif name in options:
+            try:
+                values[name] = options[name].check(given.optional(name))
+            except OptionError:
+                raise given.error(name, options[name].expects) from None
+    given.finish()
+    return values
 
 
 def _read_weights(table: Table, folder: Path | None) -> Weights:
