@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from zoo_core.card import CommandCard, EmbeddedWeights, Manifest, ModelCard, TrainerCard
-from zoo_core.catalog import Catalog, read_registry, registry_file
-from zoo_core.errors import CardError, CatalogError, PluginError
+from zoo_core.catalog import Catalog
+from zoo_core.errors import CatalogError, PluginError
 from zoo_core.manifest import InstalledPlugin, Status
+from zoo_core.registry import Entry, Package, Registry
 
 
 def card(id: str, plugin: str, *aliases: str, output: str = "image", summary: str = "Pictures") -> ModelCard:
@@ -40,12 +41,13 @@ DDPM = plugin(
 GPT = plugin("zoo-gpt", card("gpt2", "zoo-gpt", "openai-community/gpt2", output="text"))
 OFF = plugin("zoo-off", status="disabled", has_manifest=False)
 BROKEN = plugin("zoo-broken", card("faces", "zoo-broken"), status="broken")
-REGISTRY = (
+KNOWN = (
     manifest("zoo-ddpm", card("ddpm-church", "zoo-ddpm")),
     manifest("zoo-off", card("cats", "zoo-off", "someone/Cats")),
     manifest("zoo-stylegan", card("stylegan-ffhq", "zoo-stylegan", "ffhq"), card("gpt2", "zoo-stylegan")),
 )
-CATALOG = Catalog((BROKEN, DDPM, GPT, OFF), REGISTRY)
+REGISTRY = Registry("some", "", tuple(Entry(each, Package("1.0", "MIT"), "some") for each in KNOWN))
+CATALOG = Catalog((BROKEN, DDPM, GPT, OFF), lambda: [REGISTRY])
 
 
 def ids(cards: list[ModelCard]) -> list[str]:
@@ -155,24 +157,3 @@ def test_a_name_that_is_nearly_right_is_answered_with_the_right_one(name: str, n
 
 def test_a_name_like_no_other_is_answered_with_where_to_look() -> None:
     assert refusal("zzzz").remedy == "See which there are: zoo list --all"
-
-
-def test_the_registry_is_a_list_of_manifests(tmp_path: Path) -> None:
-    file = tmp_path / "registry.toml"
-    file.write_text(
-        "[[manifest]]\nschema = 1\nplugin = { name = 'zoo-a', summary = 'A' }\n"
-        "[[manifest]]\nschema = 1\nplugin = { name = 'zoo-b', summary = 'B' }\n"
-    )
-    assert [manifest.name for manifest in read_registry(file)] == ["zoo-a", "zoo-b"]
-
-
-@pytest.mark.parametrize("content", ["manifest = 3", "[manifest]", "manifest = [1]"])
-def test_a_registry_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
-    file = tmp_path / "registry.toml"
-    file.write_text(content)
-    with pytest.raises(CardError, match="expected tables written"):
-        read_registry(file)
-
-
-def test_the_registry_that_is_shipped_can_be_read() -> None:
-    assert isinstance(read_registry(registry_file()), tuple)

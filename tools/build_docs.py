@@ -14,9 +14,9 @@ from pathlib import Path
 import click
 
 from zoo_core.card import HubWeights, ModelCard, TrainerCard
-from zoo_core.catalog import read_registry
 from zoo_core.cli import cli
 from zoo_core.cli.console import count_of
+from zoo_core.registry import BUILT_IN, read_registry
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTE = "<!-- Built by tools/build_docs.py; do not edit. -->\n\n"
@@ -31,12 +31,15 @@ def build_cli() -> str:
         assert command is not None
         ctx = click.Context(command, top, info_name=name)
         pages.append(f"## zoo {name}\n\n```\n{command.get_help(ctx)}\n```\n")
+        for word, part in command.commands.items() if isinstance(command, click.Group) else ():
+            inner = click.Context(part, ctx, info_name=word)
+            pages.append(f"### zoo {name} {word}\n\n```\n{part.get_help(inner)}\n```\n")
     return "\n".join(pages)
 
 
 def build_models() -> str:
     """A table of all models and of all that can be trained."""
-    manifests = read_registry(ROOT / "registry.toml")
+    manifests = [entry.manifest for entry in read_registry(ROOT / "registry.toml", BUILT_IN).entries]
     cards = sorted((card for manifest in manifests for card in manifest.models), key=lambda card: card.id)
     trainers = [trainer for manifest in manifests for trainer in manifest.trainers]
     lines = [

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from zoo_core.card import (
     CheckpointRule,
@@ -15,23 +14,38 @@ from zoo_core.card import (
     Manifest,
     ModelCard,
     TrainerCard,
-    read_manifest,
 )
-from zoo_core.errors import CardError, CatalogError
-from zoo_core.manifest import InstalledPlugin, installed_plugins, read_toml
+from zoo_core.errors import CatalogError
+from zoo_core.manifest import InstalledPlugin, installed_plugins
+from zoo_core.registry import Entry, Registry, registries
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """What the installed plugins provide, and what the registry knows beyond that."""
+    """What the installed plugins provide, and what the registries know beyond that."""
 
     plugins: Sequence[InstalledPlugin]
-    registry: Sequence[Manifest] = ()
+    read_registries: Callable[[], Sequence[Registry]] = tuple
+    """Called when it is first asked about what is not installed."""
 
     @classmethod
     def read(cls) -> Catalog:
         """The catalog of this environment."""
-        return cls(installed_plugins(), read_registry(registry_file()))
+        return cls(installed_plugins(), registries)
+
+    @cached_property
+    def registries(self) -> Sequence[Registry]:
+        """Every registry, in the order in which they count."""
+        return self.read_registries()
+
+    @cached_property
+    def entries(self) -> dict[str, Entry]:
+        """What the registries know, by plugin; of several entries for one plugin the first counts."""
+        found: dict[str, Entry] = {}
+        for registry in self.registries:
+            for entry in registry.entries:
+                found.setdefault(entry.name, entry)
+        return found
 
     @cached_property
     def _healthy(self) -> list[Manifest]:
@@ -44,11 +58,15 @@ class Catalog:
 
     @cached_property
     def known(self) -> dict[str, ModelCard]:
-        """Cards of the registry's plugins that are not installed, by id."""
+        """Cards of the registries' plugins that are not installed, by id."""
         installed = {plugin.name for plugin in self.plugins}
-        absent = (manifest for manifest in self.registry if manifest.name not in installed)
-        cards = (card for manifest in absent for card in manifest.models)
-        return {card.id: card for card in cards if card.id not in self.models}
+        found: dict[str, ModelCard] = {}
+        for entry in self.entries.values():
+            if entry.name not in installed:
+                for card in entry.manifest.models:
+                    if card.id not in self.models:
+                        found.setdefault(card.id, card)
+        return found
 
     @property
     def checkpoint_rules(self) -> list[CheckpointRule]:
@@ -139,7 +157,8 @@ class Catalog:
 
     def _missing(self, name: str) -> CatalogError:
         for plugin in self.plugins:
-            manifest = plugin.manifest or next((m for m in self.registry if m.name == plugin.name), None)
+            entry = self.entries.get(plugin.name)
+            manifest = plugin.manifest or (entry.manifest if entry else None)
             if plugin.status == "ok" or manifest is None:
                 continue
             if any(_goes_by(card, name) for card in manifest.models):
@@ -160,22 +179,6 @@ class Catalog:
             if near
             else "See which there are: zoo list --all",
         )
-
-
-def registry_file() -> Path:
-    """The index of known plugins: inside an installed package, at the top of a checkout."""
-    package = Path(__file__).parent
-    inside = package / "registry.toml"
-    return inside if inside.is_file() else package.parent / "registry.toml"
-
-
-def read_registry(path: Path) -> tuple[Manifest, ...]:
-    """The manifests in an index file: each a table ``[[manifest]]`` in the manifest's own schema."""
-    document = read_toml(path)
-    entries = document.get("manifest", [])
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise CardError(f"{path}: manifest: expected tables written [[manifest]].", "Correct that file.")
-    return tuple(read_manifest(entry, path, folder=None) for entry in entries)
 
 
 def _names(card: ModelCard) -> tuple[str, ...]:

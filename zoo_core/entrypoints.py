@@ -63,6 +63,11 @@ def _read_group(metadata: Path, group: str) -> Iterator[tuple[str, str]]:
         text = (metadata / "entry_points.txt").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return
+    yield from parse_group(text, group)
+
+
+def parse_group(text: str, group: str) -> Iterator[tuple[str, str]]:
+    """Name and module of each entry point of a group in the text of an ``entry_points.txt``."""
     section = None
     for line in map(str.strip, text.splitlines()):
         if line.startswith("["):

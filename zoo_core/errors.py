@@ -34,6 +34,10 @@ class PluginError(ZooError):
     """A plugin cannot be used: broken, disabled, missing or misbehaving."""
 
 
+class RegistryError(ZooError):
+    """A registry cannot be fetched or read, or the configuration names it wrongly."""
+
+
 class WeightsError(ZooError):
     """Weights cannot be found, fetched, verified or read."""
 

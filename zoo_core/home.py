@@ -1,4 +1,4 @@
-"""The zoo's own folder, and the small JSON state files in it."""
+"""The zoo's own folders, and the small state files in them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,15 @@ def home() -> Path:
     import platformdirs
 
     return platformdirs.user_data_path("zoo", appauthor=False)
+
+
+def cache() -> Path:
+    """Where what can be made again is kept: ``cache`` in ``$ZOO_HOME``, or this user's folder for ``zoo``."""
+    if os.environ.get("ZOO_HOME"):
+        return home() / "cache"
+    import platformdirs
+
+    return platformdirs.user_cache_path("zoo", appauthor=False)
 
 
 def read_json(path: Path, default: Any) -> Any:
@@ -44,14 +53,23 @@ def write_json_atomically(path: Path, value: Any) -> None:
     Raises:
         ZooError: The file cannot be written.
     """
+    write_atomically(path, json.dumps(value, indent=2, sort_keys=True).encode())
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file in one go, its folder made if it is missing.
+
+    Raises:
+        ZooError: The file cannot be written.
+    """
     import tempfile  # slow to import, and reading needs none
 
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(value, file, indent=2, sort_keys=True)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

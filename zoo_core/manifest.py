@@ -97,16 +97,23 @@ def package_folder(module: str) -> Path | None:
 
 def read_toml(path: Path) -> dict[str, object]:
     """Parse a TOML file; CardError names the file and the place."""
-    import tomli
-
     try:
-        return tomli.loads(path.read_text(encoding="utf-8"))
-    except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CardError(f"{path}: not valid TOML: {error}.", "Correct that file.") from None
+        data = path.read_bytes()
     except OSError as error:
         raise CardError(
             f"{path}: cannot be read: {error.strerror}.", "Reinstall what it belongs to."
         ) from None
+    return parse_toml(data, path)
+
+
+def parse_toml(data: bytes, path: Path) -> dict[str, object]:
+    """Parse what a TOML file holds; CardError names the file and the place."""
+    import tomli
+
+    try:
+        return tomli.loads(data.decode("utf-8"))
+    except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CardError(f"{path}: not valid TOML: {error}.", "Correct that file.") from None
 
 
 def _inspect(entry: EntryPoint) -> InstalledPlugin:

@@ -23,6 +23,10 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "enable": ("zoo_core.cli.plugins:enable", "Use a disabled plugin again."),
         "disable": ("zoo_core.cli.plugins:disable", "Keep a plugin installed, but do not use it."),
         "doctor": ("zoo_core.cli.doctor:doctor", "Say what is installed, what is broken, and the remedy."),
+        "registry": ("zoo_core.cli.registry:registry", "Show, fetch, build and check registries of plugins."),
+    },
+    "Making plugins": {
+        "new": ("zoo_core.cli.new:new", "Begin a plugin of your own."),
     },
     "Shell": {
         "completion": ("zoo_core.cli.completion:completion", "Print the script that completes zoo's words."),
@@ -32,7 +36,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
 
 ALIASES = {"ls": "list"}
 
-COMING = frozenset({"new", "check", "registry", "eval"})
+COMING = frozenset({"check", "eval"})
 """Verbs of the design that this version does not have; asked for, it says so."""
 
 RESERVED = frozenset(verb for verbs in VERBS.values() for verb in verbs) | frozenset(ALIASES) | COMING

@@ -13,12 +13,12 @@ from typing import Any
 import click
 
 from zoo_core import home
-from zoo_core.catalog import read_registry, registry_file
 from zoo_core.cli.console import json_option, megabytes, print_facts, print_json
 from zoo_core.cli.plugins import plugin_as_json, print_plugins
 from zoo_core.errors import ZooError
 from zoo_core.manifest import installed_plugins
 from zoo_core.plugins import check_plugins
+from zoo_core.registry import registries
 
 HUB_VARIABLES = ("HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE")
 
@@ -79,7 +79,7 @@ def _environment() -> tuple[dict[str, Any], list[ZooError]]:
             ZooError(f"The Hub cache {cache} cannot be written.", "Point HF_HOME to a folder that can be.")
         )
     try:
-        read_registry(registry_file())
+        problems += [problem for registry in registries() for problem in registry.problems]
     except ZooError as problem:
         problems.append(problem)
     for state in ("disabled.json", "checked.json", "lock.json"):

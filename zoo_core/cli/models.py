@@ -40,13 +40,18 @@ def list_models(
 def search(words: tuple[str, ...], as_json: bool) -> None:
     """Search all known models, installed or not.
 
-    Every WORD must occur in a model's name, summary, family, output or plugin.
+    Every WORD must occur in a model's name, summary, family, output or plugin. The last column says where it
+    is known from: the plugin that is installed, or the registry that tells of it.
     """
+    from zoo_core.registry import refresh
+
+    for problem in refresh():
+        click.echo(f"{problem.message}\n{problem.remedy}", err=True)
     catalog = Catalog.read()
     cards = catalog.search(words)
     if not cards and not as_json:
         click.echo("No known model fits.\nSee all: zoo list --all", err=True)
-    _print_cards(cards, catalog, as_json)
+    _print_cards(cards, catalog, as_json, origins=True)
 
 
 @click.command()
@@ -75,6 +80,7 @@ def show(model: str, as_json: bool) -> None:
         "Parameters": count_of(card.parameters) if card.parameters else None,
         "Weights": _weights_in_words(card),
         "Plugin": card.plugin if installed else f"{card.plugin}, not installed: zoo install {card.plugin}",
+        "Known from": None if installed else f"the registry {catalog.entries[card.plugin].registry}",
         "Can also": ", ".join(card.abilities) or None,
         "Trained": "\n".join(f"{key}: {value}" for key, value in card.training.items()) or None,
         "Quality": "\n".join(card.quality) or None,
@@ -99,12 +105,21 @@ def card_as_json(card: ModelCard, *, installed: bool) -> dict[str, Any]:
     return value
 
 
-def _print_cards(cards: Sequence[ModelCard], catalog: Catalog, as_json: bool) -> None:
+def _print_cards(
+    cards: Sequence[ModelCard], catalog: Catalog, as_json: bool, *, origins: bool = False
+) -> None:
     if as_json:
-        print_json([card_as_json(card, installed=card.id in catalog.models) for card in cards])
+        print_json(
+            [
+                card_as_json(card, installed=card.id in catalog.models)
+                | ({"registry": _registry(card, catalog)} if origins else {})
+                for card in cards
+            ]
+        )
         return
+    headings = ["Model", "Makes", "Family", "Size", "Licence", "Weights", "Summary"]
     rows = [
-        (
+        [
             card.id,
             card.output,
             card.family,
@@ -112,10 +127,19 @@ def _print_cards(cards: Sequence[ModelCard], catalog: Catalog, as_json: bool) ->
             card.license,
             _where(card, installed=card.id in catalog.models),
             card.summary,
-        )
+        ]
         for card in cards
     ]
-    print_table(("Model", "Makes", "Family", "Size", "Licence", "Weights", "Summary"), rows)
+    if origins:
+        headings.append("From")
+        for row, card in zip(rows, cards, strict=True):
+            row.append(_registry(card, catalog) or card.plugin)
+    print_table(headings, rows)
+
+
+def _registry(card: ModelCard, catalog: Catalog) -> str | None:
+    """The registry a card is known from; None for a card of an installed plugin."""
+    return None if card.id in catalog.models else catalog.entries[card.plugin].registry
 
 
 def _where(card: ModelCard, *, installed: bool) -> str:

@@ -43,7 +43,7 @@ def install(plugin: str, yes: bool) -> None:
     work; what it installs can run code of its author's, so install only what you trust.
     """
     path = Path(plugin)
-    known = {manifest.name for manifest in Catalog.read().registry}
+    known = set(Catalog.read().entries)
     if not path.exists() and plugin not in known and not yes:
         # Anyone can give a package any name: one that nobody listed is not installed by a slip of the pen.
         raise PluginError(

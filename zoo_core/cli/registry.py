@@ -1,0 +1,172 @@
+"""``zoo registry``: which registries there are, and making one."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zoo_core.cli.console import json_option, print_json, print_table
+from zoo_core.errors import RegistryError, ZooError
+from zoo_core.registry import Registry, configured, refresh, registries
+from zoo_core.registry.addresses import is_address
+
+
+@click.group()
+def registry() -> None:
+    """Show, fetch, build and check registries of plugins.
+
+    A registry says which plugins there are, with their models, and where each is installed from. One comes
+    with the zoo; more are named in config.toml in the zoo's own folder (zoo doctor says which that is):
+
+    \b
+    [registries]
+    acme = "https://zoo.acme.example/registry.toml"
+    mine = "~/models/registry.toml"
+
+    Of several entries for one plugin the first counts; the built-in registry comes last.
+    """
+
+
+@registry.command("list")
+@json_option
+def list_registries(as_json: bool) -> None:
+    """List the registries in the order in which they count.
+
+    A plugin that an earlier registry has already is counted as hidden.
+    """
+    seen: set[str] = set()
+    rows = []
+    for each in registries():
+        names = {entry.name for entry in each.entries}
+        rows.append((each, sorted(names & seen)))
+        seen |= names
+    if as_json:
+        print_json([_as_json(each, hidden) for each, hidden in rows])
+        return
+    print_table(
+        ("Registry", "Plugins", "Models", "Hidden", "Location"),
+        [
+            (each.name, str(len(each.entries)), str(_models(each)), str(len(hidden)), each.location)
+            for each, hidden in rows
+        ],
+    )
+    for each, _ in rows:
+        for problem in each.problems:
+            click.echo(f"{each.name}: {problem.message}\n{problem.remedy}", err=True)
+
+
+def _as_json(found: Registry, hidden: list[str]) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "location": found.location,
+        "plugins": [entry.name for entry in found.entries],
+        "models": _models(found),
+        "hidden": hidden,
+        "for_other_cores": sorted(found.for_other_cores),
+        "problems": [{"problem": p.message, "remedy": p.remedy} for p in found.problems],
+    }
+
+
+def _models(found: Registry) -> int:
+    return sum(len(entry.manifest.models) for entry in found.entries)
+
+
+@registry.command()
+def update() -> None:
+    """Fetch the registries behind addresses now.
+
+    Otherwise zoo search and zoo install do so once a day. What is at an address is kept only if it is a
+    registry.
+    """
+    addresses = {name: location for name, location in configured().items() if is_address(location)}
+    if not addresses:
+        click.echo("No registry is behind an address.")
+        return
+    problems = refresh(again=True)
+    for found in registries():
+        if found.name in addresses and found.entries:
+            click.echo(f"{found.name}: {len(found.entries)} plugins")
+    if problems:
+        raise problems[0]
+
+
+@registry.command()
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@click.option("-o", "output", type=click.Path(path_type=Path), help="The file to write; else it is printed.")
+@click.option("--check", is_flag=True, help="Write nothing; exit with status 1 if the file would change.")
+def build(sources: tuple[str, ...], output: Path | None, check: bool) -> None:
+    """Build a registry from the manifests of plugins.
+
+    SOURCE is the folder of a plugin's source tree, a wheel beside the registry, the name of an installed
+    plugin, or a registry (.toml) to bring up to date; none stands for all that are installed.
+    """
+    from zoo_core.registry.build import build as build_text
+
+    if check and output is None:
+        raise click.UsageError("--check wants the file that is checked: -o FILE")
+    text = build_text(sources, output.parent if output else Path())
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        before = output.read_text(encoding="utf-8") if output.exists() else None
+        if check and before != text:
+            raise RegistryError(
+                f"{output} is out of date.", f"Build it: zoo registry build {' '.join(sources)} -o {output}"
+            )
+        if not check and before != text:
+            from zoo_core.output.atomic import write_whole
+
+            write_whole(output, text.encode(), overwrite=True)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RegistryError(f"{output} cannot be read: {error}.", "Repair or remove that file.") from None
+
+
+@registry.command()
+@click.argument("file", required=False)
+@json_option
+def check(file: str | None, as_json: bool) -> None:
+    """Check a registry: names, versions, pins, digests, licences.
+
+    FILE is a registry's file or the name of a configured one; else all that are configured are checked. Exits
+    with status 1 if there are errors; warnings alone are none.
+    """
+    from zoo_core.registry.check import check_registry
+
+    found = {each.location: check_registry(each) for each in _chosen(file)}
+    errors = sum(finding.level == "error" for findings in found.values() for finding in findings)
+    if as_json:
+        print_json(
+            [
+                {"registry": location, "findings": [asdict(finding) for finding in findings]}
+                for location, findings in found.items()
+            ]
+        )
+    else:
+        for location, findings in found.items():
+            rows = [
+                (f.level, f.check, f.model or f.plugin or "", f"{f.message} {f.remedy}") for f in findings
+            ]
+            print_table(("Level", "Check", "Of", "What, and what to do"), rows)
+            mistakes = sum(finding.level == "error" for finding in findings)
+            click.echo(f"{location}: {mistakes} errors, {len(findings) - mistakes} warnings")
+    if errors:
+        sys.exit(1)
+
+
+def _chosen(file: str | None) -> tuple[Registry, ...]:
+    from zoo_core.registry import read_registry
+
+    everything = registries()
+    if file is None:
+        return everything
+    if named := tuple(each for each in everything if each.name == file):
+        return named
+    try:
+        return (read_registry(Path(file), Path(file).name),)
+    except ZooError as problem:
+        return (Registry(Path(file).name, file, problems=(problem,)),)

@@ -1,0 +1,200 @@
+"""Build a registry from the manifests of plugins: sources, wheels, what is installed, another registry."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Sequence
+from email.parser import Parser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo_core.card import read_manifest
+from zoo_core.entrypoints import parse_group
+from zoo_core.errors import RegistryError, ZooError
+from zoo_core.manifest import FILE, GROUP, installed_plugins, package_folder, parse_toml, read_toml
+from zoo_core.registry.entries import PACKAGE, read_entry
+
+if TYPE_CHECKING:
+    from email.message import Message
+
+HEADER = """\
+# A registry of plugins: each [[manifest]] is one's zoo.toml, and beside it the package it comes in.
+# Built by zoo registry build from the manifests; do not edit.
+
+"""
+
+Entry = dict[str, Any]
+
+
+def build(sources: Sequence[str], folder: Path) -> str:
+    """The text of a registry, its plugins by name, each checked as it will be when it is read.
+
+    Args:
+        sources: Folders of source trees, wheels, registries (``.toml``), and names of installed plugins; none
+            stands for all that are installed. What stands in a registry is replaced by another source of the
+            same plugin, so that a registry can be brought up to date by naming it first.
+        folder: Where the registry will lie; wheels are named relative to it.
+
+    Raises:
+        RegistryError: A source is no plugin, lacks what a registry needs to know, or comes twice.
+        CardError: A manifest is wrong.
+    """
+    if not sources:
+        sources = [plugin.name for plugin in installed_plugins() if plugin.status != "disabled"]
+    old: dict[str, Entry] = {}
+    new: dict[str, Entry] = {}
+    for source in sources:
+        if source.endswith(".toml"):
+            old |= _from_registry(Path(source))
+            continue
+        entry = _from_source(source, folder)
+        name = read_entry(entry, "", str(folder / "registry.toml")).name
+        if name in new:
+            raise RegistryError(f"{name} comes from two sources; one is {source}.", "Name one of the two.")
+        new[name] = entry
+    import tomli_w
+
+    merged = old | new
+    return HEADER + tomli_w.dumps({"manifest": [merged[name] for name in sorted(merged)]})
+
+
+def _from_source(source: str, folder: Path) -> Entry:
+    path = Path(source)
+    if source.endswith(".whl"):
+        return _from_wheel(path, folder)
+    if path.is_dir():
+        return _from_tree(path)
+    if path.exists():
+        raise _no_plugin(source, "it is neither a folder nor a wheel")
+    return _from_environment(source)
+
+
+def _from_registry(file: Path) -> dict[str, Entry]:
+    tables = read_toml(file).get("manifest", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise RegistryError(f"{file} is no registry.", "Name one that zoo registry build made.")
+    return {read_entry(table, "", str(file)).name: table for table in tables}
+
+
+def _from_tree(tree: Path) -> Entry:
+    """A source tree, as its pyproject.toml describes it."""
+    file = tree / "pyproject.toml"
+    if not file.is_file():
+        raise _no_plugin(str(tree), "it has no pyproject.toml")
+    project: Any = read_toml(file).get("project", {})
+    plugins = project.get("entry-points", {}).get(GROUP, {})
+    if len(plugins) != 1:
+        reason = f'[project.entry-points."{GROUP}"] in its pyproject.toml does not name one plugin'
+        raise _no_plugin(str(tree), reason)
+    module = str(next(iter(plugins.values())))
+    candidates = [root.joinpath(*module.split("."), FILE) for root in (tree, tree / "src")]
+    manifest = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if manifest is None:
+        raise _no_plugin(str(tree), f"there is no {FILE} in {module}")
+    licence = project.get("license")
+    package = _package(
+        str(tree),
+        project.get("name"),
+        plugins,
+        project.get("version"),
+        licence if isinstance(licence, str) else (licence or {}).get("text"),
+        _project_page(list(project.get("urls", {}).items())),
+    )
+    return {**_checked(read_toml(manifest), manifest), PACKAGE: package}
+
+
+def _from_wheel(wheel: Path, folder: Path) -> Entry:
+    """A wheel, which is named with its digest: it will be installed from beside the registry."""
+    try:
+        data = wheel.read_bytes()
+        with zipfile.ZipFile(wheel) as archive:
+            names = archive.namelist()
+            info = next((n.split("/")[0] for n in names if n.endswith(".dist-info/METADATA")), "")
+            metadata = Parser().parsestr(archive.read(f"{info}/METADATA").decode())
+            plugins = dict(parse_group(archive.read(f"{info}/entry_points.txt").decode(), GROUP))
+            module = next(iter(plugins.values()))
+            manifest = parse_toml(archive.read(f"{module.replace('.', '/')}/{FILE}"), wheel / module / FILE)
+    except (OSError, KeyError, StopIteration, UnicodeDecodeError, zipfile.BadZipFile) as error:
+        raise _no_plugin(str(wheel), f"it is no wheel with a plugin and its {FILE} ({error})") from None
+    try:
+        place = wheel.absolute().relative_to(folder.absolute()).as_posix()
+    except ValueError:
+        raise RegistryError(
+            f"{wheel} does not lie beside the registry.",
+            f"Put it into {folder.absolute()} or a folder in there: that is where it will be installed from.",
+        ) from None
+    package = {
+        **_described(str(wheel), metadata, plugins),
+        "wheel": place,
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    return {**_checked(manifest, wheel), PACKAGE: package}
+
+
+def _from_environment(name: str) -> Entry:
+    """An installed plugin, as its distribution's metadata describes it."""
+    plugin = {plugin.name: plugin for plugin in installed_plugins()}.get(name)
+    if plugin is None:
+        raise _no_plugin(name, "it is neither a folder, nor a wheel, nor an installed plugin")
+    if plugin.problem is not None:
+        raise plugin.problem
+    folder, distribution = package_folder(plugin.module), plugin.distribution
+    if folder is None or distribution is None:
+        raise _no_plugin(name, "it was not installed as a package")
+    metadata: Any = distribution.metadata
+    return {**read_toml(folder / FILE), PACKAGE: _described(name, metadata, {name: plugin.module})}
+
+
+def _checked(document: Entry, file: Path) -> Entry:
+    """The document of a manifest that can be read; a mistake in it is told of its own file."""
+    read_manifest(document, file, folder=None)
+    return document
+
+
+def _described(source: str, metadata: Message[str, str], plugins: dict[str, str]) -> dict[str, str]:
+    """What the metadata of a distribution says of the package."""
+    urls = [tuple(line.split(", ", 1)) for line in metadata.get_all("Project-URL", []) if ", " in line]
+    return _package(
+        source,
+        metadata["Name"],
+        plugins,
+        metadata["Version"],
+        metadata["License-Expression"] or metadata["License"],
+        _project_page(urls) or metadata["Home-page"],
+    )
+
+
+def _package(
+    source: str, name: Any, plugins: dict[str, str], version: Any, licence: Any, page: Any
+) -> dict[str, str]:
+    import re
+
+    if re.sub(r"[-_.]+", "-", str(name)).lower() != re.sub(r"[-_.]+", "-", next(iter(plugins))).lower():
+        raise RegistryError(
+            f"{source}: the distribution is called {name!r} and its plugin {next(iter(plugins))!r}.",
+            "Call both the same: that is the name that is installed.",
+        )
+    for key, value, example in (("version", version, "1.0"), ("license", licence, "MIT")):
+        if not isinstance(value, str) or not value.strip():
+            raise RegistryError(
+                f"{source}: its pyproject.toml does not say the {key} as a text.",
+                f'Say it in [project], as in {key} = "{example}"; or name a wheel of it.',
+            )
+    return {"version": version, "license": licence} | ({"source": page} if page else {})
+
+
+def _project_page(urls: Sequence[Any]) -> str | None:
+    """The address of the source code where it is told, else of the project."""
+    by_label = {str(label).lower(): str(url) for label, url in urls}
+    for label in ("source", "source code", "repository", "github", "homepage"):
+        if label in by_label:
+            return by_label[label]
+    return None
+
+
+def _no_plugin(source: str, reason: str) -> ZooError:
+    return RegistryError(
+        f"{source} is no plugin: {reason}.",
+        "Name folders with a pyproject.toml, wheels, or installed plugins (zoo plugins).",
+    )

@@ -1,0 +1,121 @@
+"""Check a registry: what would mislead, surprise or fail those who install from it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from zoo_core.card import HubWeights
+from zoo_core.registry.addresses import is_address
+from zoo_core.registry.entries import Entry, Registry
+
+# fmt: off
+HUB_LICENSES = frozenset({
+    "apple-amlr", "apple-ascl", "bigcode-openrail-m", "bigscience-bloom-rail-1.0", "bigscience-openrail-m",
+    "bsd", "cc", "cc-by", "cc-by-nc", "cc-by-sa", "creativeml-openrail-m", "deepfloyd-if-license",
+    "deepseek-license", "fair-noncommercial-research-license", "gemma", "gpl", "lgpl", "llama2", "llama3",
+    "llama3.1", "llama3.2", "llama3.3", "llama4", "nvidia-source-code-nc", "openrail", "openrail++", "other",
+})
+# fmt: on
+"""What Hub pages call licences that SPDX has no identifier for."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about a registry that is wrong, or that a reader should know."""
+
+    level: Literal["error", "warning"]
+    check: Literal["schema", "unique", "version", "pin", "hash", "licence"]
+    plugin: str | None
+    model: str | None
+    message: str
+    remedy: str
+
+
+def check_registry(registry: Registry) -> list[Finding]:
+    """Everything wrong with a registry that can be known without a network.
+
+    Errors: entries that cannot be read; a plugin or a model's name that two have; a version that is none; a
+    wheel that is not there or is not the one it was. Warnings: weights without a pinned commit, files without
+    size and digest, licences that nobody can look up.
+    """
+    findings = [Finding("error", "schema", None, None, p.message, p.remedy) for p in registry.problems]
+    findings += _doubles(registry.entries)
+    for entry in registry.entries:
+        findings += _package(entry)
+        for card in entry.manifest.models:
+            findings += [
+                Finding(level, check, entry.name, card.id, message, remedy)
+                for level, check, message, remedy in _model(card.license, card.weights)
+            ]
+    return findings
+
+
+def _doubles(entries: tuple[Entry, ...]) -> Iterator[Finding]:
+    owners: dict[str, str] = {}
+    for entry in entries:
+        for card in entry.manifest.models:
+            for name in (card.id, *card.aliases):
+                owner = owners.setdefault(name.lower(), entry.name)
+                if owner != entry.name:
+                    message = f"{owner} has a model called {name!r} as well."
+                    remedy = "Give one of the two another name: where both are installed, one is broken."
+                    yield Finding("error", "unique", entry.name, card.id, message, remedy)
+
+
+def _package(entry: Entry) -> Iterator[Finding]:
+    from packaging.version import InvalidVersion, Version
+
+    package = entry.package
+    try:
+        Version(package.version)
+    except InvalidVersion:
+        message = f"{package.version!r} is no version that an installer understands."
+        yield Finding("error", "version", entry.name, None, message, "Number it as PEP 440 says: 1.0rc1.")
+    if not _is_licence(package.license):
+        yield Finding("warning", "licence", entry.name, None, *_unknown(package.license))
+    if package.wheel and not is_address(package.wheel):
+        wheel = Path(package.wheel)
+        if not wheel.is_file():
+            yield Finding("error", "hash", entry.name, None, f"There is no file {wheel}.", "Put it there.")
+        elif hashlib.sha256(wheel.read_bytes()).hexdigest() != package.sha256:
+            message, remedy = f"{wheel} has another sha256.", "Build the registry again with the right file."
+            yield Finding("error", "hash", entry.name, None, message, remedy)
+
+
+def _model(
+    licence: str, weights: object
+) -> Iterator[tuple[Literal["error", "warning"], Literal["pin", "hash", "licence"], str, str]]:
+    if not _is_licence(licence):
+        yield ("warning", "licence", *_unknown(licence))
+    if not isinstance(weights, HubWeights):
+        return
+    if weights.revision is None:
+        message = f"{weights.repo} is not pinned to a commit: what is fetched may change."
+        yield "warning", "pin", message, 'Say which it is: revision = "<40 hex>" in weights.'
+    bare = [file.name for file in weights.files if file.bytes is None or file.sha256 is None]
+    if bare:
+        message = f"{', '.join(bare)}: size or sha256 is not known, so a changed file goes unnoticed."
+        yield "warning", "hash", message, "Give bytes and sha256 with each file in weights."
+
+
+def _is_licence(text: str) -> bool:
+    from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+
+    if text.lower() in HUB_LICENSES:
+        return True
+    try:
+        canonicalize_license_expression(text)
+    except InvalidLicenseExpression:
+        return False
+    return True
+
+
+def _unknown(licence: str) -> tuple[str, str]:
+    return (
+        f"{licence!r} is no licence that can be looked up.",
+        "Name it as SPDX or its Hub page does, or LicenseRef-NAME for one of your own.",
+    )

@@ -1,0 +1,116 @@
+"""Which registries there are, and which comes first.
+
+``config.toml`` in the zoo's own folder names those beside the built-in one, in their order::
+
+    [registries]
+    acme = "https://zoo.acme.example/registry.toml"
+    mine = "~/models/registry.toml"
+
+Of several entries for one plugin the first counts. The built-in registry comes last, so that a company can
+say where its plugins come from whatever anyone else publishes under the same name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from zoo_core import home
+from zoo_core.errors import RegistryError, ZooError
+from zoo_core.manifest import read_toml
+from zoo_core.registry import remote
+from zoo_core.registry.addresses import is_address
+from zoo_core.registry.entries import Registry, read_registry
+
+BUILT_IN = "built-in"
+"""Name of the registry that comes with the core."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+
+def config_file() -> Path:
+    """Where the user's registries are named. It may not exist."""
+    return home.home() / "config.toml"
+
+
+def configured() -> dict[str, str]:
+    """Path or address of each registry by name, in the order in which they count; the built-in one is last.
+
+    Raises:
+        CardError: config.toml cannot be read.
+        RegistryError: It says something it should not.
+    """
+    file = config_file()
+    if not file.is_file():
+        return {BUILT_IN: str(built_in_file())}
+    document = read_toml(file)
+    tables = document.pop("registries", {})
+    remedy = f'Correct {file}: write it like [registries] acme = "https://…/registry.toml"'
+    if document:
+        raise RegistryError(f"{file} has {next(iter(document))!r}, which nothing here reads.", remedy)
+    if not isinstance(tables, dict):
+        raise RegistryError(f"{file}: registries is no table.", remedy)
+    found = {}
+    for name, location in tables.items():
+        if not _NAME.fullmatch(name) or name == BUILT_IN:
+            raise RegistryError(f"{file}: a registry cannot be called {name!r}.", remedy)
+        if not isinstance(location, str) or not location.isprintable() or not location.strip():
+            raise RegistryError(f"{file}: {name} names neither a file nor an address.", remedy)
+        if not is_address(location):
+            location = str(file.parent / Path(location).expanduser())
+        found[name] = location
+    return {**found, BUILT_IN: str(built_in_file())}
+
+
+def built_in_file() -> Path:
+    """The built-in registry: inside an installed package, at the top of a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "registry.toml"
+    return inside if inside.is_file() else package.parent / "registry.toml"
+
+
+def registries() -> tuple[Registry, ...]:
+    """All registries in the order in which they count, as they are on this machine: nothing is fetched.
+
+    One that cannot be read has no entries and says why.
+
+    Raises:
+        CardError: config.toml cannot be read.
+        RegistryError: It says something it should not.
+    """
+    return tuple(_read(name, location) for name, location in configured().items())
+
+
+def refresh(*, again: bool = False) -> list[ZooError]:
+    """Fetch the registries behind addresses whose copy is older than a day; returns what went wrong.
+
+    Args:
+        again: Fetch all of them, however old their copies are, and in spite of ``HF_HUB_OFFLINE``.
+    """
+    if not again and os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        return []
+    problems: list[ZooError] = []
+    for location in configured().values():
+        if is_address(location) and (again or remote.is_stale(location)):
+            try:
+                remote.fetch(location)
+            except ZooError as problem:
+                problems.append(problem)
+    return problems
+
+
+def _read(name: str, location: str) -> Registry:
+    try:
+        if not is_address(location):
+            return read_registry(Path(location), name)
+        remote.check_address(location)
+        copy = remote.copy_of(location)
+        if not copy.is_file():
+            raise RegistryError(
+                f"The registry {name} ({location}) has not been fetched yet.",
+                "Fetch it: zoo registry update",
+            )
+        return read_registry(copy, name, location)
+    except ZooError as problem:
+        return Registry(name, location, problems=(problem,))
