@@ -94,21 +94,54 @@ class Scorer(Protocol):
         ...
 
 
+class Prediction(Protocol):
+    """The distribution over the token that follows a prompt."""
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The prompt's own, the one that begins a text included."""
+        ...
+
+    @property
+    def log_probabilities(self) -> torch.Tensor:
+        """(vocabulary,) floats: log p(· | tokens), in nats."""
+        ...
+
+    def top(self, k: int) -> list[tuple[int, str, float]]:
+        """Return the k likeliest next tokens, each as (id, its text, its probability)."""
+        ...
+
+    def chain(self) -> list[tuple[int, str, float]]:
+        """Return the chain rule's factors: each token but the first as (id, its text, log p in nats)."""
+        ...
+
+
 @runtime_checkable
 class NextToken(Protocol):
     """Ability ``next-token``: the model gives the distribution over the next token."""
 
-    def next_token(self, prompt: str) -> Any:
+    def next_token(self, prompt: str) -> Prediction:
         """Return the distribution over the token that follows ``prompt``."""
         ...
 
 
 @runtime_checkable
 class Latents(Protocol):
-    """Ability ``latents``: the model has a latent space one can work in."""
+    """Ability ``latents``: the model has a latent space one can work in.
+
+    What ``generate`` makes of a batch is ``draw(locate(batch), batch.options, batch.noise)``.
+    """
 
     def map(self, z: torch.Tensor, **condition: Any) -> torch.Tensor:
         """Map noise latents (n, z_dim) to the space pictures are edited in."""
+        ...
+
+    def locate(self, batch: Batch) -> torch.Tensor:
+        """Return where in that space the batch's samples are, (n, …), as its options move them."""
+        ...
+
+    def draw(self, latents: torch.Tensor, options: SimpleNamespace, noise: Noise) -> torch.Tensor:
+        """Return the pictures at places (n, …): (n, c, h, w) in [-1, 1]. What else is random is of noise."""
         ...
 
 
@@ -123,7 +156,7 @@ class TrainingData:
     count: int = 0
     """Number of items."""
     texts: tuple[str, ...] = field(default=(), repr=False)
-    """The texts themselves, for a tokenizer is made from them; empty for pictures."""
+    """Texts or captions themselves, for a vocabulary is made from them; empty for mere pictures."""
     pictures: Callable[[int], torch.Tensor] | None = field(default=None, repr=False, compare=False)
     """Returns at most so many of the pictures, (m, c, h, w) uint8, for a palette is made from them."""
 
@@ -165,7 +198,8 @@ class Trainable(Protocol):
         Args:
             networks: The same networks, as the loop wrapped them for its devices: call these.
             batch: ``images`` (n, c, h, w) in [-1, 1] and, where there are classes, ``labels`` (n,) int64;
-                for a :class:`TextTrainable`, ``tokens`` (n, context + 1) int64.
+                for a :class:`TextTrainable`, ``tokens`` (n, context + 1) int64; for a
+                :class:`CaptionTrainable`, ``captions`` (n, length) int64 beside the images.
             random: The source of all randomness in the step, on the batch's device.
         """
         ...
@@ -184,6 +218,15 @@ class TextTrainable(Trainable, Protocol):
 
     def encode(self, text: str) -> Sequence[int]:
         """Return the tokens of a whole text, with the one that ends it."""
+        ...
+
+
+@runtime_checkable
+class CaptionTrainable(Trainable, Protocol):
+    """A trainable that learns from pictures with captions. How it reads a caption, it alone knows."""
+
+    def encode_caption(self, caption: str) -> Sequence[int]:
+        """Return a caption as numbers, as many for each caption."""
         ...
 
 

@@ -27,6 +27,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Making plugins": {
         "new": ("zoo_core.cli.new:new", "Begin a plugin of your own."),
+        "check": ("zoo_core.cli.check:check", "Check that a plugin keeps the zoo's contracts."),
     },
     "Shell": {
         "completion": ("zoo_core.cli.completion:completion", "Print the script that completes zoo's words."),
@@ -36,7 +37,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
 
 ALIASES = {"ls": "list"}
 
-COMING = frozenset({"check", "eval"})
+COMING = frozenset({"eval"})
 """Verbs of the design that this version does not have; asked for, it says so."""
 
 RESERVED = frozenset(verb for verbs in VERBS.values() for verb in verbs) | frozenset(ALIASES) | COMING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +46,19 @@ class Runner:
         self, seeds: Sequence[int], *, prompt: str | Sequence[str] | None = None, **options: Any
     ) -> list[Row]:
         """The result of one batch, sample by sample."""
-        return rows_of(self.steps(seeds, prompt=prompt, **options)[-1])
+        return rows_of(self.last(seeds, prompt=prompt, **options))
+
+    def last(
+        self, seeds: Sequence[int], *, prompt: str | Sequence[str] | None = None, **options: Any
+    ) -> Step:
+        """The last step of one batch, without those before it in memory.
+
+        Raises:
+            AssertionError: The run yields no step, or does not end.
+        """
+        steps = deque(drive(self.model.generator, self.batch(seeds, prompt=prompt, **options)), maxlen=1)
+        assert steps, "The run yielded no step."
+        return steps[0]
 
 
 def drive(generator: Generator, batch: Batch) -> Iterator[Step]:

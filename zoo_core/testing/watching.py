@@ -1,28 +1,20 @@
-"""What a generator does to the process it runs in: random state, settings, memory, imports."""
+"""What a generator does to the process it runs in: random state, settings, memory, network, devices."""
 
 from __future__ import annotations
 
-import functools
 import gc
-import json
 import os
 import random
-import subprocess
-import sys
+import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
-
-IMPORT = """\
-import importlib, json, sys
-from zoo_core import hookimpl
-before = set(sys.modules)
-importlib.import_module(sys.argv[1])
-print("\\n" + json.dumps(sorted(set(sys.modules) - before)))
-"""
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 
 @contextmanager
@@ -62,18 +54,80 @@ def torch_settings() -> dict[str, Any]:
         "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
         "precision of float32 products": torch.get_float32_matmul_precision(),
         "cuDNN benchmark": torch.backends.cudnn.benchmark,
+        "deterministic cuDNN": torch.backends.cudnn.deterministic,
+        "automatic casts on the CPU": torch.is_autocast_enabled("cpu"),
+        "anomaly detection": torch.is_anomaly_enabled(),
     }
 
 
-@functools.cache
-def imported_by(module: str) -> frozenset[str]:
-    """The top-level packages that a plugin's module imports, in a fresh interpreter."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    child = subprocess.run(
-        [sys.executable, "-c", IMPORT, module], env=environment, capture_output=True, text=True, check=False
-    )
-    assert child.returncode == 0, f"Importing {module} failed:\n{child.stderr}"
-    return frozenset(name.partition(".")[0] for name in json.loads(child.stdout.splitlines()[-1]))
+def torch_functions() -> dict[str, Any]:
+    """Torch's own functions, classes and methods, by name."""
+    places = {
+        "torch": torch,
+        "torch.nn": torch.nn,
+        "torch.nn.functional": torch.nn.functional,
+        "torch.Tensor": torch.Tensor,
+        "torch.nn.Module": torch.nn.Module,
+    }
+    return {
+        f"{place}.{name}": value
+        for place, owner in places.items()
+        for name, value in list(vars(owner).items())
+        if callable(value)
+    }
+
+
+def require_functions(before: Mapping[str, Any]) -> None:
+    """Torch's functions are what they were, or what torch itself has put in their place."""
+    home = os.path.dirname(torch.__file__)
+    replaced = [
+        name
+        for name, now in torch_functions().items()
+        # Parts of torch that are imported late wrap a few of its functions.
+        if now is not before.get(name, now) and not _file_of(now).startswith(home)
+    ]
+    assert not replaced, f"Functions of torch have been replaced: {', '.join(replaced)}."
+
+
+def _file_of(function: Any) -> str:
+    code = getattr(function, "__code__", None)
+    return code.co_filename if code else ""
+
+
+@contextmanager
+def no_network() -> Iterator[list[str]]:
+    """Refuse every connection, and forbid the Hub as its users do; yields what was asked for."""
+    attempts: list[str] = []
+
+    def refuse(*arguments: object) -> None:
+        attempts.append(str(arguments[-1]))
+        raise OSError("There is no network in this check.")
+
+    with ExitStack() as patches:
+        for owner, name in (
+            (socket.socket, "connect"),
+            (socket.socket, "connect_ex"),
+            (socket, "getaddrinfo"),
+        ):
+            patches.enter_context(mock.patch.object(owner, name, refuse))
+        patches.enter_context(mock.patch.dict(os.environ, {"HF_HUB_OFFLINE": "1"}))
+        yield attempts
+
+
+class DevicesUsed(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """The kinds of device on which tensors are computed while it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.kinds: set[str] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run an operator and note where its results are."""
+        result = func(*args, **(kwargs or {}))
+        self.kinds |= {each.device.type for each in tree_leaves(result) if isinstance(each, torch.Tensor)}
+        return result
 
 
 @contextmanager

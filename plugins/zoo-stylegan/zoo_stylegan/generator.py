@@ -52,6 +52,20 @@ class StyleGAN:
         Raises:
             OptionError: Options that do not fit each other or this model.
         """
+        ws, labels = self._locate(batch)
+        facts = None if labels is None else tuple({"label": label} for label in labels)
+        yield Step(images=self.draw(ws, batch.options, batch.noise), facts=facts)
+
+    def locate(self, batch: Batch) -> Tensor:
+        """Return the styles of the batch's samples, mixed and truncated as it says: (n, layers, w_dim).
+
+        Raises:
+            OptionError: Options that do not fit each other or this model.
+        """
+        return self._locate(batch)[0]
+
+    def _locate(self, batch: Batch) -> tuple[Tensor, list[int] | None]:
+        """The styles of the samples, and their classes."""
         options = batch.options
         labels = self._labels(options.label, batch.noise)
         z = batch.noise.normal(self.config.z_dim)
@@ -67,9 +81,7 @@ class StyleGAN:
                 f"--truncation-cutoff {cutoff}: the model has {self.config.layers} layers.",
                 "Give fewer, or leave it out for all.",
             )
-        ws = truncate(ws, self.network.mapping.w_avg, options.truncation, cutoff)
-        facts = None if labels is None else tuple({"label": label} for label in labels)
-        yield Step(images=self.draw(ws, options, batch.noise), facts=facts)
+        return truncate(ws, self.network.mapping.w_avg, options.truncation, cutoff), labels
 
     def map(self, z: Tensor, label: Sequence[int] | None = None) -> Tensor:
         """Map z (n, z_dim), and a class each where there are classes, to w (n, w_dim)."""

@@ -1,0 +1,47 @@
+"""All checks, by subject, in the order in which they are reported."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from zoo_core.testing.conformance import (
+    abilities,
+    aftermath,
+    computing,
+    loading,
+    options,
+    plugin,
+    recording,
+    running,
+    seeds,
+)
+from zoo_core.testing.conformance.check import checks_of
+
+SECTIONS: tuple[ModuleType, ...] = (
+    plugin,
+    loading,
+    running,
+    seeds,
+    aftermath,
+    options,
+    computing,
+    abilities,
+    recording,
+)
+"""Modules of checks; the first line of each one's docstring is its heading."""
+
+PLUGIN_CHECKS = checks_of(plugin)
+"""Checks of a plugin as a whole."""
+MODEL_CHECKS = checks_of(*SECTIONS[1:])
+"""Checks of each model."""
+
+
+def explanation() -> str:
+    """What is checked, why, and what to do where it fails, as Markdown."""
+    parts = []
+    for section in SECTIONS:
+        parts.append(f"## {(section.__doc__ or '').splitlines()[0].rstrip('.')}")
+        for each in checks_of(section):
+            parts.append(f"### {each.title.capitalize()}")
+            parts += [each.contract, f"*Why.* {each.why}", f"*What to do.* {each.remedy}"]
+    return "\n\n".join(parts)

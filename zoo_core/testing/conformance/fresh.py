@@ -1,0 +1,104 @@
+"""What only a fresh process can tell: what loading a model changes, and whether a sample comes back.
+
+The process is forked from one that has imported torch and nothing of a plugin; its strings hash otherwise
+than those of the process that asks.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, TypeVar
+
+from zoo_core.card import ModelCard
+from zoo_core.model import load, make_plan
+from zoo_core.output import compare, read_record
+from zoo_core.output.replay import Match
+from zoo_core.testing.conformance.check import first_line
+from zoo_core.testing.watching import (
+    global_random_state,
+    global_random_values,
+    require_functions,
+    require_settings,
+    torch_functions,
+    torch_settings,
+)
+
+SECONDS = 600
+"""How long it may take."""
+
+Found = TypeVar("Found")
+
+
+def watch_loading(card: ModelCard) -> None:
+    """Load a model; AssertionError says what that has changed in the process."""
+    settings, functions = torch_settings(), torch_functions()
+    with global_random_state(3):
+        expected = global_random_values()
+    with global_random_state(3):
+        load(card, device="cpu")
+        values = global_random_values()
+    require_settings(settings, "while the model was loaded")
+    require_functions(functions)
+    pairs = zip(("random", "numpy", "torch"), values, expected, strict=True)
+    changed = [name for name, a, b in pairs if a != b]
+    assert not changed, f"The global random state of {', '.join(changed)} has changed."
+
+
+def make_again(card: ModelCard, file: Path) -> Match:
+    """Make a saved sample again from what it carries about itself."""
+    then = read_record(file)
+    dtype = then.dtype if then.dtype != "unknown" else "auto"
+    plan = make_plan(card, then.prompt, n=None, seed=None, seeds=[then.seed], options=then.options)
+    (again,) = load(card, device="cpu", dtype=dtype).make(plan, batch_size=1)
+    return compare(file, again)
+
+
+def in_a_fresh_process(task: Callable[..., Found], *arguments: Any) -> Found:
+    """Call a function of this module in a process that has imported nothing of any plugin.
+
+    Raises:
+        AssertionError: It raised something there, ended the process, or took too long; says what.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "zoo_core.model", "zoo_core.output", __name__])
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(
+        target=_answer, args=(theirs, dict(os.environ), list(sys.path), task, arguments), daemon=True
+    )
+    process.start()
+    theirs.close()
+    try:
+        assert ours.poll(SECONDS), f"In a fresh process it took more than {SECONDS} seconds."
+        failure, found = ours.recv()
+    except EOFError:
+        process.join()
+        raise AssertionError(f"It ended a fresh process, with status {process.exitcode}.") from None
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
+    assert failure is None, failure
+    answer: Found = found
+    return answer
+
+
+def _answer(
+    pipe: Connection,
+    environment: dict[str, str],
+    path: list[str],
+    task: Callable[..., Any],
+    arguments: tuple[Any, ...],
+) -> None:
+    # The server was started long ago; its children take the asking process's world as it is now.
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:] = path
+    try:
+        pipe.send((None, task(*arguments)))
+    except BaseException as error:
+        pipe.send((first_line(error), None))

@@ -1,0 +1,146 @@
+"""Run the suite on a plugin and all of its models that can be had without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zoo_core.card import HubWeights, ModelCard
+from zoo_core.errors import CatalogError, PluginError, ZooError
+from zoo_core.manifest import installed_plugins
+from zoo_core.plugins import PluginHost
+from zoo_core.testing.conformance.check import Check, Judged, Outcome
+from zoo_core.testing.conformance.checks import MODEL_CHECKS, PLUGIN_CHECKS
+from zoo_core.testing.conformance.plugin import PluginSubject
+from zoo_core.testing.conformance.subject import Subject
+from zoo_core.weights import pulled
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a check found of a plugin or of one of its models."""
+
+    subject: str
+    """The plugin's name, or the model's id."""
+    check: Check
+    outcome: Outcome
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        failed = self.outcome.kind == "failed"
+        return {
+            "subject": self.subject,
+            "check": self.check.name,
+            "outcome": self.outcome.kind,
+            "seen": self.outcome.seen or None,
+            "remedy": self.check.remedy if failed else None,
+            "seconds": round(self.outcome.seconds, 3),
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the suite found of a plugin."""
+
+    plugin: str
+    version: str
+    results: tuple[Result, ...]
+    absent: tuple[str, ...]
+    """Ids of the models that were not checked, for their weights are not on this machine."""
+
+    def count(self, kind: str) -> int:
+        """How many checks passed, failed or were skipped."""
+        return sum(result.outcome.kind == kind for result in self.results)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "plugin": self.plugin,
+            "version": self.version,
+            **{kind: self.count(kind) for kind in ("passed", "failed", "skipped")},
+            "models_not_here": list(self.absent),
+            "results": [result.to_json() for result in self.results],
+        }
+
+
+def check_plugin(
+    name: str,
+    *,
+    models: Sequence[str] = (),
+    quick: bool = False,
+    on_result: Callable[[Result], object] | None = None,
+) -> Report:
+    """Run the suite on an installed plugin.
+
+    Args:
+        name: The plugin's.
+        models: Ids of the models to check; by default all whose weights are on this machine.
+        quick: Run only the checks that take no longer than a run or two.
+        on_result: Called with each result as soon as it is there.
+
+    Raises:
+        PluginError: The plugin is not installed, or disabled.
+        CatalogError: It has no such model, or the weights of one that is named are not here.
+    """
+    if not __debug__:
+        raise ZooError(
+            "Checks are assertions, which Python leaves out when it optimises.",
+            "Run Python without -O, and without PYTHONOPTIMIZE.",
+        )
+    subject = PluginSubject(name)
+    plugin = subject.plugin
+    if plugin.status == "disabled":
+        raise PluginError(f"The plugin {name} is disabled.", f"Enable it: zoo enable {name}")
+    results: list[Result] = []
+
+    def judge(label: str, subject: Judged, checks: Sequence[Check]) -> None:
+        for check in checks:
+            if quick and not check.quick:
+                continue
+            result = Result(label, check, subject.judge(check))
+            results.append(result)
+            if on_result:
+                on_result(result)
+
+    judge(name, subject, PLUGIN_CHECKS)
+    usable = all(result.outcome.kind != "failed" for result in results if result.check in _NEEDED)
+    cards = _chosen(name, _cards(subject), models) if usable else []
+    here = [card for card in cards if is_here(card)]
+    for card in here:
+        judge(card.id, Subject(card), MODEL_CHECKS)
+    absent = tuple(card.id for card in cards if card not in here)
+    return Report(name, plugin.version, tuple(results), absent)
+
+
+def is_here(card: ModelCard) -> bool:
+    """True if a model's weights are on this machine."""
+    return not isinstance(card.weights, HubWeights) or pulled(card) is not None
+
+
+_NEEDED = PLUGIN_CHECKS[:2]
+"""Without a manifest, and without a module, a plugin has no models."""
+
+
+def _cards(subject: PluginSubject) -> list[ModelCard]:
+    """All models of a plugin, those too that only its running code knows."""
+    cards = list(subject.manifest.models)
+    if subject.manifest.lists_models:
+        found = PluginHost(installed_plugins()).call(subject.name, "zoo_list_models") or []
+        cards += [card for several in found for card in several]
+    return cards
+
+
+def _chosen(plugin: str, cards: Sequence[ModelCard], models: Sequence[str]) -> list[ModelCard]:
+    """The cards of the models that are named, or all."""
+    by_name = {name: card for card in cards for name in (card.id, *card.aliases)}
+    for name in models:
+        if name not in by_name:
+            raise CatalogError(
+                f"{plugin} has no model {name!r}.", f"See its models: zoo list --plugin {plugin}"
+            )
+        if not is_here(by_name[name]):
+            raise CatalogError(
+                f"The weights of {name} are not on this machine.", f"Fetch them: zoo pull {name}"
+            )
+    return [by_name[name] for name in models] if models else list(cards)
