@@ -1,0 +1,52 @@
+"""``zoo new``: a whole publishable plugin, which runs at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from zoo_core.catalog import Catalog
+from zoo_core.cli.console import say
+from zoo_core.scaffold import (
+    BLUEPRINTS,
+    FAMILIES,
+    LICENSES,
+    OUTPUTS,
+    check_name,
+    contents,
+    write_plugin_folder,
+)
+
+
+@click.command()
+@click.argument("plugin")
+@click.option("--family", type=click.Choice(FAMILIES), help="How it makes samples. [default: gan]")
+@click.option("--output", type=click.Choice(OUTPUTS), help="What it makes. [default: what suits the family]")
+@click.option(
+    "--license", "license_", type=click.Choice(list(LICENSES)), default="mit", show_default=True,
+    help="Of the code, and of the weights.",
+)  # fmt: skip
+@click.option("--training", is_flag=True, help="Add what zoo train needs.")
+def new(plugin: str, family: str | None, output: str | None, license_: str, training: bool) -> None:
+    """Begin a plugin of your own.
+
+    Makes a folder PLUGIN (such as zoo-mymodel) with all that a plugin has: manifest, hooks, a small network
+    of its family with random weights, tests, README, licence. It can be installed, run and checked at once.
+    """
+    blueprint = next(
+        (b for b in BLUEPRINTS if family in (None, b.family) and output in (None, b.output)), None
+    )
+    if blueprint is None:
+        others = " or ".join(b.family for b in BLUEPRINTS if b.output == output)
+        raise click.UsageError(f"--family {family} makes no {output}. Give --family {others}.")
+    names = check_name(plugin, Catalog.read())
+    folder = Path(plugin)
+    write_plugin_folder(folder, contents(blueprint, names, license_, training=training))
+    click.echo(str(folder))
+    sheet = " -n 16 --seed 0 -o samples.png" if blueprint.picture else " -n 4 --seed 0"
+    say(
+        f"Install it:  pip install -e {folder}\n"
+        f"Run it:      zoo run {names.model}{sheet}\n"
+        f"Check it:    zoo check {names.plugin}"
+    )

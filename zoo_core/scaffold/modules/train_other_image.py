@@ -1,0 +1,45 @@
+"""Training: an autoencoder's evidence lower bound (Kingma & Welling 2014, equation 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from zoo_core import Loss, TrainingData
+
+from .checkpoint import write
+from .vae import Config, Decoder, Encoder, evidence_bound
+
+SPREAD = 0.1
+"""Standard deviation of a pixel around what the decoder says."""
+
+
+class Training:
+    """An encoder and a decoder that learn together."""
+
+    def __init__(self, data: TrainingData) -> None:
+        channels, height, width = data.shape
+        self.config = Config(shape=(height, width), outputs=channels)
+        self.networks: Mapping[str, nn.Module] = {
+            "autoencoder": nn.ModuleDict({"encoder": Encoder(self.config), "decoder": Decoder(self.config)})
+        }
+
+    def losses(
+        self, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor], random: torch.Generator
+    ) -> Iterator[Loss]:
+        """Yield the one loss of a step: the negative lower bound of log p(picture), in nats a picture."""
+        pixels = batch["images"].flatten(2).mT  # (n, h · w, channels)
+        encoder, decoder = networks["autoencoder"].children()
+        mean, log_variance = encoder(pixels)
+        noise = torch.randn(mean.shape, generator=random, device=mean.device)
+        guess = torch.tanh(decoder(mean + (log_variance / 2).exp() * noise))
+        likelihood = -((guess - pixels).float() / SPREAD).square().sum((1, 2)) / 2
+        yield Loss("autoencoder", evidence_bound(mean, log_variance, likelihood))
+
+    def save(self, folder: Path, networks: Mapping[str, nn.Module]) -> None:
+        """Write the decoder into ``folder``, as zoo run reads it."""
+        _, decoder = networks["autoencoder"].children()
+        write(folder, decoder)

@@ -1,0 +1,49 @@
+"""Training: an autoencoder's evidence lower bound (Kingma & Welling 2014, equation 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo_core import Loss, TrainingData
+
+from . import alphabet
+from .checkpoint import write
+from .vae import Config, Decoder, Encoder, evidence_bound
+
+
+class Training:
+    """An encoder and a decoder that learn together."""
+
+    context = 64
+
+    def __init__(self, data: TrainingData) -> None:
+        self.config = Config(shape=(self.context,), outputs=alphabet.SIZE)
+        self.networks: Mapping[str, nn.Module] = {
+            "autoencoder": nn.ModuleDict({"encoder": Encoder(self.config), "decoder": Decoder(self.config)})
+        }
+
+    def encode(self, text: str) -> Sequence[int]:
+        """The tokens of a text, what the alphabet lacks left out, with the one that ends it."""
+        return alphabet.encode_whole(text)
+
+    def losses(
+        self, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor], random: torch.Generator
+    ) -> Iterator[Loss]:
+        """Yield the one loss of a step: the negative lower bound of log p(text), in nats a text."""
+        tokens = batch["tokens"][:, : self.context]
+        encoder, decoder = networks["autoencoder"].children()
+        mean, log_variance = encoder(F.one_hot(tokens, alphabet.SIZE).float())
+        noise = torch.randn(mean.shape, generator=random, device=mean.device)
+        logits = decoder(mean + (log_variance / 2).exp() * noise)  # (n, length, tokens)
+        likelihood = -F.cross_entropy(logits.mT.float(), tokens, reduction="none").sum(1)
+        yield Loss("autoencoder", evidence_bound(mean, log_variance, likelihood))
+
+    def save(self, folder: Path, networks: Mapping[str, nn.Module]) -> None:
+        """Write the decoder into ``folder``, as zoo run reads it."""
+        _, decoder = networks["autoencoder"].children()
+        write(folder, decoder)

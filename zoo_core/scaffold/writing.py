@@ -1,0 +1,143 @@
+"""The files of a new plugin, and the folder of them: written whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from string import Template
+
+from zoo_core.errors import OutputError
+from zoo_core.scaffold.blueprints import Blueprint
+from zoo_core.scaffold.names import Names
+from zoo_core.scaffold.weights import first_weights
+from zoo_core.version import compatible
+
+HERE = Path(__file__).parent
+
+LICENSES = {"mit": "MIT", "apache-2.0": "Apache-2.0", "bsd-3-clause": "BSD-3-Clause"}
+"""Licences by the word that ``--license`` takes, with their SPDX identifiers."""
+
+_DESCRIPTIONS = {
+    "zoo.toml": "the manifest: everything that can be known without running code",
+    "__init__.py": "the hook implementations, importing nothing heavy",
+    "generator.py": "what `zoo run` runs",
+    "checkpoint.py": "config and weights, read and written",
+    "alphabet.py": "texts as tokens",
+    "gan.py": "the networks",
+    "transformer.py": "the network",
+    "denoiser.py": "the network, and the schedule of the noise",
+    "vae.py": "the networks",
+    "training.py": "what `zoo train` descends",
+    "weights/": "`config.json` and `model.safetensors`",
+}
+
+
+def contents(blueprint: Blueprint, names: Names, license: str, *, training: bool) -> dict[str, bytes]:
+    """Every file of a new plugin by its path in the folder: the same bytes each time.
+
+    Args:
+        blueprint: What to make.
+        names: What to call it.
+        license: A key of ``LICENSES``.
+        training: Add what ``zoo train`` needs.
+    """
+    weights, parameters = first_weights(blueprint, names)
+    network = blueprint.network.partition(":")[0]
+    modules = {f"{name}.py": name for name in ("checkpoint", network, *blueprint.modules)}
+    modules["generator.py"] = f"{blueprint.family}_{blueprint.output}"
+    if training:
+        modules["training.py"] = f"train_{modules['generator.py']}"
+    words = _words(blueprint, names, license, parameters)
+    package = {
+        "zoo.toml": _text("zoo.toml", words) + (_text("trainer.toml", words) if training else ""),
+        "__init__.py": _text("init_training.py" if training else "init.py", words),
+        **{path: (HERE / "modules" / f"{name}.py").read_text("utf-8") for path, name in modules.items()},
+    }
+    words["table"] = _table([*package, "weights/"], names)
+    texts = {
+        **{f"{names.module}/{path}": text for path, text in package.items()},
+        "tests/test_conformance.py": _text("test_conformance.py", words),
+        **({"tests/test_training.py": _text("test_training.py", words)} if training else {}),
+        "pyproject.toml": _text("pyproject.toml", words),
+        "README.md": _text("README.md", words),
+        "LICENSE": _text(f"license-{license}", words),
+        ".gitignore": _text("gitignore", words),
+        ".github/workflows/test.yml": _text("test.yml", words),
+    }
+    return {
+        **{path: _own(text, names).encode() for path, text in texts.items()},
+        **{f"{names.module}/weights/{name}": data for name, data in weights.items()},
+    }
+
+
+def write_plugin_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files beside ``folder`` and move them there together.
+
+    Raises:
+        OutputError: There is something at that path, or it cannot be written; nothing is left behind.
+    """
+    if os.path.lexists(folder):
+        raise OutputError(f"{folder} is there already.", "Give another name, or move it out of the way.")
+    try:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+            made = Path(temporary) / folder.name
+            for name, data in files.items():
+                path = made / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+            os.rename(made, folder)
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be written: {error.strerror or error}.",
+            "Go to a folder that may be written and has room.",
+        ) from error
+
+
+def _words(blueprint: Blueprint, names: Names, license: str, parameters: int) -> dict[str, object]:
+    """What the texts leave open."""
+    if blueprint.picture:
+        sheet = f"zoo run {names.model} -n 16 --seed 0 -o samples.png"
+        shown = f"![Sixteen samples, seeds 0 to 15](samples.png)\n\n<!-- That picture is made by: {sheet} -->"
+        run = f"zoo run {names.model} -n 4 --seed 0 -o out/"
+        shape = ", ".join(map(str, blueprint.picture))
+        data = f"zoo.TrainingData(shape=({shape}), count=4)"
+        batch = f'{{"images": torch.rand(4, {shape}, generator=random) * 2 - 1}}'
+    else:
+        run = f"zoo run {names.model} -n 4 --seed 0"
+        shown = f"<!-- A text that it wrote belongs here: {run} -->"
+        data = 'zoo.TrainingData(shape=(), count=2, texts=("one text", "another"))'
+        batch = '{"tokens": torch.randint(96, (4, training.context + 1), generator=random)}'
+    return {
+        "name": names.plugin,
+        "module": names.module,
+        "model": names.model,
+        "summary": blueprint.summary,
+        "family": blueprint.kind or blueprint.family,
+        "output": blueprint.output,
+        "prompt": blueprint.prompt,
+        "options": blueprint.options,
+        "license": license,
+        "spdx": LICENSES[license],
+        "core": compatible(),
+        "parameters": parameters,
+        "shown": shown,
+        "run": run,
+        "data": data,
+        "batch": batch,
+    }
+
+
+def _text(name: str, words: Mapping[str, object]) -> str:
+    return Template((HERE / "files" / f"{name}.txt").read_text("utf-8")).substitute(words)
+
+
+def _own(text: str, names: Names) -> str:
+    """The plugin's own names where the modules say ``MyModel`` and ``mymodel``."""
+    return re.sub(r"\bmymodel\b", names.model, re.sub(r"MyModel\b", names.type, text))
+
+
+def _table(package: list[str], names: Names) -> str:
+    return "".join(f"| `{names.module}/{path}` | {_DESCRIPTIONS[path]} |\n" for path in package)
