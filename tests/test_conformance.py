@@ -1,13 +1,14 @@
-"""The conformance suite itself: a sound generator passes it, and each mistake is caught by the check for it.
+"""The conformance suite itself: what is sound passes it, and a mistake is caught by the check for it alone.
 
-The plugins are installed and the suite is run on them by pytest in a process of its own, as their authors
-would do it.
+The plugins are installed, and checked by ``zoo check`` and by pytest in processes of their own, as their
+authors would do it.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -17,20 +18,40 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from zoo_core import Checkpoint, EmbeddedWeights, Model, ModelCard, Option, PluginError
-from zoo_core.testing import GeneratorConformance, write_plugin
-from zoo_core.testing.driving import Runner
+from zoo_core import save_weights
+from zoo_core.testing import GeneratorConformance, PluginConformance, write_plugin
+from zoo_core.testing.conformance.checks import MODEL_CHECKS, PLUGIN_CHECKS, SECTIONS, explanation
 
-GENERATORS = Path(__file__).with_name("toy_generators.py")
-TOYS: dict[str, Any] = {
-    name: toy for name, toy in runpy.run_path(str(GENERATORS)).items() if hasattr(toy, "caught_by")
-}
+HERE = Path(__file__).parent
 
-PLUGIN = """\
+
+def package(name: str) -> Any:
+    """A package or module that lies beside this file."""
+    path = HERE / name
+    file, inside = (path / "__init__.py", [str(path)]) if path.is_dir() else (path.with_suffix(".py"), None)
+    spec = importlib.util.spec_from_file_location(f"tests_{name}", file, submodule_search_locations=inside)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+TOYS: dict[str, Any] = package("toys").TOYS
+PLUGINS: dict[str, Any] = package("toy_plugins").PLUGINS
+
+MANIFEST = """\
 schema = 1
 [plugin]
-name = "{name}"
+name = "zoo-toys"
 summary = "Toys"
+lists_models = true
+
+[shared]
+family = "toy"
+license = "mit"
+check = { steps = 3 }
 
 [options.steps]
 type = "integer"
@@ -62,161 +83,241 @@ description = "Unused."
 type = "string"
 enum = ["red", "green"]
 description = "Unused."
+
+[options.note]
+type = "string"
+description = "Unused."
 """
 
 MODEL = """
 [[model]]
 id = "{id}"
 summary = "A toy"
-family = "toy"
-output = "{output}"
-license = "mit"
-prompt = "{prompt}"
-abilities = [{abilities}]
-weights = {{ embedded = "weights" }}
-{options}
+output = "{toy.output}"
+prompt = "{toy.prompt}"
+abilities = {abilities}
+weights = {{ embedded = "{toy.weights}" }}
+{toy.options}
 """
 
 HOOKS = """\
+from dataclasses import replace
 from zoo_core import hookimpl
 
 @hookimpl
-def zoo_create_generator(card, dtype):
-    from {package} import generator
-    toys = {{name.lower(): toy for name, toy in vars(generator).items()}}
-    return toys[card.id.removeprefix("heavy-")](dtype)
+def zoo_create_generator(card, checkpoint, dtype):
+    from zoo_toys.toys import TOYS
+    toy = TOYS[card.id](dtype)
+    toy.read(checkpoint)
+    return toy
+
+@hookimpl
+def zoo_list_models():
+    from zoo_core.catalog import Catalog
+    from zoo_toys.toys import TOYS
+    card = Catalog.read().models["toy"]
+    return [
+        replace(card, id=id, options=toy.options_of(card.options))
+        for id, toy in TOYS.items()
+        if hasattr(toy, "listed")
+    ]
 """
 
 SUITE = """\
-from zoo_core.testing import GeneratorConformance
+from zoo_core.testing import GeneratorConformance, PluginConformance
 
-class Test{name}(GeneratorConformance):
-    model = "{id}"
-    options = {{"steps": 3}}
-    prompt = {prompt!r}
+class TestPlugin(PluginConformance):
+    plugin = "zoo-toys"
 
+class TestToy(GeneratorConformance):
+    model = "toy"
+
+class TestTeller(GeneratorConformance):
+    model = "teller"
+    options = {"steps": 1}
+    prompt = "A tale:"
+
+class TestIgnoresSeeds(GeneratorConformance):
+    model = "ignoresseeds"
+
+class TestCannotBeLoaded(GeneratorConformance):
+    model = "cannotbeloaded"
 """
 
-CHECKS = {name for name in vars(GeneratorConformance) if name.startswith("test_")}
+BY_NAME = {check.name: check for check in (*PLUGIN_CHECKS, *MODEL_CHECKS)}
 
 Outcomes = dict[str, dict[str, str]]
-"""For each generator, for each check, the outcome: passed, failed or skipped."""
+"""For each model or plugin, for each check, the outcome: passed, failed or skipped."""
 
 
-def install(site: Path, plugin: str, toys: dict[str, Any], imports: str = "") -> None:
-    """Lay down a plugin with one model per toy, by id."""
-    models = [
-        MODEL.format(
-            id=id,
-            output=toy.output,
-            prompt=toy.prompt,
-            abilities=", ".join(f'"{ability}"' for ability in toy.abilities),
-            options=toy.options,
-        )
-        for id, toy in toys.items()
-    ]
-    hooks = imports + HOOKS.format(package=plugin.replace("-", "_"))
-    files = {"generator.py": GENERATORS.read_text(), "weights/config.json": "{}"}
-    write_plugin(site, plugin, PLUGIN.format(name=plugin) + "".join(models), hooks, files=files)
-
-
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
-    folder = tmp_path_factory.mktemp("conformance")
-    toys = {name.lower(): toy for name, toy in TOYS.items()}
-    install(folder / "site", "zoo-toys", toys)
-    install(folder / "site", "zoo-heavy", {"heavy-toy": TOYS["Toy"]}, imports="import torch\n")
-    suites = [
-        SUITE.format(name=name, id=name.lower(), prompt="A tale:" if toy.prompt == "required" else None)
-        for name, toy in TOYS.items()
-    ]
-    suites.append(SUITE.format(name="HeavyToy", id="heavy-toy", prompt=None))
-    (folder / "test_toys.py").write_text("".join(suites))
-    environment = os.environ | {"PYTHONPATH": str(folder / "site"), "ZOO_HOME": str(folder / "home")}
-    report = folder / "report.xml"
-    child = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            f"--junitxml={report}",
-            "test_toys.py",
-        ],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert report.exists(), child.stdout + child.stderr
+def outcomes_of(document: dict[str, Any]) -> Outcomes:
     found: Outcomes = {}
-    for case in ElementTree.parse(report).iter("testcase"):
-        kinds = {"failure": "failed", "error": "failed", "skipped": "skipped"}
-        outcome = next((kinds[child.tag] for child in case if child.tag in kinds), "passed")
-        found.setdefault(case.attrib["classname"].rpartition(".Test")[2], {})[case.attrib["name"]] = outcome
+    for result in document["results"]:
+        found.setdefault(result["subject"], {})[result["check"]] = result["outcome"]
     return found
+
+
+def zoo_check(plugin: str, site: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(site), "ZOO_HOME": str(site / "home")}
+    command = [sys.executable, "-m", "zoo_core", "check", plugin, *flags]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def named(outcomes: dict[str, str], outcome: str) -> set[str]:
     return {check for check, found in outcomes.items() if found == outcome}
 
 
-@pytest.mark.parametrize("name", [name for name, toy in TOYS.items() if not toy.caught_by])
-def test_a_generator_that_keeps_every_contract_passes(outcomes: Outcomes, name: str) -> None:
-    assert named(outcomes[name], "failed") == set()
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the plugin of all toys is installed."""
+    site = tmp_path_factory.mktemp("site")
+    tensors = site / "model.safetensors"
+    save_weights(tensors, {"shade": torch.full((3, 4, 4), 0.1)})
+    models = [
+        MODEL.format(id=id, toy=toy, abilities=json.dumps(toy.abilities))
+        for id, toy in TOYS.items()
+        if not hasattr(toy, "listed")
+    ]
+    files = {f"toys/{path.name}": path.read_text() for path in (HERE / "toys").glob("*.py")}
+    files |= {"weights/config.json": "{}", "tensors/model.safetensors": tensors.read_bytes()}
+    write_plugin(site, "zoo-toys", MANIFEST + "".join(models), HOOKS, files=files)
+    return site
 
 
-def test_every_check_runs_on_a_sound_generator_that_claims_what_it_is_about(outcomes: Outcomes) -> None:
-    passed = {
-        check.partition("[")[0]
-        for name in ("Toy", "Teller", "Judge")
-        for check in named(outcomes[name], "passed")
-    }
-    assert passed == CHECKS
+@pytest.fixture(scope="module")
+def report(site: Path) -> dict[str, Any]:
+    """What ``zoo check --json`` says about all toys."""
+    done = zoo_check("zoo-toys", site, "--json")
+    assert done.returncode == 1, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+@pytest.fixture(scope="module")
+def outcomes(report: dict[str, Any]) -> Outcomes:
+    return outcomes_of(report)
+
+
+@pytest.mark.parametrize("id", [id for id, toy in TOYS.items() if toy.caught_by is None])
+def test_a_generator_that_keeps_every_contract_passes(outcomes: Outcomes, id: str) -> None:
+    assert named(outcomes[id], "failed") == set()
+
+
+@pytest.mark.parametrize("id", [id for id, toy in TOYS.items() if toy.caught_by])
+def test_a_mistake_is_caught_by_the_check_for_it_and_by_no_other(outcomes: Outcomes, id: str) -> None:
+    assert named(outcomes[id], "failed") == {TOYS[id].caught_by}
+
+
+@pytest.mark.parametrize("wrong", PLUGINS)
+def test_a_plugin_with_one_mistake_fails_the_check_for_it_and_no_other(tmp_path: Path, wrong: str) -> None:
+    plugin = PLUGINS[wrong]
+    write_plugin(tmp_path, "zoo-broken", plugin.manifest, plugin.source, files=plugin.files)
+    done = zoo_check("zoo-broken", tmp_path, "--json")
+    assert done.returncode == (1 if plugin.caught_by else 0), done.stderr
+    (found,) = outcomes_of(json.loads(done.stdout)).values()
+    assert named(found, "failed") == ({plugin.caught_by} if plugin.caught_by else set())
+
+
+def test_each_check_has_something_broken_that_it_alone_catches() -> None:
+    broken = [*TOYS.values(), *PLUGINS.values()]
+    assert {each.caught_by for each in broken if each.caught_by} == set(BY_NAME)
+
+
+def test_every_check_passes_on_something_sound(outcomes: Outcomes) -> None:
+    sound = ["zoo-toys", *(id for id, toy in TOYS.items() if toy.caught_by is None)]
+    passed = {check for id in sound for check in named(outcomes[id], "passed")}
+    assert passed == set(BY_NAME) - {"commands_are_there", "trainers_build_networks"}  # of which it has none
 
 
 def test_what_the_card_does_not_claim_is_skipped(outcomes: Outcomes) -> None:
-    about_scores = {"test_scores_are_finite", "test_a_score_is_the_same_in_any_batch"}
-    about_prompts = {"test_prompts_of_a_batch_do_not_mix", "test_any_prompt_is_answered_or_refused"}
-    assert named(outcomes["Toy"], "skipped") == {"test_texts_are_text", *about_scores, *about_prompts}
-    assert named(outcomes["Judge"], "skipped") == {"test_texts_are_text", *about_prompts}
-    assert named(outcomes["Teller"], "skipped") == {"test_pictures_are_finite_and_in_range", *about_scores}
-
-
-@pytest.mark.parametrize("name", [name for name, toy in TOYS.items() if toy.caught_by])
-def test_a_mistake_is_caught_by_the_check_for_it_and_by_no_other(outcomes: Outcomes, name: str) -> None:
-    assert named(outcomes[name], "failed") == set(TOYS[name].caught_by)
-
-
-def test_a_heavy_import_is_caught(outcomes: Outcomes) -> None:
-    assert named(outcomes["HeavyToy"], "failed") == {"test_importing_the_plugin_is_cheap"}
-
-
-class Permissive(Option):
-    """An option that refuses nothing."""
-
-    def check(self, value: object) -> Any:
-        return value
-
-
-def test_a_value_that_the_core_lets_through_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = {"steps": Permissive("steps", "integer", minimum=1)}
-    weights = EmbeddedWeights(Path("weights"))
-    card = ModelCard("toy", "zoo-toys", "", "toy", "image", "mit", weights, options=options)
-    model = Model(card, Checkpoint("", {}, ""), TOYS["Toy"](None), torch.device("cpu"), "1.0")
-    suite = GeneratorConformance()
-    with pytest.raises(PluginError, match="A value out of range reached the generator"):
-        suite.test_options_out_of_range_never_reach_the_generator(Runner(model, None, {}), monkeypatch)
-
-
-def test_every_check_has_a_mistake_that_it_alone_is_there_for() -> None:
-    caught = {check.partition("[")[0] for toy in TOYS.values() for check in toy.caught_by}
-    elsewhere = {
-        "test_importing_the_plugin_is_cheap",
-        "test_options_out_of_range_never_reach_the_generator",
-        "test_a_saved_sample_can_be_made_again",
+    scores = {"scores_are_finite", "a_score_is_the_same_in_any_batch", "scores_are_probabilities"}
+    tokens = {"the_next_token_is_certain_to_come", "the_next_token_agrees_with_the_score"}
+    prompts = {"prompts_of_a_batch_do_not_mix", "any_prompt_is_answered_or_refused"}
+    others = {"latents_make_the_same_pictures", "weights_must_fit"}
+    assert named(outcomes["toy"], "skipped") == {"texts_are_text", *scores, *tokens, *prompts, *others}
+    assert named(outcomes["judge"], "skipped") == {"texts_are_text", *tokens, *prompts, *others}
+    assert named(outcomes["teller"], "skipped") == {
+        "pictures_are_finite_and_in_range",
+        *scores,
+        *tokens,
+        *others,
     }
-    assert caught == CHECKS - elsewhere
+
+
+def test_pytest_finds_what_zoo_check_finds(site: Path, outcomes: Outcomes, tmp_path: Path) -> None:
+    (tmp_path / "test_toys.py").write_text(SUITE)
+    environment = os.environ | {"PYTHONPATH": str(site), "ZOO_HOME": str(site / "home")}
+    report = tmp_path / "report.xml"
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", "test_toys.py"]
+    child = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert report.exists(), child.stdout + child.stderr
+    found: Outcomes = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        kinds = {"failure": "failed", "error": "failed", "skipped": "skipped"}
+        outcome = next((kinds[child.tag] for child in case if child.tag in kinds), "passed")
+        name = case.attrib["name"].removeprefix("test_")
+        found.setdefault(case.attrib["classname"].rpartition(".Test")[2].lower(), {})[name] = outcome
+    found["zoo-toys"] = found.pop("plugin")
+    assert found == {id: outcomes[id] for id in found}
+    assert len(found) == 5
+
+
+def test_the_report_says_what_was_seen_and_what_to_do(site: Path) -> None:
+    done = zoo_check("zoo-toys", site, "--model", "makesnan", "--quick")
+    assert done.returncode == 1
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    at = lines.index("FAILED pictures are finite and in range")
+    assert lines[at + 1] == "The pictures of step 1 hold values that are not finite."
+    assert lines[at + 2] == BY_NAME["pictures_are_finite_and_in_range"].remedy
+    assert lines[-1].startswith("zoo-toys 1.0: ")
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_the_quick_suite_is_part_of_the_whole(site: Path, outcomes: Outcomes) -> None:
+    done = zoo_check("zoo-toys", site, "--model", "toy", "--quick", "--json")
+    assert done.returncode == 0, done.stderr
+    found = outcomes_of(json.loads(done.stdout))
+    assert set(found["toy"]) == {check.name for check in MODEL_CHECKS if check.quick}
+    assert found["toy"].items() <= outcomes["toy"].items()
+
+
+@pytest.mark.parametrize(
+    ("plugin", "flags", "message"),
+    [
+        ("zoo-nothing", (), "The plugin zoo-nothing is not installed."),
+        ("zoo-toys", ("--model", "lion"), "zoo-toys has no model 'lion'."),
+    ],
+)
+def test_what_cannot_be_checked_is_an_error_with_its_remedy(site, plugin, flags, message) -> None:
+    done = zoo_check(plugin, site, *flags)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == f"Error: {message}"
+    assert done.stderr.splitlines()[1]
+
+
+def test_checks_are_not_left_out_by_an_optimising_python(site: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(site), "ZOO_HOME": str(site / "home")}
+    command = [sys.executable, "-O", "-m", "zoo_core", "check", "zoo-toys", "--quick"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Python leaves out" in done.stderr
+
+
+def test_every_check_says_what_it_proves_why_and_what_to_do() -> None:
+    text = explanation()
+    for section in SECTIONS:
+        assert section.__doc__.splitlines()[0].rstrip(".") in text
+    for check in BY_NAME.values():
+        assert check.contract
+        assert check.why
+        assert check.remedy
+        assert check.contract in text
+
+
+def test_every_check_is_a_test_that_is_inherited() -> None:
+    for suite, checks in ((GeneratorConformance, MODEL_CHECKS), (PluginConformance, PLUGIN_CHECKS)):
+        assert {name for name in vars(suite) if name.startswith("test_")} == {
+            f"test_{check.name}" for check in checks
+        }

@@ -6,15 +6,15 @@ import tempfile
 from pathlib import Path
 
 from zoo_core.testing.conformance.check import check
+from zoo_core.testing.conformance.computing import the_dtype_it_names_is_the_one_it_computes_in
 from zoo_core.testing.conformance.fresh import in_a_fresh_process, make_again
-from zoo_core.testing.conformance.seeds import global_random_state_is_not_used
 from zoo_core.testing.conformance.subject import Subject
 
 
 @check(
     "Depend on nothing but checkpoint, options, prompt and stream: not on hash() of a text, the order of a "
     "set, the time, or what was run before.",
-    needs=(global_random_state_is_not_used,),
+    needs=(the_dtype_it_names_is_the_one_it_computes_in,),
 )
 def a_saved_sample_can_be_made_again(subject: Subject) -> None:
     """What a file says about its sample is enough to make the same sample again, in another process too.

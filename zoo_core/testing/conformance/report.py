@@ -12,7 +12,12 @@ from zoo_core.manifest import installed_plugins
 from zoo_core.plugins import PluginHost
 from zoo_core.testing.conformance.check import Check, Judged, Outcome
 from zoo_core.testing.conformance.checks import MODEL_CHECKS, PLUGIN_CHECKS
-from zoo_core.testing.conformance.plugin import PluginSubject
+from zoo_core.testing.conformance.plugin import (
+    PluginSubject,
+    hooks_are_those_the_manifest_announces,
+    the_manifest_is_valid,
+    the_plugin_can_be_imported,
+)
 from zoo_core.testing.conformance.subject import Subject
 from zoo_core.weights import pulled
 
@@ -118,8 +123,8 @@ def is_here(card: ModelCard) -> bool:
     return not isinstance(card.weights, HubWeights) or pulled(card) is not None
 
 
-_NEEDED = PLUGIN_CHECKS[:2]
-"""Without a manifest, and without a module, a plugin has no models."""
+_NEEDED = (the_manifest_is_valid, the_plugin_can_be_imported, hooks_are_those_the_manifest_announces)
+"""Where one of these fails, there is no model to look at."""
 
 
 def _cards(subject: PluginSubject) -> list[ModelCard]:

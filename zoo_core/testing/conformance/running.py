@@ -6,7 +6,10 @@ from itertools import pairwise
 
 from zoo_core.errors import OptionError
 from zoo_core.testing.conformance.check import Unclaimed, check
-from zoo_core.testing.conformance.loading import the_model_can_be_loaded
+from zoo_core.testing.conformance.loading import (
+    the_batch_size_it_likes_is_a_number,
+    the_model_can_be_loaded,
+)
 from zoo_core.testing.conformance.subject import SEEDS, Subject
 from zoo_core.testing.soundness import (
     require_facts,
@@ -150,7 +153,7 @@ def gradients_are_not_kept(subject: Subject) -> None:
 
 @check(
     "Let no dimension go by squeeze() or broadcasting, and build nothing for a fixed number of samples.",
-    needs=COMPARABLE,
+    needs=(*COMPARABLE, the_batch_size_it_likes_is_a_number),
 )
 def any_number_of_samples_can_be_made(subject: Subject) -> None:
     """None is refused; one sample, five, and a whole batch of many are made.

@@ -1,0 +1,114 @@
+"""Runs that leave something behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from zoo_core import Batch, Step
+
+from .sound import Toy
+
+
+class ChangesOptions(Toy):
+    """It halves the number of steps where it stands."""
+
+    caught_by = "the_batch_is_left_as_it_was"
+
+    def generate(self, batch: Batch) -> Iterator[Step]:
+        batch.options.steps = (batch.options.steps + 1) // 2
+        yield from super().generate(batch)
+
+
+class KeepsTheBatch(Toy):
+    """It remembers the batch it made last."""
+
+    caught_by = "closing_a_run_frees_it"
+
+    def start(self, batch: Batch) -> torch.Tensor:
+        self.last = batch
+        return super().start(batch)
+
+
+class DoesNotStop(Toy):
+    """It goes on when it is closed."""
+
+    caught_by = "closing_a_run_frees_it"
+
+    def generate(self, batch: Batch) -> Iterator[Step]:
+        for step in super().generate(batch):
+            try:
+                yield step
+            except GeneratorExit:
+                yield step
+
+
+class RemembersCancelling(Toy):
+    """What was cancelled shines through in the next picture."""
+
+    caught_by = "closing_a_run_leaves_nothing_behind"
+    rest = 0.0
+
+    def generate(self, batch: Batch) -> Iterator[Step]:
+        self.rest, rest = 0.5, self.rest
+        for step in super().generate(batch):
+            assert step.images is not None
+            yield Step(step.index, step.total, (step.images + rest).clamp(-1, 1))
+        self.rest = 0.0
+
+
+class SetsTheDefaultDtype(Toy):
+    """It changes a setting of torch on the way."""
+
+    caught_by = "torch_is_left_as_it_was"
+
+    def generate(self, batch: Batch) -> Iterator[Step]:
+        torch.set_default_dtype(torch.float64)
+        try:
+            yield from super().generate(batch)
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+
+class KeepsEveryPicture(Toy):
+    """It keeps what it has made."""
+
+    caught_by = "memory_does_not_grow_with_the_number_of_samples"
+
+    def __init__(self, dtype: torch.dtype | None) -> None:
+        super().__init__(dtype)
+        self.made: list[torch.Tensor] = []
+
+    def finish(self, x: torch.Tensor) -> torch.Tensor:
+        self.made.append(super().finish(x))
+        return self.made[-1]
+
+
+class KeepsWhatWasCancelled(Toy):
+    """It keeps the picture it was at when it was closed."""
+
+    caught_by = "closing_a_run_frees_it"
+
+    def __init__(self, dtype: torch.dtype | None) -> None:
+        super().__init__(dtype)
+        self.cancelled: list[torch.Tensor] = []
+
+    def generate(self, batch: Batch) -> Iterator[Step]:
+        for step in super().generate(batch):
+            try:
+                yield step
+            except GeneratorExit:
+                assert step.images is not None
+                self.cancelled.append(step.images)
+                raise
+
+
+class ReplacesAFunction(Toy):
+    """It puts a function of its own into torch."""
+
+    caught_by = "torch_is_left_as_it_was"
+
+    def start(self, batch: Batch) -> torch.Tensor:
+        torch.nn.functional.celu = lambda x: x  # type: ignore[assignment]
+        return super().start(batch)

@@ -1,0 +1,75 @@
+"""Generators that compute where and in what they please."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+import torch
+
+from zoo_core import Batch
+
+from .sound import Toy
+
+
+class NamesNoDtype(Toy):
+    """It does not say what it computes in."""
+
+    caught_by = "the_dtype_it_names_is_the_one_it_computes_in"
+    dtype = property(lambda self: None, lambda self, dtype: None)  # type: ignore[assignment]
+
+    def start(self, batch: Batch) -> torch.Tensor:
+        return batch.noise.normal(3, 4, 4)
+
+    def refine(self, x: torch.Tensor, batch: Batch) -> torch.Tensor:
+        return 0.9 * x + torch.tensor([label or 0 for label in batch.options.label]).reshape(-1, 1, 1, 1) / 10
+
+
+class BoastsOfBfloat16(Toy):
+    """It says that it computes in what was asked for, and does not."""
+
+    caught_by = "the_dtype_it_names_is_the_one_it_computes_in"
+
+    def start(self, batch: Batch) -> torch.Tensor:
+        return batch.noise.normal(3, 4, 4)
+
+    def refine(self, x: torch.Tensor, batch: Batch) -> torch.Tensor:
+        labels = torch.tensor([label or 0 for label in batch.options.label])
+        return 0.9 * x + labels.reshape(-1, 1, 1, 1) / 10
+
+
+class IgnoresTheDtype(Toy):
+    """It computes in float32, says so, and does not refuse another dtype."""
+
+    caught_by = "the_dtype_it_names_is_the_one_it_computes_in"
+
+    def __init__(self, dtype: torch.dtype | None) -> None:
+        super().__init__(None)
+
+
+class AsksTheNetwork(Toy):
+    """It looks for news when it is made."""
+
+    caught_by = "weights_that_are_here_need_no_network"
+
+    def __init__(self, dtype: torch.dtype | None) -> None:
+        super().__init__(dtype)
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", 9), timeout=1).close()
+
+
+class LikesNoSamples(Toy):
+    """It likes to make none at once."""
+
+    caught_by = "the_batch_size_it_likes_is_a_number"
+    batch_size = 0
+
+
+class PicksItsOwnDevice(Toy):
+    """It takes CUDA wherever there is some."""
+
+    caught_by = "the_device_it_is_given_is_the_one_it_uses"
+
+    def start(self, batch: Batch) -> torch.Tensor:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return super().start(batch).to(device)

@@ -1,0 +1,58 @@
+"""Generators that are loaded badly."""
+
+from __future__ import annotations
+
+import torch
+
+from zoo_core import Checkpoint
+
+from .sound import Shade, Toy, Weighted
+
+
+class CannotBeLoaded(Toy):
+    """It fails when it is built."""
+
+    caught_by = "the_model_can_be_loaded"
+
+    def __init__(self, dtype: torch.dtype | None) -> None:
+        raise KeyError("hidden_size")
+
+
+class SetsThePrecision(Toy):
+    """It changes a setting of torch when it is built."""
+
+    caught_by = "loading_leaves_the_process_as_it_was"
+
+    def __init__(self, dtype: torch.dtype | None) -> None:
+        super().__init__(dtype)
+        torch.set_float32_matmul_precision("medium")
+
+
+class PatchesTorch(Toy):
+    """It replaces a function of torch when it is built."""
+
+    caught_by = "loading_leaves_the_process_as_it_was"
+
+    def __init__(self, dtype: torch.dtype | None) -> None:
+        super().__init__(dtype)
+        torch.nn.functional.hardtanh = lambda x: x  # type: ignore[assignment]
+
+
+class SeedsTorchWhenBuilt(Toy):
+    """It seeds torch to get the same initial values each time."""
+
+    caught_by = "loading_leaves_the_process_as_it_was"
+
+    def __init__(self, dtype: torch.dtype | None) -> None:
+        super().__init__(dtype)
+        torch.manual_seed(0)
+
+
+class LoadsWhateverFits(Weighted):
+    """It does not mind tensors that are missing or left over."""
+
+    caught_by = "weights_must_fit"
+
+    def read(self, checkpoint: Checkpoint) -> None:
+        self.network = Shade()
+        self.network.load_state_dict(checkpoint.tensors("model"), strict=False)

@@ -1,0 +1,109 @@
+"""Options and prompts that do not work, or are not refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from zoo_core import Batch, Checkpoint, Option, OptionError, Step
+
+from .sound import Shade, Teller, Toy, Weighted
+
+
+class HasAMuteOption(Toy):
+    """Its card does not say what an option is for."""
+
+    caught_by = "options_explain_themselves"
+    options = "[model.options.mystery]\ntype = 'integer'\n"
+
+
+class FailsAtTheMaximum(Toy):
+    """It has no class 9, which its card names."""
+
+    caught_by = "every_value_the_card_names_can_be_used"
+
+    def refine(self, x: torch.Tensor, batch: Batch) -> torch.Tensor:
+        if 9 in batch.options.label:
+            raise IndexError("index 9 is out of bounds")
+        return super().refine(x, batch)
+
+
+class OverflowsAtTheMaximum(Toy):
+    """At the largest scale its card names, its pictures leave the range."""
+
+    caught_by = "every_value_the_card_names_can_be_used"
+
+    def generate(self, batch: Batch) -> Iterator[Step]:
+        for step in super().generate(batch):
+            assert step.images is not None
+            yield Step(step.index, step.total, step.images * max(1.0, batch.options.scale))
+
+
+class FailsOnLongPrompts(Teller):
+    """A prompt beyond its context is an error inside."""
+
+    caught_by = "any_prompt_is_answered_or_refused"
+
+    def tell(self, batch: Batch) -> tuple[str, ...]:
+        if any(len(prompt or "") > 100 for prompt in batch.prompts):
+            raise IndexError("index out of range in self")
+        return super().tell(batch)
+
+
+class RefusesWithoutRemedy(Toy):
+    """It has no class 9, and does not say what to do."""
+
+    caught_by = "errors_name_their_remedy"
+
+    def refine(self, x: torch.Tensor, batch: Batch) -> torch.Tensor:
+        if 9 in batch.options.label:
+            raise OptionError("There is no class 9.", "")
+        return super().refine(x, batch)
+
+
+class LoadsStrictlyByItself(Weighted):
+    """It refuses tensors that do not fit, in torch's words."""
+
+    caught_by = "errors_name_their_remedy"
+
+    def read(self, checkpoint: Checkpoint) -> None:
+        self.network = Shade()
+        self.network.load_state_dict(checkpoint.tensors("model"))
+
+
+class LetsOptionsThrough(Toy):
+    """Its card, made by running code, has options that take anything."""
+
+    caught_by = "options_out_of_range_never_reach_the_generator"
+    listed = True
+
+    @staticmethod
+    def options_of(options: dict[str, Option]) -> dict[str, Option]:
+        return {name: Permissive(**vars(option)) for name, option in options.items()}
+
+
+class Permissive(Option):
+    """An option that refuses nothing."""
+
+    def check(self, value: object) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class TakesUnknownOptions(Toy):
+    """Its card, made by running code, says of every option that it has it."""
+
+    caught_by = "unknown_options_are_refused"
+    listed = True
+
+    @staticmethod
+    def options_of(options: dict[str, Option]) -> dict[str, Option]:
+        return Accommodating(options)
+
+
+class Accommodating(dict[str, Option]):
+    """A mapping that has every key."""
+
+    def __contains__(self, key: object) -> bool:
+        return True

@@ -1,0 +1,172 @@
+"""Generators that keep every contract, which the broken ones inherit."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import torch
+
+from zoo_core import Batch, Checkpoint, Noise, OptionError, Score, Step, load_weights
+
+
+class Toy:
+    """Pictures of squashed noise, whiter with every label: it keeps every contract."""
+
+    caught_by: ClassVar[str | None] = None
+    """The check that is there for what is wrong with it."""
+    abilities: ClassVar[tuple[str, ...]] = ()
+    output = "image"
+    prompt = "none"
+    options = ""
+    """More options, for the card."""
+    weights = "weights"
+    """The folder of its checkpoint: one without tensors, or ``tensors``."""
+    batch_size = 4
+
+    def __init__(self, dtype: torch.dtype | None) -> None:
+        self.dtype = dtype or torch.float32
+
+    def read(self, checkpoint: Checkpoint) -> None:
+        """Take what it needs from the checkpoint: nothing."""
+
+    def generate(self, batch: Batch) -> Iterator[Step]:
+        x = self.start(batch)
+        for index in range(1, batch.options.steps + 1):
+            x = self.refine(x, batch)
+            yield Step(index, batch.options.steps, images=self.finish(x), facts=self.facts(batch))
+
+    def start(self, batch: Batch) -> torch.Tensor:
+        return batch.noise.normal(3, 4, 4).to(self.dtype)
+
+    def refine(self, x: torch.Tensor, batch: Batch) -> torch.Tensor:
+        labels = torch.tensor([label or 0 for label in batch.options.label], dtype=self.dtype)
+        return 0.9 * x + labels.reshape(-1, 1, 1, 1) / 10
+
+    def finish(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float().tanh()
+
+    def facts(self, batch: Batch) -> tuple[dict[str, Any], ...]:
+        return tuple({"seed": seed} for seed in batch.noise.seeds)
+
+
+class Teller(Toy):
+    """Texts that tell the prompt and a number: it keeps every contract, too."""
+
+    output = "text"
+    prompt = "required"
+
+    def generate(self, batch: Batch) -> Iterator[Step]:
+        if any(prompt is not None and "\0" in prompt for prompt in batch.prompts):
+            raise OptionError("The prompt holds a zero.", "Leave it out.")
+        yield Step(texts=self.tell(batch))
+
+    def tell(self, batch: Batch) -> tuple[str, ...]:
+        numbers = (1000 * batch.noise.uniform()).int().tolist()
+        return tuple(f"{prompt} {number}" for prompt, number in zip(batch.prompts, numbers, strict=True))
+
+
+class Judge(Toy):
+    """It scores, and keeps every contract."""
+
+    abilities = ("score",)
+
+    def log_likelihood(self, data: torch.Tensor, noise: Noise) -> Score:
+        likelihoods = self.judge(data.double().flatten(1)) - noise.uniform().double()
+        return Score(likelihoods, torch.full((len(data),), data[0].numel()), bound=True)
+
+    def judge(self, levels: torch.Tensor) -> torch.Tensor:
+        return -levels.sum(1)
+
+
+class Weighted(Toy):
+    """Its pictures are shaded by a tensor of its checkpoint."""
+
+    weights = "tensors"
+
+    def read(self, checkpoint: Checkpoint) -> None:
+        self.network = Shade()
+        load_weights(self.network, checkpoint.tensors("model"), checkpoint.source)
+
+    def finish(self, x: torch.Tensor) -> torch.Tensor:
+        return super().finish(x + self.network.shade)
+
+
+class Shade(torch.nn.Module):
+    """One parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shade = torch.nn.Parameter(torch.zeros(3, 4, 4), requires_grad=False)
+
+
+LETTERS = "abcdefgh "
+
+
+class Speller(Teller):
+    """It writes letters by a table of which follows which, scores texts by it, and tells what comes next."""
+
+    abilities = ("score", "next-token")
+
+    def tell(self, batch: Batch) -> tuple[str, ...]:
+        numbers = (len(LETTERS) * batch.noise.uniform(12)).long().tolist()
+        return tuple("".join(LETTERS[number] for number in row) for row in numbers)
+
+    def next_token(self, prompt: str) -> Spelling:
+        return Spelling(prompt, self.table())
+
+    def log_likelihood(self, data: list[str], noise: Noise) -> Score:
+        table = self.table().double()
+        nats = []
+        for text in data:
+            ids = [letter(each) for each in text]
+            pairs = itertools.pairwise(ids)
+            nats.append(sum((table[a, b] for a, b in pairs), torch.zeros((), dtype=torch.float64)))
+        return Score(torch.stack(nats), torch.tensor([max(1, len(text)) for text in data]))
+
+    def table(self) -> torch.Tensor:
+        """Row i: log p of what follows letter i."""
+        n = len(LETTERS)
+        return (torch.arange(n * n).view(n, n) * 7 % 11 / 3).log_softmax(1)
+
+
+class Spelling:
+    """What letter may be next."""
+
+    def __init__(self, prompt: str, table: torch.Tensor) -> None:
+        self.tokens = tuple(letter(each) for each in prompt)
+        self.log_probabilities = table[self.tokens[-1]]
+        self.table = table
+
+    def top(self, k: int) -> list[tuple[int, str, float]]:
+        values, ids = self.log_probabilities.topk(min(k, len(LETTERS)))
+        return [(i, LETTERS[i], p) for i, p in zip(ids.tolist(), values.exp().tolist(), strict=True)]
+
+    def chain(self) -> list[tuple[int, str, float]]:
+        pairs = itertools.pairwise(self.tokens)
+        return [(b, LETTERS[b], self.table[a, b].item()) for a, b in pairs]
+
+
+def letter(character: str) -> int:
+    """The number of a letter; of what it does not know, that of the space."""
+    return LETTERS.index(character) if character in LETTERS else len(LETTERS) - 1
+
+
+class Walker(Toy):
+    """Its noise is a place one can walk from."""
+
+    abilities = ("latents",)
+
+    def generate(self, batch: Batch) -> Iterator[Step]:
+        yield Step(images=self.draw(self.locate(batch), batch.options, batch.noise))
+
+    def map(self, z: torch.Tensor, **condition: Any) -> torch.Tensor:
+        return z / 2
+
+    def locate(self, batch: Batch) -> torch.Tensor:
+        return self.map(self.refine(self.start(batch), batch))
+
+    def draw(self, latents: torch.Tensor, options: SimpleNamespace, noise: Noise) -> torch.Tensor:
+        return self.finish(latents)
