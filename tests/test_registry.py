@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zoo_core import home
+from zoo_core import home, remembered
 from zoo_core.catalog import Catalog
 from zoo_core.errors import CardError, RegistryError
 from zoo_core.registry import (
@@ -254,3 +254,16 @@ def test_a_redirect_is_held_to_the_same_rule(served: Any) -> None:
     configure(acme=f"{served.address}/registry.toml")
     (problem,) = refresh()
     assert problem.message.startswith("http://example.com/registry.toml is not fetched")
+
+
+def test_a_registry_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remembered, "SETTLED_SECONDS", -1)
+    file = tmp_path / "mine.toml"
+    file.write_text(entry("zoo-a"))
+    configure(mine=file)
+    before = registries()
+    with monkeypatch.context() as patch:
+        patch.delattr("zoo_core.registry.entries.read_entry")
+        assert registries() == before
+    configure(ours=file)
+    assert registries()[0].entries[0].registry == "ours"

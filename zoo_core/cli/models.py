@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
 from typing import Any
 
 import click
@@ -11,7 +11,15 @@ import click
 from zoo_core.card import EmbeddedWeights, HubWeights, LocalWeights, ModelCard, Option
 from zoo_core.catalog import Catalog
 from zoo_core.cli.completion import complete_models
-from zoo_core.cli.console import count_of, json_option, megabytes, print_facts, print_json, print_table
+from zoo_core.cli.console import (
+    count_of,
+    json_option,
+    megabytes,
+    print_facts,
+    print_json,
+    print_json_list,
+    print_table,
+)
 
 
 @click.command("list")
@@ -95,7 +103,7 @@ def show(model: str, as_json: bool) -> None:
 
 def card_as_json(card: ModelCard, *, installed: bool) -> dict[str, Any]:
     """A card as plain data, with where its weights come from."""
-    value = asdict(card)
+    value: dict[str, Any] = _as_data(card)
     weights = card.weights
     kind = {EmbeddedWeights: "embedded", HubWeights: "hub", LocalWeights: "local"}[type(weights)]
     value["weights"] = {"from": kind, **{k: v for k, v in value["weights"].items() if k != "folder"}}
@@ -105,18 +113,28 @@ def card_as_json(card: ModelCard, *, installed: bool) -> dict[str, Any]:
     return value
 
 
+def _as_data(value: Any) -> Any:
+    """As :func:`dataclasses.asdict`, but without a copy of every text in it."""
+    if is_dataclass(value):
+        return {name: _as_data(item) for name, item in vars(value).items()}
+    if isinstance(value, Mapping):
+        return {name: _as_data(item) for name, item in value.items()}
+    return [_as_data(item) for item in value] if isinstance(value, (tuple, list)) else value
+
+
 def _print_cards(
     cards: Sequence[ModelCard], catalog: Catalog, as_json: bool, *, origins: bool = False
 ) -> None:
     if as_json:
-        print_json(
-            [
-                card_as_json(card, installed=card.id in catalog.models)
-                | ({"registry": _registry(card, catalog)} if origins else {})
-                for card in cards
-            ]
+        print_json_list(
+            card_as_json(card, installed=card.id in catalog.models)
+            | ({"registry": _registry(card, catalog)} if origins else {})
+            for card in cards
         )
         return
+    from zoo_core.weights import pulled_among
+
+    here = pulled_among(cards)
     headings = ["Model", "Makes", "Family", "Size", "Licence", "Weights", "Summary"]
     rows = [
         [
@@ -125,7 +143,7 @@ def _print_cards(
             card.family,
             count_of(card.parameters) if card.parameters else "",
             card.license,
-            _where(card, installed=card.id in catalog.models),
+            _where(card, installed=card.id in catalog.models, here=card.id in here),
             card.summary,
         ]
         for card in cards
@@ -142,14 +160,12 @@ def _registry(card: ModelCard, catalog: Catalog) -> str | None:
     return None if card.id in catalog.models else catalog.entries[card.plugin].registry
 
 
-def _where(card: ModelCard, *, installed: bool) -> str:
+def _where(card: ModelCard, *, installed: bool, here: bool) -> str:
     """Where the weights are, in a word or two."""
     if not installed:
         return f"zoo install {card.plugin}"
     if isinstance(card.weights, HubWeights):
-        from zoo_core.weights import pulled
-
-        return "here" if pulled(card) is not None else "on the Hub"
+        return "here" if here else "on the Hub"
     return "built in"
 
 

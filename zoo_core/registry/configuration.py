@@ -22,6 +22,7 @@ from zoo_core.manifest import read_toml
 from zoo_core.registry import remote
 from zoo_core.registry.addresses import is_address
 from zoo_core.registry.entries import Registry, read_registry
+from zoo_core.remembered import Remembered, without_collection
 
 BUILT_IN = "built-in"
 """Name of the registry that comes with the core."""
@@ -79,7 +80,11 @@ def registries() -> tuple[Registry, ...]:
         CardError: config.toml cannot be read.
         RegistryError: It says something it should not.
     """
-    return tuple(_read(name, location) for name, location in configured().items())
+    with without_collection():
+        kept = Remembered(Registry, home.cache() / "registries.json")
+        found = tuple(_read(name, location, kept) for name, location in configured().items())
+        kept.save()
+    return found
 
 
 def refresh(*, again: bool = False) -> list[ZooError]:
@@ -100,17 +105,19 @@ def refresh(*, again: bool = False) -> list[ZooError]:
     return problems
 
 
-def _read(name: str, location: str) -> Registry:
+def _read(name: str, location: str, kept: Remembered[Registry]) -> Registry:
     try:
-        if not is_address(location):
-            return read_registry(Path(location), name)
-        remote.check_address(location)
-        copy = remote.copy_of(location)
-        if not copy.is_file():
+        file = Path(location)
+        if is_address(location):
+            remote.check_address(location)
+            file = remote.copy_of(location)
+        if is_address(location) and not file.is_file():
             raise RegistryError(
                 f"The registry {name} ({location}) has not been fetched yet.",
                 "Fetch it: zoo registry update",
             )
-        return read_registry(copy, name, location)
+        found = kept.read(file, lambda: read_registry(file, name, location))
+        same = (found.name, found.location) == (name, location)  # it may have had another name
+        return found if same else read_registry(file, name, location)
     except ZooError as problem:
         return Registry(name, location, problems=(problem,))

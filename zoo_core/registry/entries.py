@@ -12,6 +12,7 @@ from zoo_core.card import Manifest, read_manifest
 from zoo_core.errors import CardError, PluginError, ZooError
 from zoo_core.manifest import read_toml
 from zoo_core.registry.addresses import is_address, is_safe
+from zoo_core.screening import screen
 from zoo_core.table import Table
 
 PACKAGE = "package"
@@ -110,6 +111,7 @@ def read_entry(table: Mapping[str, Any], name: str, location: str) -> Entry:
         CardError: Names the registry, table, key and what was expected.
         PluginError: The plugin is for other versions of the core.
     """
+    screen(table, location)  # of which its package is not part of the manifest
     manifest = read_manifest({k: v for k, v in table.items() if k != PACKAGE}, location, folder=None)
     package = Table(table, f"{location}: {manifest.name}", "").table(PACKAGE)
     return Entry(manifest, _read_package(package, location), name)

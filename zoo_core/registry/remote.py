@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from pathlib import Path
@@ -26,6 +25,8 @@ FRESH_SECONDS = 24 * 3600
 
 def copy_of(address: str) -> Path:
     """Where the copy of a registry is kept. It may not exist yet."""
+    import hashlib
+
     return home.cache() / "registries" / f"{hashlib.sha256(address.encode()).hexdigest()[:24]}.toml"
 
 

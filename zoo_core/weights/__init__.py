@@ -9,7 +9,7 @@ from __future__ import annotations
 from zoo_core.weights.cache import cache_folder
 from zoo_core.weights.checkpoint import Checkpoint
 from zoo_core.weights.fetch import Plan
-from zoo_core.weights.inventory import CachedRepo, CacheReport, cache_report, pulled, remove
+from zoo_core.weights.inventory import CachedRepo, CacheReport, cache_report, pulled, pulled_among, remove
 from zoo_core.weights.match import match_folder, match_hub
 from zoo_core.weights.network import load_weights, save_weights
 from zoo_core.weights.obtain import obtain, plan
@@ -27,6 +27,7 @@ __all__ = [
     "obtain",
     "plan",
     "pulled",
+    "pulled_among",
     "remove",
     "save_weights",
 ]

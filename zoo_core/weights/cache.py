@@ -39,7 +39,12 @@ def is_offline() -> bool:
 
 def repo_folder(repo: str) -> Path:
     """The folder of a model repository in the cache."""
-    return cache_folder() / ("models--" + repo.replace("/", "--"))
+    return cache_folder() / folder_name(repo)
+
+
+def folder_name(repo: str) -> str:
+    """What the folder of a model repository is called in the cache."""
+    return "models--" + repo.replace("/", "--")
 
 
 def cached_file(repo: str, commit: str, name: str) -> Path:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from zoo_core.card import HubWeights, ModelCard
 from zoo_core.errors import WeightsError
 from zoo_core.weights import lock
-from zoo_core.weights.cache import cache_folder, cached_file, repo_folder
+from zoo_core.weights.cache import cache_folder, cached_file, folder_name, repo_folder
 from zoo_core.weights.commits import DEFAULT_REVISION
 
 
@@ -57,6 +58,21 @@ def pulled(card: ModelCard) -> int | None:
         return sum(cached_file(weights.repo, commit, file.name).stat().st_size for file in weights.files)
     except OSError:
         return None
+
+
+def pulled_among(cards: Iterable[ModelCard]) -> frozenset[str]:
+    """Return the ids of those cards whose weights are in the Hub cache, thousands of cards at one look."""
+    try:
+        there = frozenset(os.listdir(cache_folder()))
+    except OSError:
+        return frozenset()
+    return frozenset(
+        card.id
+        for card in cards
+        if isinstance(card.weights, HubWeights)
+        and folder_name(card.weights.repo) in there
+        and pulled(card) is not None
+    )
 
 
 def remove(model: ModelCard | str) -> int:

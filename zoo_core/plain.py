@@ -1,0 +1,166 @@
+"""Frozen dataclasses as JSON has them, and back: what cards consist of, and nothing else.
+
+What is made back is not checked again, so that reading thousands of cards costs next to nothing; only what
+:func:`to_plain` made, whole and unchanged, is to be given to :func:`from_plain`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+Reader = Callable[[Any, "list[Any]"], Any]
+
+
+def to_plain(value: Any) -> Any:
+    """A dataclass of texts, numbers, paths, tuples, mappings and dataclasses as lists and dictionaries.
+
+    Raises:
+        TypeError: It holds something else.
+    """
+    shared: list[Any] = []
+    return [_write(value, shared, {}), shared]
+
+
+def from_plain(kind: type[T], plain: Any) -> T:
+    """The dataclass of which :func:`to_plain` made ``plain``."""
+    value, shared = plain
+    reader: Reader = _dataclass_reader(kind)  # type: ignore[arg-type]  # a class is hashable
+    made: T = reader(value, shared)
+    return made
+
+
+def _write(value: Any, shared: list[Any], places: dict[int, int]) -> Any:
+    """As :func:`to_plain`; a mapping of dataclasses goes to ``shared``, and its place there stands for it.
+
+    The options of a plugin are one mapping that all of its models have.
+    """
+    if is_dataclass(value):
+        kind: Any = type(value)
+        defaults = _defaults(kind)
+        return {
+            key: _write(item, shared, places)
+            for key, item in vars(value).items()
+            if key not in defaults or item != defaults[key]
+        }
+    if isinstance(value, Mapping):
+        if id(value) in places:
+            return places[id(value)]
+        written = {key: _write(item, shared, places) for key, item in value.items()}
+        if not value or not is_dataclass(next(iter(value.values()))):
+            return written
+        places[id(value)] = len(shared)
+        shared.append(written)
+        return places[id(value)]
+    if isinstance(value, (tuple, list)):
+        return [_write(item, shared, places) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    raise TypeError(f"{type(value).__name__} is not plain")
+
+
+@cache
+def _reader(kind: Any) -> Reader | None:
+    """What makes a value of a type of its plain form; None where the two are the same."""
+    arguments = [each for each in get_args(kind) if each not in (type(None), Ellipsis)]
+    if is_dataclass(kind):
+        reader: Reader = _dataclass_reader(kind)  # type: ignore[arg-type]
+        return reader
+    if kind is Path:
+        return lambda value, shared: Path(value)
+    if get_origin(kind) is tuple:
+        return _tuple_reader(arguments[0])
+    if get_origin(kind) is Mapping:
+        return _shared_reader(arguments[1]) if is_dataclass(arguments[1]) else _mapping_reader(arguments[1])
+    if get_origin(kind) in (Union, UnionType) and any(map(_reader, arguments)):
+        return _union_reader(arguments, optional=type(None) in get_args(kind))
+    return None
+
+
+@cache
+def _dataclass_reader(kind: Any) -> Reader:
+    hints = get_type_hints(kind)
+    readers = [(f.name, reader) for f in fields(kind) if (reader := _reader(hints[f.name]))]
+    defaults = _defaults(kind)
+    needed = _needed(kind)
+    new = object.__new__
+
+    def read(value: Any, shared: list[Any]) -> Any:
+        if not needed <= value.keys():
+            raise KeyError(f"{kind.__name__} lacks {needed - value.keys()}")
+        for name, reader in readers:
+            if name in value:
+                value[name] = reader(value[name], shared)
+        made = new(kind)
+        made.__dict__.update(defaults)
+        made.__dict__.update(value)
+        return made
+
+    return read
+
+
+@cache
+def _defaults(kind: Any) -> dict[str, Any]:
+    """What need not be written: the fields' values where they have their defaults."""
+    defaults: dict[str, Any] = {}
+    for each in fields(kind):
+        if each.default is not MISSING:
+            defaults[each.name] = each.default
+        elif each.default_factory is not MISSING:
+            defaults[each.name] = each.default_factory()
+    return defaults
+
+
+def _needed(kind: Any) -> frozenset[str]:
+    return frozenset(each.name for each in fields(kind)) - _defaults(kind).keys()
+
+
+def _tuple_reader(kind: Any) -> Reader:
+    item = _reader(kind)
+    if item is None:
+        return lambda value, shared: tuple(value)
+    return lambda value, shared: tuple([item(each, shared) for each in value])
+
+
+def _mapping_reader(kind: Any) -> Reader | None:
+    item = _reader(kind)
+    if item is None:
+        return None
+    return lambda value, shared: {name: item(each, shared) for name, each in value.items()}
+
+
+def _shared_reader(kind: Any) -> Reader:
+    """A mapping of dataclasses, made once for all that have it."""
+    item = _dataclass_reader(kind)
+
+    def read(value: Any, shared: list[Any]) -> Any:
+        if isinstance(value, dict):  # an empty one
+            return value
+        mapping = shared[value]
+        for name, each in mapping.items():
+            if isinstance(each, dict):  # not made before
+                mapping[name] = item(each, shared)
+        return mapping
+
+    return read
+
+
+def _union_reader(kinds: list[Any], *, optional: bool) -> Reader:
+    """Of several dataclasses, the first that lacks nothing; those that need most are tried first."""
+    choices = list(zip(map(_needed, kinds), map(_dataclass_reader, kinds), strict=True))
+    choices.sort(key=lambda choice: len(choice[0]), reverse=True)
+
+    def read(value: Any, shared: list[Any]) -> Any:
+        if optional and value is None:
+            return None
+        return next(reader for needed, reader in choices if needed <= value.keys())(value, shared)
+
+    return read
