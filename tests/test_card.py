@@ -242,7 +242,7 @@ HUB = MODEL_WITHOUT_WEIGHTS + 'weights = { repo = "a/b", files = ["m.safetensors
 MISTAKES = [
     # The file as a whole.
     ("", "schema: expected the number 1; the key is missing"),
-    ("schema = 2", "schema: expected the number 1, not 2"),
+    ("schema = 0", "schema: expected the number 1, not 0"),
     ("schema = '1'", "schema: expected the number 1, not '1'"),
     ("schema = true", "schema: expected the number 1, not True"),
     ("schema = 1", "plugin: expected a table; the key is missing"),
@@ -254,7 +254,7 @@ MISTAKES = [
     (PLUGIN + "license = 'mit'", "[plugin] license: expected no such key"),
     (PLUGIN + 'quantized = ["int3"]', "[plugin] quantized: expected some of int8, not 'int3'"),
     (PLUGIN + "lists_models = 1", "[plugin] lists_models: expected true or false, not 1"),
-    (PLUGIN + "homepage = 3", "[plugin] homepage: expected text, not 3"),
+    (PLUGIN + "homepage = 3", "[plugin] homepage: expected an address https://…, not 3"),
     (PLUGIN + "[[modell]]", "modell: expected no such key; did you mean 'model'?"),
     (PLUGIN + "[model]", "model: expected tables written [[model]]"),
     (PLUGIN + MODEL + MODEL, "model: expected names that differ; 'dcgan-faces' stands there twice"),
@@ -274,7 +274,7 @@ MISTAKES = [
     (PLUGIN + MODEL.replace('"gan"', "7"), f"{IN_MODEL} family: expected text, not 7"),
     (PLUGIN + MODEL.replace('output = "image"', ""), f"{IN_MODEL} output: expected text; the key is missing"),
     (PLUGIN + MODEL.replace("license", "licence"), f"{IN_MODEL} license: expected text; the key is missing"),
-    (PLUGIN + MODEL + "aliases = 'faces'", f"{IN_MODEL} aliases: expected a list of texts, not 'faces'"),
+    (PLUGIN + MODEL + "aliases = 'faces'", f"{IN_MODEL} aliases: expected a list of names such as"),
     (PLUGIN + MODEL + "parameters = -1", f"{IN_MODEL} parameters: expected a whole number, not -1"),
     (PLUGIN + MODEL + "parameters = 1.5", f"{IN_MODEL} parameters: expected a whole number, not 1.5"),
     (PLUGIN + MODEL + "prompt = true", f"{IN_MODEL} prompt: expected one of none, optional, required,"),
@@ -365,7 +365,7 @@ MISTAKES = [
     ),
     (
         PLUGIN + RULE.replace('"model"', "[]"),
-        "[checkpoint 1] weights: expected a text or a list of texts, not []",
+        "[checkpoint 1] weights: expected a path, or a list of paths, inside the checkpoint",
     ),
     (
         PLUGIN + RULE + "option_set = 'words'\n[option_sets.text.steps]\ntype = 'integer'",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zoo_core.errors import OptionError
+from zoo_core.screening import screen, shown
 from zoo_core.table import Table
 from zoo_core.verbs import RESERVED, RUN_OPTIONS
 from zoo_core.version import CORE_RANGE, check_core
@@ -28,8 +29,10 @@ ABILITIES = ("score", "latents", "next-token")
 QUANTIZED = ("int8",)
 """Types in which weights may be kept that are no floating-point ones, for plugins that say they can."""
 
-_ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_REPO = re.compile(r"\w[\w.-]{0,99}(/\w[\w.-]{0,99})?", re.ASCII)
+_ADDRESS = re.compile(r"https?://[!-~]{1,500}")
+_SUFFIX = re.compile(r"(\.[a-z0-9_]{1,20}){1,2}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -314,10 +317,11 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
         CardError: Names file, table, key and what was expected.
         PluginError: The plugin is for other versions of the core than this one.
     """
+    screen(document, file)
     top = Table(document, file, "")
     schema = top.take("schema", int, "the number 1")
     if schema != SCHEMA:
-        problem = top.error("schema", f"the number {SCHEMA}, not {schema!r}")
+        problem = top.error("schema", f"the number {SCHEMA}, not {shown(schema)}")
         if schema > SCHEMA:
             problem.remedy = "It is of a later time; update the core: pip install --upgrade zoo-core"
         raise problem
@@ -334,11 +338,11 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
     manifest = Manifest(
         name=name,
         summary=plugin.text("summary"),
-        homepage=plugin.optional_text("homepage"),
+        homepage=plugin.optional_text("homepage", _ADDRESS, "an address https://…"),
         core=core,
         lists_models=plugin.optional_truth("lists_models", False),
         quantized=plugin.choices("quantized", QUANTIZED),
-        converts=plugin.texts("converts"),
+        converts=plugin.texts("converts", _SUFFIX, "suffixes such as .pkl"),
         models=tuple(
             _read_model(t, name, folder, _option_set(t, sets, common))
             for t in top.tables("model", _read_shared(top))
@@ -383,7 +387,7 @@ def _option_set(
     if name is None:
         return common
     if name not in sets:
-        raise table.error("option_set", f"the name of a table [option_sets.NAME], not {name!r}")
+        raise table.error("option_set", f"the name of a table [option_sets.NAME], not {shown(name)}")
     return sets[name]
 
 
@@ -398,10 +402,10 @@ def _read_model(table: Table, plugin: str, folder: Path | None, common: dict[str
         output=table.text("output"),
         license=table.text("license"),
         weights=_read_weights(table.table("weights"), folder),
-        aliases=table.texts("aliases"),
+        aliases=table.texts("aliases", _REPO, "names such as ORG/NAME"),
         paper=table.optional_text("paper"),
         cite=table.optional_text("cite"),
-        homepage=table.optional_text("homepage"),
+        homepage=table.optional_text("homepage", _ADDRESS, "an address https://…"),
         parameters=table.optional_whole("parameters"),
         prompt=table.choice("prompt", ("none", "optional", "required"), "none"),
         abilities=table.choices("abilities", ABILITIES),
@@ -433,10 +437,8 @@ def _read_check(table: Table, options: Mapping[str, Option]) -> dict[str, Any]:
 
 
 def _read_weights(table: Table, folder: Path | None) -> Weights:
-    embedded = table.optional_text("embedded")
-    if embedded is not None:
-        if Path(embedded).is_absolute() or ".." in Path(embedded).parts:
-            raise table.error("embedded", "a folder inside the plugin's package")
+    if table.optional("embedded") is not None:
+        embedded = table.path("embedded", "a folder inside the plugin's package")
         table.finish()
         return EmbeddedWeights((folder or Path()) / embedded)
     repo = table.text("repo", _REPO, "ORG/NAME, or embedded = FOLDER in its place")
@@ -456,9 +458,7 @@ def _read_file(parent: Table, item: object) -> WeightsFile:
     if not isinstance(item, dict):
         raise parent.error("files", "names, or tables of name, bytes and sha256")
     table = Table(item, parent.file, f"{parent.name}.files")
-    name = table.text("name")
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise table.error("name", "a path inside the repository")
+    name = table.path("name", "a path inside the repository")
     sha256 = table.optional_text("sha256")
     if sha256 is not None and not _SHA256.fullmatch(sha256):
         raise table.error("sha256", "64 hexadecimal digits")
@@ -477,16 +477,23 @@ def _read_checkpoint(table: Table, plugin: str, common: dict[str, Option]) -> Ch
         summary=table.text("summary"),
         family=table.text("family"),
         output=table.text("output"),
-        config=table.text("config"),
+        config=table.path("config", "a path inside the checkpoint"),
         where=where,
-        files=table.texts("files"),
-        weights=table.text_or_texts("weights"),
+        files=table.paths("files", "paths inside the checkpoint"),
+        weights=_read_stems(table),
         prompt=table.choice("prompt", ("none", "optional", "required"), "none"),
         abilities=table.choices("abilities", ABILITIES),
         options=common,
     )
     table.finish()
     return rule
+
+
+def _read_stems(table: Table) -> tuple[str, ...]:
+    stems = table.paths("weights", "paths inside the checkpoint")
+    if not stems:
+        raise table.error("weights", "a path, or a list of paths, inside the checkpoint")
+    return stems
 
 
 def _read_trainer(table: Table, plugin: str) -> TrainerCard:

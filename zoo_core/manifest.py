@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +14,16 @@ from zoo_core.card import Manifest, read_manifest
 from zoo_core.entrypoints import EntryPoint, entry_points
 from zoo_core.errors import CardError, PluginError, ZooError
 from zoo_core.remembered import Remembered, without_collection
+from zoo_core.screening import shown
 
 if TYPE_CHECKING:
     import importlib.metadata
 
 GROUP = "zoo.plugins"
 FILE = "zoo.toml"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_VERSION = re.compile(r"[A-Za-z0-9.!+_-]{1,60}")
 
 Status = Literal["ok", "disabled", "broken"]
 
@@ -48,8 +53,9 @@ class InstalledPlugin:
 
     @property
     def version(self) -> str:
-        """The distribution's version."""
-        return self.distribution.version if self.distribution else "unknown"
+        """The distribution's version; ``unknown`` where there is none, or something else in its place."""
+        version = self.distribution.version if self.distribution else ""
+        return version if _VERSION.fullmatch(version or "") else "unknown"
 
 
 def installed_plugins() -> tuple[InstalledPlugin, ...]:
@@ -125,6 +131,13 @@ def parse_toml(data: bytes, path: Path) -> dict[str, object]:
 
 
 def _inspect(entry: EntryPoint, manifests: Remembered[Manifest]) -> InstalledPlugin:
+    if not _NAME.fullmatch(entry.name):
+        name = shown(entry.name)
+        distribution = entry.metadata.name.partition("-")[0].replace("_", "-")
+        problem = PluginError(
+            f"{name} cannot be the name of a plugin.", f"Remove it: pip uninstall {distribution}"
+        )
+        return InstalledPlugin(name, entry.module, status="broken", problem=problem, metadata=entry.metadata)
     plugin = InstalledPlugin(entry.name, entry.module, metadata=entry.metadata)
     try:
         folder = package_folder(entry.module)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo_core.errors import CardError
+from zoo_core.screening import is_inside, shown
 
 
 class Table:
@@ -39,14 +40,14 @@ class Table:
         if value is None:
             raise self.error(key, f"{expected}; the key is missing")
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self.error(key, f"{expected}, not {value!r}")
+            raise self.error(key, f"{expected}, not {shown(value)}")
         return value
 
     def text(self, key: str, pattern: re.Pattern[str] | None = None, expected: str = "text") -> str:
         """A text that must be there, not blank, and fit a pattern."""
         value: str = self.take(key, str, expected)
         if not value.strip() or (pattern and not pattern.fullmatch(value)):
-            raise self.error(key, f"{expected}, not {value!r}")
+            raise self.error(key, f"{expected}, not {shown(value)}")
         return value
 
     def optional_text(
@@ -55,13 +56,28 @@ class Table:
         """A text, not blank, that fits a pattern; None where there is none."""
         return self.text(key, pattern, expected) if self.optional(key) is not None else None
 
+    def path(self, key: str, expected: str) -> str:
+        """A relative path that must be there, and does not leave the folder it is taken from."""
+        return self._inside(key, self.text(key), expected)
+
+    def paths(self, key: str, expected: str) -> tuple[str, ...]:
+        """A list of such paths, or one; empty where there is none."""
+        if self.optional(key) in (None, []):
+            return ()
+        return tuple(self._inside(key, path, expected) for path in self.text_or_texts(key))
+
+    def _inside(self, key: str, path: str, expected: str) -> str:
+        if not is_inside(path):
+            raise self.error(key, f"{expected}, not {shown(path)}")
+        return path
+
     def optional_whole(self, key: str) -> int | None:
         """A whole number of at least 0; None where there is none."""
         value = self.optional(key)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise self.error(key, f"a whole number, not {value!r}")
+            raise self.error(key, f"a whole number, not {shown(value)}")
         return value
 
     def optional_number(self, key: str, default: float | None) -> float | None:
@@ -70,7 +86,7 @@ class Table:
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise self.error(key, f"a number, not {value!r}")
+            raise self.error(key, f"a number, not {shown(value)}")
         return value
 
     def optional_truth(self, key: str, default: bool) -> bool:
@@ -79,16 +95,21 @@ class Table:
         if value is None:
             return default
         if not isinstance(value, bool):
-            raise self.error(key, f"true or false, not {value!r}")
+            raise self.error(key, f"true or false, not {shown(value)}")
         return value
 
-    def texts(self, key: str) -> tuple[str, ...]:
-        """A list of texts; empty where there is none."""
+    def texts(
+        self, key: str, pattern: re.Pattern[str] | None = None, expected: str = "texts"
+    ) -> tuple[str, ...]:
+        """A list of texts that fit a pattern; empty where there is none."""
         value = self.optional(key)
         if value is None:
             return ()
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self.error(key, f"a list of texts, not {value!r}")
+            raise self.error(key, f"a list of {expected}, not {shown(value)}")
+        for item in value:
+            if pattern and not pattern.fullmatch(item):
+                raise self.error(key, f"a list of {expected}, not {shown(item)} among them")
         return tuple(value)
 
     def text_or_texts(self, key: str) -> tuple[str, ...]:
@@ -96,7 +117,7 @@ class Table:
         value = self.optional(key)
         texts = value if isinstance(value, list) else [value]
         if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
-            raise self.error(key, f"a text or a list of texts, not {value!r}")
+            raise self.error(key, f"a text or a list of texts, not {shown(value)}")
         return tuple(texts)
 
     def strings(self, key: str) -> dict[str, str]:
@@ -105,7 +126,7 @@ class Table:
         if value is None:
             return {}
         if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
-            raise self.error(key, f"a table of texts, not {value!r}")
+            raise self.error(key, f"a table of texts, not {shown(value)}")
         return dict(value)
 
     def numbers(self, key: str) -> dict[str, int | float]:
@@ -114,7 +135,7 @@ class Table:
         if value is None:
             return {}
         if not isinstance(value, dict) or not all(type(v) in (int, float) for v in value.values()):
-            raise self.error(key, f"a table of numbers, not {value!r}")
+            raise self.error(key, f"a table of numbers, not {shown(value)}")
         return dict(value)
 
     def choice(self, key: str, choices: tuple[str, ...], default: str | None) -> Any:
@@ -123,7 +144,7 @@ class Table:
         if value is None:
             value = default
         if value not in choices:
-            raise self.error(key, f"one of {', '.join(choices)}, not {value!r}")
+            raise self.error(key, f"one of {', '.join(choices)}, not {shown(value)}")
         return value
 
     def choices(self, key: str, choices: tuple[str, ...]) -> tuple[str, ...]:
@@ -131,7 +152,7 @@ class Table:
         values = self.texts(key)
         for value in values:
             if value not in choices:
-                raise self.error(key, f"some of {', '.join(choices)}, not {value!r}")
+                raise self.error(key, f"some of {', '.join(choices)}, not {shown(value)}")
         return values
 
     def table(self, key: str) -> Table:
@@ -152,7 +173,8 @@ class Table:
             raise self.error(key, f"tables written [[{key}]]")
         tables = []
         for number, item in enumerate(value, start=1):
-            label = item.get("id") or item.get("name") or number
+            label = str(item.get("id") or item.get("name") or number)[:60]
+            label = label if label.isprintable() else shown(label)
             tables.append(Table({**(shared or {}), **item}, self.file, f"{key} {label}"))
         return tables
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from zoo_core.errors import WeightsError
+from zoo_core.screening import is_inside
 from zoo_core.weights import reading
 
 if TYPE_CHECKING:
@@ -101,12 +102,6 @@ def shards_of(name: str, index: Mapping[str, Any], source: str) -> dict[str, lis
             )
         shards.setdefault(str(PurePosixPath(name).parent / file), []).append(key)
     return shards
-
-
-def is_inside(name: str) -> bool:
-    """True if ``name`` is a relative path that does not leave the folder it is taken from."""
-    path = PurePosixPath(name)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\\" not in name
 
 
 def read_json_object(path: Path, source: str) -> dict[str, Any]:

@@ -35,7 +35,8 @@ def read(
     settings.pop("model_type", None)
     try:
         config = config_type(**{key: _tuples(value) for key, value in settings.items()})
-        network = network_type(config)
+        with torch.device("meta"):  # nothing is drawn that the weights replace anyway
+            network = network_type(config)
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise WeightsError(
             f"config.json of {checkpoint.source} describes no network of this kind: {error}.",
