@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Trainable,
         TrainingData,
     )
+    from zoo_core.home import cache
     from zoo_core.hookspecs import hookimpl
     from zoo_core.labels import draw_labels
     from zoo_core.model import Model, load
@@ -87,6 +88,7 @@ __all__ = [
     "WeightsError",
     "WeightsFile",
     "ZooError",
+    "cache",
     "create_extractor",
     "create_trainable",
     "draw_labels",
@@ -111,6 +113,7 @@ _HOMES = {
     "features": "Extractor TextExtractor create_extractor extractors",
     "generator": "Batch Generator Latents Loss NextToken Score Scorer Step TextTrainable Trainable "
     "TrainingData",
+    "home": "cache",
     "hookspecs": "hookimpl",
     "labels": "draw_labels",
     "model": "Model load",

@@ -37,10 +37,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
 
 ALIASES = {"ls": "list"}
 
-COMING = frozenset({"eval"})
-"""Verbs of the design that this version does not have; asked for, it says so."""
-
-RESERVED = frozenset(verb for verbs in VERBS.values() for verb in verbs) | frozenset(ALIASES) | COMING
+RESERVED = frozenset(verb for verbs in VERBS.values() for verb in verbs) | frozenset(ALIASES)
 """Names a plugin's command cannot have."""
 
 # fmt: off

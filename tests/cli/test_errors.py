@@ -13,7 +13,6 @@ USAGE, PROBLEM = 2, 1
 
 MISTAKES = {
     "no such verb": (["lst"], USAGE, "no command 'lst'. Did you mean 'list'?", "zoo --help"),
-    "a verb to come": (["eval", "x"], USAGE, "no zoo eval yet", "zoo --help"),
     "a file to convert that is not there": (["convert", "x.pkl", "-o", "x"], PROBLEM, "There is no file x.pkl", "Check the path"),
     "a conversion to nowhere": (["convert", "x.pkl"], USAGE, "Missing option '-o'", "zoo convert --help"),
     "no such flag": (["list", "--jsn"], USAGE, "--jsn", "zoo list --help"),

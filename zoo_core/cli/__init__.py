@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from zoo_core.errors import ZooError
-from zoo_core.verbs import ALIASES, COMING, VERBS
+from zoo_core.verbs import ALIASES, VERBS
 
 _VERBS = {name: entry for verbs in VERBS.values() for name, entry in verbs.items()}
 
@@ -38,8 +38,6 @@ class Zoo(click.Group):
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             import difflib
 
-            if args[0] in COMING:
-                raise click.UsageError(f"This version has no zoo {args[0]} yet.", ctx)
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), 1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise click.UsageError(f"There is no command {args[0]!r}.{hint}", ctx)

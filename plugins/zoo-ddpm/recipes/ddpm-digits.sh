@@ -20,4 +20,4 @@ torchrun --standalone --nproc-per-node 2 -m zoo_core train ddpm \
     --steps 7000 --batch-size 64 --lr 1e-3 --warmup 200 --decay-steps 2600 --ema 0.999 \
     --precision bf16 --seed 0 --checkpoint-every 250 --sample-every 1000
 
-python tools/quality.py "$folder"
+zoo eval "$folder" --data data/mnist --extractor digits --set label=0-9 -o "$folder/eval"

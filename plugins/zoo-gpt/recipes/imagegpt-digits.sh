@@ -19,4 +19,5 @@ zoo train imagegpt --data data/mnist -o "$folder" \
     --steps 1700 --batch-size 32 --lr 2e-3 --warmup 100 --weight-decay 0.05 --ema 0.999 \
     --seed 0 --checkpoint-every 200 --sample-every 1000
 
-python tools/quality.py "$folder"
+zoo eval "$folder" --data data/mnist --extractor digits --set label=0-9 -o "$folder/eval"
+python tools/completions.py "$folder"

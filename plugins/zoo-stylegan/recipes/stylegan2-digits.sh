@@ -21,4 +21,5 @@ zoo train stylegan2 \
     --steps 6000 --batch-size 32 --lr 0.0025 --decay-steps 2000 --ema 0.999 --seed 0 \
     --checkpoint-every 250 --sample-every 500
 
-python tools/quality.py "$folder"
+zoo eval "$folder" --data data/mnist --extractor digits --set label=0-9 -o "$folder/eval"
+python tools/walks.py "$folder"

@@ -7,6 +7,7 @@ Metric", arXiv:2207.13686. The weights come with the package ``stlpips-pytorch``
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +49,8 @@ class Perceptual(nn.Module):
                 "Install it: pip install stlpips-pytorch==0.0.2",
             )
         file = Path(spec.submodule_search_locations[0]).joinpath(*WEIGHTS)
-        held = Checkpoint(str(file), {"alex.pt": file}, "").tensors("alex")
+        self.digest = _digest(file)
+        held = Checkpoint(str(file), {"alex.pt": file}, self.digest).tensors("alex")
         for name, tensor in held.items():
             self.register_buffer(name.replace(".", "_"), tensor.float())
 
@@ -88,3 +90,27 @@ class Perceptual(nn.Module):
     def _halved(self, x: Tensor, blur: str) -> Tensor:
         kernel = self.get_buffer(f"{blur.replace('.', '_')}_filt")
         return F.conv2d(F.pad(x, (2, 2, 2, 2), "reflect"), kernel, stride=2, groups=x.shape[1])
+
+
+class PerceptualFeatures:
+    """The network as an extractor: what each stage sees, averaged over the picture."""
+
+    size, channels, batch_size = SMALLEST, 3, 128
+
+    def __init__(self, network: Perceptual) -> None:
+        self._network = network
+        self.digest = network.digest
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return (n, 1152) of pictures (n, 3, 64, 64) in [-1, 1]."""
+        return torch.cat([stage.mean((2, 3)) for stage in self._network.features(images)], 1)
+
+
+def build_extractor(checkpoint: None, device: torch.device) -> PerceptualFeatures:
+    """Return the extractor ``lpips-alex``."""
+    return PerceptualFeatures(Perceptual().to(device))
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return "sha256:" + hashlib.file_digest(content, "sha256").hexdigest()

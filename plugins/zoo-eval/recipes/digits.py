@@ -1,8 +1,8 @@
-"""Train the judge on MNIST (python tools/mnist.py fetches it), a few minutes on one core.
+"""Train the extractor ``digits`` on MNIST (python tools/mnist.py fetches it), a few minutes on one core.
 
-    python tools/judge/train.py [DATA]
+    python plugins/zoo-eval/recipes/digits.py [DATA]
 
-Writes float16 weights beside this file, and prints the share of test digits that they read rightly.
+Writes float16 weights into the package, and prints the share of test digits that they read rightly.
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from zoo_train.data import read_idx
+from zoo_eval.extractors.digits import Digits
 
-from zoo_core import save_weights
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from judge.network import WEIGHTS, Judge, load_judge, look
+from zoo_core import create_extractor, extractors, read_idx, save_weights
 
 EPOCHS, BATCH, PEAK_RATE, SHIFT = 5, 128, 2e-3, 2
-DATA = Path(__file__).resolve().parents[2] / "data" / "mnist"
+ROOT = Path(__file__).resolve().parents[3]
+WEIGHTS = ROOT / "plugins" / "zoo-eval" / "zoo_eval" / "weights" / "digits" / "digits.safetensors"
 
 
 def read(folder: Path, part: str) -> tuple[Tensor, Tensor]:
@@ -38,35 +36,38 @@ def shifted(images: Tensor, generator: torch.Generator) -> Tensor:
     return padded[:, :, SHIFT + down : SHIFT + down + 28, SHIFT + across : SHIFT + across + 28]
 
 
-def train(images: Tensor, labels: Tensor, epochs: int = EPOCHS, seed: int = 0) -> Judge:
-    """Train a judge by AdamW, its learning rate rising and falling once."""
+def train(images: Tensor, labels: Tensor, epochs: int = EPOCHS, seed: int = 0) -> Digits:
+    """Train by AdamW, the learning rate rising and falling once."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    judge = Judge().train()
-    optimizer = torch.optim.AdamW(judge.parameters(), weight_decay=1e-2)
+    network = Digits().train()
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-2)
     steps = epochs * (len(images) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps)
     for epoch in range(epochs):
         order = torch.randperm(len(images), generator=generator)
         for items in order[: len(order) // BATCH * BATCH].split(BATCH):
-            loss = F.cross_entropy(judge(shifted(images[items], generator)), labels[items])
+            logits = network.logits(network(shifted(images[items], generator)))
+            loss = F.cross_entropy(logits, labels[items])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
         print(f"epoch {epoch + 1} of {epochs}: loss {loss.item():.4f}", flush=True)
-    return judge.eval()
+    return network.eval()
 
 
 def main(arguments: list[str]) -> None:
     """Train, save and test."""
-    folder = Path(arguments[0]) if arguments else DATA
-    judge = train(*read(folder, "train"))
-    state = judge.state_dict()
+    folder = Path(arguments[0]) if arguments else ROOT / "data" / "mnist"
+    state = train(*read(folder, "train")).state_dict()
     save_weights(WEIGHTS, {k: v.half() if v.is_floating_point() else v for k, v in state.items()})
     images, labels = read(folder, "t10k")
-    _, digits = look(load_judge(), images)
-    print(f"{WEIGHTS}: reads {100 * (digits == labels).float().mean():.2f}% of {len(labels)} test digits")
+    network = create_extractor(extractors()["digits"], torch.device("cpu"))
+    assert isinstance(network, Digits)
+    with torch.inference_mode():
+        right = torch.cat([network.classify(network(part)) for part in images.split(500)]) == labels
+    print(f"{WEIGHTS}: reads {100 * right.float().mean():.2f}% of {len(labels)} test digits")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,201 @@
+"""From models and data to a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import zoo_core
+from zoo_core import Model, ZooError, create_extractor, extractors
+from zoo_eval.data import DataError, Items, Pictures, Texts, held_out_of, open_data
+from zoo_eval.drawing import draw
+from zoo_eval.evaluation import Compared, Yardstick, check_counts, compare, neighbours_of
+from zoo_eval.extractors import module
+from zoo_eval.features import AnyExtractor, Fitted
+from zoo_eval.likelihood import can_score, likelihood_figures
+from zoo_eval.points import Point, Settings, Sweep, check_options, is_samples, points_of
+from zoo_eval.reference import Reference
+from zoo_eval.report.content import Report, Row
+from zoo_eval.report.conventions import conventions
+from zoo_eval.report.sheets import closest_pairs, some_samples
+from zoo_eval.text import Known
+
+DEFAULTS = {"image": "efficientnet-lite0", "text": "ngrams"}
+TEXTS_SHOWN = 3
+
+Watch = Callable[[str], Callable[[int, int], object]]
+"""Told what begins; returns what is told how far it is."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be evaluated, as it was typed."""
+
+    samples: Sequence[str]
+    data: str
+    held_out: str | None
+    count: int
+    seed: int
+    extractor: str | None
+    copies_by: str
+    settings: Settings
+    sweeps: Sequence[Sweep]
+    prompts: Sequence[str]
+    scored: int
+    """Items that are scored; 0 for none."""
+    folder: Path
+    device: str
+    dtype: str
+    batch_size: int | None
+    command: str
+
+
+def evaluate(request: Request, watch: Watch) -> Report:
+    """Draw what is missing, compare everything with the data, and return what was found.
+
+    Raises:
+        ZooError: Anything a user can act on; what was drawn and looked at until then is kept.
+    """
+    data = open_data(request.data)
+    held_out = open_data(request.held_out) if request.held_out else held_out_of(request.data)
+    folders = {name: open_data(name) for name in request.samples if is_samples(name)}
+    names = [name for name in request.samples if name not in folders]
+    models = {name: zoo_core.load(name, device=request.device, dtype=request.dtype) for name in names}
+    check_options([model.card for model in models.values()], request.settings, request.sweeps)
+    for name, model in models.items():
+        _check_kind(name, model.card.output, data)
+    for items in [*folders.values(), *([held_out] if held_out else [])]:
+        _check_kind(items.name, items.kind, data)
+    check_counts([data, *folders.values(), *([held_out] if held_out else [])])
+
+    device = _device(request, models)
+    name, frechet, extractor = _extractor(request.extractor or DEFAULTS[data.kind], data, device)
+    yardstick = _yardstick(request, data, held_out, extractor, device, watch)
+    rows, likelihoods, notes = [], {}, []
+    if held_out:
+        rows.append(
+            _row("held-out data", held_out.first(request.count), yardstick, request, device, watch, held=True)
+        )
+    for given in request.samples:
+        if given in folders:
+            rows.append(_row(given, folders[given].first(request.count), yardstick, request, device, watch))
+            continue
+        model = models[given]
+        for point in points_of(model, request.settings, request.sweeps):
+            rows.append(_point_row(point, yardstick, request, device, watch))
+        if request.scored and can_score(model):
+            watch(f"how likely {model.card.id} finds data")
+            try:
+                likelihoods[model.card.id] = likelihood_figures(
+                    model, (held_out or data).first(request.scored)
+                )
+            except ZooError as error:
+                notes.append(f"{model.card.id} could not say how likely the data are: {error.message}")
+    return Report(
+        data=data.name,
+        count=len(data),
+        extractor=name,
+        frechet=frechet,
+        rows=rows,
+        likelihoods=likelihoods,
+        scored=f"{min(request.scored, len(held_out or data))} items of {(held_out or data).name}",
+        conventions=[*conventions(data, held_out, request.copies_by), *notes],
+        command=request.command,
+    )
+
+
+def _check_kind(name: str, kind: str, data: Items) -> None:
+    if kind != data.kind:
+        raise DataError(
+            f"{name} is of kind {kind}, and {data.name} of kind {data.kind}.", "Compare like with like."
+        )
+
+
+def _device(request: Request, models: Mapping[str, Model]) -> torch.device:
+    if models:
+        return next(iter(models.values())).device
+    if request.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(request.device)
+
+
+def _extractor(name: str, data: Items, device: torch.device) -> tuple[str, str, AnyExtractor]:
+    """Return an extractor with its name in words and that of its Fréchet distance."""
+    if ":" in name:
+        return name, f"Fréchet over {name}", module.find(name, device)
+    known = extractors()
+    if name not in known:
+        raise ZooError(f"There is no extractor {name!r}.", f"There are: {', '.join(sorted(known))}.")
+    card = known[name]
+    _check_kind(f"The extractor {name}", card.data, data)
+    made = create_extractor(card, device)
+    if isinstance(data, Pictures) and made.size is None:  # type: ignore[union-attr]
+        fitted = Fitted(made, data.read(0).shape)  # type: ignore[arg-type]
+        return f"{name}: {card.summary}", f"Fréchet over {name}", fitted
+    return f"{name}: {card.summary}", card.frechet or f"Fréchet over {name}", made
+
+
+def _yardstick(
+    request: Request,
+    data: Items,
+    held_out: Items | None,
+    extractor: AnyExtractor,
+    device: torch.device,
+    watch: Watch,
+) -> Yardstick:
+    cache = zoo_core.cache() / "eval"
+    reference = Reference(data, extractor, device, cache, watch("features of the data"))
+    if isinstance(data, Texts):
+        return Yardstick(reference, known=Known(data.whole))
+    _, _, neighbourly = _extractor(request.copies_by, data, device)
+    copies = Reference(data, neighbourly, device, cache, watch("pictures of the data"))
+    watch("neighbours among the data")
+    copies.nearest_others()
+    if held_out is None:
+        return Yardstick(reference, copies)
+    tell = watch("neighbours of held-out data")
+    distances = neighbours_of(held_out.first(request.count), copies, device, cache, tell).distances
+    return Yardstick(reference, copies, distances)
+
+
+def _point_row(
+    point: Point, yardstick: Yardstick, request: Request, device: torch.device, watch: Watch
+) -> Row:
+    folder = request.folder / "samples" / point.folder_name
+    drawn = draw(
+        point, request.count, request.seed, request.prompts, folder, request.batch_size, watch(point.name)
+    )
+    return _row(point.name, drawn.items, yardstick, request, device, watch, point, drawn.seconds)
+
+
+def _row(
+    name: str,
+    items: Items,
+    yardstick: Yardstick,
+    request: Request,
+    device: torch.device,
+    watch: Watch,
+    point: Point | None = None,
+    seconds: float | None = None,
+    *,
+    held: bool = False,
+) -> Row:
+    tell = watch(f"features of {name}")
+    found: Compared = compare(items, yardstick, device, request.folder / "features", tell, held)
+    data = yardstick.reference.items
+    pictures = isinstance(items, Pictures) and isinstance(data, Pictures)
+    return Row(
+        name=name,
+        count=len(items),
+        figures=found.figures,
+        model=point.model.card.id if point else None,
+        options=point.options if point else {},
+        swept=point.swept if point else None,
+        seconds=seconds,
+        sheet=some_samples(items) if pictures else None,  # type: ignore[arg-type]
+        pairs=closest_pairs(items, data, found.neighbours) if pictures and found.neighbours else None,  # type: ignore[arg-type]
+        texts=items.passages[:TEXTS_SHOWN] if isinstance(items, Texts) else (),
+    )

@@ -1,0 +1,71 @@
+"""Intervals: what a figure would have been for other samples of the same kind.
+
+The Poisson bootstrap (Hanley & MacGibbon 2006): each sample counts as often as a Poisson number of mean 1
+says, which is resampling with replacement that needs neither all samples at once nor their number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+RESAMPLES = 500
+LEVEL = 0.95
+_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value, and between which bounds it lies with 95% confidence."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, float]:
+        """Return it as plain JSON."""
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+
+def counts(block: int, size: int, resamples: int, seed: int) -> Tensor:
+    """Return how often each of ``size`` samples counts in each resample, (resamples, size) float32.
+
+    Args:
+        block: Number of the block, so that every block has its own.
+        size: Samples in it.
+        resamples: How many.
+        seed: Of the sample: two samples that are resampled independently need two.
+    """
+    random = np.random.Generator(np.random.Philox(key=np.array([seed, block], np.uint64)))
+    return torch.from_numpy(random.poisson(1.0, (resamples, size)).astype(np.float32))
+
+
+def resampled_means(values: Tensor, resamples: int = RESAMPLES, seed: int = 0) -> Tensor:
+    """Return the means (resamples,) of resamples of values (n,), float64."""
+    sums, weights = torch.zeros(resamples).double(), torch.zeros(resamples).double()
+    for number, start in enumerate(range(0, len(values), _BLOCK)):
+        part = values[start : start + _BLOCK].double()
+        times = counts(number, len(part), resamples, seed).double()
+        sums += times @ part
+        weights += times.sum(1)
+    return sums / weights.clamp(min=1)
+
+
+def mean_figure(values: Tensor, value: float | None = None, seed: int = 0) -> Figure:
+    """Return the mean of values (n,) with its interval; ``value``, if given, stands in place of the mean.
+
+    With a value, what is resampled are the first-order effects of single samples on it, and the interval is
+    that of their mean, moved to the value.
+    """
+    mean = float(values.double().mean())
+    return around(mean if value is None else value, resampled_means(values, seed=seed) - mean)
+
+
+def around(value: float, deviations: Tensor) -> Figure:
+    """Return a value with the interval that resampled deviations from it (resamples,) span."""
+    tail = (1 - LEVEL) / 2
+    low, high = torch.quantile(deviations.double(), torch.tensor([tail, 1 - tail]).double()).tolist()
+    return Figure(value, value + low, value + high)

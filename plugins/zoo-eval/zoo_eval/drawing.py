@@ -1,0 +1,82 @@
+"""Samples of a point, in an ordinary run folder: what a killed evaluation had drawn is not drawn again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo_core import RunFolder, ZooError, write_whole
+from zoo_eval.data import Items, pictures_of, texts_of
+from zoo_eval.features import Tell
+from zoo_eval.points import Point
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The samples of a point."""
+
+    items: Items
+    seconds: float | None
+    """Time that one sample took, over all sessions; None if nobody was there to measure it."""
+
+
+def draw(
+    point: Point,
+    count: int,
+    seed: int,
+    prompts: Sequence[str],
+    folder: Path,
+    batch_size: int | None,
+    tell: Tell,
+) -> Drawn:
+    """Draw ``count`` samples of consecutive seeds into ``folder``, or find them there."""
+    model = point.model
+    plan = model.plan(list(prompts) or None, n=count, seed=seed, **point.options)
+    out = RunFolder(folder, resume=True)
+    missing = [request for request in plan if not out.has(model.record(request))]
+    timing = _Timing(folder.with_suffix(folder.suffix + ".json"))
+    began, made = time.monotonic(), 0
+    try:
+        for sample in model.make(missing, batch_size=batch_size):
+            out.write(sample)
+            made += 1
+            tell(count - len(missing) + made, count)
+    finally:
+        if made:
+            timing.add(time.monotonic() - began, made)
+    suffix = ".png" if model.card.output == "image" else ".txt"
+    files = [folder / f"seed{request.seed:04d}{suffix}" for request in plan]
+    if gone := next((file for file in files if not file.is_file()), None):
+        raise ZooError(f"{gone} is not there: other files are in {folder}.", "Give -o another folder.")
+    name = point.name
+    if suffix == ".txt":
+        return Drawn(texts_of(name, files), timing.per_sample)
+    asked = [request.options.get("label") for request in plan]
+    labels = tuple(label for label in asked if isinstance(label, int))
+    known = labels if len(labels) == len(asked) else None
+    return Drawn(pictures_of(name, files, known), timing.per_sample)
+
+
+class _Timing:
+    """How long samples took to draw, in a small file beside the run folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.seconds, self.samples = 0.0, 0
+        try:
+            held = json.loads(path.read_text(encoding="utf-8"))
+            self.seconds, self.samples = float(held["seconds"]), int(held["samples"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # a killed run may not have come to write it
+
+    @property
+    def per_sample(self) -> float | None:
+        return self.seconds / self.samples if self.samples else None
+
+    def add(self, seconds: float, samples: int) -> None:
+        self.seconds, self.samples = self.seconds + seconds, self.samples + samples
+        held = {"seconds": self.seconds, "samples": self.samples}
+        write_whole(self._path, json.dumps(held).encode(), overwrite=True)

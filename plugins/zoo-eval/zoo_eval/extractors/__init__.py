@@ -1,0 +1,1 @@
+"""What makes features of samples: a module each, named in the manifest."""

@@ -1,0 +1,61 @@
+"""How likely a model finds data that it has not seen, where it can say so."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo_core import Model, Noise, Scorer
+from zoo_eval.bootstrap import Figure, around, counts
+from zoo_eval.data import Items, Texts
+
+BATCH = 25
+RESAMPLES = 500
+
+
+def can_score(model: Model) -> bool:
+    """True if the model can say how likely data are."""
+    return isinstance(model.generator, Scorer)
+
+
+def likelihood_figures(model: Model, items: Items) -> dict[str, Figure]:
+    """Return bits per dimension of pictures; of texts, bits per byte and the perplexity per token.
+
+    Items are resampled. Noise for bounds that are estimated by sampling has the item's number as its seed.
+    """
+    nats, sizes = _scored(model, items)
+    if isinstance(items, Texts):
+        lengths = torch.tensor([len(text.encode()) for text in items.passages]).double()
+        bits = _rate(-nats / math.log(2), lengths)
+        per_token = _rate(-nats, sizes)
+        perplexity = Figure(*(math.exp(x) for x in (per_token.value, per_token.low, per_token.high)))
+        return {"bits per byte": bits, "perplexity": perplexity}
+    return {"bits per dimension": _rate(-nats / math.log(2), sizes)}
+
+
+def _scored(model: Model, items: Items) -> tuple[Tensor, Tensor]:
+    """Return nats (n,) and sizes (n,) of items."""
+    generator: Any = model.generator
+    nats, sizes = [], []
+    with torch.inference_mode():
+        for start in range(0, len(items), BATCH):
+            places = range(start, min(start + BATCH, len(items)))
+            batch: Any = [items.read(place) for place in places]
+            if items.kind == "image":
+                batch = torch.from_numpy(np.stack(batch)).to(model.device)
+            found = generator.log_likelihood(batch, Noise(list(places), model.device))
+            nats.append(found.nats.double().cpu())
+            sizes.append(found.size.double().cpu())
+    return torch.cat(nats), torch.cat(sizes)
+
+
+def _rate(amounts: Tensor, sizes: Tensor) -> Figure:
+    """Return the sum of amounts over that of sizes, with its interval."""
+    times = counts(0, len(amounts), RESAMPLES, 0).double()
+    rates = (times @ amounts) / (times @ sizes).clamp(min=1e-9)
+    value = float(amounts.sum() / sizes.sum())
+    return around(value, rates - value)
