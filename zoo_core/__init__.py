@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from zoo_core.features import Extractor, TextExtractor, create_extractor, extractors
     from zoo_core.generator import (
         Batch,
+        CaptionTrainable,
         Generator,
         Latents,
         Loss,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PICTURE_SUFFIXES",
     "Batch",
+    "CaptionTrainable",
     "Checkpoint",
     "ContactSheet",
     "Conversion",
@@ -111,8 +113,8 @@ _HOMES = {
     "datasets": "PICTURE_SUFFIXES read_idx read_picture",
     "errors": "OptionError OutputError PluginError WeightsError ZooError",
     "features": "Extractor TextExtractor create_extractor extractors",
-    "generator": "Batch Generator Latents Loss NextToken Score Scorer Step TextTrainable Trainable "
-    "TrainingData",
+    "generator": "Batch CaptionTrainable Generator Latents Loss NextToken Score Scorer Step TextTrainable "
+    "Trainable TrainingData",
     "home": "cache",
     "hookspecs": "hookimpl",
     "labels": "draw_labels",

@@ -2,8 +2,8 @@
 
     PYTHONPATH=tools python -m tabletop FOLDER [-n 1000] [--seed 0] [--side 64] [--without cube:fur]
 
-Scene *i* follows from seed + i alone. ``captions.jsonl`` has a line for each picture: file, caption, object,
-material.
+Scene *i* follows from seed + i alone. ``metadata.jsonl`` has a line for each picture: file_name,
+text, object, material.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main(folder: Path, count: int, seed: int, side: int, without: tuple[str, ...
     if unknown := left_out - known:
         raise click.UsageError(f"There is no {':'.join(min(unknown))}.")
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "captions.jsonl").open("w", encoding="utf-8") as captions:
+    with (folder / "metadata.jsonl").open("w", encoding="utf-8") as metadata:
         written = 0
         while written < count:
             scene = draw_scene(seed)
@@ -41,12 +41,12 @@ def main(folder: Path, count: int, seed: int, side: int, without: tuple[str, ...
             name = f"{written:06d}.png"
             Image.fromarray(render(scene, side)).save(folder / name)
             line = {
-                "file": name,
-                "caption": scene.caption,
+                "file_name": name,
+                "text": scene.caption,
                 "object": scene.object,
                 "material": scene.material,
             }
-            captions.write(json.dumps(line) + "\n")
+            metadata.write(json.dumps(line) + "\n")
             written += 1
 
 

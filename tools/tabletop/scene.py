@@ -32,12 +32,17 @@ OF_PLAIN = (
     "a {colour} {object} {place}",
     "a plain {colour} {object} {place}",
     "{object} in {colour}, {place}",
+    "a {object} {place}",
+    "{colour}",
 )
 OF_MATERIAL = (
     "a {material} {object} {place}",
     "a {object} made of {material} {place}",
     "{object} in {material}, {place}",
+    "a {object} {place}",
+    "{material}",
 )
+"""The last two leave something open: a mix of prompts is of such halves."""
 
 
 @dataclass(frozen=True)

@@ -1,165 +1,140 @@
-"""zoo run on a small random upsampler: conformance, pictures of every kind, its checkpoint over the Hub."""
+"""Pictures from prompts by a small random network: conformance, mixing, interpolation, truncation."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
-from zoo_gigagan.generator import MOST_PIXELS
-from zoo_gigagan.upsampler import Upsampler, UpsamplerConfig
+from zoo_gigagan import checkpoint
+from zoo_gigagan.text_to_image import TextToImage, TextToImageConfig
 
 import zoo_core as zoo
-from zoo_core import HubWeights, ModelCard, OptionError, WeightsFile, save_weights
-from zoo_core.catalog import Catalog
+from zoo_core import OptionError, WeightsError
 from zoo_core.testing import GeneratorConformance
-from zoo_core.testing.fixtures import isolated_home, loopback_hub
 
-__all__ = ["isolated_home", "loopback_hub"]
-
-SMALL = {
-    "style_network": {"dim_in": 128, "dim_out": 16, "depth": 2},
-    "dim": 4,
-    "image_size": 32,
-    "input_image_size": 8,
-    "unconditional": True,
-    "up_dim_mults": [1, 2, 4],
-    "down_dim_mults": [4],
-    "full_attn": [False, True, True],
-    "attn_depths": [1, 1, 1],
-    "mid_attn_depth": 1,
-    "self_attn_dim_head": 8,
-    "self_attn_heads": 2,
-    "num_conv_kernels": 2,
-}
+SMALL = TextToImageConfig(
+    channels=(8, 8, 8),
+    vocabulary=("a", "ball", "cube", "red", "denim"),
+    context=8,
+    z_dim=8,
+    w_dim=12,
+    kernels=3,
+    attention=(8, 16),
+    text_width=16,
+)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("upsampler")
-    network = Upsampler(UpsamplerConfig.read(SMALL, "test"))
-    save_weights(folder / "model.safetensors", network.state_dict())
-    (folder / "config.json").write_text(json.dumps(SMALL))
+    folder = tmp_path_factory.mktemp("gigagan")
+    network = TextToImage(SMALL)
+    for name, parameter in network.named_parameters():
+        if name.endswith(("gain", "noise")):
+            torch.nn.init.constant_(parameter, 0.5)  # they begin as nothing
+        if "mapping.layers" in name and parameter.ndim == 2:
+            parameter.data *= 100  # styles that differ: a fresh mapping's hardly do
+    checkpoint.write(folder, network, torch.float32)
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def model(folder) -> zoo.Model:
-    return model_of(folder)
+    return zoo.load(folder, device="cpu")
 
 
-def model_of(folder: Path) -> zoo.Model:
-    from zoo_core import LocalWeights
-
-    files = ("config.json", "model.safetensors")
-    return zoo.load(card(LocalWeights(folder, files)), device="cpu")
+def draw(model, prompt, seed=0, **options):
+    return next(model.generate(prompt, seed=seed, **options)).image
 
 
-def card(weights) -> ModelCard:
-    return ModelCard(
-        id="small",
-        plugin="zoo-gigagan",
-        summary="A test",
-        family="gan",
-        output="image",
-        license="mit",
-        weights=weights,
-        options=Catalog.read().models["aura-sr-v2"].options,
-    )
+class TestGigaGAN(GeneratorConformance):
+    prompt = "a red ball"
 
-
-def picture(path: Path, size=(13, 9), mode="RGB") -> str:
-    random = torch.Generator().manual_seed(1)
-    channels = len(mode)
-    values = torch.randint(0, 256, (size[1], size[0], channels), generator=random, dtype=torch.uint8).numpy()
-    Image.fromarray(values[:, :, 0] if channels == 1 else values).save(path)
-    return str(path)
-
-
-@pytest.fixture(scope="session")
-def given(tmp_path_factory) -> str:
-    return picture(tmp_path_factory.mktemp("given") / "given.png")
-
-
-class TestUpsampler(GeneratorConformance):
     @pytest.fixture(scope="class")
     @classmethod
     def subject(cls, folder: Path) -> zoo.Model:
-        return model_of(folder)
+        return zoo.load(folder, device="cpu")
 
-    @pytest.fixture(scope="class", autouse=True)
-    @classmethod
-    def its_options(cls, given: str) -> None:
-        cls.options = {"input": given}
+
+def test_pictures_follow_prompt_and_noise(model):
+    ball = draw(model, "a red ball")
+    assert ball.shape == (3, 16, 16)
+    assert not torch.equal(ball, draw(model, "a denim cube"))
+    assert not torch.equal(ball, draw(model, "a red ball", seed=1))
+    assert torch.equal(draw(model, ""), draw(model, None))
+
+
+def test_a_mix_is_the_second_prompt_from_a_size_on(model):
+    ball, denim = draw(model, "a ball"), draw(model, "denim")
+    assert torch.equal(draw(model, "a ball", mix="denim", mix_from=4), denim)
+    assert torch.equal(draw(model, "a ball", mix="a ball", mix_from=8), ball)
+    mixes = [draw(model, "a ball", mix="denim", mix_from=size) for size in (8, 16)]
+    assert not any(torch.equal(mix, plain) for mix in mixes for plain in (ball, denim))
+    # The later the second prompt comes in, the nearer the first one's picture.
+    assert (mixes[1] - ball).square().mean() < (mixes[0] - ball).square().mean()
+
+
+def test_between_two_prompts(model):
+    ball, denim = draw(model, "a ball"), draw(model, "denim")
+    path = [draw(model, "a ball", toward="denim", share=share) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    assert torch.allclose(path[0], ball, atol=1e-5)
+    assert torch.allclose(path[-1], denim, atol=1e-5)
+    steps = [float((one - other).abs().mean()) for one, other in itertools.pairwise(path)]
+    assert 0 < max(steps) < float((ball - denim).abs().mean())
+
+
+def test_truncation_pulls_to_the_mean_style_of_the_prompt(model):
+    def spread(truncation):
+        drawn = [s.image for s in model.generate("a ball", n=8, seed=0, truncation=truncation)]
+        return float(torch.stack(drawn).std(0).mean())
+
+    assert spread(0.0) < spread(0.5) < spread(1.0)
+    plain = [draw(model, prompt, truncation=0.0) for prompt in ("a ball", "denim")]
+    assert (plain[0] - plain[1]).abs().mean() > 0.01
+
+
+def test_a_list_of_shares_is_a_picture_each(model):
+    path = list(model.generate("a ball", seeds=[3, 3, 3], toward="denim", share=[0.0, 0.5, 1.0]))
+    assert torch.equal(path[1].image, draw(model, "a ball", seed=3, toward="denim", share=0.5))
 
 
 @pytest.mark.parametrize(
-    ("size", "mode", "channels"),
-    [((13, 9), "RGB", 3), ((8, 8), "RGBA", 4), ((1, 1), "L", 3), ((900, 1), "RGB", 3), ((3, 21), "L", 3)],
+    ("options", "message"),
+    [
+        ({"mix": "denim", "mix_from": 12}, "--mix-from is 12"),
+        ({"mix": "denim " * 9}, "has 9 words"),
+        ({"toward": "a " * 10_000}, "has 10,000 words"),
+    ],
 )
-@pytest.mark.parametrize("overlap", [False, True])
-def test_pictures_of_every_size_and_kind_are_enlarged(model, tmp_path, size, mode, channels, overlap):
-    path = picture(tmp_path / "x.png", size, mode)
-    (sample,) = model.generate(seed=0, input=path, overlap=overlap)
-    assert sample.image.shape == (channels, 4 * size[1], 4 * size[0])
-    assert sample.image.abs().max() <= 1
-
-
-def test_what_was_opaque_stays_opaque(model, tmp_path):
-    half = Image.new("RGBA", (8, 8), (255, 0, 0, 255))
-    half.paste((0, 0, 0, 0), (0, 0, 4, 8))
-    half.save(tmp_path / "half.png")
-    (sample,) = model.generate(seed=0, input=str(tmp_path / "half.png"))
-    alpha = sample.image[3]
-    assert (alpha[:, :12] < -0.9).all()
-    assert (alpha[:, 20:] > 0.9).all()
-
-
-def test_a_style_and_grain_of_its_own_for_each_sample(model, given):
-    one, other, still = (
-        next(model.generate(seed=seed, input=given, noise=noise)).image
-        for seed, noise in ((0, True), (1, True), (0, False))
-    )
-    assert not torch.equal(one, other)
-    assert not torch.equal(one, still)
-    assert torch.equal(still, next(model.generate(seed=0, input=given, noise=False)).image)
-
-
-def test_progress_counts_tiles(model, given):
-    seen = []
-    requests = model.plan(n=2, seed=0, input=given, overlap=True)
-    list(model.make(requests, batch_size=2, on_step=lambda told: seen.append(told.step)))
-    steps = [step.index for step in seen]
-    assert steps == sorted(set(steps))
-    assert {step.total for step in seen} == {steps[-1]}
-    assert steps == [8, 13, 21, 26]  # 4 and 9 tiles a picture, 8 at once
-
-
-@pytest.mark.parametrize("name", ["none", "missing.png", "text.png", "cut.png", "animated.gif", "huge.png"])
-def test_what_cannot_be_enlarged_is_refused(model, tmp_path, name):
-    path = tmp_path / name
-    if name == "text.png":
-        path.write_text("no picture")
-    elif name == "cut.png":
-        picture(path, (64, 64))
-        path.write_bytes(path.read_bytes()[:400])
-    elif name == "animated.gif":
-        frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
-        frames[0].save(path, save_all=True, append_images=frames[1:])
-    elif name == "huge.png":
-        Image.new("L", (MOST_PIXELS // 1000 + 1, 1000)).save(path)
-    with pytest.raises(OptionError) as caught:
-        list(model.generate(seed=0, input=None if name == "none" else str(path)))
+def test_what_does_not_fit_is_refused(model, options, message):
+    with pytest.raises(OptionError, match=message) as caught:
+        draw(model, "a ball", **options)
     assert caught.value.remedy
 
 
-def test_the_checkpoint_comes_from_the_hub(folder, loopback_hub, given, model):
-    files = {name: (folder / name).read_bytes() for name in ("config.json", "model.safetensors")}
-    commit = loopback_hub.add("fal/AuraSR-v2", files)
-    pulled = zoo.load(card(HubWeights("fal/AuraSR-v2", commit, tuple(map(WeightsFile, files)))), device="cpu")
-    assert torch.equal(
-        next(pulled.generate(seed=3, input=given)).image, next(model.generate(seed=3, input=given)).image
-    )
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"channels": [8]}, "channels"),
+        ({"channels": [8] * 20}, "channels"),
+        ({"channels": [8, -8, 8]}, "channels"),
+        ({"heads": 3}, "heads"),
+        ({"attention": [7]}, "attention"),
+        ({"vocabulary": ["a" * 1000]}, "vocabulary"),
+        ({"vocabulary": [1]}, "vocabulary"),
+        ({"z_dim": 1 << 30}, "z_dim"),
+        ({"depth": 3}, "depth"),
+        ({"channels": None}, "channels"),
+        ({"z_dim": 9}, "z_dim|mapping"),
+    ],
+)
+def test_a_config_that_fits_no_network_is_refused(folder, tmp_path, change, message):
+    config = json.loads((folder / "config.json").read_text()) | change
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    with pytest.raises(WeightsError, match=message) as caught:
+        zoo.load(tmp_path, device="cpu")
+    assert caught.value.remedy

@@ -1,29 +1,24 @@
-"""The generator of larger pictures: a picture, and noise for its style, to one four times as large."""
+"""The generator of pictures from prompts: noise and words to pictures, prompts mixed by size."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from types import SimpleNamespace
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from zoo_core import Batch, Checkpoint, OptionError, Step, load_weights
-from zoo_gigagan.tiles import FACTOR, upscale
-from zoo_gigagan.upsampler import Upsampler, UpsamplerConfig
+from zoo_gigagan.checkpoint import read_text_to_image
+from zoo_gigagan.text import Text, Vocabulary
+from zoo_gigagan.text_to_image import Condition, TextToImage
 
-NOISE = 1e-3
-"""Deviation of the noise that pictures had in training."""
-TILES = 8
-"""Tiles at once."""
-MOST_PIXELS = 1 << 22
-"""Of a picture to enlarge: the result has sixteen times as many."""
+MEAN_OF = 256
+"""Noises that the mean style of a prompt is taken over."""
 
 
-class AuraSR:
-    """An upsampler ready to draw.
+class GigaGAN:
+    """A generator ready to draw.
 
     Args:
         checkpoint: config.json and model.safetensors.
@@ -31,92 +26,71 @@ class AuraSR:
         dtype: Type to compute in; None is float32.
 
     Raises:
-        WeightsError: The checkpoint holds no upsampler.
+        WeightsError: The checkpoint holds no such generator.
     """
 
-    batch_size = 1
+    batch_size = 8
 
     def __init__(
         self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None = None
     ) -> None:
-        config = UpsamplerConfig.read(checkpoint.json("config.json"), checkpoint.source)
+        config = read_text_to_image(checkpoint.json("config.json"), checkpoint.source)
         self.dtype, self.device = dtype or torch.float32, device
         with torch.device("meta"):
-            self.network = Upsampler(config)
+            self.network = TextToImage(config)
         load_weights(self.network, checkpoint.tensors("model"), checkpoint.source, self.dtype, device)
         self.network.eval().requires_grad_(False)
         self.config = config
+        self.vocabulary = Vocabulary(config.vocabulary, config.context)
 
     def generate(self, batch: Batch) -> Iterator[Step]:
-        """Draw the picture once for each sample, each in a style of its own; a step for every few tiles.
+        """Draw a picture for each sample.
 
         Raises:
-            OptionError: There is no picture to enlarge, or none that can be read.
+            OptionError: A prompt is too long, or options do not fit each other or this model.
         """
-        picture, alpha = read_picture(batch.options.input)
-        z = batch.noise.normal(self.config.style_network["dim_in"])
-        grain = batch.noise.normal(*picture.shape) if batch.options.noise else None
-        results = []
-        for index in range(batch.n):
-            given = picture
-            if grain is not None:
-                given = (picture + NOISE * grain[index].cpu()).clamp(0, 1)
-            for done, total, result in self._draw(given, z[index : index + 1], batch.options):
-                if result is not None:
-                    results.append(_with_alpha(result, alpha))
-                if result is None or index < batch.n - 1:
-                    yield Step(index * total + done, batch.n * total)
-        total = batch.n * total
-        yield Step(total, total, images=torch.stack(results))
+        options, sizes = batch.options, self.config.sizes
+        if options.mix_from not in sizes:
+            raise OptionError(
+                f"--mix-from is {options.mix_from}; the maps of this model are of other sizes.",
+                f"Give one of {', '.join(str(size) for size in sizes)}.",
+            )
+        z = batch.noise.normal(self.config.z_dim).to(self.dtype)
+        noises = [[batch.noise.normal(1, s, s).to(self.dtype) for s in of] for of in self.network.noise_sizes]
+        coarse = self._condition(z, [prompt or "" for prompt in batch.prompts], options)
+        fine = coarse
+        if options.mix is not None:
+            fine = self._condition(z, [options.mix] * batch.n, options)
+        conditions = [coarse if size < options.mix_from else fine for size in sizes]
+        pictures = self.network(conditions, noises)
+        yield Step(images=pictures[-1].clamp(-1, 1).float())
 
-    def _draw(
-        self, picture: Tensor, z: Tensor, options: SimpleNamespace
-    ) -> Iterator[tuple[int, int, Tensor | None]]:
-        # One style for all tiles: they fit each other, and its kernels are computed once.
-        kernels = self.network.kernels(self.network.style_network(z.to(self.dtype)))
+    def _condition(self, z: Tensor, prompts: list[str], options: SimpleNamespace) -> Condition:
+        truncation = torch.tensor(options.truncation, device=self.device)[:, None].to(self.dtype)
+        made = self._truncated(z, prompts, truncation)
+        if options.toward is None:
+            return made
+        other = self._truncated(z, [options.toward] * len(prompts), truncation)
+        return between(made, other, torch.tensor(options.share, device=self.device)[:, None].to(self.dtype))
 
-        def draw(tiles: Tensor, numbers: list[int]) -> Tensor:
-            drawn: Tensor = self.network(tiles.to(self.device, self.dtype), kernels)
-            return drawn.clamp(0, 1)
+    def _truncated(self, z: Tensor, prompts: list[str], truncation: Tensor) -> Condition:
+        tokens = torch.tensor([self.vocabulary.encode(prompt) for prompt in prompts], device=self.device)
+        made = self.network.condition(z, tokens)
+        if bool((truncation == 1).all()):
+            return made
+        random = torch.Generator().manual_seed(0)
+        many = torch.randn(MEAN_OF, self.config.z_dim, generator=random).to(z)
+        means = [self.network.mapping(many, whole.expand(MEAN_OF, -1)).mean(0) for whole in made.text.whole]
+        return made._replace(style=torch.stack(means).lerp(made.style, truncation))
 
-        yield from upscale(
-            picture, self.config.input_image_size, draw, overlap=options.overlap, batch_size=TILES
-        )
 
+def between(one: Condition, other: Condition, share: Tensor) -> Condition:
+    """Return what is ``share`` (n, 1), in [0, 1], of the way from one condition to the other.
 
-def read_picture(path: str | None) -> tuple[Tensor, Image.Image | None]:
-    """Read a picture file: (3, h, w) in [0, 1], and how opaque it is where it is not all opaque.
-
-    Raises:
-        OptionError: No path, no picture, an animation, or one too large.
+    Styles are interpolated. Words are read beside each other: attention to those of the other prompt is
+    weighted by ``share``, to those of the first by the rest.
     """
-    if path is None:
-        raise OptionError("There is no picture to enlarge.", "Give one: --input photo.png")
-    try:
-        with Image.open(path) as file:
-            if getattr(file, "n_frames", 1) > 1:
-                raise OptionError(f"--input {path} is animated.", "Save one of its frames as a PNG.")
-            if file.width * file.height > MOST_PIXELS:
-                size = f"{file.width}×{file.height}"
-                raise OptionError(
-                    f"--input {path} has {size} pixels; at most {MOST_PIXELS:,} are enlarged.",
-                    "Cut or scale it first.",
-                )
-            picture = ImageOps.exif_transpose(file)
-            alpha = picture.convert("RGBA").getchannel("A") if picture.has_transparency_data else None
-            array = np.array(picture.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise OptionError(
-            f"--input {path} cannot be read as a picture.", "Give a PNG or JPEG file."
-        ) from error
-    return torch.from_numpy(array).permute(2, 0, 1).float() / 255, alpha
-
-
-def _with_alpha(result: Tensor, alpha: Image.Image | None) -> Tensor:
-    """Return a result (3, h, w) in [0, 1] as (3 or 4, h, w) in [-1, 1]."""
-    scaled = result * 2 - 1
-    if alpha is None:
-        return scaled
-    large = alpha.resize((FACTOR * alpha.width, FACTOR * alpha.height), Image.Resampling.BICUBIC)
-    opaque = torch.from_numpy(np.array(large)).float() / 127.5 - 1
-    return torch.cat([scaled, opaque[None]])
+    words = torch.cat([one.text.words, other.text.words], 1)
+    bias = torch.cat([one.text.bias + (1 - share).log(), other.text.bias + share.log()], 1)
+    whole = one.text.whole.lerp(other.text.whole, share)
+    return Condition(one.style.lerp(other.style, share), Text(words, bias, whole))

@@ -49,11 +49,20 @@ class StyleNetwork(nn.Module):
 
 
 class AdaptiveConv(nn.Module):
-    """A 3×3 convolution by a mixture of kernels: arXiv:2303.05511, equations 2 and 3."""
+    """A 3×3 convolution by a mixture of kernels: arXiv:2303.05511, equations 2 and 3.
 
-    def __init__(self, into: int, out: int, kernels: int) -> None:
+    Args:
+        into: Channels read.
+        out: Channels made.
+        kernels: In the mixture.
+        deviation: Of the weights to begin with, which decides how fast they learn; what is computed does not
+            depend on it. By default one over the root of what is summed.
+    """
+
+    def __init__(self, into: int, out: int, kernels: int, deviation: float | None = None) -> None:
         super().__init__()
-        self.weights = nn.Parameter(torch.randn(kernels, out, into, 3, 3) / math.sqrt(9 * into))
+        deviation = 1 / math.sqrt(9 * into) if deviation is None else deviation
+        self.weights = nn.Parameter(torch.randn(kernels, out, into, 3, 3) * deviation)
 
     def kernel(self, scale: Tensor, selection: Tensor) -> Tensor:
         """Return the kernel of each sample, (n, out, in, 3, 3).

@@ -8,7 +8,7 @@ config, levels, network.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -16,13 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core import WeightsError
 from zoo_gigagan.layers import AdaptiveConv, ResnetBlock, StyleNetwork, Transformer
+from zoo_gigagan.settings import read_settings, wrong
 
 BLOCKS = 6
 """Residual blocks of a level."""
-MOST = 1 << 16
-"""What no number of a config is above."""
 
 
 @dataclass(frozen=True)
@@ -54,47 +52,19 @@ class UpsamplerConfig:
         Raises:
             WeightsError: A setting is missing, unknown, of another type, or does not fit the others.
         """
-        known = {field.name: field for field in fields(cls)}
-        values: dict[str, Any] = {}
-        for name, value in config.items():
-            if name not in known:
-                raise _wrong(source, f"has the setting {name!r}, which is not known")
-            values[name] = tuple(value) if isinstance(value, list) else value
-        for name, field in known.items():
-            if name not in values and field.default is MISSING:
-                raise _wrong(source, f"lacks {name}")
-            if name in values and not _fits(values[name], str(field.type)):
-                raise _wrong(source, f"says {name} = {values[name]!r}")
-        made = cls(**values)
+        made = read_settings(cls, config, source)
         levels = len(made.up_dim_mults)
         sides = (made.image_size, made.input_image_size)
         if any(side & (side - 1) for side in sides) or made.image_size != 4 * made.input_image_size:
-            raise _wrong(source, f"draws {made.image_size} pixels of {made.input_image_size}")
+            raise wrong(source, f"draws {made.image_size} pixels of {made.input_image_size}")
         if (
             not len(made.down_dim_mults) == levels - 2
             or min(len(made.full_attn), len(made.attn_depths)) < levels
         ):
-            raise _wrong(source, "has levels that do not fit each other")
+            raise wrong(source, "has levels that do not fit each other")
         if not made.unconditional or set(made.style_network) != {"dim_in", "dim_out", "depth"}:
-            raise _wrong(source, "is conditioned on something")
+            raise wrong(source, "is conditioned on something")
         return made
-
-
-def _fits(value: Any, kind: str) -> bool:
-    if kind == "bool":
-        return isinstance(value, bool)
-    if kind == "float":
-        return type(value) in (int, float)
-    if kind == "int":
-        return type(value) is int and 0 < value < MOST
-    if kind.startswith("Mapping"):
-        return isinstance(value, Mapping) and all(_fits(each, "int") for each in value.values())
-    inner = kind.removeprefix("tuple[").partition(",")[0]
-    return isinstance(value, tuple) and len(value) < 16 and all(_fits(each, inner) for each in value)
-
-
-def _wrong(source: str, what: str) -> WeightsError:
-    return WeightsError(f"{source}: config.json {what}.", "Use fal/AuraSR, fal/AuraSR-v2 or one like them.")
 
 
 class Level(nn.ModuleList):

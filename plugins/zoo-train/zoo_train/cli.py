@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import difflib
 import sys
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +77,20 @@ def texts(**values: Any) -> None:
     """Hold the flags of trainers that learn from texts."""
 
 
-KINDS = {"image": pictures, "text": texts}
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A folder of pictures with a metadata.jsonl that has a text for each.",
+)
+@click.option("--size", type=click.IntRange(4), help="Scale and cut pictures to squares of this side.")
+@click.option("--mirror", is_flag=True, help="Mirror half of the pictures left to right.")
+def captioned(**values: Any) -> None:
+    """Hold the flags of trainers that learn from pictures with captions."""
+
+
+KINDS = {"image": pictures, "captioned-image": captioned, "text": texts}
 """The flags that say what to learn from, by the word that a manifest has for it."""
 
 
@@ -200,11 +215,11 @@ def _train(
     from zoo_core import create_trainable
     from zoo_train.loop import Habits, Settings
     from zoo_train.loop import train as run_loop
-    from zoo_train.samples import draw_sheet, draw_texts
+    from zoo_train.samples import COUNT, draw_sheet, draw_texts
 
     asked = {p.name: values.pop(p.name) for p in KINDS[trainer.data].params if p.name}
     learns_from_texts = trainer.data == "text"
-    data, told = _open_texts(**asked) if learns_from_texts else _open_pictures(**asked)
+    data, told = OPENERS[trainer.data](**asked)
     outcome = run_loop(
         lambda facts: create_trainable(trainer, options, facts),
         data,
@@ -219,7 +234,7 @@ def _train(
         ),
         Habits(checkpoint_every, sample_every, log_every, workers, resume),
         output,
-        draw_texts if learns_from_texts else draw_sheet,
+        draw_texts if learns_from_texts else partial(draw_sheet, captions=data.facts.texts[:COUNT]),
     )
     if not PartialState().is_main_process:
         return
@@ -245,9 +260,26 @@ def _open_pictures(
     return found, {"digest": found.digest, "shape": list(facts.shape), "classes": list(facts.classes)}
 
 
+def _open_captioned(data: Path, size: int | None, mirror: bool) -> tuple[Data, dict[str, Any]]:
+    """Return the pictures and captions, and what of them a run is bound to."""
+    from zoo_train.captions import open_captioned
+    from zoo_train.data import View
+
+    found = open_captioned(data, View(size))
+    return found, {"digest": found.digest, "shape": list(found.facts.shape)}
+
+
 def _open_texts(data: Path) -> tuple[Data, dict[str, Any]]:
     """Return the texts, and what of them a run is bound to."""
     from zoo_train.texts import open_texts
 
     found = open_texts(data)
     return found, {"digest": found.digest}
+
+
+OPENERS: Mapping[str, Callable[..., tuple[Data, dict[str, Any]]]] = {
+    "image": _open_pictures,
+    "captioned-image": _open_captioned,
+    "text": _open_texts,
+}
+"""What opens the data of each of ``KINDS``."""

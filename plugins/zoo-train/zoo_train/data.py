@@ -170,6 +170,28 @@ def _open_folder(folder: Path, view: View) -> Pictures:
         )
     labels = np.array([classes.index(home) for home in homes if home is not None]) if classes else None
 
+    return open_files(folder, files, view, classes, labels)
+
+
+def open_files(
+    folder: Path,
+    files: Sequence[Path],
+    view: View,
+    classes: tuple[str, ...] = (),
+    labels: np.ndarray | None = None,
+) -> Pictures:
+    """Return the pictures in these files.
+
+    Args:
+        folder: Where they lie, for messages and the digest.
+        files: At least one.
+        view: How they are brought to one shape.
+        classes: Names of the labels.
+        labels: One for each file; None without classes.
+
+    Raises:
+        DataError: A picture that cannot be learned from, or sizes that differ.
+    """
     sizes = {_check_picture(path): path for path in files}
     if view.size is None and len(sizes) > 1:
         (width, height), (other_width, other_height) = list(sizes)[:2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from zoo_core import ContactSheet, load
@@ -12,10 +13,16 @@ TEXTS = 4
 SEED = 0
 
 
-def draw_sheet(folder: Path, step: int) -> None:
-    """Load the model that was just written to ``folder`` and save a sheet under ``training/samples/``."""
+def draw_sheet(folder: Path, step: int, captions: Sequence[str] = ()) -> None:
+    """Load the model that was just written to ``folder`` and save a sheet under ``training/samples/``.
+
+    Args:
+        folder: The model's.
+        step: The steps done.
+        captions: Prompts of the samples, as many as there are, where the model takes some.
+    """
     sheet = ContactSheet(COUNT)
-    for sample in load(folder).generate(n=COUNT, seed=SEED):
+    for sample in load(folder).generate(captions, n=COUNT, seed=SEED):
         sheet.paste(sample.picture)
     sheet.picture.save(_home(folder) / f"step-{step:08d}.png")
 

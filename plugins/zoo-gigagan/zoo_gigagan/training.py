@@ -1,0 +1,274 @@
+"""Training a generator of pictures from prompts, against a discriminator of several sizes.
+
+Kang et al. 2023, arXiv:2303.05511, sections 3.4 and 4: non-saturating logistic losses summed over the sizes
+(equation 6), the matching-aware loss (equation 9), R1 (arXiv:1801.04406, equation 9) every so many steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo_core import Loss, OptionError, TrainingData
+from zoo_gigagan import checkpoint
+from zoo_gigagan.discriminator import Discriminator
+from zoo_gigagan.text import END, PADDING, Vocabulary
+from zoo_gigagan.text_to_image import SMALLEST, TextToImage, TextToImageConfig
+
+WEIGHT_TYPES = {"float32": torch.float32, "float16": torch.float16}
+EMPTY = 0.1
+"""Share of pictures whose caption is withheld: an empty prompt then asks for anything."""
+
+
+class GigaGANTrainable:
+    """A generator and a discriminator that learn from each other.
+
+    Args:
+        config: The generator's shape.
+        channels: The discriminator's, from 4×4 up.
+        entries: Sides of the pictures that the discriminator is shown.
+        attention: Sides of its maps that have attention.
+        r1: γ of R1.
+        r1_every: Steps between two of them.
+        matching: Weight of the matching-aware loss.
+        mixing: Probability that a picture mixes two styles (arXiv:1812.04948, section 3.1).
+        dtype: The type weights are published in.
+    """
+
+    betas = (0.0, 0.99)
+    """Adam's, for both networks: arXiv:2303.05511, appendix A."""
+
+    def __init__(
+        self,
+        config: TextToImageConfig,
+        channels: Sequence[int],
+        entries: Sequence[int],
+        attention: Sequence[int] = (8,),
+        *,
+        r1: float,
+        r1_every: int = 16,
+        matching: float = 1.0,
+        mixing: float = 0.5,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.networks: Mapping[str, nn.Module] = {
+            "generator": GeneratorInTraining(TextToImage(config)),
+            "discriminator": DiscriminatorInTraining(Discriminator(config, channels, entries, attention)),
+        }
+        self.config, self.entries = config, tuple(entries)
+        self.vocabulary = Vocabulary(config.vocabulary, config.context)
+        self.r1, self.r1_every, self.matching, self.mixing = r1, r1_every, matching, mixing
+        self.dtype = dtype
+
+    def encode_caption(self, caption: str) -> list[int]:
+        """Return a caption's words as numbers."""
+        return self.vocabulary.encode(caption)
+
+    def losses(
+        self, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor], random: torch.Generator
+    ) -> Iterator[Loss]:
+        """Yield the discriminator's loss, then the generator's against the discriminator that it became.
+
+        Args:
+            networks: ``generator`` and ``discriminator``, as the loop wrapped them.
+            batch: ``images`` (n, 3, h, w) in [-1, 1]; ``captions`` (n, length) int64.
+            random: The source of z, noise, mixing and mismatched prompts, on the batch's device.
+        """
+        generator, discriminator = networks["generator"], networks["discriminator"]
+        order = rare_words_first(batch["captions"])
+        real = batch["images"][order]
+        prompts = withheld(batch["captions"][order], random)
+        others = self._mismatched(prompts, random)
+        differs = (others != prompts).any(1)
+        state = self.networks["discriminator"]
+        assert isinstance(state, DiscriminatorInTraining)
+        is_r1 = self.r1 > 0 and int(state.steps) % self.r1_every == 0
+        state.steps.add_(1)
+
+        with torch.no_grad():
+            fake = self._entering(generator(*self._draw(prompts, random)))
+        real = real.requires_grad_(is_r1)
+        fake_logits, fake_mismatched = discriminator(fake, [prompts, others])
+        real_logits, real_mismatched = discriminator(self._pyramid(real), [prompts, others])
+        value = F.softplus(fake_logits).mean() + F.softplus(-real_logits).mean()
+        mismatched = F.softplus(real_mismatched) + F.softplus(fake_mismatched)
+        matching = (mismatched.mean(1) * differs).sum() / differs.sum().clamp(min=1)
+        figures = {
+            "discriminator loss": value.detach(),
+            "matching loss": matching.detach(),
+            "D(x)": real_logits.detach().sigmoid().mean(),
+            "D(G(z))": fake_logits.detach().sigmoid().mean(),
+            "D(x, other prompt)": real_mismatched.detach()[differs].sigmoid().mean(),
+        }
+        value = value + matching * self.matching
+        if is_r1:
+            penalty = gradient_penalty(real_logits, real)
+            figures["R1 penalty"] = penalty.detach()
+            value = value + penalty * (self.r1 / 2 * self.r1_every)
+        yield Loss("discriminator", value, figures)
+
+        pictures = generator(*self._draw(prompts, random))
+        (logits,) = discriminator(self._entering(pictures), [prompts])
+        yield Loss("generator", F.softplus(-logits).mean())
+
+    def _draw(self, prompts: Tensor, random: torch.Generator) -> tuple[Tensor, ...]:
+        n, device, config = len(prompts), prompts.device, self.config
+        z, other = torch.randn(2, n, config.z_dim, generator=random, device=device)
+        is_mixed = torch.rand(n, generator=random, device=device) < self.mixing
+        levels = len(config.channels)
+        crossover = torch.randint(1, levels, (n,), generator=random, device=device)
+        generator = self.networks["generator"]
+        assert isinstance(generator, GeneratorInTraining)
+        noises = [
+            torch.randn(n, 1, size, size, generator=random, device=device)
+            for sizes in generator.network.noise_sizes
+            for size in sizes
+        ]
+        return z, other, crossover.masked_fill(~is_mixed, levels), prompts, *noises
+
+    def _mismatched(self, prompts: Tensor, random: torch.Generator) -> Tensor:
+        """Return prompts of other pictures of the batch."""
+        n = len(prompts)
+        shift = int(torch.randint(1, max(2, n), (), generator=random, device=prompts.device))
+        return prompts.roll(shift, 0)
+
+    def _entering(self, pictures: Sequence[Tensor]) -> list[Tensor]:
+        return [pictures[self.config.sizes.index(entry)] for entry in self.entries]
+
+    def _pyramid(self, pictures: Tensor) -> list[Tensor]:
+        return [F.avg_pool2d(pictures, self.config.resolution // entry) for entry in self.entries]
+
+    def save(self, folder: Path, networks: Mapping[str, nn.Module]) -> None:
+        """Write the generator into ``folder``, a checkpoint of our own layout."""
+        generator = networks["generator"]
+        assert isinstance(generator, GeneratorInTraining)
+        checkpoint.write(folder, generator.network, self.dtype)
+
+
+class GeneratorInTraining(nn.Module):
+    """The generator, mixing the styles of two noises at a block of their own for each picture."""
+
+    def __init__(self, network: TextToImage) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, z: Tensor, other: Tensor, crossover: Tensor, prompts: Tensor, *noises: Tensor
+    ) -> list[Tensor]:
+        """Draw pictures of z, and from block ``crossover`` (n,) on of ``other``; see ``TextToImage``."""
+        first = self.network.condition(z, prompts)
+        second = self.network.mapping(other, first.text.whole)
+        conditions, maps, rest = [], [], list(noises)
+        for level, sizes in enumerate(self.network.noise_sizes):
+            style = torch.where((crossover > level)[:, None], first.style, second)
+            conditions.append(first._replace(style=style))
+            maps.append([rest.pop(0) for _ in sizes])
+        pictures: list[Tensor] = self.network(conditions, maps)
+        return pictures
+
+
+class DiscriminatorInTraining(nn.Module):
+    """The discriminator, and how many steps it has made."""
+
+    steps: Tensor
+
+    def __init__(self, network: Discriminator) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, pictures: Sequence[Tensor], prompts: Sequence[Tensor]) -> list[Tensor]:
+        """Judge pictures beside prompts; see ``Discriminator``."""
+        logits: list[Tensor] = self.network(pictures, prompts)
+        return logits
+
+
+def rare_words_first(captions: Tensor) -> Tensor:
+    """Return an order (n,) of captions (n, length) in which those that share rare words are neighbours.
+
+    The discriminator then sees how much pictures of one prompt differ.
+    """
+    # The rarer a word, the higher its number.
+    keys = [sorted(words, reverse=True) for words in captions.tolist()]
+    return torch.tensor(sorted(range(len(keys)), key=keys.__getitem__), device=captions.device)
+
+
+def withheld(captions: Tensor, random: torch.Generator) -> Tensor:
+    """Return captions (n, length), a share of them empty."""
+    empty = torch.full_like(captions, PADDING)
+    empty[:, 0] = END
+    chosen = torch.rand(len(captions), generator=random, device=captions.device) < EMPTY
+    return torch.where(chosen[:, None], empty, captions)
+
+
+def gradient_penalty(logits: Tensor, pictures: Tensor) -> Tensor:
+    """R1: the mean squared norm of the mean logit's gradient by real pictures."""
+    (gradients,) = torch.autograd.grad(logits.mean(1).sum(), pictures, create_graph=True)
+    return gradients.square().sum((1, 2, 3)).mean()
+
+
+def create(options: SimpleNamespace, data: TrainingData) -> GigaGANTrainable:
+    """Build a fresh trainable for captioned pictures from the options of the trainer ``gigagan``.
+
+    Raises:
+        OptionError: Options that do not fit the data.
+    """
+    _, height, width = data.shape
+    sizes = [SMALLEST << level for level in range(9)]
+    if height != width or height not in sizes[1:]:
+        raise OptionError(
+            f"GigaGAN draws squares of 8, 16, 32, … pixels; these pictures have {height}×{width}.",
+            f"Add --size {max(8, 1 << round(max(height, width).bit_length() - 1))}.",
+        )
+    sizes = sizes[: sizes.index(height) + 1]
+    channels = _numbers(options.channels, "--channels", len(sizes))
+    judging = _numbers(options.discriminator_channels, "--discriminator-channels", len(sizes))
+    entries = _numbers(options.entries, "--entries") if options.entries else tuple(reversed(sizes[1:]))
+    if not entries or any(entry not in sizes[1:] for entry in entries):
+        raise OptionError(
+            f"--entries {options.entries} names a size that these pictures do not pass through.",
+            f"Give some of {','.join(str(size) for size in sizes[1:])}.",
+        )
+    heads = TextToImageConfig.heads
+    if any(width % heads for width in (*channels, *judging, options.text_width)):
+        raise OptionError(
+            f"Attention has {heads} heads, by which not all of the channels can be divided.",
+            f"Give multiples of {heads}.",
+        )
+    longest = max(len(caption.split()) for caption in data.texts)
+    context = max(options.context, longest)
+    config = TextToImageConfig(
+        channels=channels,
+        vocabulary=Vocabulary.of(data.texts, context).words,
+        context=context,
+        z_dim=options.z_dim,
+        w_dim=options.w_dim,
+        kernels=options.kernels,
+        attention=tuple(size for size in sizes[1:] if size <= options.attention),
+        text_width=options.text_width,
+        text_layers=options.text_layers,
+    )
+    return GigaGANTrainable(
+        config,
+        judging,
+        entries,
+        tuple(size for size in sizes[1:] if size <= options.discriminator_attention),
+        r1=options.r1,
+        r1_every=options.r1_every,
+        matching=options.matching,
+        mixing=options.mixing,
+        dtype=WEIGHT_TYPES[options.weights],
+    )
+
+
+def _numbers(text: str, flag: str, count: int | None = None) -> tuple[int, ...]:
+    numbers = tuple(int(part) for part in text.split(",") if part.strip().isdigit())
+    if len(numbers) != len(text.split(",")) or 0 in numbers or (count is not None and len(numbers) != count):
+        wanted = "numbers" if count is None else f"{count} numbers, for the maps from 4×4 up"
+        raise OptionError(f"{flag} is {text!r}.", f"Give {wanted}, such as {flag} 128,128,64,32,24.")
+    return numbers

@@ -1,0 +1,97 @@
+"""Pictures with captions: what a folder of them may look like, and what a batch of them is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from PIL import Image
+from zoo_train.captions import open_captioned
+from zoo_train.data import DataError, View
+
+from zoo_core import PluginError
+
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+
+
+def folder_of(folder: Path, lines: list[object], size=(8, 8)) -> Path:
+    for colour, values in COLOURS.items():
+        (folder / "pictures").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size, values).save(folder / "pictures" / f"{colour}.png")
+    told = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
+    (folder / "metadata.jsonl").write_text(told + "\n", encoding="utf-8")
+    return folder
+
+
+def line(colour: str, **more: object) -> dict[str, object]:
+    return {"file_name": f"pictures/{colour}.png", "text": f"a {colour} square", **more}
+
+
+class Reader(SimpleNamespace):
+    networks: dict = {}
+
+    def losses(self, *_): ...
+
+    def save(self, *_): ...
+
+    def encode_caption(self, caption: str) -> list[int]:
+        return [len(caption), ord(caption[2])]
+
+
+def test_pictures_come_with_their_captions(tmp_path):
+    data = open_captioned(folder_of(tmp_path, [line(colour, more=1) for colour in COLOURS]), View())
+    assert data.facts.shape == (3, 8, 8)
+    assert data.facts.count == 3
+    assert data.facts.texts == ("a red square", "a green square", "a blue square")
+    items = data.items(Reader())
+    batch = items.collate([items[2, False], items[0, True]])
+    assert batch["captions"].tolist() == [[13, ord("b")], [12, ord("r")]]
+    assert batch["captions"].dtype == torch.int64
+    assert batch["images"][:, :, 0, 0].tolist() == [[-1, -1, 1], [1, -1, -1]]
+
+
+def test_pictures_are_brought_to_one_size(tmp_path):
+    data = open_captioned(folder_of(tmp_path, [line("red")], size=(20, 12)), View(size=4))
+    assert data.facts.shape == (3, 4, 4)
+
+
+def test_the_digest_changes_with_a_caption(tmp_path):
+    one = open_captioned(folder_of(tmp_path / "a", [line("red"), line("blue")]), View()).digest
+    same = open_captioned(folder_of(tmp_path / "b", [line("red"), line("blue")]), View()).digest
+    other = open_captioned(folder_of(tmp_path / "c", [line("red"), line("blue", text="x")]), View()).digest
+    assert one == same != other
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([], "is empty"),
+        (["{"], "Line 1 of .* does not say"),
+        ([line("red"), ["a", "b"]], "Line 2 of .* does not say"),
+        ([{"file_name": "pictures/red.png"}], "does not say"),
+        ([line("red", text=3)], "does not say"),
+        ([line("red", file_name="../red.png")], "outside of the folder"),
+        ([line("red", file_name="/etc/hostname")], "outside of the folder"),
+        ([line("violet")], "names pictures/violet.png, which is not there"),
+        ([line("red", file_name="metadata.jsonl")], "cannot be read as a picture"),
+    ],
+)
+def test_lines_that_cannot_be_learned_from_are_named(tmp_path, lines, message):
+    with pytest.raises(DataError, match=message) as caught:
+        open_captioned(folder_of(tmp_path, lines), View())
+    assert caught.value.remedy
+
+
+def test_a_folder_without_captions_is_refused(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"no metadata\.jsonl"):
+        open_captioned(tmp_path, View())
+
+
+def test_a_trainable_that_reads_no_captions_is_the_plugins_fault(tmp_path):
+    data = open_captioned(folder_of(tmp_path, [line("red")]), View())
+    with pytest.raises(PluginError, match="reads no captions"):
+        data.items(SimpleNamespace(networks={}, losses=None, save=None))
