@@ -13,13 +13,8 @@ from zoo_core import home
 from zoo_core.catalog import Catalog
 from zoo_core.errors import CardError, OptionError, PluginError, ZooError
 from zoo_core.manifest import InstalledPlugin, disabled_file, installed_plugins
-from zoo_core.plugins import (
-    PluginHost,
-    check_plugins,
-    contained,
-    missing_requirement,
-    set_enabled,
-)
+from zoo_core.plugins import PluginHost, contained, missing_requirement, set_enabled
+from zoo_core.probe import check_plugins
 from zoo_core.testing.plugins import write_plugin
 
 MANIFEST = """\
@@ -371,22 +366,6 @@ def test_a_remembered_problem_is_told_again(plugin_site: Path) -> None:
     assert second is not None
     assert first.message == second.message
     assert second.remedy == first.remedy
-
-
-def test_what_a_plugin_prints_does_not_confuse_the_check(plugin_site: Path) -> None:
-    install(plugin_site, "zoo-faces", "print('loading', end='')")
-    assert checked("zoo-faces")["zoo-faces"].status == "ok"
-
-
-def test_a_plugin_that_hangs_when_imported_is_named(
-    plugin_site: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("zoo_core.plugins.PROBE_SECONDS", 3)
-    install(plugin_site, "zoo-hangs", "import time\ntime.sleep(60)")
-    problem = checked("zoo-hangs")["zoo-hangs"].problem
-    assert problem is not None
-    assert problem.message == "zoo-hangs took more than 3 seconds while being imported."
-    assert problem.remedy == "Disable it: zoo disable zoo-hangs"
 
 
 def test_a_damaged_memory_is_named(plugin_site: Path) -> None:

@@ -48,3 +48,11 @@ class OptionError(ZooError):
 
 class OutputError(ZooError):
     """A sample cannot be written, read back or made again."""
+
+
+class PluginDeprecation(DeprecationWarning):
+    """What a plugin uses and a later core will not have: says what, and what to use instead.
+
+    A hook that is to go has it in its ``hookspec``, as ``warn_on_impl`` or, for one of its arguments, in
+    ``warn_on_impl_args``. Whoever runs the plugin does not see it; ``zoo doctor`` names the plugin.
+    """

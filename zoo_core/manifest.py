@@ -41,6 +41,8 @@ class InstalledPlugin:
     status: Status = "ok"
     problem: ZooError | None = None
     """Why it is broken."""
+    notes: tuple[ZooError, ...] = ()
+    """What its author should mend, though it can be used."""
     metadata: Path | None = None
     """The ``*.dist-info`` folder of its distribution."""
 
@@ -165,10 +167,14 @@ def _inspect(entry: EntryPoint, manifests: Remembered[Manifest]) -> InstalledPlu
 
 
 def _break_duplicates(plugins: Sequence[InstalledPlugin]) -> list[InstalledPlugin]:
-    """Mark as broken every plugin that claims a name which an earlier, healthy one has."""
+    """Mark as broken every plugin that claims a name which another, healthy one has.
+
+    A plugin that the registries list comes before one that they do not, whatever it is called; then the first
+    by name does.
+    """
     owners: dict[tuple[str, str], str] = {}
     result = []
-    for plugin in plugins:
+    for plugin in _listed_first(plugins):
         claims = _claims(plugin)
         taken = next((claim for claim in claims if claim in owners), None)
         if taken:
@@ -186,7 +192,21 @@ def _break_duplicates(plugins: Sequence[InstalledPlugin]) -> list[InstalledPlugi
         else:
             owners.update(dict.fromkeys(claims, plugin.name))
         result.append(plugin)
-    return result
+    return sorted(result, key=lambda plugin: (plugin.name, plugin.module))
+
+
+def _listed_first(plugins: Sequence[InstalledPlugin]) -> Sequence[InstalledPlugin]:
+    """The same plugins; where two claim one name, those that a registry lists stand at the front."""
+    claims = [claim for plugin in plugins for claim in _claims(plugin)]
+    if len(set(claims)) == len(claims):
+        return plugins
+    from zoo_core.registry import registries  # seldom needed, and made of this module
+
+    try:
+        listed = {entry.name for registry in registries() for entry in registry.entries}
+    except ZooError:  # which zoo doctor tells
+        listed = set()
+    return sorted(plugins, key=lambda plugin: plugin.name not in listed)
 
 
 def _claims(plugin: InstalledPlugin) -> list[tuple[str, str]]:
@@ -195,7 +215,7 @@ def _claims(plugin: InstalledPlugin) -> list[tuple[str, str]]:
     manifest = plugin.manifest
     return [
         ("plugin", plugin.name),
-        *(("model", name) for card in manifest.models for name in (card.id, *card.aliases)),
+        *(("model", name.lower()) for card in manifest.models for name in (card.id, *card.aliases)),
         *(("trainer", trainer.name) for trainer in manifest.trainers),
         *(("command", command.name) for command in manifest.commands),
         *(("extractor", extractor.name) for extractor in manifest.extractors),

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import json
-import subprocess
+import io
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, redirect_stdout
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from zoo_core import home
-from zoo_core.errors import PluginError, ZooError
+from zoo_core.errors import PluginDeprecation, PluginError, ZooError
 from zoo_core.manifest import InstalledPlugin, disabled_file, disabled_plugins
+from zoo_core.screening import shown
+from zoo_core.words import some
 
 if TYPE_CHECKING:
     import pluggy
-
-PROBE_SECONDS = 60
 
 
 class PluginHost:
     """Loads plugins one at a time and calls their hooks.
 
-    Whatever a plugin does wrong becomes a PluginError that names it; the others are not affected.
+    Whatever a plugin does wrong becomes a PluginError that names it; the others are not affected. What it
+    prints while it is imported goes to stderr, for stdout belongs to results.
     """
 
     def __init__(self, plugins: Sequence[InstalledPlugin]) -> None:
@@ -36,6 +37,8 @@ class PluginHost:
         self._plugins = {plugin.name: plugin for plugin in reversed(plugins)}
         self._manager = pluggy.PluginManager("zoo")
         self._manager.add_hookspecs(hookspecs)
+        self.notes: dict[str, list[PluginError]] = {}
+        """By plugin: what was noticed when it was loaded that does not keep it from being used."""
 
     def load(self, name: str) -> None:
         """Import a plugin and register its hooks, if that has not been done.
@@ -55,9 +58,14 @@ class PluginHost:
             raise plugin.problem
         if problem := missing_requirement(plugin):
             raise problem
-        with contained(name, "being imported", f"Reinstall it (zoo install {name}) or zoo disable {name}"):
-            module = importlib.import_module(plugin.module)
-        self._register(module, name)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always", PluginDeprecation)
+            module, printed = _import(plugin)
+            self._register(module, name)
+        self.notes[name] = [*_printing(name, printed), *_deprecations(name, warned)]
+        for other in warned:
+            if not issubclass(other.category, PluginDeprecation):
+                warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
 
     def _register(self, module: object, name: str) -> None:
         import pluggy
@@ -83,31 +91,38 @@ class PluginHost:
             return caller(**arguments)
 
 
-def check_plugins(plugins: Sequence[InstalledPlugin], *, again: bool = False) -> list[InstalledPlugin]:
-    """The plugins with what only importing them can tell, found out in another process.
+def _import(plugin: InstalledPlugin) -> tuple[ModuleType, str]:
+    """The plugin's module, and what it printed; torch is afterwards as it was."""
+    from zoo_core.tampering import torch_kept
 
-    The outcome is remembered for as long as the plugin's version and main file stay the same.
+    name, printed = plugin.name, io.StringIO()
+    remedy = f"Reinstall it (zoo install {name}) or zoo disable {name}"
+    try:
+        with torch_kept() as replaced, redirect_stdout(printed), contained(name, "being imported", remedy):
+            module = importlib.import_module(plugin.module)
+    finally:
+        sys.stderr.write(printed.getvalue())
+    if replaced:
+        sys.modules.pop(plugin.module, None)
+        raise PluginError(
+            f"{name} replaced {some(replaced)} while being imported, which has been undone.",
+            f"Disable it: zoo disable {name}; and tell its author: torch belongs to everybody.",
+        )
+    return module, printed.getvalue()
 
-    Args:
-        plugins: As :func:`zoo_core.manifest.installed_plugins` gave them.
-        again: Import them once more, whatever is remembered.
-    """
-    memory_file = home.home() / "checked.json"
-    memory: dict[str, Any] = {} if again else home.read_json(memory_file, default={})
-    checked, due = [], []
-    for plugin in plugins:
-        if plugin.status == "ok" and (problem := missing_requirement(plugin)):
-            plugin = replace(plugin, status="broken", problem=problem)
-        elif plugin.status == "ok" and memory.get(plugin.name, {}).get("of") != _fingerprint(plugin):
-            due.append(plugin)
-        checked.append(plugin)
-    if due:
-        outcomes = _probe([plugin.name for plugin in due])
-        for plugin in due:
-            memory[plugin.name] = {"of": _fingerprint(plugin), "problem": outcomes[plugin.name]}
-        with home.locked(memory_file):
-            home.write_json_atomically(memory_file, memory)
-    return [_recall(plugin, memory) if plugin.status == "ok" else plugin for plugin in checked]
+
+def _printing(name: str, printed: str) -> Iterator[PluginError]:
+    if printed.strip():
+        yield PluginError(
+            f"{name} prints while it is imported: {shown(printed.strip())}.",
+            "Tell its author: what is printed goes between results.",
+        )
+
+
+def _deprecations(name: str, warned: Sequence[warnings.WarningMessage]) -> Iterator[PluginError]:
+    for warning in warned:
+        if issubclass(warning.category, PluginDeprecation):
+            yield PluginError(f"{name}: {warning.message}", f"Update it: zoo install --upgrade {name}")
 
 
 def missing_requirement(plugin: InstalledPlugin) -> PluginError | None:
@@ -160,65 +175,3 @@ def contained(name: str, doing: str, remedy: str) -> Iterator[None]:
         lines = str(error).strip().splitlines()
         reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
         raise PluginError(f"{name} failed while {doing}: {reason}", remedy) from error
-
-
-def _fingerprint(plugin: InstalledPlugin) -> list[Any]:
-    from zoo_core.manifest import package_folder
-
-    folder = package_folder(plugin.module)
-    main = folder / "__init__.py" if folder else None
-    stat = main.stat() if main and main.is_file() else None
-    return [plugin.version, sys.version, stat.st_mtime_ns if stat else 0, stat.st_size if stat else 0]
-
-
-def _recall(plugin: InstalledPlugin, memory: dict[str, Any]) -> InstalledPlugin:
-    problem = memory[plugin.name]["problem"]
-    return replace(plugin, status="broken", problem=PluginError(*problem)) if problem else plugin
-
-
-def _probe(names: Sequence[str]) -> dict[str, list[str] | None]:
-    """Import plugins in a child process; a plugin that takes the child down with it is named and skipped."""
-    outcomes: dict[str, list[str] | None] = {}
-    while remaining := [name for name in names if name not in outcomes]:
-        died = "took the Python process down"
-        try:
-            child = subprocess.run(
-                [sys.executable, "-m", "zoo_core.plugins", *remaining],
-                capture_output=True,
-                text=True,
-                timeout=PROBE_SECONDS,
-                check=False,
-            )
-            output = child.stdout
-        except subprocess.TimeoutExpired as expired:
-            died = f"took more than {PROBE_SECONDS} seconds"
-            output = (expired.stdout or b"").decode() if isinstance(expired.stdout, bytes) else ""
-        for line in output.splitlines():
-            if line.startswith("zoo-probe "):
-                name, problem = json.loads(line.removeprefix("zoo-probe "))
-                outcomes[name] = problem
-        if unanswered := [name for name in remaining if name not in outcomes]:
-            culprit = unanswered[0]
-            outcomes[culprit] = [
-                f"{culprit} {died} while being imported.",
-                f"Disable it: zoo disable {culprit}",
-            ]
-    return outcomes
-
-
-def _answer_probe(names: Sequence[str]) -> None:
-    from zoo_core.manifest import installed_plugins
-
-    host = PluginHost(installed_plugins())
-    for name in names:
-        problem: list[str] | None = None
-        try:
-            host.load(name)
-        except ZooError as error:
-            problem = [error.message, error.remedy]
-        # On a line of its own, whatever the plugin printed.
-        print("\nzoo-probe " + json.dumps([name, problem]), flush=True)
-
-
-if __name__ == "__main__":
-    _answer_probe(sys.argv[1:])

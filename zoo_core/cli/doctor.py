@@ -17,7 +17,7 @@ from zoo_core.cli.console import json_option, megabytes, print_facts, print_json
 from zoo_core.cli.plugins import plugin_as_json, print_plugins
 from zoo_core.errors import ZooError
 from zoo_core.manifest import installed_plugins
-from zoo_core.plugins import check_plugins
+from zoo_core.probe import check_plugins
 from zoo_core.registry import registries
 
 HUB_VARIABLES = ("HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE")
@@ -28,7 +28,8 @@ HUB_VARIABLES = ("HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE")
 def doctor(as_json: bool) -> None:
     """Say what is installed, what is broken, and the remedy.
 
-    Tries every enabled plugin anew, each in a process of its own. Exits with status 1 if something is broken.
+    Tries every enabled plugin anew, each in a process of its own, which is ended if it takes too long. Exits
+    with status 1 if something is broken; what an author should only mend is a note.
     """
     facts, problems = _environment()
     plugins = check_plugins(installed_plugins(), again=True)
@@ -50,6 +51,8 @@ def doctor(as_json: bool) -> None:
             click.echo(
                 f"{click.style('Problem:', fg='red', bold=True)} {problem.message}\n  {problem.remedy}"
             )
+        for note in (note for plugin in plugins for note in plugin.notes):
+            click.echo(f"{click.style('Note:', fg='yellow', bold=True)} {note.message}\n  {note.remedy}")
         if not problems:
             click.echo("Nothing is broken.")
     if problems:

@@ -14,7 +14,8 @@ from zoo_core.cli.completion import complete_plugins
 from zoo_core.cli.console import json_option, print_json, print_table, say
 from zoo_core.errors import PluginError
 from zoo_core.manifest import InstalledPlugin, installed_plugins
-from zoo_core.plugins import check_plugins, set_enabled
+from zoo_core.plugins import set_enabled
+from zoo_core.probe import check_plugins
 
 
 @click.command("plugins")
@@ -98,6 +99,8 @@ def print_plugins(plugins: list[InstalledPlugin]) -> None:
             note = f"{plugin.problem.message} {plugin.problem.remedy}"
         elif plugin.status == "disabled":
             note = f"Use it again: zoo enable {plugin.name}"
+        elif plugin.notes:
+            note = " ".join(f"{each.message} {each.remedy}" for each in plugin.notes)
         else:
             note = plugin.manifest.summary if plugin.manifest else ""
         rows.append((plugin.name, plugin.version, plugin.status, models, note))
@@ -114,6 +117,7 @@ def plugin_as_json(plugin: InstalledPlugin) -> dict[str, Any]:
         "models": [card.id for card in plugin.manifest.models] if plugin.manifest else [],
         "problem": plugin.problem.message if plugin.problem else None,
         "remedy": plugin.problem.remedy if plugin.problem else None,
+        "notes": [{"note": note.message, "remedy": note.remedy} for note in plugin.notes],
     }
 
 

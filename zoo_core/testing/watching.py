@@ -16,6 +16,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from zoo_core.tampering import replaced_functions
+
 
 @contextmanager
 def global_random_state(seed: int) -> Iterator[None]:
@@ -60,38 +62,10 @@ def torch_settings() -> dict[str, Any]:
     }
 
 
-def torch_functions() -> dict[str, Any]:
-    """Torch's own functions, classes and methods, by name."""
-    places = {
-        "torch": torch,
-        "torch.nn": torch.nn,
-        "torch.nn.functional": torch.nn.functional,
-        "torch.Tensor": torch.Tensor,
-        "torch.nn.Module": torch.nn.Module,
-    }
-    return {
-        f"{place}.{name}": value
-        for place, owner in places.items()
-        for name, value in list(vars(owner).items())
-        if callable(value)
-    }
-
-
 def require_functions(before: Mapping[str, Any]) -> None:
     """Torch's functions are what they were, or what torch itself has put in their place."""
-    home = os.path.dirname(torch.__file__)
-    replaced = [
-        name
-        for name, now in torch_functions().items()
-        # Parts of torch that are imported late wrap a few of its functions.
-        if now is not before.get(name, now) and not _file_of(now).startswith(home)
-    ]
+    replaced = replaced_functions(before)
     assert not replaced, f"Functions of torch have been replaced: {', '.join(replaced)}."
-
-
-def _file_of(function: Any) -> str:
-    code = getattr(function, "__code__", None)
-    return code.co_filename if code else ""
 
 
 @contextmanager

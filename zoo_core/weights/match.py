@@ -16,7 +16,7 @@ from zoo_core.weights.checkpoint import FORMATS, read_json_object, shards_of
 from zoo_core.weights.commits import DEFAULT_REVISION, commit_of, listing_of, not_cached
 from zoo_core.weights.fetch import ensure
 from zoo_core.weights.obtain import files_under
-from zoo_core.weights.words import some
+from zoo_core.words import some
 
 _TELLING = ("_class_name", "model_type", "architectures")
 """Keys by which published configs say what they are of."""

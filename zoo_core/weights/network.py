@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo_core.errors import WeightsError
-from zoo_core.weights.words import some
+from zoo_core.words import some
 
 if TYPE_CHECKING:
     import torch

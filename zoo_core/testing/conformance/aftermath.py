@@ -6,6 +6,7 @@ import gc
 import weakref
 
 from zoo_core.generator import Batch
+from zoo_core.tampering import torch_functions
 from zoo_core.testing.conformance.check import check
 from zoo_core.testing.conformance.running import a_run_ends_with_a_result, any_number_of_samples_can_be_made
 from zoo_core.testing.conformance.seeds import global_random_state_is_not_used
@@ -17,7 +18,6 @@ from zoo_core.testing.watching import (
     require_functions,
     require_settings,
     tensor_bytes,
-    torch_functions,
     torch_settings,
 )
 

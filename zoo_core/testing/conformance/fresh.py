@@ -18,13 +18,13 @@ from zoo_core.card import ModelCard
 from zoo_core.model import load, make_plan
 from zoo_core.output import compare, read_record
 from zoo_core.output.replay import Match
+from zoo_core.tampering import torch_functions
 from zoo_core.testing.conformance.check import first_line
 from zoo_core.testing.watching import (
     global_random_state,
     global_random_values,
     require_functions,
     require_settings,
-    torch_functions,
     torch_settings,
 )
 

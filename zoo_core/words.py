@@ -1,4 +1,4 @@
-"""Words that messages about weights share."""
+"""Words that messages share."""
 
 from __future__ import annotations
 

@@ -1,0 +1,106 @@
+"""Keeping torch as it was made: what a plugin puts in the place of its functions is undone."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+
+@contextmanager
+def torch_kept() -> Iterator[list[str]]:
+    """Undo what is done to torch in this block; the list has, after it, the names of what had been replaced.
+
+    Torch itself may be imported in the block: its functions are looked at as soon as they are there.
+    """
+    replaced: list[str] = []
+    watch = _Watch()
+    if "torch" in sys.modules:
+        watch.before = torch_functions()
+    else:
+        sys.meta_path.insert(0, watch)
+    try:
+        yield replaced
+    finally:
+        if watch in sys.meta_path:
+            sys.meta_path.remove(watch)
+        for name in replaced_functions(watch.before):
+            owner, attribute = _places()[name.rpartition(".")[0]], name.rpartition(".")[2]
+            setattr(owner, attribute, watch.before[name])
+            replaced.append(name)
+
+
+def torch_functions() -> dict[str, Any]:
+    """Torch's own functions, classes and methods, by name."""
+    return {
+        f"{place}.{name}": value
+        for place, owner in _places().items()
+        # A class's methods are mostly those of its bases, from the most general on.
+        for origin in reversed(getattr(owner, "__mro__", (owner,)))
+        for name, value in list(vars(origin).items())
+        if callable(value)
+    }
+
+
+def replaced_functions(before: Mapping[str, Any]) -> list[str]:
+    """Names of torch's functions that are not what they were, nor what torch itself put there."""
+    if not before:
+        return []
+    home = os.path.dirname(sys.modules["torch"].__file__ or "")
+    now = torch_functions()
+    return [
+        name
+        for name, was in before.items()
+        # Parts of torch that are imported late wrap a few of its functions.
+        if now.get(name) is not was and not _file_of(now.get(name)).startswith(home)
+    ]
+
+
+class _Watch(MetaPathFinder):
+    """Finds torch as the others do, and looks at its functions when it has been imported."""
+
+    def __init__(self) -> None:
+        self.before: Mapping[str, Any] = {}
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The others' spec of torch, which will tell when it is done; None for any other module."""
+        if name != "torch":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            self._look_after(spec.loader)
+        return spec
+
+    def _look_after(self, loader: Loader) -> None:
+        execute = loader.exec_module
+
+        def execute_and_look(module: ModuleType) -> None:
+            execute(module)
+            self.before = torch_functions()
+
+        loader.exec_module = execute_and_look  # type: ignore[method-assign]
+
+
+def _places() -> dict[str, Any]:
+    torch: Any = sys.modules["torch"]
+    return {
+        "torch": torch,
+        "torch.nn": torch.nn,
+        "torch.nn.functional": torch.nn.functional,
+        "torch.Tensor": torch.Tensor,
+        "torch.nn.Module": torch.nn.Module,
+    }
+
+
+def _file_of(function: Any) -> str:
+    code = getattr(function, "__code__", None)
+    return code.co_filename if code else ""
