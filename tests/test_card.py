@@ -142,6 +142,11 @@ def test_everything_a_model_can_say_is_kept() -> None:
     )
 
 
+def test_a_model_may_say_with_what_it_is_checked() -> None:
+    (card,) = read(PLUGIN + MODEL + "check = { truncation = 1, prompt = 'A face.' }\n" + TRUNCATION).models
+    assert card.check == {"truncation": 1.0, "prompt": "A face."}
+
+
 def test_a_model_may_add_to_the_common_options_and_change_them_key_by_key() -> None:
     common = """\
     [options.steps]
@@ -370,6 +375,14 @@ MISTAKES = [
     (
         PLUGIN + RULE + "option_set = 'words'\n[option_sets.text.steps]\ntype = 'integer'",
         "[checkpoint 1] option_set: expected the name of a table [option_sets.NAME], not 'words'",
+    ),
+    (
+        PLUGIN + MODEL + "check = { stepz = 2 }",
+        "[model dcgan-faces.check] stepz: expected no such key",
+    ),
+    (
+        PLUGIN + MODEL + "check = { truncation = -1 }\n" + TRUNCATION,
+        "[model dcgan-faces.check] truncation: expected a number of at least 0",
     ),
     (PLUGIN + RULE + "revision = 'x'", "[checkpoint 1] revision: expected no such key"),
     (

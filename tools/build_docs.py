@@ -1,4 +1,4 @@
-"""Build docs/cli.md and docs/models.md from the command line's own help and the cards of this repository.
+"""Build docs/cli.md, models.md and checks.md from the command line, the cards and the checks of this repository.
 
 Usage: python tools/build_docs.py [--check]
 
@@ -17,6 +17,7 @@ from zoo_core.card import HubWeights, ModelCard, TrainerCard
 from zoo_core.cli import cli
 from zoo_core.cli.console import count_of
 from zoo_core.registry import BUILT_IN, read_registry
+from zoo_core.testing.conformance.checks import explanation
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTE = "<!-- Built by tools/build_docs.py; do not edit. -->\n\n"
@@ -53,6 +54,12 @@ def build_models() -> str:
     return "\n".join(lines) + "\n"
 
 
+def build_checks() -> str:
+    """Every check of the conformance suite: what it proves, why, and what to do where it fails."""
+    how = "`zoo check PLUGIN` runs them on a plugin and on its models; an author's tests inherit them."
+    return f"# The conformance suite\n\n{NOTE}{how}\n\n{explanation()}\n"
+
+
 def _row(card: ModelCard) -> str:
     weights = card.weights
     if isinstance(weights, HubWeights):
@@ -74,7 +81,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a file is out of date")
     check = parser.parse_args().check
-    for name, text in {"cli.md": build_cli(), "models.md": build_models()}.items():
+    for name, text in {
+        "cli.md": build_cli(),
+        "models.md": build_models(),
+        "checks.md": build_checks(),
+    }.items():
         path = ROOT / "docs" / name
         if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
             sys.exit(f"{path.relative_to(ROOT)} is out of date.\nRun: python tools/build_docs.py")
