@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
+from PIL import Image
 from zoo_gigagan import checkpoint
 from zoo_gigagan.text_to_image import TextToImage, TextToImageConfig
 
 import zoo_core as zoo
 from zoo_core import OptionError, WeightsError
+from zoo_core.cli import cli
 from zoo_core.testing import GeneratorConformance
 
 SMALL = TextToImageConfig(
@@ -113,6 +116,20 @@ def test_what_does_not_fit_is_refused(model, options, message):
     with pytest.raises(OptionError, match=message) as caught:
         draw(model, "a ball", **options)
     assert caught.value.remedy
+
+
+def test_a_table_of_mixes(folder, model, tmp_path):
+    path = tmp_path / "table.png"
+    command = ["mix-prompts", str(folder), "a ball", "a cube", "--mix", "denim", "--mix", "red"]
+    command += ["--mix-from", "8", "--seed", "3", "-o", str(path)]
+    result = CliRunner().invoke(cli, command, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    with Image.open(path) as table:
+        assert table.size == (4 + 3 * 132, 4 + 2 * (132 + 14))
+        cell = table.crop((4 + 132, 4 + 146, 132 + 132, 146 + 132)).resize((16, 16), Image.Resampling.NEAREST)
+    (sample,) = model.generate("a cube", seed=3, mix="denim", mix_from=8)
+    assert cell.tobytes() == sample.picture.tobytes()
+    assert CliRunner().invoke(cli, command).exit_code == 1  # it is there already
 
 
 @pytest.mark.parametrize(
