@@ -1,4 +1,4 @@
-"""What it costs to look around: ``import zoo_core``, ``zoo list``, ``zoo search`` with many plugins installed.
+"""What it costs to look around: ``import zoo_core``, ``zoo list``, ``zoo search`` with many plugins.
 
 Every command runs in a process of its own, all of them in turn, many times over; the median of each is
 printed with its ratio to an empty interpreter and to importing torch, which do not depend on this project,

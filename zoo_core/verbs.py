@@ -18,8 +18,8 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Plugins": {
         "plugins": ("zoo_core.cli.plugins:list_plugins", "List the installed plugins."),
-        "install": ("zoo_core.cli.plugins:install", "Install or update a plugin."),
-        "uninstall": ("zoo_core.cli.plugins:uninstall", "Remove a plugin."),
+        "install": ("zoo_core.cli.install:install", "Install or update a plugin."),
+        "uninstall": ("zoo_core.cli.install:uninstall", "Remove a plugin."),
         "enable": ("zoo_core.cli.plugins:enable", "Use a disabled plugin again."),
         "disable": ("zoo_core.cli.plugins:disable", "Keep a plugin installed, but do not use it."),
         "doctor": ("zoo_core.cli.doctor:doctor", "Say what is installed, what is broken, and the remedy."),

@@ -1,16 +1,11 @@
-"""zoo plugins, enable, disable, install, uninstall and doctor."""
+"""zoo plugins, enable, disable and doctor."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
-from site import getsitepackages
 
 import pytest
 
-import zoo_core
 from zoo_core.testing.plugins import write_plugin
 
 MANIFEST = 'schema = 1\n[plugin]\nname = "{0}"\nsummary = "Another plugin"\n'
@@ -87,33 +82,3 @@ def test_a_disabled_plugins_models_are_gone_until_it_is_enabled(zoo):
     )
     zoo("enable", "zoo-toy")
     assert zoo("show", "toy-grey").status == 0
-
-
-@pytest.mark.slow
-def test_a_plugin_is_installed_from_its_folder_and_removed_by_pip(tmp_path):
-    """In an environment of its own: genuine pip, genuine entry points."""
-    source = tmp_path / "zoo-leaf"
-    (source / "zoo_leaf").mkdir(parents=True)
-    (source / "zoo_leaf" / "__init__.py").write_text("")
-    (source / "zoo_leaf" / "zoo.toml").write_text(MANIFEST.format("zoo-leaf"))
-    (source / "pyproject.toml").write_text(
-        '[project]\nname = "zoo-leaf"\nversion = "1.0"\n'
-        '[project.entry-points."zoo.plugins"]\nzoo-leaf = "zoo_leaf"\n'
-        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
-    )
-    venv = tmp_path / "venv"
-    # The core comes from this environment through a .pth file; what pip installs goes into the new one.
-    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-    site = next(venv.glob("lib/*/site-packages"))
-    outer = [str(Path(zoo_core.__file__).parents[1]), *getsitepackages()]
-    (site / "outer.pth").write_text("\n".join(outer) + "\n")
-
-    def zoo_there(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [venv / "bin" / "python", "-m", "zoo_core", *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-
-    installed = zoo_there("install", str(source))
-    assert installed.returncode == 0, installed.stderr
-    assert "zoo-leaf" in zoo_there("plugins").stdout
-    assert zoo_there("uninstall", "--yes", "zoo-leaf").returncode == 0
-    assert "zoo-leaf" not in zoo_there("plugins").stdout

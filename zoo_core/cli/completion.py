@@ -29,6 +29,14 @@ def complete_plugins(ctx: click.Context, param: click.Parameter, incomplete: str
     return [CompletionItem(p.name) for p in installed_plugins() if p.name.startswith(incomplete)]
 
 
+def complete_known_plugins(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Plugins of the registries whose name begins so, with their summaries."""
+    entries = Catalog.read().entries.values()
+    return [CompletionItem(e.name, help=e.manifest.summary) for e in entries if e.name.startswith(incomplete)]
+
+
 @click.command(
     epilog="To keep it, put a line into the shell's start-up file: " + "; ".join(SETUP.values()) + "."
 )

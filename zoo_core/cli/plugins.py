@@ -1,18 +1,13 @@
-"""``zoo plugins``, ``install``, ``uninstall``, ``enable`` and ``disable``."""
+"""``zoo plugins``, ``enable`` and ``disable``."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
-from zoo_core.catalog import Catalog
 from zoo_core.cli.completion import complete_plugins
 from zoo_core.cli.console import json_option, print_json, print_table, say
-from zoo_core.errors import PluginError
 from zoo_core.manifest import InstalledPlugin, installed_plugins
 from zoo_core.plugins import set_enabled
 from zoo_core.probe import check_plugins
@@ -32,46 +27,6 @@ def list_plugins(as_json: bool) -> None:
     print_plugins(plugins)
     if not plugins:
         say("No plugin is installed. See which are known: zoo list --all")
-
-
-@click.command()
-@click.argument("plugin")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-def install(plugin: str, yes: bool) -> None:
-    """Install or update a plugin.
-
-    PLUGIN is a name that zoo list --all or zoo search shows, or the folder or wheel of one. pip does the
-    work; what it installs can run code of its author's, so install only what you trust.
-    """
-    path = Path(plugin)
-    known = set(Catalog.read().entries)
-    if not path.exists() and plugin not in known and not yes:
-        # Anyone can give a package any name: one that nobody listed is not installed by a slip of the pen.
-        raise PluginError(
-            f"The registry knows no plugin {plugin!r}.",
-            f"Check the name (zoo list --all); if you trust that package: zoo install --yes {plugin}",
-        )
-    _pip("install", "--upgrade", str(path.resolve()) if path.exists() else plugin)
-    for found in check_plugins(installed_plugins(), again=True):
-        if found.name == plugin and found.problem:
-            raise found.problem
-
-
-@click.command()
-@click.argument("plugin", shell_complete=complete_plugins)
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-def uninstall(plugin: str, yes: bool) -> None:
-    """Remove a plugin.
-
-    The weights it fetched stay in the Hub cache: zoo rm MODEL.
-    """
-    found = {each.name: each for each in installed_plugins()}.get(plugin)
-    if found is None:
-        raise PluginError(f"The plugin {plugin} is not installed.", "See which are: zoo plugins")
-    distribution = found.distribution.name if found.distribution else plugin
-    if not yes:
-        click.confirm(f"Remove {distribution} {found.version}?", abort=True, err=True)
-    _pip("uninstall", "--yes", distribution)
 
 
 @click.command()
@@ -119,12 +74,3 @@ def plugin_as_json(plugin: InstalledPlugin) -> dict[str, Any]:
         "remedy": plugin.problem.remedy if plugin.problem else None,
         "notes": [{"note": note.message, "remedy": note.remedy} for note in plugin.notes],
     }
-
-
-def _pip(*arguments: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "pip", *arguments], check=False)
-    if done.returncode:
-        raise PluginError(
-            f"pip could not do it (status {done.returncode}).",
-            "Its own words are above; nothing else was changed.",
-        )

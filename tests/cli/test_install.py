@@ -1,0 +1,244 @@
+"""zoo install and uninstall, by the genuine pip and uv in genuine environments, from an index made here.
+
+An environment sees torch and what else others wrote through a .pth file; what is installed goes into its own.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from environments import Environment, core, third_parties, write_wheel
+
+from zoo_core.registry.build import build
+from zoo_core.testing.hub import isolation
+
+pytestmark = pytest.mark.slow
+
+MANIFEST = """\
+schema = 1
+[plugin]
+name = "{0}"
+summary = "Grey squares"
+[[model]]
+id = "{0}-grey"
+summary = "grey squares"
+family = "other"
+output = "image"
+license = "cc0-1.0"
+weights = {{ embedded = "weights" }}
+"""
+
+SOURCE = """\
+from zoo_core import Step, hookimpl
+
+@hookimpl
+def zoo_create_generator(card, checkpoint, device, dtype):
+    return Grey()
+
+class Grey:
+    dtype = "float32"
+    def generate(self, batch):
+        yield Step(images=batch.noise.uniform(3, 4, 4) * 2 - 1)
+"""
+
+BREAKS_ITS_PROMISE = SOURCE.replace("* 2 - 1", "* 40 - 1")
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    """A simple index: a plugin in four versions, what it needs, and others that cannot be installed."""
+    folder = tmp_path_factory.mktemp("index")
+
+    def add(name, version="1.0", **settings):
+        (folder / "simple" / name).mkdir(parents=True, exist_ok=True)
+        return write_wheel(folder / "simple" / name, name, version, **settings)
+
+    def plugin(name, version="1.0", source=SOURCE, **settings):
+        return add(name, version, manifest=MANIFEST.format(name), source=source, **settings)
+
+    add("leaf-needs")
+    plugin("zoo-leaf", "1.0", requires=["leaf-needs"])
+    listed = [plugin("zoo-leaf", "1.1", requires=["leaf-needs"])]
+    plugin("zoo-leaf", "1.2", requires=["leaf-needs"], damaged=True)
+    plugin("zoo-leaf", "1.3", requires=["leaf-needs"], source=BREAKS_ITS_PROMISE)
+    add("other-needs")
+    listed.append(plugin("zoo-damaged", requires=["other-needs"], damaged=True))
+    listed.append(plugin("zoo-liar", requires=["other-needs"], source=BREAKS_ITS_PROMISE))
+    listed.append(plugin("zoo-greedy", requires=["other-needs", "torch==0.1"]))
+    listed.append(plugin("zoo-future", requires=["zoo-core>=99"]))
+    listed.append(plugin("zoo-lost", requires=["there-is-no-such-thing"]))
+    add("not-a-plugin")
+    # The registry leaves the wheels to the index.
+    text = build([str(wheel) for wheel in listed], folder)
+    lines = [line for line in text.splitlines() if not line.startswith(("wheel =", "sha256 ="))]
+    (folder / "registry.toml").write_text("\n".join(lines).replace('"1.1"', '"1.0"'))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """An environment with the core and no plugin; tests leave it as they found it."""
+    folder = tmp_path_factory.mktemp("environment")
+    visible = [third_parties(folder / "third-parties"), core(folder / "core")]
+    return Environment(folder / "venv", visible, isolation(folder / "home"))
+
+
+@pytest.fixture
+def there(made, index, served):
+    """The environment with the index behind an address, and the registry configured."""
+    shutil.copytree(index, served.folder, dirs_exist_ok=True)
+    made.variables["PIP_INDEX_URL"] = made.variables["UV_DEFAULT_INDEX"] = f"{served.address}/simple"
+    configure(made, served.folder / "registry.toml")
+    return made
+
+
+def configure(environment: Environment, registry: Path) -> None:
+    home = Path(environment.variables["ZOO_HOME"])
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "config.toml").write_text(f'[registries]\nmine = "{registry}"\n')
+
+
+def test_a_plugin_is_installed_upgraded_run_and_removed(there):
+    before = there.state()
+    done = there.zoo("install", "--yes", "zoo-leaf==1.0")
+    assert done.returncode == 0, done.stderr
+    assert "zoo-leaf 1.0: Grey squares" in done.stdout
+    for fact in (
+        "MIT",
+        "https://example.com/source",
+        "the registry mine",
+        "cc0-1.0",
+        "leaf-needs 1.0",
+        "By pip",
+    ):
+        assert fact in done.stdout
+    assert done.stdout.splitlines()[-1] == "zoo-leaf 1.0 is installed, and passed its quick check."
+    assert there.zoo("run", "zoo-leaf-grey", "-o", "grey.png").returncode == 0
+    assert there.state()[0].split() == ["leaf-needs==1.0", "zoo-leaf==1.0"]
+
+    assert there.zoo("install", "--yes", "zoo-leaf").stdout == "zoo-leaf 1.0 is installed already.\n"
+    done = there.zoo("install", "--yes", "zoo-leaf==1.1")
+    assert done.returncode == 0, done.stderr
+    assert "zoo-leaf 1.1, now 1.0" in done.stdout
+
+    held = there.state()
+    for wanted in (["--upgrade", "zoo-leaf"], ["zoo-leaf==1.2"], ["zoo-leaf==7"]):
+        # 1.3 fails its check, 1.2 cannot be unpacked, 7 is not there.
+        done = there.zoo("install", "--yes", *wanted)
+        assert done.returncode == 1
+        assert there.state() == held
+    assert there.zoo("run", "zoo-leaf-grey", "-o", "again.png").returncode == 0
+
+    done = there.zoo("uninstall", "--yes", "zoo-leaf")
+    assert done.stdout == "zoo-leaf 1.1 is removed.\n"
+    assert there.state()[0].split() == ["leaf-needs==1.0"]
+    there.run("-m", "pip", "uninstall", "--yes", "leaf-needs")
+    assert there.state() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("zoo-damaged", "installation failed"),
+        ("zoo-liar", "does not pass its quick check: zoo-liar-grey, "),
+        ("zoo-greedy", "it needs another torch than"),
+        ("zoo-future", "it needs another zoo-core than"),
+        ("zoo-lost", "there-is-no-such-thing"),
+    ],
+)
+def test_an_install_that_fails_leaves_the_environment_as_it_was(there, name, reason):
+    before = there.state()
+    done = there.zoo("install", "--yes", name)
+    assert done.returncode == 1
+    problem, remedy = done.stderr.splitlines()[-2:]
+    assert reason in problem
+    assert remedy
+    assert there.state() == before
+
+
+def test_what_a_user_at_a_terminal_declines_is_not_installed(there):
+    before = there.state()
+    parent, child = pty.openpty()
+    os.write(parent, b"n\n")
+    done = there.run("-m", "zoo_core", "install", "zoo-leaf", stdin=child)
+    os.close(parent)
+    os.close(child)
+    assert "Licence      MIT" in done.stdout
+    assert "Install zoo-leaf? [y/N]" in done.stderr
+    assert done.returncode == 130
+    assert there.state() == before
+
+
+def test_a_wheel_beside_its_registry_is_installed_if_it_is_the_one_that_was_listed(there, index, tmp_path):
+    before = there.state()
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    wheel = shutil.copy(index / "simple" / "zoo-leaf" / "zoo_leaf-1.1-py3-none-any.whl", wheels)
+    (tmp_path / "registry.toml").write_text(build([wheel], tmp_path))
+    configure(there, tmp_path / "registry.toml")
+
+    assert "has zoo-leaf 1.1, not 1.0" in there.zoo("install", "--yes", "zoo-leaf==1.0").stderr
+    whole = Path(wheel).read_bytes()
+    Path(wheel).write_bytes(whole + b" ")
+    done = there.zoo("install", "--yes", "zoo-leaf")
+    assert done.returncode == 1
+    assert there.state() == before
+    Path(wheel).write_bytes(whole)
+    done = there.zoo("install", "--yes", "zoo-leaf")
+    assert done.returncode == 0, done.stderr
+    assert there.zoo("uninstall", "--yes", "zoo-leaf").returncode == 0
+    there.run("-m", "pip", "uninstall", "--yes", "leaf-needs")
+    assert there.state() == before
+
+
+def test_what_no_registry_lists_is_installed_when_asked_for(there, index):
+    before = there.state()
+    wheel = index / "simple" / "zoo-leaf" / "zoo_leaf-1.1-py3-none-any.whl"
+    assert "wants --unlisted" in there.zoo("install", "--yes", str(wheel)).stderr
+    done = there.zoo("install", "--yes", "--unlisted", str(wheel))
+    assert done.returncode == 0, done.stderr
+    assert "which no registry lists" in done.stdout
+    assert there.zoo("uninstall", "--yes", "zoo-leaf").returncode == 0
+    there.run("-m", "pip", "uninstall", "--yes", "leaf-needs")
+    assert there.state() == before
+
+    done = there.zoo("install", "--yes", "--unlisted", "not-a-plugin")
+    assert done.returncode == 1
+    assert "no plugin of the zoo" in done.stderr
+    assert there.state() == before
+
+
+def test_where_uv_made_the_environment_uv_installs(index, served, tmp_path):
+    uv = Path(sys.executable).with_name("uv")
+    shutil.copytree(index, served.folder, dirs_exist_ok=True)
+    variables = {
+        **isolation(tmp_path / "home"),
+        "UV_DEFAULT_INDEX": f"{served.address}/simple",
+        "UV_CACHE_DIR": str(tmp_path / "uv-cache"),
+        "PATH": os.pathsep.join([str(uv.parent), os.environ["PATH"]]),
+    }
+    visible = [third_parties(tmp_path / "third-parties"), core(tmp_path / "core")]
+    there = Environment(tmp_path / "venv", visible, variables, uv=uv)
+    configure(there, served.folder / "registry.toml")
+
+    def frozen() -> list[str]:
+        words = [uv, "pip", "freeze", "--python", there.python, "--path", there.site]
+        return subprocess.run(
+            words, env=there.variables, capture_output=True, text=True, check=True
+        ).stdout.split()
+
+    done = there.zoo("install", "--yes", "zoo-leaf==1.1")
+    assert done.returncode == 0, done.stderr
+    assert "By uv" in done.stdout
+    assert frozen() == ["leaf-needs==1.0", "zoo-leaf==1.1"]
+    for name in ("zoo-damaged", "zoo-liar", "zoo-greedy"):
+        assert there.zoo("install", "--yes", name).returncode == 1
+        assert frozen() == ["leaf-needs==1.0", "zoo-leaf==1.1"]
+    assert there.zoo("uninstall", "--yes", "zoo-leaf").returncode == 0
+    assert frozen() == ["leaf-needs==1.0"]

@@ -1,0 +1,137 @@
+"""Fresh environments for tests that install things, away from this one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from site import getsitepackages
+
+from zoo_core.testing.plugins import write_plugin
+
+ROOT = Path(__file__).parents[2]
+
+
+def third_parties(folder: Path) -> Path:
+    """A folder through which another environment sees what others wrote, torch above all; no zoo.
+
+    Installing torch anew takes minutes. Editable installs are not seen through it, nor is any plugin.
+    """
+    folder.mkdir()
+    for site in map(Path, getsitepackages()):
+        for entry in site.iterdir():
+            ours = entry.name.lower().startswith(("zoo", "pip", "setuptools", "uv", "__"))
+            if not ours and entry.suffix != ".pth":
+                (folder / entry.name).symlink_to(entry)
+    return folder
+
+
+def core(folder: Path) -> Path:
+    """A folder through which another environment sees the core of this tree, and no plugin."""
+    folder.mkdir()
+    (info,) = (path for site in getsitepackages() for path in Path(site).glob("zoo_core-*.dist-info"))
+    for path in (ROOT / "zoo_core", ROOT / "registry.toml", info):
+        (folder / path.name).symlink_to(path)
+    return folder
+
+
+def write_wheel(
+    folder: Path,
+    name: str,
+    version: str = "1.0",
+    manifest: str | None = None,
+    source: str = "",
+    *,
+    requires: Sequence[str] = (),
+    damaged: bool = False,
+) -> Path:
+    """A wheel, a plugin's where it has a manifest; a damaged one can be opened, but not unpacked."""
+    package = name.replace("-", "_")
+    wheel = folder / f"{package}-{version}-py3-none-any.whl"
+    laid = folder / f".{package}-{version}"
+    files = {"weights/config.json": "{}"} if manifest else {}
+    write_plugin(laid, name, manifest, source, version=version, requires=requires, files=files)
+    info = laid / f"{package}-{version}.dist-info"
+    (info / "WHEEL").write_text(
+        "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    )
+    with (info / "METADATA").open("a") as file:
+        file.write("License-Expression: MIT\nProject-URL: Source, https://example.com/source\n")
+    if manifest is None:
+        (info / "entry_points.txt").unlink()
+    if damaged:
+        (laid / package / "zzz.bin").write_bytes(b"whole and sound " * 100)
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path in sorted(laid.rglob("*")):
+            if path.is_file():
+                archive.write(path, path.relative_to(laid))
+    shutil.rmtree(laid)
+    if damaged:
+        wheel.write_bytes(wheel.read_bytes().replace(b"whole and sound ", b"hole and unsound", 1))
+    return wheel
+
+
+class Environment:
+    """A virtual environment, with the zoo in it by ``python -m zoo_core``.
+
+    Args:
+        folder: Where it is made.
+        visible: Folders whose packages it sees beside its own.
+        variables: Of its processes, beside those of this one.
+    """
+
+    def __init__(
+        self, folder: Path, visible: list[Path], variables: dict[str, str], uv: Path | None = None
+    ) -> None:
+        self.folder = folder
+        if uv:
+            subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
+        else:
+            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        self.site = next(folder.glob("lib/*/site-packages"))
+        (self.site / "visible.pth").write_text("".join(f"{path}\n" for path in visible))
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PIP_", "PYTHON", "UV_"))
+        }
+        self.variables = {
+            **clean,
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            **variables,
+        }
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "bin" / "python"
+
+    def run(self, *words: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+        """Run its Python in its own folder."""
+        settings = {
+            "cwd": self.folder,
+            "env": self.variables,
+            "capture_output": True,
+            "text": True,
+            **options,
+        }
+        return subprocess.run([self.python, *words], check=False, **settings)  # type: ignore[call-overload, no-any-return]
+
+    def zoo(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        return self.run("-m", "zoo_core", *words)
+
+    def state(self) -> tuple[str, set[str]]:
+        """What pip says is installed, and every file but bytecode of its own site folder and its scripts."""
+        frozen = self.run("-m", "pip", "freeze", "--path", self.site)
+        assert frozen.returncode == 0, frozen.stderr
+        files = {
+            str(path.relative_to(self.folder))
+            for root in (self.site, self.folder / "bin")
+            for path in root.rglob("*")
+            if "__pycache__" not in path.parts
+        }
+        return frozen.stdout, files

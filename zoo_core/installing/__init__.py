@@ -1,0 +1,17 @@
+"""Installing and removing plugins by the installer of this environment, which stays usable if that fails."""
+
+from __future__ import annotations
+
+from zoo_core.installing.installers import Change, Installer, installer_of_this_environment
+from zoo_core.installing.requests import Request, ask_registries, take_unlisted
+from zoo_core.installing.transaction import install
+
+__all__ = [
+    "Change",
+    "Installer",
+    "Request",
+    "ask_registries",
+    "install",
+    "installer_of_this_environment",
+    "take_unlisted",
+]

@@ -1,0 +1,113 @@
+"""From what a user asks to be installed to a requirement, through the registries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo_core.errors import PluginError
+from zoo_core.registry import Entry, Registry
+from zoo_core.registry.addresses import is_address, is_safe
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*", re.IGNORECASE)
+_PINNED = re.compile(rf"(?P<name>{_NAME.pattern})(==(?P<version>[0-9][A-Za-z0-9.!+_-]*))?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be installed."""
+
+    name: str | None
+    """The plugin, where its name is known before it is installed."""
+    version: str | None
+    """The one version that will do; None for any."""
+    requirement: str
+    """As PEP 508 writes it, or a path."""
+    entry: Entry | None = None
+    """What a registry says of it; None for what none lists."""
+
+
+def ask_registries(text: str, registries: Sequence[Registry]) -> Request:
+    """The requirement behind ``NAME`` or ``NAME==VERSION``; of several entries the first counts.
+
+    Raises:
+        PluginError: It is no such text, or no registry has it; says what is near.
+    """
+    match = _PINNED.fullmatch(text)
+    if match is None:
+        raise PluginError(
+            f"{text!r} is no plugin's name.",
+            "Give NAME or NAME==VERSION; a folder, a wheel or an address wants --unlisted.",
+        )
+    name, version = match["name"].lower(), match["version"]
+    for registry in registries:
+        for entry in registry.entries:
+            if entry.name == name:
+                return Request(name, version, _requirement(entry, version), entry)
+        if name in registry.for_other_cores:
+            raise registry.for_other_cores[name]
+    raise _unknown(name, registries)
+
+
+def take_unlisted(text: str) -> Request:
+    """The requirement for something that no registry lists: a folder, a wheel, an https address, a package.
+
+    Raises:
+        PluginError: It is none of these.
+    """
+    if match := _PINNED.fullmatch(text):
+        if not Path(text).exists():
+            return Request(None, match["version"], text)
+    elif is_address(text):
+        if not is_safe(text.removeprefix("git+")):
+            raise PluginError(
+                f"{text} is not installed from.", "Give an https:// address without a password."
+            )
+        return Request(None, None, text)
+    path = Path(text)
+    if text.startswith("-") or not (path.is_dir() or (text.endswith((".whl", ".tar.gz")) and path.is_file())):
+        raise PluginError(
+            f"{text!r} is neither a folder nor a wheel, an address or a package's name.", "Check the path."
+        )
+    return Request(None, None, str(path.resolve()))
+
+
+def _requirement(entry: Entry, version: str | None) -> str:
+    package = entry.package
+    if package.wheel is None:
+        return f"{entry.name}=={version}" if version else f"{entry.name}>={package.version}"
+    if version not in (None, package.version):
+        raise PluginError(
+            f"The registry {entry.registry} has {entry.name} {package.version}, not {version}.",
+            f"Install that: zoo install {entry.name}",
+        )
+    address = package.wheel if is_address(package.wheel) else Path(package.wheel).as_uri()
+    return f"{entry.name} @ {address}#sha256={package.sha256}"
+
+
+def _unknown(name: str, registries: Sequence[Registry]) -> PluginError:
+    import difflib
+
+    plugins = {entry.name for registry in registries for entry in registry.entries}
+    of_model = {
+        alias.lower(): entry.name
+        for registry in reversed(registries)
+        for entry in registry.entries
+        for card in entry.manifest.models
+        for alias in (card.id, *card.aliases)
+    }
+    if name in of_model:
+        return PluginError(
+            f"{name} is a model, not a plugin.",
+            f"Install the plugin that has it: zoo install {of_model[name]}",
+        )
+    near = difflib.get_close_matches(name, [*plugins, *of_model], 3, 0.75)
+    near = list(dict.fromkeys(of_model.get(each, each) for each in near))
+    return PluginError(
+        f"No registry knows a plugin {name!r}.",
+        f"Did you mean {' or '.join(near)}?"
+        if near
+        else f"Look for it: zoo search WORD; if you trust that package: zoo install --unlisted {name}",
+    )

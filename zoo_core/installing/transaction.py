@@ -1,0 +1,88 @@
+"""An install that ends in a plugin that works, or leaves the environment as it was."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from zoo_core.entrypoints import entry_points
+from zoo_core.errors import PluginError
+from zoo_core.installing.installers import Change, Installer
+from zoo_core.installing.snapshot import Snapshot
+from zoo_core.manifest import GROUP
+
+CHECK_SECONDS = 600
+
+
+def install(changes: Sequence[Change], installer: Installer) -> list[str]:
+    """Make the changes, and run the quick check of every plugin among them; returns the plugins' names.
+
+    Raises:
+        PluginError: The installer failed, there is no plugin among the changes, or one fails its check. The
+            environment is then as it was, as it is too when this is interrupted.
+    """
+    with tempfile.TemporaryDirectory(prefix="zoo-install-") as folder:
+        snapshot = Snapshot((change.name for change in changes), Path(folder))
+        try:
+            installer.apply(changes)
+            plugins = _plugins_of(changes)
+            if not plugins:
+                names = ", ".join(change.name for change in changes)
+                raise PluginError(f"{names}: no plugin of the zoo is among it.", "Ask its author.")
+            for plugin in plugins:
+                check_quickly(plugin)
+        except PluginError as error:
+            snapshot.restore()
+            raise PluginError(error.message, f"{error.remedy} The environment is as it was.") from error
+        except BaseException:
+            snapshot.restore()
+            raise
+    return plugins
+
+
+def check_quickly(plugin: str) -> None:
+    """Run ``zoo check --quick`` in a new process, which sees what has just been installed.
+
+    Raises:
+        PluginError: It fails; says which check, and why.
+    """
+    command = [sys.executable, "-P", "-m", "zoo_core", "check", plugin, "--quick", "--json"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=CHECK_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise PluginError(
+            f"The quick check of {plugin} took more than {CHECK_SECONDS} seconds.", "Ask its author."
+        ) from None
+    if done.returncode:
+        raise PluginError(f"{plugin} does not pass its quick check: {_failure(done)}", "Tell its author.")
+
+
+def _failure(done: subprocess.CompletedProcess[str]) -> str:
+    """In one line, what the check found first; else what it last wrote."""
+    try:
+        failed = [each for each in json.loads(done.stdout)["results"] if each["outcome"] == "failed"]
+        return f"{failed[0]['subject']}, {failed[0]['check']}: {failed[0]['seen']}"
+    except (ValueError, KeyError, IndexError, TypeError):
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        return lines[0].removeprefix("Error: ") if lines else f"it ended with status {done.returncode}."
+
+
+def _plugins_of(changes: Sequence[Change]) -> list[str]:
+    importlib.invalidate_caches()
+    names = {_normal(change.name) for change in changes}
+    found = []
+    for entry in entry_points(GROUP):
+        distribution = re.split(r"-\d|\.dist-info", entry.metadata.name)[0]
+        if _normal(distribution) in names:
+            found.append(entry.name)
+    return sorted(set(found))
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
