@@ -1,4 +1,4 @@
-"""Build docs/cli.md, models.md and checks.md from the command line, the cards and the checks of this repository.
+"""Build docs/cli.md, models.md and checks.md from the command line, the cards and the checks there are.
 
 Usage: python tools/build_docs.py [--check]
 
@@ -81,11 +81,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a file is out of date")
     check = parser.parse_args().check
-    for name, text in {
-        "cli.md": build_cli(),
-        "models.md": build_models(),
-        "checks.md": build_checks(),
-    }.items():
+    pages = {"cli.md": build_cli(), "models.md": build_models(), "checks.md": build_checks()}
+    for name, text in pages.items():
         path = ROOT / "docs" / name
         if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
             sys.exit(f"{path.relative_to(ROOT)} is out of date.\nRun: python tools/build_docs.py")
