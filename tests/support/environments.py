@@ -2,32 +2,66 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from site import getsitepackages
+
+from packaging.requirements import Requirement
 
 from zoo_core.testing.plugins import write_plugin
 
 ROOT = Path(__file__).parents[2]
 
 
-def third_parties(folder: Path) -> Path:
+def third_parties(folder: Path, needed: Iterable[str] | None = None) -> Path:
     """A folder through which another environment sees what others wrote, torch above all; no zoo.
 
     Installing torch anew takes minutes. Editable installs are not seen through it, nor is any plugin.
+
+    Args:
+        folder: Where it is made.
+        needed: Requirements, as metadata writes them: only what these ask for, and what that asks for, is
+            seen. Else it is everything.
     """
     folder.mkdir()
+    seen = None if needed is None else {entry for name in _closure(needed) for entry in _entries(name)}
     for site in map(Path, getsitepackages()):
         for entry in site.iterdir():
-            ours = entry.name.lower().startswith(("zoo", "pip", "setuptools", "uv", "__"))
-            if not ours and entry.suffix != ".pth":
+            hidden = entry.name.lower().startswith(("zoo", "pip", "uv", "__")) or entry.suffix == ".pth"
+            if not hidden and (seen is None or entry.name in seen):
                 (folder / entry.name).symlink_to(entry)
     return folder
+
+
+def _closure(requirements: Iterable[str]) -> set[str]:
+    """Names of the distributions that requirements ask for, and those ask for, as far as they are here."""
+    found: set[str] = set()
+    queue = [Requirement(line) for line in requirements]
+    while queue:
+        requirement = queue.pop()
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if not applies or requirement.name in found or requirement.name.startswith("zoo"):
+            continue
+        found.add(requirement.name)
+        for line in importlib.metadata.requires(requirement.name) or ():
+            inner = Requirement(line)
+            if inner.marker is None or any(
+                inner.marker.evaluate({"extra": extra}) for extra in ("", *requirement.extras)
+            ):
+                inner.marker = None
+                queue.append(inner)
+    return found
+
+
+def _entries(name: str) -> set[str]:
+    """What a distribution has in the site folder."""
+    return {file.parts[0] for file in importlib.metadata.files(name) or ()}
 
 
 def core(folder: Path) -> Path:
@@ -93,6 +127,8 @@ class Environment:
         else:
             subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         self.site = next(folder.glob("lib/*/site-packages"))
+        for old in self.site.glob("setuptools*"):
+            shutil.rmtree(old)  # torch needs a newer one, which is seen
         (self.site / "visible.pth").write_text("".join(f"{path}\n" for path in visible))
         clean = {
             name: value

@@ -241,7 +241,7 @@ def _run(command: list[str], arguments: list[str], failure: str) -> str:
         return told
     reason = _reason(told)
     for name in HELD:
-        if re.search(rf"\b{name}==", told):
+        if re.search(rf"(\(constraint\)|you require) {name}==", " ".join(told.split())):
             version = installed_version(name)
             raise PluginError(
                 f"{failure}: it needs another {name} than {version}, which zoo install never changes.",
