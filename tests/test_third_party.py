@@ -1,0 +1,93 @@
+"""A third party's afternoon: docs/plugins.md from its first command to its last, without an edit.
+
+The commands are those of the page, run in its order by one shell, in an empty folder and an environment that
+sees the core, and what others wrote, and no plugin. What they leave is then installed elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+from environments import ROOT, Environment, core, third_parties
+
+from zoo_core.testing.hub import isolation
+
+GUIDE = ROOT / "docs" / "plugins.md"
+OFFLINE = {
+    "PIP_NO_INDEX": "1",
+    "PIP_NO_DEPS": "1",
+    "PIP_NO_BUILD_ISOLATION": "0",  # pip's way to say: no isolation
+    "PIP_QUIET": "1",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+def commands() -> list[str]:
+    """Every command of the page: the lines of its blocks of sh."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def environment(folder: Path, visible: list[Path], home: Path) -> Environment:
+    """A fresh one, whose scripts include ``zoo`` and ``pytest`` as an installer would have made them."""
+    made = Environment(folder, visible, {**OFFLINE, **isolation(home), "PATH": f"{folder}/bin:/usr/bin:/bin"})
+    for script, module, function in (("zoo", "zoo_core.cli", "main"), ("pytest", "pytest", "console_main")):
+        path = folder / "bin" / script
+        path.write_text(
+            f"#!{made.python}\nimport sys\nfrom {module} import {function}\n"
+            f'if __name__ == "__main__":\n    sys.exit({function}())\n'
+        )
+        path.chmod(0o755)
+    return made
+
+
+@pytest.mark.slow
+def test_from_an_empty_folder_to_a_wheel_that_runs_elsewhere(tmp_path):
+    others = [third_parties(tmp_path / "others"), core(tmp_path / "core")]
+    author = environment(tmp_path / "author", others, tmp_path / "home")
+    work = tmp_path / "work"
+    work.mkdir()
+    assert author.zoo("plugins", "--json").stdout.strip() == "[]"
+
+    script = "set -eux\n" + "\n".join(commands())
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=work, env=author.variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(os.listdir(work)) == ["zoo-mymodel", "zoo-mywriter"]
+    plugin = work / "zoo-mymodel"
+    assert (plugin / "samples.png").stat().st_size > 1000
+    assert (plugin / "mymodel.png").exists()
+
+    (wheel,) = (plugin / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    package = plugin / "zoo_mymodel"
+    assert names == {
+        f"zoo_mymodel/{path.relative_to(package).as_posix()}"
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+    stranger = environment(tmp_path / "stranger", others, tmp_path / "strangers-home")
+    assert stranger.run("-m", "pip", "install", wheel).returncode == 0
+    (listed,) = json.loads(stranger.zoo("list", "--json").stdout)
+    assert (listed["id"], listed["license"]) == ("mymodel", "mit")
+    made = stranger.zoo("run", "mymodel", "--seed", "0", "-o", stranger.folder / "x.png")
+    assert made.returncode == 0, made.stderr
+    assert (stranger.folder / "x.png").read_bytes() == (plugin / "mymodel.png").read_bytes()
+    doctor = stranger.zoo("doctor")
+    assert doctor.returncode == 0, doctor.stdout
+    assert "Nothing is broken." in doctor.stdout
+
+
+def test_the_page_shows_the_whole_way():
+    said = "\n".join(commands())
+    for step in ("zoo new", "pip install -e", "zoo list", "zoo run", "zoo check", "pytest", "pip wheel"):
+        assert step in said
