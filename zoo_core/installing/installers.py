@@ -127,7 +127,6 @@ class Pip:
                 [
                     *_PIP,
                     "install",
-                    "--quiet",
                     "--dry-run",
                     "--report",
                     str(report),
@@ -239,19 +238,24 @@ def _run(command: list[str], arguments: list[str], failure: str) -> str:
     told = done.stdout + done.stderr
     if done.returncode == 0:
         return told
-    reason = _reason(told)
     for name in HELD:
-        if re.search(rf"(\(constraint\)|you require) {name}==", " ".join(told.split())):
-            version = installed_version(name)
+        version = installed_version(name) or ""
+        # pip: "(constraint) torch==2.0", uv: "depend on torch==1.0 and torch==2.0".
+        if re.search(rf"(\(constraint\)|and) {name}[^ ]*=={re.escape(version)}\b", told):
             raise PluginError(
                 f"{failure}: it needs another {name} than {version}, which zoo install never changes.",
                 f"Take another version of the plugin, or change {name} yourself.",
             )
-    raise PluginError(f"{failure}: {reason}", f"Run it yourself to see more: {' '.join(arguments[-1:])}")
+    raise PluginError(
+        f"{failure}: {_reason(told)}", f"Run it yourself to see more: {' '.join(arguments[-1:])}"
+    )
 
 
 def _reason(told: str) -> str:
-    lines = [line.strip(" ×╰─▶│\t") for line in told.splitlines() if line.strip(" ×╰─▶│\t")]
-    errors = [line for line in lines if line.lower().startswith("error")]
-    reason = (errors or lines or ["it did not say why"])[-1]
-    return re.sub(r"^error:\s*", "", reason, flags=re.IGNORECASE)
+    """The first error in what an installer wrote, on one line."""
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    first = next((n for n, line in enumerate(lines) if line.lower().startswith("error:")), None)
+    if first is None:
+        return lines[-1] if lines else "it did not say why."
+    causes = [line for line in lines[first + 1 : first + 2] if line.startswith("cause:")]
+    return " ".join([lines[first].partition(":")[2].strip(), *causes])
