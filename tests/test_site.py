@@ -31,7 +31,7 @@ def test_the_pictures_are_small_and_say_how_they_were_made():
     script = (ROOT / "tools" / "pictures.sh").read_text()
     for picture in PICTURES:
         assert f"$out/{picture.name}" in script
-        assert read_record(picture, 1).model in script
+        assert read_record(f"{picture}:1").model in script
 
 
 def test_every_picture_that_is_shown_is_there_and_has_a_text_for_who_does_not_see_it():
