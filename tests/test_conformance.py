@@ -18,9 +18,11 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from zoo_core import save_weights
+from zoo_core import EmbeddedWeights, ModelCard, Option, save_weights
 from zoo_core.testing import GeneratorConformance, PluginConformance, write_plugin
 from zoo_core.testing.conformance.checks import MODEL_CHECKS, PLUGIN_CHECKS, SECTIONS, explanation
+from zoo_core.testing.conformance.subject import options_of_runs
+from zoo_core.testing.hub import LoopbackHub
 
 HERE = Path(__file__).parent
 
@@ -262,6 +264,83 @@ def test_pytest_finds_what_zoo_check_finds(site: Path, outcomes: Outcomes, tmp_p
     found["zoo-toys"] = found.pop("plugin")
     assert found == {id: outcomes[id] for id in found}
     assert len(found) == 5
+
+
+HUB_MODEL = """
+[[model]]
+id = "{id}"
+summary = "A toy"
+family = "toy"
+output = "image"
+license = "mit"
+weights = {{ repo = "zoo/{id}", revision = "{commit}", files = ["config.json"] }}
+"""
+HUB_HOOK = """\
+from zoo_core import Step, hookimpl
+
+class Noisy:
+    dtype = "float32"
+
+    def generate(self, batch):
+        yield Step(images=batch.noise.uniform(3, 4, 4))
+
+@hookimpl
+def zoo_create_generator(card):
+    return Noisy()
+"""
+
+
+def test_models_whose_weights_are_not_here_are_named_and_the_others_checked(
+    loopback_hub: LoopbackHub, plugin_site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = '[plugin]\nname = "zoo-hub"\nsummary = "Toys"\n'
+    for id in ("here", "away"):
+        commit = loopback_hub.add(f"zoo/{id}", {"config.json": b"{}"})
+        manifest += HUB_MODEL.format(id=id, commit=commit)
+    write_plugin(plugin_site, "zoo-hub", "schema = 1\n" + manifest, HUB_HOOK)
+
+    def zoo(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "zoo_core", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert zoo("pull", "here").returncode == 0
+    loopback_hub.requests.clear()
+
+    found = json.loads(zoo("check", "zoo-hub", "--quick", "--json").stdout)
+
+    assert found["models_not_here"] == ["away"]
+    assert found["failed"] == 0
+    assert {result["subject"] for result in found["results"]} == {"zoo-hub", "here"}
+    assert not loopback_hub.requests
+    named = zoo("check", "zoo-hub", "--model", "away")
+    assert named.returncode == 1
+    assert named.stderr.splitlines() == [
+        "Error: The weights of away are not on this machine.",
+        "Fetch them: zoo pull away",
+    ]
+
+
+def test_a_file_of_the_package_stands_for_its_path(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(site))
+    option = Option("note", "string")
+    for value, expected in (
+        ("weights/config.json", str(site / "zoo_toys" / "weights" / "config.json")),
+        ("weights/none.json", "weights/none.json"),
+        ("../home", "../home"),
+    ):
+        weights = EmbeddedWeights(Path("weights"))
+        card = ModelCard(
+            "toy",
+            "zoo-toys",
+            "",
+            "toy",
+            "image",
+            "mit",
+            weights,
+            options={"note": option},
+            check={"note": value},
+        )
+        assert options_of_runs(card) == {"note": expected}
 
 
 def test_the_report_says_what_was_seen_and_what_to_do(site: Path) -> None:

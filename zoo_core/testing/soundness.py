@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 
 import torch
 
 from zoo_core.generator import Step
 from zoo_core.testing.driving import Row
 
+AROUND = 30
+"""Characters that are shown before and after the place where two texts part."""
 TOLERANCE = 1e-4
 """How far two makings of a sample may differ, in [-1, 1]: rounding depends on how many ride in a batch."""
 
@@ -74,10 +77,18 @@ def require_alike(made: Sequence[Row], expected: Sequence[Row], what: str) -> No
     for i, (one, other) in enumerate(zip(made, expected, strict=True)):
         apart = difference(one, other)
         assert apart <= TOLERANCE, (
-            f"{what} differs in sample {i}: {one!r} is not {other!r}."
-            if isinstance(one, str)
+            f"{what} differs in sample {i}: {_parting(one, other)}."
+            if isinstance(one, str) and isinstance(other, str)
             else f"{what} differs in sample {i} by {apart:.2g}."
         )
+
+
+def _parting(one: str, other: str) -> str:
+    """Where two texts part, with what is around that place."""
+    pairs = zip_longest(one, other)
+    at = next((place for place, (a, b) in enumerate(pairs) if a != b), len(one))
+    around = slice(max(0, at - AROUND), at + AROUND)
+    return f"from character {at + 1} on, {one[around]!r} is not {other[around]!r}"
 
 
 def difference(made: Row, expected: Row) -> float:

@@ -78,7 +78,7 @@ def a_score_is_the_same_in_any_batch(subject: Subject) -> None:
     A file of texts is scored in batches, whose size follows from the memory of the machine.
     """
     scores = subject.scores
-    alone = subject.score(subject.wide[1:2], (6,)).nats
+    alone = subject.score(subject.scored[1:], (6,)).nats
     assert torch.allclose(alone, scores.nats[1:], rtol=SCORE_TOLERANCE, atol=0), (
         f"An item scored {alone.item()} nats alone, {scores.nats[1].item()} nats in a batch of two."
     )
@@ -95,8 +95,7 @@ def scores_are_probabilities(subject: Subject) -> None:
     below them. A density or a sum of logits is neither, and compares with no published figure.
     """
     nats = subject.scores.nats
-    items = subject.wide[:2]
-    total = nats.exp().sum().item() if _differ(*items) else nats.exp().max().item()
+    total = nats.exp().sum().item() if _differ(*subject.scored) else nats.exp().max().item()
     assert total <= 1 + SCORE_TOLERANCE, (
         f"Items with {nats.tolist()} nats have the probability {total:g} together."
     )

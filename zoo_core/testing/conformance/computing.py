@@ -55,7 +55,7 @@ def the_dtype_it_names_is_the_one_it_computes_in(subject: Subject) -> None:
         assert max(map(difference, made["bfloat16"], made["float32"])) > 0, same
     elif "score" in subject.card.abilities:
         # Tokens that are drawn do not show so small a difference; how likely they are does.
-        rows = subject.rows[:2]
+        rows = subject.scored
         coarse, fine = (subject.score(rows, (5, 6), models[t]).nats for t in ("bfloat16", "float32"))
         assert not torch.equal(coarse, fine), same
 

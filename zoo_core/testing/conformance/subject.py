@@ -19,6 +19,7 @@ from zoo_core.generator import Batch, Generator, Score, Scorer, Step
 from zoo_core.manifest import installed_plugins, package_folder
 from zoo_core.model import Model, load
 from zoo_core.noise import Noise
+from zoo_core.screening import is_inside
 from zoo_core.testing.conformance.check import Judged, Unclaimed
 from zoo_core.testing.conformance.damage import damages, load_damaged
 from zoo_core.testing.driving import Row, Runner, rows_of
@@ -184,9 +185,18 @@ class Subject(Judged):
         return Attempt(what)
 
     @cached_property
+    def scored(self) -> list[Row]:
+        """Two of the model's own samples that can be scored: an empty text has no rate."""
+        rows = [row for row in self.wide if not isinstance(row, str) or row]
+        if len(rows) < 2:
+            raise Unclaimed(f"{self.card.id} writes nothing that could be scored")
+        return rows[:2]
+
+    @cached_property
     def scores(self) -> Score:
-        """The scores of two of the model's own samples."""
-        return self.score(self.wide[:2], (5, 6))
+        """The scores of those two."""
+        self.require_ability("score", Scorer)
+        return self.score(self.scored, (5, 6))
 
     def score(self, rows: Sequence[Row], seeds: Sequence[int], model: Model | None = None) -> Score:
         """Score samples, as ``zoo score`` will: pictures in 8 bits, texts as they are."""
@@ -215,7 +225,8 @@ def options_of_runs(card: ModelCard) -> dict[str, Any]:
     folder = package_folder(module) if module and card.check else None
 
     def in_full(name: str, value: Any) -> Any:
-        if folder and name in card.options and is_free(card.options[name]) and (folder / value).is_file():
+        free = name in card.options and is_free(card.options[name])
+        if folder and free and is_inside(value) and (folder / value).is_file():
             return str(folder / value)
         return value
 
