@@ -211,8 +211,8 @@ class ModelCard:
     """Measured figures, each with how it was measured."""
     options: Mapping[str, Option] = field(default_factory=dict)
     check: Mapping[str, Any] = field(default_factory=dict)
-    """Options, and a ``prompt``, with which the conformance suite runs it: where a default takes long, or there
-    is none. A file of the plugin's package may stand for its path."""
+    """Options, and a ``prompt``, with which the conformance suite runs it: where a default takes long, or
+    there is none. A file of the plugin's package may stand for its path."""
 
 
 @dataclass(frozen=True)
