@@ -196,7 +196,7 @@ def test_a_plugin_whose_hooks_do_not_fit_is_refused_and_the_host_is_as_before(
         assert caught.value.message.startswith("zoo-faces: its hooks do not fit this version of the zoo:")
         assert reason in caught.value.message
         assert "\n" not in caught.value.message
-        assert caught.value.remedy == "Update it (zoo install zoo-faces) or zoo disable zoo-faces"
+        assert caught.value.remedy == "Update it (zoo install --upgrade zoo-faces) or zoo disable zoo-faces"
     assert both.call("zoo-cats", "zoo_list_models") == [["cards of zoo_cats"]]
 
 
@@ -311,7 +311,7 @@ def test_all_kinds_of_broken_plugins_together_leave_everything_else_working(plug
         "zoo-hook": (
             "zoo-hook: its hooks do not fit this version of the zoo: unknown hook 'zoo_paint' in plugin "
             + problems["zoo-hook"][0].partition("in plugin ")[2],
-            "Update it (zoo install zoo-hook) or zoo disable zoo-hook",
+            "Update it (zoo install --upgrade zoo-hook) or zoo disable zoo-hook",
         ),
         "zoo-kills": (
             "zoo-kills took the Python process down while being imported.",

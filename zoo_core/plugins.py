@@ -79,7 +79,7 @@ class PluginHost:
             reason = " ".join(str(error).split())
             raise PluginError(
                 f"{name}: its hooks do not fit this version of the zoo: {reason}",
-                f"Update it (zoo install {name}) or zoo disable {name}",
+                f"Update it (zoo install --upgrade {name}) or zoo disable {name}",
             ) from error
 
     def call(self, name: str, hook: str, **arguments: Any) -> Any:

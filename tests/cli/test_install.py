@@ -5,6 +5,7 @@ An environment sees torch and what else others wrote through a .pth file; what i
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import shutil
@@ -159,6 +160,17 @@ def test_an_install_that_fails_leaves_the_environment_as_it_was(there, name, rea
     problem, remedy = done.stderr.splitlines()[-2:]
     assert reason in problem
     assert remedy
+    assert there.state() == before
+
+
+def test_a_registry_is_checked_for_what_can_be_had(there, served):
+    before = there.state()
+    shutil.rmtree(served.folder / "simple" / "zoo-greedy")
+    done = there.zoo("registry", "check", "mine", "--resolve", "--json")
+    assert done.returncode == 1
+    (report,) = json.loads(done.stdout)
+    errors = [finding for finding in report["findings"] if finding["level"] == "error"]
+    assert [(finding["check"], finding["plugin"]) for finding in errors] == [("version", "zoo-greedy")]
     assert there.state() == before
 
 

@@ -34,7 +34,7 @@ REMEDIES = {
     "zoo-garbled": ("not valid TOML", "Correct that file"),
     "zoo-needy": ("needs nowhere, which is not installed", "pip install 'nowhere>=2'"),
     "zoo-twin": ("already provided by zoo-toy", "zoo disable"),
-    "zoo-future": ("zoo_no_such_hook", "zoo install zoo-future"),
+    "zoo-future": ("zoo_no_such_hook", "zoo install --upgrade zoo-future"),
 }
 
 

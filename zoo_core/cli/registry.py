@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo_core.cli.console import json_option, print_json, print_table
-from zoo_core.errors import RegistryError, ZooError
+from zoo_core.errors import PluginError, RegistryError, ZooError
 from zoo_core.registry import Registry, configured, refresh, registries
 from zoo_core.registry.addresses import is_address
+
+if TYPE_CHECKING:
+    from zoo_core.registry.check import Finding
 
 
 @click.group()
@@ -128,8 +132,9 @@ def build(sources: tuple[str, ...], output: Path | None, check: bool) -> None:
 
 @registry.command()
 @click.argument("file", required=False)
+@click.option("--resolve", is_flag=True, help="Ask pip, or uv, whether each plugin's version can be had.")
 @json_option
-def check(file: str | None, as_json: bool) -> None:
+def check(file: str | None, resolve: bool, as_json: bool) -> None:
     """Check a registry: names, versions, pins, digests, licences.
 
     FILE is a registry's file or the name of a configured one; else all that are configured are checked. Exits
@@ -137,7 +142,9 @@ def check(file: str | None, as_json: bool) -> None:
     """
     from zoo_core.registry.check import check_registry
 
-    found = {each.location: check_registry(each) for each in _chosen(file)}
+    found = {
+        each.location: [*check_registry(each), *(_resolve(each) if resolve else ())] for each in _chosen(file)
+    }
     errors = sum(finding.level == "error" for findings in found.values() for finding in findings)
     if as_json:
         print_json(
@@ -156,6 +163,19 @@ def check(file: str | None, as_json: bool) -> None:
             click.echo(f"{location}: {mistakes} errors, {len(findings) - mistakes} warnings")
     if errors:
         sys.exit(1)
+
+
+def _resolve(found: Registry) -> Iterator[Finding]:
+    """An error for each plugin that cannot be had."""
+    from zoo_core.installing import installer_of_this_environment, requirement_of
+    from zoo_core.registry.check import Finding
+
+    installer = installer_of_this_environment()
+    for entry in found.entries:
+        try:
+            installer.find(requirement_of(entry))
+        except PluginError as problem:
+            yield Finding("error", "version", entry.name, None, problem.message, problem.remedy)
 
 
 def _chosen(file: str | None) -> tuple[Registry, ...]:

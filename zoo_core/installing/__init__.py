@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zoo_core.installing.installers import Change, Installer, installer_of_this_environment
-from zoo_core.installing.requests import Request, ask_registries, take_unlisted
+from zoo_core.installing.requests import Request, ask_registries, requirement_of, take_unlisted
 from zoo_core.installing.transaction import install
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "ask_registries",
     "install",
     "installer_of_this_environment",
+    "requirement_of",
     "take_unlisted",
 ]

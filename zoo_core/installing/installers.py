@@ -60,6 +60,14 @@ class Installer(Protocol):
         """
         ...
 
+    def find(self, requirement: str) -> None:
+        """Make sure that a requirement can be had, whatever is here and whatever it needs itself.
+
+        Raises:
+            PluginError: It cannot.
+        """
+        ...
+
     def apply(self, changes: Sequence[Change]) -> None:
         """Make exactly these changes.
 
@@ -118,6 +126,10 @@ class Pip:
         if repair and not any(change.requested for change in changes):
             changes += self._plan(requirement, ["--force-reinstall", "--no-deps"])
         return [change.as_change() for change in changes]
+
+    def find(self, requirement: str) -> None:
+        """See :class:`Installer`."""
+        self._plan(requirement, ["--force-reinstall", "--no-deps"])
 
     def _plan(self, requirement: str, options: list[str]) -> list[_Reported]:
         with tempfile.TemporaryDirectory() as folder:
@@ -191,9 +203,13 @@ class Uv:
 
     def plan(self, requirement: str, *, upgrade: bool, repair: bool) -> list[Change]:
         """See :class:`Installer`."""
-        options = ["--upgrade"] if upgrade else []
-        if repair and (name := re.match(r"[\w.-]+", requirement)):
-            options += ["--reinstall-package", name[0]]
+        return self._plan(requirement, _again(requirement) if repair else ["--upgrade"] if upgrade else [])
+
+    def find(self, requirement: str) -> None:
+        """See :class:`Installer`."""
+        self._plan(requirement, [*_again(requirement), "--no-deps"])
+
+    def _plan(self, requirement: str, options: list[str]) -> list[Change]:
         with tempfile.TemporaryDirectory() as folder:
             held = Path(folder, "held.txt")
             held.write_text(_held())
@@ -218,6 +234,12 @@ class Uv:
 
     def _pip(self, verb: str) -> list[str]:
         return [self._program, "pip", verb, "--python", sys.executable]
+
+
+def _again(requirement: str) -> list[str]:
+    """uv's option that installs a package anew, though it is here."""
+    name = re.match(r"[\w.-]+", requirement)
+    return ["--reinstall-package", name[0]] if name else []
 
 
 # Neither a pip.py nor a folder called pip in the working folder is to be run in pip's place.

@@ -45,7 +45,7 @@ def ask_registries(text: str, registries: Sequence[Registry]) -> Request:
     for registry in registries:
         for entry in registry.entries:
             if entry.name == name:
-                return Request(name, version, _requirement(entry, version), entry)
+                return Request(name, version, requirement_of(entry, version), entry)
         if name in registry.for_other_cores:
             raise registry.for_other_cores[name]
     raise _unknown(name, registries)
@@ -74,7 +74,12 @@ def take_unlisted(text: str) -> Request:
     return Request(None, None, str(path.resolve()))
 
 
-def _requirement(entry: Entry, version: str | None) -> str:
+def requirement_of(entry: Entry, version: str | None = None) -> str:
+    """The requirement for a registry's plugin, as PEP 508 writes it.
+
+    Raises:
+        PluginError: The registry has one wheel of it, of another version.
+    """
     package = entry.package
     if package.wheel is None:
         return f"{entry.name}=={version}" if version else f"{entry.name}>={package.version}"

@@ -12,7 +12,7 @@ from zoo_core.card import Manifest, read_manifest
 from zoo_core.errors import CardError, PluginError, ZooError
 from zoo_core.manifest import read_toml
 from zoo_core.registry.addresses import is_address, is_safe
-from zoo_core.screening import screen
+from zoo_core.screening import is_inside, screen
 from zoo_core.table import Table
 
 PACKAGE = "package"
@@ -136,7 +136,7 @@ def _resolve(table: Table, location: str) -> str:
     wheel = table.text("wheel", _WHEEL, expected)
     if not is_address(wheel):
         path = Path(wheel)
-        if path.is_absolute() or ".." in path.parts or ":" in wheel:
+        if not is_inside(wheel):
             raise table.error("wheel", f"{expected}, not {wheel!r}")
         if not is_address(location):
             return str(Path(location).absolute().parent / path)
