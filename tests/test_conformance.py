@@ -21,6 +21,7 @@ import torch
 from zoo_core import EmbeddedWeights, ModelCard, Option, save_weights
 from zoo_core.testing import GeneratorConformance, PluginConformance, write_plugin
 from zoo_core.testing.conformance.checks import MODEL_CHECKS, PLUGIN_CHECKS, SECTIONS, explanation
+from zoo_core.testing.conformance.report import check_plugin
 from zoo_core.testing.conformance.subject import options_of_runs
 from zoo_core.testing.hub import LoopbackHub
 
@@ -393,6 +394,23 @@ def test_every_check_says_what_it_proves_why_and_what_to_do() -> None:
         assert check.why
         assert check.remedy
         assert check.contract in text
+
+
+def test_zoo_check_explains_without_a_plugin() -> None:
+    command = [sys.executable, "-m", "zoo_core", "check", "--explain"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.rstrip("\n")) == (0, explanation())
+
+
+@pytest.mark.parametrize("plugin", sorted(path.name for path in HERE.parent.glob("plugins/zoo-*")))
+def test_our_own_plugins_pass_the_quick_suite(plugin: str) -> None:
+    report = check_plugin(plugin, quick=True)
+    assert not [
+        (result.subject, result.check.name, result.outcome.seen)
+        for result in report.results
+        if result.outcome.kind == "failed"
+    ]
+    assert report.count("passed") >= 5
 
 
 def test_every_check_is_a_test_that_is_inherited() -> None:
