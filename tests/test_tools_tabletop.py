@@ -79,3 +79,23 @@ def test_a_folder_of_pictures_leaves_out_what_is_held_out(tmp_path):
     assert Image.open(tmp_path / "made" / lines[-1]["file_name"]).size == (16, 16)
     command[-1] = "cube:glass"
     assert subprocess.run(command, check=False, cwd=ROOT / "tools", capture_output=True).returncode == 2
+
+
+def test_the_judge_reads_renders_it_has_not_seen():
+    from tabletop import judge
+
+    pictures, shown = judge.renders(judge.FIRST_SEED + judge.TRAINING + judge.TESTING, 100)
+    told = judge.read(judge.load(), pictures)
+    right = [(OBJECTS[thing], MATERIALS[of]) == seen for (thing, of), seen in zip(shown, told, strict=True)]
+    assert sum(right) >= 97
+
+
+def test_prompts_name_what_is_asked_for():
+    from tabletop.obedience import prompts_of
+
+    for thing in OBJECTS:
+        for material in MATERIALS:
+            prompts = prompts_of(thing, material, 20)
+            assert len(set(prompts)) >= 9
+            assert all(thing in prompt for prompt in prompts)
+            assert all(material in prompt for prompt in prompts) or material == "plain"

@@ -12,10 +12,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from zoo_gigagan.discriminator import Discriminator, spread
+from zoo_gigagan.discriminator import Discriminator, DiscriminatorConfig, gradient_penalty, spread
 from zoo_gigagan.text import END, PADDING
-from zoo_gigagan.text_to_image import TextToImage
-from zoo_gigagan.training import create, gradient_penalty, rare_words_first, withheld
+from zoo_gigagan.text_to_image import TextToImage, text_encoder
+from zoo_gigagan.training import create, rare_words_first, withheld
 
 import zoo_core as zoo
 from zoo_core import OptionError, TrainingData
@@ -98,7 +98,7 @@ def test_the_penalty_is_the_squared_gradient():
 
 def test_each_entry_is_judged_at_every_size_below_it():
     made = trainable()
-    network = Discriminator(made.config, (8, 8, 8), (16, 8), (8,))
+    network = Discriminator(DiscriminatorConfig((8, 8, 8), (16, 8), (8,)), text_encoder(made.config))
     pictures = [torch.randn(5, 3, size, size) for size in (16, 8)]
     prompts = batch(made, 5)["captions"]
     matched, mismatched = network(pictures, [prompts, prompts.roll(1, 0)])

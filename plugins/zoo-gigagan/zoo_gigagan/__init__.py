@@ -32,6 +32,8 @@ def zoo_create_generator(
 @hookimpl
 def zoo_create_trainable(trainer: TrainerCard, options: SimpleNamespace, data: TrainingData) -> Trainable:
     """Build a fresh generator and the discriminator that it learns from."""
-    from zoo_gigagan.training import create
+    from zoo_gigagan import training, upsampler_training
 
-    return create(options, data)
+    if trainer.name == "gigagan-upsampler":
+        return upsampler_training.create(options, data)
+    return training.create(options, data)

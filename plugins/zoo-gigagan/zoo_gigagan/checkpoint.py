@@ -13,8 +13,9 @@ import torch
 from zoo_core import save_weights
 from zoo_gigagan.settings import read_settings, wrong
 from zoo_gigagan.text_to_image import SMALLEST, TextToImage, TextToImageConfig
+from zoo_gigagan.upsampler import Upsampler, UpsamplerConfig
 
-TEXT_TO_IMAGE = "gigagan-text-to-image"
+TEXT_TO_IMAGE, UPSAMPLER = "gigagan-text-to-image", "gigagan-upsampler"
 LARGEST = 1024
 """Side of a picture."""
 
@@ -39,16 +40,28 @@ def read_text_to_image(config: Mapping[str, Any], source: str) -> TextToImageCon
     return made
 
 
-def write(folder: Path, network: TextToImage, dtype: torch.dtype) -> None:
+def read_upsampler(config: Mapping[str, Any], source: str) -> UpsamplerConfig:
+    """Read an upsampler's config.json: AuraSR's, or our own.
+
+    Raises:
+        WeightsError: A setting is missing, unknown, of another type, or does not fit the others.
+    """
+    return UpsamplerConfig.read(
+        {name: value for name, value in config.items() if name != "model_type"}, source
+    )
+
+
+def write(folder: Path, network: TextToImage | Upsampler, dtype: torch.dtype) -> None:
     """Write config.json and model.safetensors, the weights last.
 
     Args:
         folder: Where; it is made if need be.
-        network: The generator.
+        network: The generator or the upsampler.
         dtype: The type of the weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    told = {"model_type": TEXT_TO_IMAGE, **asdict(network.config)}
+    kind = TEXT_TO_IMAGE if isinstance(network, TextToImage) else UPSAMPLER
+    told = {"model_type": kind, **asdict(network.config)}
     (folder / "config.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     tensors = {name: tensor.to("cpu", dtype) for name, tensor in network.state_dict().items()}
     save_weights(folder / "model.safetensors", tensors, {"format": "pt"})

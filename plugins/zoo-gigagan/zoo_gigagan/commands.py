@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -55,7 +56,9 @@ def mix_prompts(
         raise OptionError(
             f"{handle.card.id} mixes no prompts.", "Give a model that does: zoo list --plugin zoo-gigagan"
         )
-    options = {"truncation": truncation} | ({} if mix_from is None else {"mix_from": mix_from})
+    options: dict[str, Any] = {"truncation": truncation} | (
+        {} if mix_from is None else {"mix_from": mix_from}
+    )
     sheet = ContactSheet(len(prompts) * (1 + len(mixes)), captions=True, columns=1 + len(mixes))
     for prompt in prompts:
         for mix in (None, *mixes):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +16,8 @@ from torch import Tensor, nn
 
 from zoo_gigagan.attention import SelfAttention
 from zoo_gigagan.equalized import EqualizedConv, EqualizedLinear, leaky_relu
-from zoo_gigagan.text import FIRST, TextEncoder
-from zoo_gigagan.text_to_image import SMALLEST, TextToImageConfig
+from zoo_gigagan.text import TextEncoder
+from zoo_gigagan.text_to_image import SMALLEST
 
 GROUP = 4
 """Pictures whose spread is told to each of them."""
@@ -46,34 +47,37 @@ class Judge(nn.Module):
 
     Args:
         channels: Of the map.
-        text_width: Of the descriptor.
+        text_width: Of the descriptor; None: there are no prompts.
         last: True for the smallest map, which is judged as a whole, beside its spread within the batch.
     """
 
-    def __init__(self, channels: int, text_width: int, last: bool) -> None:
+    def __init__(self, channels: int, text_width: int | None, last: bool) -> None:
         super().__init__()
         self.last = last
-        self.scale = EqualizedLinear(text_width, channels)
-        self.wanted = EqualizedLinear(text_width, channels)
+        if text_width is not None:
+            self.scale = EqualizedLinear(text_width, channels)
+            self.wanted = EqualizedLinear(text_width, channels)
+            self.compared = EqualizedLinear(channels, channels)
         if last:
             self.conv = EqualizedConv(channels + 1, channels, 3)
             self.whole = EqualizedLinear(channels * SMALLEST**2, channels)
         else:
             self.conv = EqualizedConv(channels, channels, 1)
         self.out = EqualizedLinear(channels, 1)
-        self.compared = EqualizedLinear(channels, channels)
 
-    def forward(self, x: Tensor, texts: Sequence[Tensor]) -> list[Tensor]:
+    def forward(self, x: Tensor, texts: Sequence[Tensor | None]) -> list[Tensor]:
         """Map x (n, c, h, w) and one descriptor of each (n, width), or several, to as many logits (n,)."""
         if self.last:
             x = leaky_relu(self.conv(torch.cat([x, spread(x)], 1)))
             x = leaky_relu(self.whole(x.flatten(1)))[:, :, None, None]
         logits = []
         for text in texts:
-            scaled = x * (1 + self.scale(text)[:, :, None, None])
+            scaled = x if text is None else x * (1 + self.scale(text)[:, :, None, None])
             seen = (scaled if self.last else leaky_relu(self.conv(scaled))).mean((2, 3))
-            agreement = (self.compared(seen) * self.wanted(text)).sum(1) / math.sqrt(x.shape[1])
-            logits.append(self.out(seen)[:, 0] + agreement)
+            logits.append(self.out(seen)[:, 0])
+            if text is not None:
+                agreement = (self.compared(seen) * self.wanted(text)).sum(1) / math.sqrt(x.shape[1])
+                logits[-1] = logits[-1] + agreement
         return logits
 
 
@@ -88,52 +92,56 @@ def spread(x: Tensor) -> Tensor:
     return deviation.repeat_interleave(group).view(n, 1, 1, 1).expand(n, 1, h, w)
 
 
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """The shape of a discriminator."""
+
+    channels: tuple[int, ...]
+    """Of its feature maps, from 4×4 up."""
+    entries: tuple[int, ...]
+    """Sides of the pictures that enter."""
+    attention: tuple[int, ...] = ()
+    """Sides of the maps that have attention."""
+    heads: int = 4
+    picture_channels: int = 3
+
+
 class Discriminator(nn.Module):
-    """Pictures of several sizes and their prompts to logits of being real and of fitting.
+    """Pictures of several sizes, and their prompts where there are some, to logits of being real and fitting.
 
     Args:
-        config: The generator's; it has a text encoder like it, of its own.
-        channels: Of its feature maps, from 4×4 up.
-        entries: Sides of the pictures that enter.
-        attention: Sides of the maps that have attention.
+        config: Its shape.
+        text: Reads the prompts; None: there are none.
     """
 
-    def __init__(
-        self,
-        config: TextToImageConfig,
-        channels: Sequence[int],
-        entries: Sequence[int],
-        attention: Sequence[int],
-    ) -> None:
+    def __init__(self, config: DiscriminatorConfig, text: TextEncoder | None = None) -> None:
         super().__init__()
-        self.sizes, self.entries = config.sizes, tuple(entries)
-        width = config.text_width
-        self.text = TextEncoder(
-            FIRST + len(config.vocabulary), config.context + 1, width, config.text_layers, config.heads
+        self.entries, self.text = config.entries, text
+        of = {SMALLEST << level: width for level, width in enumerate(config.channels)}
+        self.sizes = tuple(of)
+        heads = {size: config.heads if size in config.attention else None for size in of}
+        self.from_rgb = nn.ModuleDict(
+            {str(entry): EqualizedConv(config.picture_channels, of[entry], 1) for entry in config.entries}
         )
-        of = dict(zip(self.sizes, channels, strict=True))
-        self.from_rgb = nn.ModuleDict({str(size): EqualizedConv(3, of[size], 1) for size in self.entries})
         self.blocks = nn.ModuleDict(
-            {
-                str(size): Block(of[size], of[size // 2], config.heads if size in attention else None)
-                for size in self.sizes[1:]
-            }
+            {str(size): Block(of[size], of[size // 2], heads[size]) for size in self.sizes[1:]}
         )
+        width = None if text is None else text.width
         self.judges = nn.ModuleDict(
             {str(size): Judge(of[size], width, size == SMALLEST) for size in self.sizes[:-1]}
         )
 
-    def forward(self, pictures: Sequence[Tensor], prompts: Sequence[Tensor]) -> list[Tensor]:
+    def forward(self, pictures: Sequence[Tensor], prompts: Sequence[Tensor] = ()) -> list[Tensor]:
         """Judge n pictures beside one prompt each, or several.
 
         Args:
-            pictures: For each of ``entries``, (n, 3, side, side) in [-1, 1].
-            prompts: (n, length) int64, each.
+            pictures: For each of the entries, (n, c, side, side) in [-1, 1].
+            prompts: (n, length) int64, each; none where there is no text.
 
         Returns:
-            For each of the prompts, logits (n, judgements): equation 6's sum is over the second axis.
+            For each of the prompts, or once, logits (n, judgements): equation 6 sums over the latter.
         """
-        texts = [self.text(tokens).whole for tokens in prompts]
+        texts = [None] if self.text is None else [self.text(tokens).whole for tokens in prompts]
         judged: list[list[Tensor]] = []
         for entry, picture in zip(self.entries, pictures, strict=True):
             x = leaky_relu(self.from_rgb[str(entry)](picture))
@@ -143,3 +151,31 @@ class Discriminator(nn.Module):
                 if size > SMALLEST:
                     x = self.blocks[str(size)](x)
         return [torch.stack(logits, 1) for logits in zip(*judged, strict=True)]
+
+
+class DiscriminatorInTraining(nn.Module):
+    """The discriminator, and how many steps it has made."""
+
+    steps: Tensor
+
+    def __init__(self, network: Discriminator) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, pictures: Sequence[Tensor], prompts: Sequence[Tensor] = ()) -> list[Tensor]:
+        """Judge pictures; see ``Discriminator``."""
+        logits: list[Tensor] = self.network(pictures, prompts)
+        return logits
+
+    def is_time(self, every: int) -> bool:
+        """Count a step; return whether it is one of those that come every so many."""
+        now = int(self.steps) % every == 0
+        self.steps.add_(1)
+        return now
+
+
+def gradient_penalty(logits: Tensor, pictures: Tensor) -> Tensor:
+    """R1: the mean squared norm of the mean logit's gradient by real pictures (arXiv:1801.04406, eq. 9)."""
+    (gradients,) = torch.autograd.grad(logits.mean(1).sum(), pictures, create_graph=True)
+    return gradients.square().sum((1, 2, 3)).mean()

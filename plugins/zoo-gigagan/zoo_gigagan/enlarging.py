@@ -11,8 +11,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from zoo_core import Batch, Checkpoint, OptionError, Step, load_weights
+from zoo_gigagan.checkpoint import read_upsampler
 from zoo_gigagan.tiles import FACTOR, upscale
-from zoo_gigagan.upsampler import Upsampler, UpsamplerConfig
+from zoo_gigagan.upsampler import Upsampler
 
 NOISE = 1e-3
 """Deviation of the noise that pictures had in training."""
@@ -39,7 +40,7 @@ class AuraSR:
     def __init__(
         self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None = None
     ) -> None:
-        config = UpsamplerConfig.read(checkpoint.json("config.json"), checkpoint.source)
+        config = read_upsampler(checkpoint.json("config.json"), checkpoint.source)
         self.dtype, self.device = dtype or torch.float32, device
         with torch.device("meta"):
             self.network = Upsampler(config)

@@ -90,6 +90,7 @@ class TextEncoder(nn.Module):
 
     def __init__(self, words: int, length: int, width: int, depth: int, heads: int) -> None:
         super().__init__()
+        self.width = width
         self.embedding = nn.Parameter(torch.randn(words, width))
         self.position = nn.Parameter(torch.randn(length, width))
         self.layers = nn.ModuleList(_Layer(width, heads) for _ in range(depth))

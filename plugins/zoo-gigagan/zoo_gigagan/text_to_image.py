@@ -153,6 +153,12 @@ def enlarged(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
+def text_encoder(config: TextToImageConfig) -> TextEncoder:
+    """Build a fresh encoder of the prompts that a generator of this shape reads."""
+    words, length = FIRST + len(config.vocabulary), config.context + 1
+    return TextEncoder(words, length, config.text_width, config.text_layers, config.heads)
+
+
 class TextToImage(nn.Module):
     """The generator.
 
@@ -163,8 +169,7 @@ class TextToImage(nn.Module):
     def __init__(self, config: TextToImageConfig) -> None:
         super().__init__()
         self.config = config
-        words, length = FIRST + len(config.vocabulary), config.context + 1
-        self.text = TextEncoder(words, length, config.text_width, config.text_layers, config.heads)
+        self.text = text_encoder(config)
         self.mapping = StyleMapping(config)
         before = (None, *config.channels)
         self.blocks = nn.ModuleList(

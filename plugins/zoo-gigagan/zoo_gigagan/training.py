@@ -16,11 +16,16 @@ from torch import Tensor, nn
 
 from zoo_core import Loss, OptionError, TrainingData
 from zoo_gigagan import checkpoint
-from zoo_gigagan.discriminator import Discriminator
+from zoo_gigagan.choices import WEIGHT_TYPES, read_numbers
+from zoo_gigagan.discriminator import (
+    Discriminator,
+    DiscriminatorConfig,
+    DiscriminatorInTraining,
+    gradient_penalty,
+)
 from zoo_gigagan.text import END, PADDING, Vocabulary
-from zoo_gigagan.text_to_image import SMALLEST, TextToImage, TextToImageConfig
+from zoo_gigagan.text_to_image import SMALLEST, TextToImage, TextToImageConfig, text_encoder
 
-WEIGHT_TYPES = {"float32": torch.float32, "float16": torch.float16}
 EMPTY = 0.1
 """Share of pictures whose caption is withheld: an empty prompt then asks for anything."""
 
@@ -30,9 +35,7 @@ class GigaGANTrainable:
 
     Args:
         config: The generator's shape.
-        channels: The discriminator's, from 4×4 up.
-        entries: Sides of the pictures that the discriminator is shown.
-        attention: Sides of its maps that have attention.
+        judging: The discriminator's.
         r1: γ of R1.
         r1_every: Steps between two of them.
         matching: Weight of the matching-aware loss.
@@ -46,9 +49,7 @@ class GigaGANTrainable:
     def __init__(
         self,
         config: TextToImageConfig,
-        channels: Sequence[int],
-        entries: Sequence[int],
-        attention: Sequence[int] = (8,),
+        judging: DiscriminatorConfig,
         *,
         r1: float,
         r1_every: int = 16,
@@ -58,9 +59,9 @@ class GigaGANTrainable:
     ) -> None:
         self.networks: Mapping[str, nn.Module] = {
             "generator": GeneratorInTraining(TextToImage(config)),
-            "discriminator": DiscriminatorInTraining(Discriminator(config, channels, entries, attention)),
+            "discriminator": DiscriminatorInTraining(Discriminator(judging, text_encoder(config))),
         }
-        self.config, self.entries = config, tuple(entries)
+        self.config, self.entries = config, judging.entries
         self.vocabulary = Vocabulary(config.vocabulary, config.context)
         self.r1, self.r1_every, self.matching, self.mixing = r1, r1_every, matching, mixing
         self.dtype = dtype
@@ -87,8 +88,7 @@ class GigaGANTrainable:
         differs = (others != prompts).any(1)
         state = self.networks["discriminator"]
         assert isinstance(state, DiscriminatorInTraining)
-        is_r1 = self.r1 > 0 and int(state.steps) % self.r1_every == 0
-        state.steps.add_(1)
+        is_r1 = state.is_time(self.r1_every) and self.r1 > 0
 
         with torch.no_grad():
             fake = self._entering(generator(*self._draw(prompts, random)))
@@ -172,22 +172,6 @@ class GeneratorInTraining(nn.Module):
         return pictures
 
 
-class DiscriminatorInTraining(nn.Module):
-    """The discriminator, and how many steps it has made."""
-
-    steps: Tensor
-
-    def __init__(self, network: Discriminator) -> None:
-        super().__init__()
-        self.network = network
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-
-    def forward(self, pictures: Sequence[Tensor], prompts: Sequence[Tensor]) -> list[Tensor]:
-        """Judge pictures beside prompts; see ``Discriminator``."""
-        logits: list[Tensor] = self.network(pictures, prompts)
-        return logits
-
-
 def rare_words_first(captions: Tensor) -> Tensor:
     """Return an order (n,) of captions (n, length) in which those that share rare words are neighbours.
 
@@ -206,12 +190,6 @@ def withheld(captions: Tensor, random: torch.Generator) -> Tensor:
     return torch.where(chosen[:, None], empty, captions)
 
 
-def gradient_penalty(logits: Tensor, pictures: Tensor) -> Tensor:
-    """R1: the mean squared norm of the mean logit's gradient by real pictures."""
-    (gradients,) = torch.autograd.grad(logits.mean(1).sum(), pictures, create_graph=True)
-    return gradients.square().sum((1, 2, 3)).mean()
-
-
 def create(options: SimpleNamespace, data: TrainingData) -> GigaGANTrainable:
     """Build a fresh trainable for captioned pictures from the options of the trainer ``gigagan``.
 
@@ -226,9 +204,9 @@ def create(options: SimpleNamespace, data: TrainingData) -> GigaGANTrainable:
             f"Add --size {max(8, 1 << round(max(height, width).bit_length() - 1))}.",
         )
     sizes = sizes[: sizes.index(height) + 1]
-    channels = _numbers(options.channels, "--channels", len(sizes))
-    judging = _numbers(options.discriminator_channels, "--discriminator-channels", len(sizes))
-    entries = _numbers(options.entries, "--entries") if options.entries else tuple(reversed(sizes[1:]))
+    channels = read_numbers(options.channels, "--channels", len(sizes))
+    judging = read_numbers(options.discriminator_channels, "--discriminator-channels", len(sizes))
+    entries = read_numbers(options.entries, "--entries") if options.entries else tuple(reversed(sizes[1:]))
     if not entries or any(entry not in sizes[1:] for entry in entries):
         raise OptionError(
             f"--entries {options.entries} names a size that these pictures do not pass through.",
@@ -255,20 +233,12 @@ def create(options: SimpleNamespace, data: TrainingData) -> GigaGANTrainable:
     )
     return GigaGANTrainable(
         config,
-        judging,
-        entries,
-        tuple(size for size in sizes[1:] if size <= options.discriminator_attention),
+        DiscriminatorConfig(
+            judging, entries, tuple(size for size in sizes[1:] if size <= options.discriminator_attention)
+        ),
         r1=options.r1,
         r1_every=options.r1_every,
         matching=options.matching,
         mixing=options.mixing,
         dtype=WEIGHT_TYPES[options.weights],
     )
-
-
-def _numbers(text: str, flag: str, count: int | None = None) -> tuple[int, ...]:
-    numbers = tuple(int(part) for part in text.split(",") if part.strip().isdigit())
-    if len(numbers) != len(text.split(",")) or 0 in numbers or (count is not None and len(numbers) != count):
-        wanted = "numbers" if count is None else f"{count} numbers, for the maps from 4×4 up"
-        raise OptionError(f"{flag} is {text!r}.", f"Give {wanted}, such as {flag} 128,128,64,32,24.")
-    return numbers

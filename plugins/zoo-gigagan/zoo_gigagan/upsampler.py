@@ -19,9 +19,6 @@ from torch import Tensor, nn
 from zoo_gigagan.layers import AdaptiveConv, ResnetBlock, StyleNetwork, Transformer
 from zoo_gigagan.settings import read_settings, wrong
 
-BLOCKS = 6
-"""Residual blocks of a level."""
-
 
 @dataclass(frozen=True)
 class UpsamplerConfig:
@@ -43,6 +40,8 @@ class UpsamplerConfig:
     mid_attn_depth: int = 4
     num_conv_kernels: int = 4
     skip_connect_scale: float = 2**-0.5
+    blocks: int = 6
+    """Residual blocks of a level; published configs do not say."""
     unconditional: bool = True
 
     @classmethod
@@ -97,7 +96,7 @@ class Down(Level):
     """Blocks, attention where the config has it, and a convolution that halves the sides."""
 
     def __init__(self, config: UpsamplerConfig, index: int, into: int, out: int) -> None:
-        blocks = (ResnetBlock(into, into, config.num_conv_kernels) for _ in range(BLOCKS))
+        blocks = (ResnetBlock(into, into, config.num_conv_kernels) for _ in range(config.blocks))
         halve = nn.Conv2d(into, out, 3, stride=2, padding=1)
         super().__init__(blocks, _attention(config, index, into), halve)
 
@@ -117,7 +116,7 @@ class Up(Level):
 
     def __init__(self, config: UpsamplerConfig, index: int, into: int, out: int, *, skips: bool) -> None:
         read = out * 2 if skips else out
-        blocks = (ResnetBlock(read, out, config.num_conv_kernels) for _ in range(BLOCKS))
+        blocks = (ResnetBlock(read, out, config.num_conv_kernels) for _ in range(config.blocks))
         super().__init__(blocks, Double(into, out), _attention(config, index, out))
         self.skips = skips
 

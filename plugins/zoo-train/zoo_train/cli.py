@@ -215,11 +215,12 @@ def _train(
     from zoo_core import create_trainable
     from zoo_train.loop import Habits, Settings
     from zoo_train.loop import train as run_loop
-    from zoo_train.samples import COUNT, draw_sheet, draw_texts
+    from zoo_train.samples import COUNT, draw_sheet, draw_texts, unless_refused
 
     asked = {p.name: values.pop(p.name) for p in KINDS[trainer.data].params if p.name}
     learns_from_texts = trainer.data == "text"
     data, told = OPENERS[trainer.data](**asked)
+    draw = draw_texts if learns_from_texts else partial(draw_sheet, captions=data.facts.texts[:COUNT])
     outcome = run_loop(
         lambda facts: create_trainable(trainer, options, facts),
         data,
@@ -234,7 +235,7 @@ def _train(
         ),
         Habits(checkpoint_every, sample_every, log_every, workers, resume),
         output,
-        draw_texts if learns_from_texts else partial(draw_sheet, captions=data.facts.texts[:COUNT]),
+        unless_refused(draw, partial(click.echo, err=True)),
     )
     if not PartialState().is_main_process:
         return

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from zoo_core import ContactSheet, load
+from zoo_core import ContactSheet, ZooError, load
 from zoo_train.loop import RECORDS
 
 COUNT = 16
@@ -37,3 +37,17 @@ def _home(folder: Path) -> Path:
     samples = folder / RECORDS / "samples"
     samples.mkdir(parents=True, exist_ok=True)
     return samples
+
+
+def unless_refused(
+    draw: Callable[[Path, int], None], tell: Callable[[str], None]
+) -> Callable[[Path, int], None]:
+    """Return what draws, and tells why it could not where a model wants to be given something."""
+
+    def drawn(folder: Path, step: int) -> None:
+        try:
+            draw(folder, step)
+        except ZooError as error:
+            tell(f"No samples at step {step}: {error.message}")
+
+    return drawn
