@@ -256,3 +256,11 @@ def test_where_uv_made_the_environment_uv_installs(index, served, tmp_path):
     assert "it needs another torch than" in done.stderr
     assert there.zoo("uninstall", "--yes", "zoo-leaf").returncode == 0
     assert frozen() == ["leaf-needs==1.0"]
+
+    wheel = Path(shutil.copy(index / "simple" / "zoo-leaf" / "zoo_leaf-1.1-py3-none-any.whl", tmp_path))
+    (tmp_path / "registry.toml").write_text(build([str(wheel)], tmp_path))
+    configure(there, tmp_path / "registry.toml")
+    with wheel.open("ab") as file:
+        file.write(b" ")
+    assert there.zoo("install", "--yes", "zoo-leaf").returncode == 1
+    assert frozen() == ["leaf-needs==1.0"]

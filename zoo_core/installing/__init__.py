@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from zoo_core.installing.installers import Change, Installer, installer_of_this_environment
+from zoo_core.installing.choice import installer_of_this_environment
+from zoo_core.installing.installers import Change, Installer
 from zoo_core.installing.requests import Request, ask_registries, requirement_of, take_unlisted
 from zoo_core.installing.transaction import install
 

@@ -1,0 +1,80 @@
+"""uv, which installs into the environments that it made."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from zoo_core.installing.installers import Change, held_versions, run
+
+
+class Uv:
+    """uv, told which environment is meant."""
+
+    name = "uv"
+
+    def __init__(self, program: str) -> None:
+        self._program = program
+
+    def plan(self, requirement: str, *, upgrade: bool, repair: bool) -> list[Change]:
+        """See :class:`Installer`."""
+        return self._plan(
+            requirement, _again(requirement) if repair else _newer(requirement) if upgrade else []
+        )
+
+    def find(self, requirement: str) -> None:
+        """See :class:`Installer`."""
+        self._plan(requirement, [*_again(requirement), "--no-deps"])
+
+    def _plan(self, requirement: str, options: list[str]) -> list[Change]:
+        with tempfile.TemporaryDirectory() as folder:
+            held = Path(folder, "held.txt")
+            held.write_text(held_versions())
+            told = run(
+                [*self._pip("install"), "--dry-run", "--constraint", str(held)],
+                [*options, "--", requirement],
+                f"{requirement} cannot be installed",
+            )
+        # " + name==1.0", " ~ name==1.0 (from file:///…)": what comes, and what is made anew.
+        lines = re.finditer(r"^ [+~] (\S+?)(?:==(\S+))?(?: \(from (.+)\))?$", told, re.MULTILINE)
+        digest = re.search(r"#sha256=([0-9a-f]{64})$", requirement)
+        hashed = f" --hash=sha256:{digest[1]}" if digest else ""
+        return [
+            Change(
+                m[1], m[2] or "", f"{m[1]} @ {m[3].partition('#')[0]}{hashed}" if m[3] else f"{m[1]}=={m[2]}"
+            )
+            for m in lines
+        ]
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """See :class:`Installer`."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "requirements.txt")
+            file.write_text("\n".join(change.pinned for change in changes))
+            options = [*(f"--reinstall-package={change.name}" for change in changes), "--no-deps"]
+            run(self._pip("install"), [*options, "--requirement", str(file)], "The installation failed")
+
+    def remove(self, names: Sequence[str]) -> None:
+        """See :class:`Installer`."""
+        run(self._pip("uninstall"), ["--", *names], f"{', '.join(names)} cannot be removed")
+
+    def _pip(self, verb: str) -> list[str]:
+        return [self._program, "pip", verb, "--python", sys.executable]
+
+
+def _again(requirement: str) -> list[str]:
+    """The option that installs a package anew, though it is here."""
+    return [f"--reinstall-package={name}" for name in _names(requirement)]
+
+
+def _newer(requirement: str) -> list[str]:
+    """The option that takes the newest version of a package, and of nothing else."""
+    return [f"--upgrade-package={name}" for name in _names(requirement)]
+
+
+def _names(requirement: str) -> list[str]:
+    """The package's name; none for a path or an address."""
+    return re.findall(r"^[\w.-]+(?=[=<>!~ @]|$)", requirement)
