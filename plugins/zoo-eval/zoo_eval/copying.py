@@ -36,8 +36,8 @@ class Copying:
     closer: Figure | None
     """Share of samples closer than held-out data ever is; None without any."""
     authenticity: Figure
-    """Share of samples farther from their nearest training item than that is from its own; about a half for
-    fresh data."""
+    """Share of samples farther from their nearest training item than that is from its own: a half or more of
+    fresh data, none of copies."""
 
 
 def nearest(points: Rows, data: Rows) -> Nearest:

@@ -7,6 +7,7 @@ arXiv:1911.07023.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import torch
@@ -51,21 +52,20 @@ class Moments:
         """The unbiased covariance (d, d)."""
         return self.scatter / max(1, self.count - 1)
 
+    @cached_property
+    def root(self) -> Tensor:
+        """The symmetric square root (d, d) of the covariance."""
+        values, vectors = torch.linalg.eigh(self.covariance)
+        found: Tensor = vectors * values.clamp(min=0).sqrt() @ vectors.T
+        return found
+
 
 def frechet_distance(a: Moments, b: Moments) -> float:
     """Return |μ_a − μ_b|² + tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½)."""
-    root = root_of(b.covariance)
     # Σ_b Σ_a and Σ_b^½ Σ_a Σ_b^½ have the same eigenvalues, and the latter is symmetric.
-    cross = torch.linalg.eigvalsh(root @ a.covariance @ root).clamp(min=0).sqrt().sum()
+    cross = torch.linalg.eigvalsh(b.root @ a.covariance @ b.root).clamp(min=0).sqrt().sum()
     squares = (a.mean - b.mean).square().sum()
     return float(squares + a.covariance.trace() + b.covariance.trace() - 2 * cross)
-
-
-def root_of(covariance: Tensor) -> Tensor:
-    """Return the symmetric square root of a covariance (d, d)."""
-    values, vectors = torch.linalg.eigh(covariance)
-    root: Tensor = vectors * values.clamp(min=0).sqrt() @ vectors.T
-    return root
 
 
 def frechet_figures(rows: Rows, data: Moments) -> tuple[Figure, Figure]:
@@ -91,12 +91,11 @@ def first_order_changes(rows: Rows, own: Moments, data: Moments) -> Tensor:
     With the transport T = Σ_d^½ (Σ_d^½ Σ Σ_d^½)^−½ Σ_d^½ the distance's differential is
     2 (μ − μ_d)·dμ + tr((1 − T) dΣ).
     """
-    root = root_of(data.covariance)
-    values, vectors = torch.linalg.eigh(root @ own.covariance @ root)
+    values, vectors = torch.linalg.eigh(data.root @ own.covariance @ data.root)
     kept = values > values.max() * TOLERANCE
     inverse = torch.where(kept, values.clamp(min=1e-300).rsqrt(), 0.0)
-    pushed = root @ vectors
-    slope = torch.eye(len(root)).double() - (pushed * inverse) @ pushed.T
+    pushed = data.root @ vectors
+    slope = torch.eye(len(pushed)).double() - (pushed * inverse) @ pushed.T
     changes = []
     for _, block in blocks(rows):
         x = block.double() - own.mean

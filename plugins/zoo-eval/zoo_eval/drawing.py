@@ -13,6 +13,9 @@ from zoo_eval.data import Items, pictures_of, texts_of
 from zoo_eval.features import Tell
 from zoo_eval.points import Point
 
+_EVERY = 10
+"""Seconds of drawing after which the timing is written again."""
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -38,15 +41,13 @@ def draw(
     out = RunFolder(folder, resume=True)
     missing = [request for request in plan if not out.has(model.record(request))]
     timing = _Timing(folder.with_suffix(folder.suffix + ".json"))
-    began, made = time.monotonic(), 0
-    try:
-        for sample in model.make(missing, batch_size=batch_size):
-            out.write(sample)
-            made += 1
-            tell(count - len(missing) + made, count)
-    finally:
-        if made:
-            timing.add(time.monotonic() - began, made)
+    began, done = time.monotonic(), count - len(missing)
+    for sample in model.make(missing, batch_size=batch_size):
+        out.write(sample)
+        done += 1
+        tell(done, count)
+        timing.add(time.monotonic() - began, final=done == count)
+        began = time.monotonic()
     suffix = ".png" if model.card.output == "image" else ".txt"
     files = [folder / f"seed{request.seed:04d}{suffix}" for request in plan]
     if gone := next((file for file in files if not file.is_file()), None):
@@ -71,12 +72,16 @@ class _Timing:
             self.seconds, self.samples = float(held["seconds"]), int(held["samples"])
         except (OSError, ValueError, KeyError, TypeError):
             pass  # a killed run may not have come to write it
+        self._written = self.seconds
 
     @property
     def per_sample(self) -> float | None:
         return self.seconds / self.samples if self.samples else None
 
-    def add(self, seconds: float, samples: int) -> None:
-        self.seconds, self.samples = self.seconds + seconds, self.samples + samples
-        held = {"seconds": self.seconds, "samples": self.samples}
-        write_whole(self._path, json.dumps(held).encode(), overwrite=True)
+    def add(self, seconds: float, final: bool) -> None:
+        """Count a sample in; write now and then, so that a kill does not lose much."""
+        self.seconds, self.samples = self.seconds + seconds, self.samples + 1
+        if final or self.seconds - self._written >= _EVERY:
+            held = {"seconds": self.seconds, "samples": self.samples}
+            write_whole(self._path, json.dumps(held).encode(), overwrite=True)
+            self._written = self.seconds

@@ -93,7 +93,7 @@ def neighbours_of(items: Items, data: Reference, device: torch.device, folder: P
 
 def _distances(features: FeatureFile, reference: Reference) -> dict[str, Figure]:
     count = min(len(features), len(reference.features))
-    frechet, limit = frechet_figures(features, reference.moments())
+    frechet, limit = frechet_figures(features, reference.moments)
     some = reference.some(count)
     distance = kernel_distance(features, some, reference.within(count))
     found = overlap(features, some, reaches(features), reference.reaches(count))

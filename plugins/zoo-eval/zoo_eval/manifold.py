@@ -69,7 +69,7 @@ def overlap(
         neighbours: k of density.
     """
     precise, recalled, covered = (torch.zeros(len(each), dtype=torch.bool) for each in (samples, data, data))
-    dense = torch.zeros(len(samples))
+    dense = torch.zeros(len(samples)).double()
     for start, x in blocks(samples):
         rows = slice(start, start + len(x))
         for start_y, y in blocks(data):
@@ -78,7 +78,7 @@ def overlap(
             reach = reach_of_data[columns]
             precise[rows] |= (distances <= reach[:, 0]).any(1)
             inside = distances <= reach[:, 1]
-            dense[rows] += inside.sum(1) / neighbours
+            dense[rows] += inside.sum(1).double() / neighbours
             covered[columns] |= inside.any(0)
             recalled[columns] |= (distances <= reach_of_samples[rows, :1]).any(0)
     return Overlap(precise, recalled, dense, covered)

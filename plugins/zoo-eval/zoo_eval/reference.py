@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,9 @@ class Reference:
         self._identity = f"{items.digest} {extractor.digest} {CONVENTION}"
         self.features = features_of(items, extractor, device, folder, tell)
 
+    @cached_property
     def moments(self) -> Moments:
-        """Return the moments of all the data."""
+        """The moments of all the data."""
 
         def make() -> dict[str, Tensor]:
             found = Moments.of(self.features)

@@ -34,8 +34,8 @@ def conventions(data: Items, held_out: Items | None, copies_by: str) -> Iterator
     yield (
         f"Copies: distances to the nearest of the {count} training pictures, by {copies_by}. Distance ratio: "
         "the median of samples over that of held-out data. Closer than held-out: nearer than any of the "
-        "held-out data is. Authenticity: farther from the nearest than that is from its own neighbour; about "
-        "a half of fresh data are."
+        "held-out data is. Authenticity: farther from the nearest than that is from its own neighbour, as "
+        "fresh data are by a half or more and copies never."
     )
     if held_out is None:
         yield "There are no held-out data, so nothing tells how near to the training data fresh ones are."

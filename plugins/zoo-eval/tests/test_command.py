@@ -1,0 +1,195 @@
+"""zoo eval, as it is typed: real models, real digits, stopped and gone on with."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pytest
+from zoo_eval.points import Sweep, is_samples, setting
+
+from zoo_core import OptionError
+
+GAN = (
+    "eval",
+    "stylegan2-digits",
+    "--extractor",
+    "digits",
+    "-n",
+    "20",
+    "--set",
+    "label=0-9",
+    "--device",
+    "cpu",
+)
+
+
+@pytest.fixture
+def evaluated(zoo, mnist):
+    """A small evaluation over two truncations, and the page it left."""
+    words = (*GAN, "--data", mnist, "--sweep", "truncation=0.5,1", "-o", "out")
+    status, out, err = zoo(*words, "--json")
+    assert (status, err) == (0, "")
+    return words, json.loads(out)
+
+
+def test_a_report_has_the_held_out_data_and_every_point(evaluated):
+    _, report = evaluated
+    assert [row["name"] for row in report["rows"]] == [
+        "held-out data",
+        "stylegan2-digits, truncation 0.5",
+        "stylegan2-digits, truncation 1",
+    ]
+    for row in report["rows"]:
+        assert {"Fréchet", "kernel distance", "precision", "recall", "density", "coverage"} <= set(
+            row["figures"]
+        )
+        for figure in row["figures"].values():
+            assert figure["low"] <= figure["value"] <= figure["high"]
+    drawn = report["rows"][1]
+    assert drawn["figures"]["read as label"]["value"] > 0.8
+    assert drawn["figures"]["closer than held-out"]["value"] < 0.3
+    assert drawn["seconds_per_sample"] > 0
+    assert report["frechet"] == "Fréchet over digits"
+    assert report["data"]["count"] == 120
+
+
+def test_the_page_needs_nothing_beside_it(evaluated, tmp_path):
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert not re.search(r"""(src|href)=["'](?!data:)|@import|<script""", page)
+    assert page.count("<svg") >= 10
+    assert page.count("data:image/png;base64,") == 6
+    assert "--sweep truncation=0.5,1" in page
+    assert "bicubic" in page
+
+
+def test_the_same_command_again_draws_nothing_and_says_the_same(zoo, evaluated, tmp_path):
+    words, report = evaluated
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "samples").rglob("*.png")}
+    again = json.loads(zoo(*words, "--json")[1])
+    assert again["rows"] == report["rows"]
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    table = zoo(*words)[1]
+    assert "stylegan2-digits, truncation 0.5" in table
+    assert "report.html" in table
+
+
+def test_what_a_stopped_run_lacks_is_made_and_the_figures_are_the_same(zoo, evaluated, tmp_path):
+    words, report = evaluated
+    point = next((tmp_path / "out" / "samples").glob("*0.5*/"))
+    for seed in range(7, 20):
+        (point / f"seed{seed:04d}.png").unlink()
+    shutil.rmtree(tmp_path / "out" / "features")
+    again = json.loads(zoo(*words, "--json")[1])
+    assert [row["figures"] for row in again["rows"]] == [row["figures"] for row in report["rows"]]
+
+
+def test_folders_of_samples_and_copies_in_them(zoo, mnist, digits, folder_of):
+    copies = folder_of("copies", digits[:40])
+    fresh = folder_of("fresh", digits[180:])
+    words = ("eval", copies, fresh, "--data", mnist, "--extractor", "digits", "-n", "40", "--json")
+    held, copied, new = (row["figures"] for row in json.loads(zoo(*words)[1])["rows"])
+    assert copied["closer than held-out"]["value"] == 1
+    assert copied["authenticity"]["value"] == 0
+    assert new["closer than held-out"]["value"] <= 0.1
+    assert new["distance ratio"]["value"] == pytest.approx(1, abs=0.15)
+    assert "distance ratio" not in held
+
+
+def test_texts_have_a_frontier_and_novelty(zoo, tmp_path):
+    book = (
+        " ".join(f"word{(i * i) % 997}" for i in range(64 * 40)),
+        " ".join(f"other{i}" for i in range(64 * 15)),
+    )
+    for name, text in (("book.txt", book[0]), ("same.txt", book[0]), ("other.txt", book[1])):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "same").mkdir()
+    (tmp_path / "other").mkdir()
+    shutil.move(tmp_path / "same.txt", tmp_path / "same")
+    shutil.move(tmp_path / "other.txt", tmp_path / "other")
+    same, other = (
+        row["figures"]
+        for row in json.loads(zoo("eval", "same", "other", "--data", "book.txt", "--json")[1])["rows"]
+    )
+    assert same["new 4-grams"]["value"] == 0
+    assert other["new 4-grams"]["value"] == 1
+    assert same["divergence frontier"]["value"] > 0.9 > other["divergence frontier"]["value"]
+    assert "authenticity" not in same
+    assert (tmp_path / "out" / "eval" / "report.html").read_text().count("<blockquote>") == 6
+
+
+def test_likelihood_is_told_by_models_that_can(zoo, mnist):
+    words = (
+        "eval",
+        "imagegpt-digits",
+        "--data",
+        mnist,
+        "--extractor",
+        "pixels",
+        "-n",
+        "10",
+        "--likelihood",
+        "4",
+    )
+    report = json.loads(zoo(*words, "--batch-size", "10", "--json")[1])
+    bits = report["likelihood"]["models"]["imagegpt-digits"]["bits per dimension"]
+    assert 0.05 < bits["low"] <= bits["value"] <= bits["high"] < 1
+    assert report["likelihood"]["of"].startswith("4 items")
+
+
+@pytest.mark.parametrize(
+    ("words", "what", "remedy"),
+    [
+        (["stylegan2-digits", "--data", "nowhere"], "no folder or file nowhere", "folder of pictures"),
+        (["stylegan2-digits", "--data", "EMPTY"], "neither pictures nor texts", "PNG"),
+        (["no-such-model", "--data", "MNIST"], "no-such-model", "zoo list"),
+        (["EMPTY", "--data", "MNIST"], "neither pictures nor texts", "PNG"),
+        (["gpt-kjv", "--data", "MNIST"], "gpt-kjv is of kind text", "like with like"),
+        (
+            [*GAN[1:2], "--data", "MNIST", "--extractor", "magic"],
+            "no extractor 'magic'",
+            "efficientnet-lite0",
+        ),
+        ([*GAN[1:2], "--data", "MNIST", "--extractor", "ngrams"], "is of kind text", "like with like"),
+        ([*GAN[1:2], "--data", "MNIST", "--sweep", "steps=5,10"], "option 'steps'", "zoo show"),
+        ([*GAN[1:2], "--data", "MNIST", "--sweep", "truncation"], "no setting", "NAME=VALUE"),
+        (
+            [*GAN[1:2], "--data", "MNIST", "--set", "truncation=lots"],
+            "stylegan2-digits: --truncation",
+            "number",
+        ),
+        (["FEW", "--data", "MNIST"], "has 3 samples", "larger"),
+        (
+            ["BROKEN", "--data", "MNIST", "--extractor", "digits"],
+            "cannot be read as a picture",
+            "Take it out",
+        ),
+    ],
+)
+def test_mistakes_are_told_with_their_remedy(zoo, mnist, digits, folder_of, tmp_path, words, what, remedy):
+    (tmp_path / "empty").mkdir()
+    folder_of("few", digits[:3])
+    folder_of("broken", digits[:12])
+    (tmp_path / "broken" / "00005.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    places = {"MNIST": mnist, "EMPTY": "empty", "FEW": "few", "BROKEN": "broken"}
+    status, out, err = zoo("eval", *(places.get(word, word) for word in words))
+    assert (status, out) == (1, "")
+    assert what in err.splitlines()[0]
+    assert remedy in err
+    assert "Traceback" not in err
+
+
+def test_settings_are_read_as_they_are_written():
+    assert setting("top-k=40") == ("top_k", "40")
+    assert Sweep.parse("steps=5, 10") == Sweep("steps", ("5", "10"))
+    with pytest.raises(OptionError):
+        setting("=5")
+
+
+def test_a_folder_with_weights_is_a_model(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    assert not is_samples(str(tmp_path))
+    assert is_samples(f"{tmp_path}:test")
+    assert not is_samples("hf:org/repo")

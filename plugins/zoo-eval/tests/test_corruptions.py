@@ -1,0 +1,104 @@
+"""Real, blurred, noised and shuffled digits: every figure moves the way it should."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from zoo_eval.data import Pictures
+from zoo_eval.evaluation import Yardstick, compare, neighbours_of
+from zoo_eval.features import Fitted
+from zoo_eval.reference import Reference
+
+from zoo_core import create_extractor, extractors
+
+CPU = torch.device("cpu")
+EXTRACTORS = ("digits", "lpips-alex")
+
+
+def pictures(name: str, array: np.ndarray, labels=None) -> Pictures:
+    return Pictures(name, lambda item: array[item][None], len(array), f"{name} {len(array)}", labels)
+
+
+def blurred(digits: np.ndarray) -> np.ndarray:
+    values = torch.from_numpy(digits)[:, None].float()
+    return F.avg_pool2d(values, 3, 1, 1)[:, 0].round().byte().numpy()
+
+
+def noised(digits: np.ndarray) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(0, 35, digits.shape)
+    return (digits + noise).clip(0, 255).astype(np.uint8)
+
+
+def shuffled(digits: np.ndarray) -> np.ndarray:
+    flat = digits.reshape(len(digits), -1)
+    return np.random.default_rng(0).permuted(flat, axis=1).reshape(digits.shape)
+
+
+@pytest.fixture(scope="module")
+def figures(digits, labels, tmp_path_factory):
+    """What 70 digits get, real and spoilt, beside 130 others, over each of two extractors."""
+    folder = tmp_path_factory.mktemp("features")
+    data, rest = digits[:130], digits[130:]
+    seen = tuple(labels[130:])
+    sets = [
+        pictures("real", rest, seen),
+        pictures("blurred", blurred(rest), seen),
+        pictures("noised", noised(rest), seen),
+        pictures("shuffled", shuffled(rest), seen),
+        pictures("one", np.repeat(rest[:1], 70, 0)),
+        pictures("copied", data[:70]),
+    ]
+    known = pictures("data", data)
+    quiet = lambda done, total: None  # noqa: E731
+    pixels = Fitted(create_extractor(extractors()["pixels"], CPU), (1, 28, 28))
+    copies = Reference(known, pixels, CPU, folder, quiet)
+    held_out = neighbours_of(sets[0], copies, CPU, folder, quiet).distances
+    found = {}
+    for name in EXTRACTORS:
+        reference = Reference(known, create_extractor(extractors()[name], CPU), CPU, folder, quiet)
+        yardstick = Yardstick(reference, copies, held_out)
+        for items in sets if name == "digits" else sets[:4]:
+            found[name, items.name] = compare(items, yardstick, CPU, folder, quiet).figures
+    return found
+
+
+@pytest.mark.parametrize("extractor", EXTRACTORS)
+@pytest.mark.parametrize("distance", ["Fréchet", "kernel distance"])
+def test_distances_order_real_before_blurred_before_noised_before_shuffled(figures, extractor, distance):
+    found = {
+        name: figures[extractor, name][distance].value for name in ("real", "blurred", "noised", "shuffled")
+    }
+    assert list(found) == sorted(found, key=lambda name: found[name]), found
+
+
+@pytest.mark.parametrize("spoilt", ["blurred", "noised", "shuffled"])
+def test_what_is_spoilt_is_less_precise_covers_less_and_is_harder_to_read(figures, spoilt):
+    for extractor, names in (
+        ("lpips-alex", ("precision", "density")),
+        ("digits", ("recall", "coverage")),
+    ):
+        for name in names:
+            assert figures[extractor, spoilt][name].value < figures[extractor, "real"][name].value, name
+    assert (
+        figures["digits", spoilt]["read as label"].value <= figures["digits", "real"]["read as label"].value
+    )
+
+
+def test_one_picture_repeated_is_precise_and_without_variety(figures):
+    one = figures["digits", "one"]
+    assert one["precision"].value == 1
+    assert one["recall"].value < 0.1
+    assert one["coverage"].value < 0.2
+    assert one["Fréchet"].value > figures["digits", "real"]["Fréchet"].value
+
+
+def test_copies_look_real_and_are_told(figures):
+    copied, real = figures["digits", "copied"], figures["digits", "real"]
+    assert copied["closer than held-out"].value == 1
+    assert copied["authenticity"].value == 0
+    assert copied["distance ratio"].value == 0
+    assert real["closer than held-out"].value == 0
+    assert copied["precision"].value > 0.9
+    assert copied["Fréchet"].value < real["Fréchet"].value
