@@ -133,5 +133,6 @@ def _plugin_command(name: str) -> click.Command:
     catalog = Catalog.read()
     card = catalog.commands[name]
     PluginHost(catalog.plugins).load(card.plugin)
-    with contained(card.plugin, f"bringing its command {name!r}", f"Update it: zoo install --upgrade {card.plugin}"):
+    remedy = f"Update it: zoo install --upgrade {card.plugin}"
+    with contained(card.plugin, f"bringing its command {name!r}", remedy):
         return _attribute(card.target)
