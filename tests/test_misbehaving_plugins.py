@@ -73,7 +73,7 @@ SOURCES = {
 NAMED = {
     "zoo-prints": "zoo-prints prints while it is imported: 'loading, please wait'.",
     "zoo-exits": "zoo-exits failed while being imported: SystemExit: goodbye",
-    "zoo-hangs": "zoo-hangs took more than 15 seconds to be imported, and was cut off.",
+    "zoo-hangs": "zoo-hangs took more than 30 seconds to be imported, and was cut off.",
     "zoo-patches": "zoo-patches replaced torch.randn, torch.nn.functional.relu, torch.Tensor.sum while being "
     "imported, which has been undone.",
     "zoo-aaa-thief": "zoo-aaa-thief: the model 'ddpm-digits' is already provided by zoo-ddpm.",
@@ -94,13 +94,9 @@ def menagerie(plugin_site: Path) -> Path:
     return plugin_site
 
 
-def zoo(*words: str, cwd: Path, seconds: float = 15) -> tuple[int, str, str]:
-    """A genuine process, whose plugins have ``seconds`` to be imported."""
-    program = (
-        f"import sys, zoo_core.probe as probe, zoo_core.cli as cli; probe.PROBE_SECONDS = {seconds:g};"
-        "cli.main(sys.argv[1:])"
-    )
-    command = [sys.executable, "-c", program, *words]
+def zoo(*words: str, cwd: Path) -> tuple[int, str, str]:
+    """Status, output and errors of a genuine process."""
+    command = [sys.executable, "-m", "zoo_core", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
     return done.returncode, done.stdout, done.stderr
 
@@ -110,13 +106,14 @@ def row(name: str) -> InstalledPlugin:
     return plugin
 
 
+@pytest.mark.slow
 def test_doctor_names_each_and_cuts_off_the_one_that_hangs(menagerie, tmp_path):
     began = time.monotonic()
     status, out, err = zoo("doctor", cwd=tmp_path)
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 120
     assert status == 1, err
     for sentence in NAMED.values():
-        assert sentence in out
+        assert sentence in out, out
     assert "zoo disable zoo-hangs" in out
     assert out.count("Problem:") == 4
     assert out.count("Note:") == 1
