@@ -15,13 +15,15 @@ SECONDS = 60
 MARK = "zoo-imports "
 
 LOAD = f"""\
-import json, sys
+import contextlib, importlib, json, sys
 from zoo_core.errors import ZooError
 from zoo_core.manifest import installed_plugins
 from zoo_core.plugins import PluginHost
 name, module = sys.argv[1:]
 host = PluginHost(installed_plugins())
 before, problem = set(sys.modules), None
+with contextlib.suppress(BaseException):  # the host tells why; it would also hide what is printed
+    importlib.import_module(module)
 try:
     host.load(name)
 except ZooError as error:
