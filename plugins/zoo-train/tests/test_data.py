@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from zoo_train.data import DataError, View, open_pictures, read_idx
+from zoo_train.data import DataError, View, open_pictures
+
+from zoo_core import ZooError, read_idx
 
 
 def save(path: Path, colour: object = (255, 0, 0), size: tuple[int, int] = (8, 8), mode: str = "RGB") -> Path:
@@ -216,7 +218,7 @@ def test_a_broken_idx_file_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "train-images-idx3-ubyte"
     path.write_bytes(content)
 
-    with pytest.raises(DataError, match="train-images"):
+    with pytest.raises(ZooError, match="train-images"):
         read_idx(path)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +12,10 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from zoo_core import Trainable, TrainingData, ZooError
+from zoo_core import PICTURE_SUFFIXES, Trainable, TrainingData, ZooError, read_idx
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 IDX_IMAGES = "train-images-idx3-ubyte"
 IDX_LABELS = "train-labels-idx1-ubyte"
-IDX_UNSIGNED_BYTES = 0x08
 ORIENTATION = 0x0112
 """The EXIF tag; values from 5 swap width and height."""
 
@@ -154,7 +150,9 @@ def open_pictures(folder: Path, view: View) -> Pictures:
 
 
 def _open_folder(folder: Path, view: View) -> Pictures:
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    files = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
+    )
     if not files:
         raise DataError(
             f"There are no pictures in {folder}.",
@@ -256,21 +254,3 @@ def is_idx(folder: Path) -> bool:
 
 def _idx_file(folder: Path, name: str) -> Path | None:
     return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
-
-
-def read_idx(path: Path) -> np.ndarray:
-    """Read an IDX file of unsigned bytes, gzipped or not (yann.lecun.com/exdb/mnist, "file formats").
-
-    Raises:
-        DataError: not such a file, or cut short.
-    """
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        zeros, kind, axes = struct.unpack_from(">HBB", content)
-        shape = struct.unpack_from(f">{axes}I", content, 4)
-        if zeros or kind != IDX_UNSIGNED_BYTES:
-            raise ValueError("not an IDX file of unsigned bytes")
-        array: np.ndarray = np.frombuffer(content, np.uint8, offset=4 + 4 * axes)
-        return array.reshape(shape)
-    except (OSError, EOFError, struct.error, ValueError) as error:
-        raise DataError(f"{path} is not a whole IDX file of unsigned bytes.", "Fetch it again.") from error
