@@ -375,3 +375,14 @@ def test_a_damaged_memory_is_named(plugin_site: Path) -> None:
     memory.write_text("[]")
     with pytest.raises(ZooError, match=r"checked\.json cannot be read"):
         check_plugins(installed_plugins())
+
+
+def test_what_another_core_remembered_is_found_out_anew(plugin_site: Path) -> None:
+    install(plugin_site, "zoo-faces", COUNTS)
+    checked("zoo-faces")
+    memory = home.home() / "checked.json"
+    told = home.read_json(memory, default={})
+    del told["zoo-faces"]["notes"]
+    memory.write_text(json.dumps(told))
+    assert checked("zoo-faces")["zoo-faces"].status == "ok"
+    assert (plugin_site / "zoo_faces" / "log").read_text() == "xx"

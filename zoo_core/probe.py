@@ -23,6 +23,7 @@ from zoo_core.errors import PluginError, ZooError
 from zoo_core.manifest import InstalledPlugin, package_folder
 from zoo_core.plugins import PluginHost, missing_requirement
 
+OUTCOME = {"problem", "notes"}
 PROBE_SECONDS = 30
 """How long a plugin may take to be imported; an honest one, which leaves torch for later, needs a tenth."""
 
@@ -42,7 +43,7 @@ def check_plugins(plugins: Sequence[InstalledPlugin], *, again: bool = False) ->
     for plugin in plugins:
         if plugin.status == "ok" and (problem := missing_requirement(plugin)):
             plugin = replace(plugin, status="broken", problem=problem)
-        elif plugin.status == "ok" and memory.get(plugin.name, {}).get("of") != _fingerprint(plugin):
+        elif plugin.status == "ok" and not _is_outcome(memory.get(plugin.name), plugin):
             due.append(plugin)
         checked.append(plugin)
     if due:
@@ -59,6 +60,11 @@ def _fingerprint(plugin: InstalledPlugin) -> list[Any]:
     main = folder / "__init__.py" if folder else None
     stat = main.stat() if main and main.is_file() else None
     return [plugin.version, sys.version, stat.st_mtime_ns if stat else 0, stat.st_size if stat else 0]
+
+
+def _is_outcome(told: object, plugin: InstalledPlugin) -> bool:
+    """Whether this was remembered of the plugin as it is, by a core that remembers what this one does."""
+    return isinstance(told, dict) and told.keys() == OUTCOME | {"of"} and told["of"] == _fingerprint(plugin)
 
 
 def _recall(plugin: InstalledPlugin, memory: dict[str, Any]) -> InstalledPlugin:
