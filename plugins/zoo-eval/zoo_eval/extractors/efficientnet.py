@@ -70,7 +70,7 @@ class Block(nn.Module):
 class EfficientNetLite0(nn.Module):
     """From pictures to 1280 features, and from these to ImageNet's classes."""
 
-    size, channels, batch_size = 224, 3, 32
+    size, channels, batch_size = 224, 3, 16
 
     def __init__(self, digest: str = "") -> None:
         super().__init__()
