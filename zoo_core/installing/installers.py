@@ -102,10 +102,11 @@ def run(command: list[str], arguments: list[str], failure: str) -> str:
     told = done.stdout + done.stderr
     if done.returncode == 0:
         return told
+    on_one_line = " ".join(told.split())  # uv breaks lines by its own count
     for name in HELD:
         version = installed_version(name) or ""
         # pip: "(constraint) torch==2.0", uv: "depend on torch==1.0 and torch==2.0".
-        if re.search(rf"(\(constraint\)|and) {name}[^ ]*=={re.escape(version)}\b", told):
+        if re.search(rf"(\(constraint\)|and) {name}[^ ]*=={re.escape(version)}\b", on_one_line):
             raise PluginError(
                 f"{failure}: it needs another {name} than {version}, which zoo install never changes.",
                 f"Take another version of the plugin, or change {name} yourself.",

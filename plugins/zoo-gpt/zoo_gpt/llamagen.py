@@ -53,10 +53,12 @@ def transformer_config(
     """
     try:
         codes, width = tensors["tok_embeddings.weight"].shape
-        starts = len(tensors["cls_embedding.embedding_table.weight"])
+        starts, class_width = tensors["cls_embedding.embedding_table.weight"].shape
         mlp_width = len(tensors["layers.0.feed_forward.w1.weight"])
     except KeyError as error:
         raise _not_llamagen(source, f"has no {error.args[0]}") from error
+    if class_width != width:
+        raise _not_llamagen(source, f"has codes {width} channels wide and classes {class_width}")
     heads = heads or HEADS.get(width)
     if heads is None:
         raise _not_llamagen(source, f"is {width} channels wide, and no published size is")

@@ -43,8 +43,9 @@ class Damage:
             return {name: tensor for name, tensor in tensors.items() if name != self.tensor}
         if self.kind == "has one more":
             return {**tensors, STRAY: torch.zeros(3)}
-        longer = torch.cat([tensors[self.tensor], tensors[self.tensor][:1]])
-        return {**tensors, self.tensor: longer}
+        # Along the last axis: how many rows a table has, some formats leave to the table.
+        tensor = tensors[self.tensor]
+        return {**tensors, self.tensor: torch.cat([tensor, tensor[..., :1]], -1)}
 
 
 def damages(checkpoint: Checkpoint) -> Iterator[Damage]:
