@@ -138,6 +138,13 @@ def test_some_captions_are_withheld():
     assert torch.equal(left[~empty], captions[~empty])
 
 
+def test_the_longest_caption_is_read_whole():
+    torch.manual_seed(0)
+    data = TrainingData((3, 16, 16), (), 1, ("red/green/blue,white a_b",))
+    made = create(SimpleNamespace(**OPTIONS), data)
+    assert PADDING not in made.encode_caption(data.texts[0])  # six words, though one space
+
+
 def test_pictures_of_every_size_come_of_one_run():
     made = trainable()
     network: TextToImage = made.networks["generator"].network

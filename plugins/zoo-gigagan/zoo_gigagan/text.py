@@ -40,7 +40,7 @@ class Vocabulary:
     @classmethod
     def of(cls, captions: Iterable[str], context: int) -> Vocabulary:
         """Make the vocabulary of some captions."""
-        counts = Counter(word for caption in captions for word in _split(caption))
+        counts = Counter(word for caption in captions for word in words_of(caption))
         return cls(sorted(counts, key=lambda word: (-counts[word], word)), context)
 
     def __len__(self) -> int:
@@ -52,7 +52,7 @@ class Vocabulary:
         Raises:
             OptionError: The text has more words than are read.
         """
-        words = _split(text)
+        words = words_of(text)
         if len(words) > self.context:
             raise OptionError(
                 f"The prompt {text[:30]!r}… has {len(words):,} words; this model reads {self.context}.",
@@ -62,7 +62,8 @@ class Vocabulary:
         return numbers + [PADDING] * (self.context + 1 - len(numbers))
 
 
-def _split(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
+    """Return the words of a text, in lower case, without what stands between them."""
     return WORD.findall(text.lower())
 
 

@@ -23,7 +23,7 @@ from zoo_gigagan.discriminator import (
     DiscriminatorInTraining,
     gradient_penalty,
 )
-from zoo_gigagan.text import END, PADDING, Vocabulary
+from zoo_gigagan.text import END, PADDING, Vocabulary, words_of
 from zoo_gigagan.text_to_image import SMALLEST, TextToImage, TextToImageConfig, text_encoder
 
 EMPTY = 0.1
@@ -201,7 +201,7 @@ def create(options: SimpleNamespace, data: TrainingData) -> GigaGANTrainable:
     if height != width or height not in sizes[1:]:
         raise OptionError(
             f"GigaGAN draws squares of 8, 16, 32, … pixels; these pictures have {height}×{width}.",
-            f"Add --size {max(8, 1 << round(max(height, width).bit_length() - 1))}.",
+            f"Add --size {min(sizes[-1], max(8, 1 << (max(height, width).bit_length() - 1)))}.",
         )
     sizes = sizes[: sizes.index(height) + 1]
     channels = read_numbers(options.channels, "--channels", len(sizes))
@@ -218,7 +218,7 @@ def create(options: SimpleNamespace, data: TrainingData) -> GigaGANTrainable:
             f"Attention has {heads} heads, by which not all of the channels can be divided.",
             f"Give multiples of {heads}.",
         )
-    longest = max(len(caption.split()) for caption in data.texts)
+    longest = max(len(words_of(caption)) for caption in data.texts)
     context = max(options.context, longest)
     config = TextToImageConfig(
         channels=channels,

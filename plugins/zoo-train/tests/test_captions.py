@@ -53,6 +53,12 @@ def test_pictures_come_with_their_captions(tmp_path):
     assert batch["images"][:, :, 0, 0].tolist() == [[-1, -1, 1], [1, -1, -1]]
 
 
+def test_a_caption_may_hold_any_sign(tmp_path):
+    text = "a\u2028b\x85c"
+    raw = json.dumps(line("red", text=text), ensure_ascii=False)
+    assert open_captioned(folder_of(tmp_path, [raw]), View()).captions == (text,)
+
+
 def test_pictures_are_brought_to_one_size(tmp_path):
     data = open_captioned(folder_of(tmp_path, [line("red")], size=(20, 12)), View(size=4))
     assert data.facts.shape == (3, 4, 4)

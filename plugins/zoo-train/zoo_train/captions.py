@@ -80,7 +80,7 @@ def open_captioned(folder: Path, view: View) -> CaptionedPictures:
         DataError: There is no such file, a line is not what it should be, or a picture is missing.
     """
     try:
-        lines = (folder / METADATA).read_text(encoding="utf-8").splitlines()
+        lines = (folder / METADATA).read_text(encoding="utf-8").split("\n")  # a text may hold U+2028
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"There is no {METADATA} that can be read in {folder}.",
