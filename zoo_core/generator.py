@@ -199,7 +199,8 @@ class Trainable(Protocol):
             networks: The same networks, as the loop wrapped them for its devices: call these.
             batch: ``images`` (n, c, h, w) in [-1, 1] and, where there are classes, ``labels`` (n,) int64;
                 for a :class:`TextTrainable`, ``tokens`` (n, context + 1) int64; for a
-                :class:`CaptionTrainable`, ``captions`` (n, length) int64 beside the images.
+                :class:`CaptionTrainable`, ``captions`` (n, length) int64 beside the images and, where
+                they are told, the ``halves`` (n, 2, length) that they can be put together of.
             random: The source of all randomness in the step, on the batch's device.
         """
         ...

@@ -3,19 +3,25 @@
     PYTHONPATH=tools python -m tabletop FOLDER [-n 1000] [--seed 0] [--side 64] [--without cube:fur]
 
 Scene *i* follows from seed + i alone. ``metadata.jsonl`` has a line for each picture: file_name,
-text, object, material.
+text, halves, object, material.
 """
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import count as count_from
+from itertools import islice
 from pathlib import Path
 
 import click
 from PIL import Image
 
 from tabletop.render import render
-from tabletop.scene import MATERIALS, OBJECTS, draw_scene
+from tabletop.scene import MATERIALS, OBJECTS, Scene, draw_scene
 
 
 @click.command()
@@ -31,23 +37,33 @@ def main(folder: Path, count: int, seed: int, side: int, without: tuple[str, ...
     if unknown := left_out - known:
         raise click.UsageError(f"There is no {':'.join(min(unknown))}.")
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "metadata.jsonl").open("w", encoding="utf-8") as metadata:
-        written = 0
-        while written < count:
-            scene = draw_scene(seed)
-            seed += 1
-            if (scene.object, scene.material) in left_out:
-                continue
-            name = f"{written:06d}.png"
-            Image.fromarray(render(scene, side)).save(folder / name)
-            line = {
-                "file_name": name,
-                "text": scene.caption,
-                "object": scene.object,
-                "material": scene.material,
-            }
+    scenes = islice(_scenes(seed, left_out), count)
+    save = partial(_save, folder, side)
+    with (
+        (folder / "metadata.jsonl").open("w", encoding="utf-8") as metadata,
+        ProcessPoolExecutor(len(os.sched_getaffinity(0))) as processes,
+    ):
+        for line in processes.map(save, enumerate(scenes), chunksize=64):
             metadata.write(json.dumps(line) + "\n")
-            written += 1
+
+
+def _scenes(seed: int, left_out: set[tuple[str, ...]]) -> Iterator[Scene]:
+    for scene in map(draw_scene, count_from(seed)):
+        if (scene.object, scene.material) not in left_out:
+            yield scene
+
+
+def _save(folder: Path, side: int, numbered: tuple[int, Scene]) -> dict[str, object]:
+    number, scene = numbered
+    name = f"{number:06d}.png"
+    Image.fromarray(render(scene, side)).save(folder / name)
+    return {
+        "file_name": name,
+        "text": scene.caption,
+        "halves": scene.halves,
+        "object": scene.object,
+        "material": scene.material,
+    }
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ OF_MATERIAL = (
     "a {object} {place}",
     "{material}",
 )
-"""The last two leave something open: a mix of prompts is of such halves."""
+"""The last two leave something open, and are the halves of the rest: a mix of prompts is of such."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class Scene:
     material: str
     """One of ``MATERIALS``."""
     caption: str
+    halves: tuple[str, str]
+    """What is there, and what it is made of."""
     colour: Colour
     """Of a plain object, a yarn or a fur."""
     table: Colour
@@ -89,12 +91,16 @@ def draw_scene(seed: int, object: str | None = None, material: str | None = None
     name, colour = _colour(material, random)
     place = PLACES[random.integers(len(PLACES))]
     wordings = OF_PLAIN if material == "plain" else OF_MATERIAL
-    wording = wordings[random.integers(len(wordings))]
+    wording = random.integers(len(wordings))
+    said = [
+        wording.format(object=object, material=material, colour=name, place=place) for wording in wordings
+    ]
     angle, climb = random.uniform(0, 2 * np.pi), random.uniform(0.5, 1.2)
     return Scene(
         object=object,
         material=material,
-        caption=wording.format(object=object, material=material, colour=name, place=place),
+        caption=said[wording],
+        halves=(said[-2], said[-1]),
         colour=colour,
         table=_varied(TABLES, random),
         wall=_varied(WALLS, random),

@@ -19,5 +19,5 @@ export OMP_WAIT_POLICY=passive ACCELERATE_USE_CPU=true
 zoo train gigagan \
     --data data/tabletop --mirror -o "$folder" \
     --channels 128,128,64,32,24 --discriminator-channels 128,128,64,32,16 --entries 64,16 --weights float16 \
-    --steps 6000 --batch-size 16 --lr 0.0025 --decay-steps 2000 --ema 0.999 --seed 0 \
+    --steps 5500 --batch-size 16 --lr 0.0025 --decay-steps 2000 --ema 0.999 --seed 0 \
     --checkpoint-every 250 --sample-every 250

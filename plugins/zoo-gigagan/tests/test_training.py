@@ -38,6 +38,7 @@ OPTIONS = {
     "r1_every": 4,
     "matching": 1.0,
     "mixing": 0.5,
+    "mixing_prompts": 0.25,
     "weights": "float32",
 }
 
@@ -72,6 +73,34 @@ def test_a_step_trains_the_discriminator_and_then_the_generator():
         if parameter.grad is None
     ]
     assert not idle
+
+
+def test_halves_of_a_prompt_are_mixed_where_they_are_told():
+    made = trainable(mixing=0.0, mixing_prompts=0.5)
+    shown = batch(made, 400)
+    halves = torch.stack([shown["captions"].roll(1, 0), shown["captions"].roll(2, 0)], 1)
+    random = torch.Generator().manual_seed(0)
+    _, _, crossover, coarse, fine, *_ = made._draw(shown["captions"], halves, random)
+    is_mixed = crossover < 3
+    assert 0.4 < is_mixed.float().mean() < 0.6
+    assert set(crossover[is_mixed].tolist()) == {1}  # of 4, 8 and 16: the last block alone is too late
+    assert torch.equal(torch.stack([coarse, fine], 1)[is_mixed], halves[is_mixed])
+    assert torch.equal(coarse[~is_mixed], shown["captions"][~is_mixed])
+    assert torch.equal(coarse[~is_mixed], fine[~is_mixed])
+
+
+def test_blocks_are_told_of_the_prompt_that_is_theirs():
+    generator = trainable().networks["generator"]
+    tokens, random = batch(trainable(), 2)["captions"], torch.Generator().manual_seed(0)
+    z, other = torch.randn(2, 2, 8, generator=random)
+    noises = [torch.zeros(2, 1, s, s) for of in generator.network.noise_sizes for s in of]
+    drawn = generator(z, other, torch.tensor([1, 3]), tokens, tokens.flip(0), *noises)
+    first = generator.network.condition(z, tokens)
+    second = generator.network.condition(other, tokens.flip(0))
+    maps = [[torch.zeros(2, 1, s, s) for s in of] for of in generator.network.noise_sizes]
+    mixed = generator.network([first, second, second], maps)[-1]
+    whole = generator.network([first] * 3, maps)[-1]
+    assert torch.allclose(drawn[-1], torch.stack([mixed[0], whole[1]]), atol=1e-5)
 
 
 def test_the_losses_are_logistic_and_want_the_prompt_to_match():

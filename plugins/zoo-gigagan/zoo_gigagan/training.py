@@ -23,8 +23,8 @@ from zoo_gigagan.discriminator import (
     DiscriminatorInTraining,
     gradient_penalty,
 )
-from zoo_gigagan.text import END, PADDING, Vocabulary, words_of
-from zoo_gigagan.text_to_image import SMALLEST, TextToImage, TextToImageConfig, text_encoder
+from zoo_gigagan.text import END, PADDING, Text, Vocabulary, words_of
+from zoo_gigagan.text_to_image import SMALLEST, Condition, TextToImage, TextToImageConfig, text_encoder
 
 EMPTY = 0.1
 """Share of pictures whose caption is withheld: an empty prompt then asks for anything."""
@@ -40,6 +40,7 @@ class GigaGANTrainable:
         r1_every: Steps between two of them.
         matching: Weight of the matching-aware loss.
         mixing: Probability that a picture mixes two styles (arXiv:1812.04948, section 3.1).
+        mixing_prompts: Probability that it mixes the halves of its prompt too, where they are told.
         dtype: The type weights are published in.
     """
 
@@ -55,6 +56,7 @@ class GigaGANTrainable:
         r1_every: int = 16,
         matching: float = 1.0,
         mixing: float = 0.5,
+        mixing_prompts: float = 0.25,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.networks: Mapping[str, nn.Module] = {
@@ -63,7 +65,8 @@ class GigaGANTrainable:
         }
         self.config, self.entries = config, judging.entries
         self.vocabulary = Vocabulary(config.vocabulary, config.context)
-        self.r1, self.r1_every, self.matching, self.mixing = r1, r1_every, matching, mixing
+        self.r1, self.r1_every, self.matching = r1, r1_every, matching
+        self.mixing, self.mixing_prompts = mixing, mixing_prompts
         self.dtype = dtype
 
     def encode_caption(self, caption: str) -> list[int]:
@@ -77,13 +80,15 @@ class GigaGANTrainable:
 
         Args:
             networks: ``generator`` and ``discriminator``, as the loop wrapped them.
-            batch: ``images`` (n, 3, h, w) in [-1, 1]; ``captions`` (n, length) int64.
+            batch: ``images`` (n, 3, h, w) in [-1, 1]; ``captions`` (n, length) int64, and it may be
+                their ``halves`` (n, 2, length).
             random: The source of z, noise, mixing and mismatched prompts, on the batch's device.
         """
         generator, discriminator = networks["generator"], networks["discriminator"]
         order = rare_words_first(batch["captions"])
         real = batch["images"][order]
         prompts = withheld(batch["captions"][order], random)
+        halves = batch["halves"][order] if "halves" in batch else None
         others = self._mismatched(prompts, random)
         differs = (others != prompts).any(1)
         state = self.networks["discriminator"]
@@ -91,7 +96,7 @@ class GigaGANTrainable:
         is_r1 = state.is_time(self.r1_every) and self.r1 > 0
 
         with torch.no_grad():
-            fake = self._entering(generator(*self._draw(prompts, random)))
+            fake = self._entering(generator(*self._draw(prompts, halves, random)))
         real = real.requires_grad_(is_r1)
         fake_logits, fake_mismatched = discriminator(fake, [prompts, others])
         real_logits, real_mismatched = discriminator(self._pyramid(real), [prompts, others])
@@ -112,16 +117,24 @@ class GigaGANTrainable:
             value = value + penalty * (self.r1 / 2 * self.r1_every)
         yield Loss("discriminator", value, figures)
 
-        pictures = generator(*self._draw(prompts, random))
+        pictures = generator(*self._draw(prompts, halves, random))
         (logits,) = discriminator(self._entering(pictures), [prompts])
         yield Loss("generator", F.softplus(-logits).mean())
 
-    def _draw(self, prompts: Tensor, random: torch.Generator) -> tuple[Tensor, ...]:
+    def _draw(self, prompts: Tensor, halves: Tensor | None, random: torch.Generator) -> tuple[Tensor, ...]:
         n, device, config = len(prompts), prompts.device, self.config
         z, other = torch.randn(2, n, config.z_dim, generator=random, device=device)
         is_mixed = torch.rand(n, generator=random, device=device) < self.mixing
         levels = len(config.channels)
         crossover = torch.randint(1, levels, (n,), generator=random, device=device)
+        crossover = crossover.masked_fill(~is_mixed, levels)
+        coarse = fine = prompts
+        if halves is not None:
+            is_halved = torch.rand(n, generator=random, device=device) < self.mixing_prompts
+            # The last block alone cannot draw what a prompt asks for.
+            earlier = torch.randint(1, max(2, levels - 1), (n,), generator=random, device=device)
+            crossover = torch.where(is_halved, earlier, crossover)
+            coarse, fine = torch.where(is_halved[:, None, None], halves, prompts[:, None]).unbind(1)
         generator = self.networks["generator"]
         assert isinstance(generator, GeneratorInTraining)
         noises = [
@@ -129,7 +142,7 @@ class GigaGANTrainable:
             for sizes in generator.network.noise_sizes
             for size in sizes
         ]
-        return z, other, crossover.masked_fill(~is_mixed, levels), prompts, *noises
+        return z, other, crossover, coarse, fine, *noises
 
     def _mismatched(self, prompts: Tensor, random: torch.Generator) -> Tensor:
         """Return prompts of other pictures of the batch."""
@@ -151,25 +164,35 @@ class GigaGANTrainable:
 
 
 class GeneratorInTraining(nn.Module):
-    """The generator, mixing the styles of two noises at a block of their own for each picture."""
+    """The generator, mixing two noises and two prompts at a block of their own for each picture."""
 
     def __init__(self, network: TextToImage) -> None:
         super().__init__()
         self.network = network
 
     def forward(
-        self, z: Tensor, other: Tensor, crossover: Tensor, prompts: Tensor, *noises: Tensor
+        self, z: Tensor, other: Tensor, crossover: Tensor, coarse: Tensor, fine: Tensor, *noises: Tensor
     ) -> list[Tensor]:
-        """Draw pictures of z, and from block ``crossover`` (n,) on of ``other``; see ``TextToImage``."""
-        first = self.network.condition(z, prompts)
-        second = self.network.mapping(other, first.text.whole)
+        """Draw z and the prompts ``coarse``; from block ``crossover`` (n,) on, ``other`` and ``fine``.
+
+        See ``TextToImage`` for the shapes.
+        """
+        first, second = self.network.condition(z, coarse), self.network.condition(other, fine)
         conditions, maps, rest = [], [], list(noises)
         for level, sizes in enumerate(self.network.noise_sizes):
-            style = torch.where((crossover > level)[:, None], first.style, second)
-            conditions.append(first._replace(style=style))
+            conditions.append(chosen(crossover > level, first, second))
             maps.append([rest.pop(0) for _ in sizes])
         pictures: list[Tensor] = self.network(conditions, maps)
         return pictures
+
+
+def chosen(is_first: Tensor, first: Condition, second: Condition) -> Condition:
+    """Return of n pictures the first condition where ``is_first`` (n,), and the second elsewhere."""
+
+    def of(one: Tensor, other: Tensor) -> Tensor:
+        return torch.where(is_first.view(-1, *[1] * (one.ndim - 1)), one, other)
+
+    return Condition(of(first.style, second.style), Text(*map(of, first.text, second.text)))
 
 
 def rare_words_first(captions: Tensor) -> Tensor:
@@ -240,5 +263,6 @@ def create(options: SimpleNamespace, data: TrainingData) -> GigaGANTrainable:
         r1_every=options.r1_every,
         matching=options.matching,
         mixing=options.mixing,
+        mixing_prompts=options.mixing_prompts,
         dtype=WEIGHT_TYPES[options.weights],
     )

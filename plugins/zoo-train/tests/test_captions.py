@@ -53,6 +53,32 @@ def test_pictures_come_with_their_captions(tmp_path):
     assert batch["images"][:, :, 0, 0].tolist() == [[-1, -1, 1], [1, -1, -1]]
 
 
+def test_captions_may_be_told_in_halves(tmp_path):
+    lines = [line(colour, halves=["a square", colour]) for colour in COLOURS]
+    data = open_captioned(folder_of(tmp_path / "told", lines), View())
+    assert data.facts.texts[3:5] == ("a square", "red")
+    items = data.items(Reader())
+    batch = items.collate([items[2, False], items[0, True]])
+    assert batch["captions"].tolist() == [[13, ord("b")], [12, ord("r")]]
+    assert batch["halves"].tolist() == [[[8, ord("s")], [4, ord("u")]], [[8, ord("s")], [3, ord("d")]]]
+    untold = open_captioned(folder_of(tmp_path / "untold", [line(colour) for colour in COLOURS]), View())
+    assert untold.digest != data.digest
+
+
+@pytest.mark.parametrize(
+    ("halves", "wrong"),
+    [
+        (("a square", "red", "large"), "Line 2 of .* has halves that are not two texts"),
+        ((3, 4), "Line 2 of .* has halves that are not two texts"),
+        (None, "Line 2 of .* lacks halves, unlike others"),
+    ],
+)
+def test_halves_are_two_texts_of_every_line(tmp_path, halves, wrong):
+    lines = [line("red", halves=["a square", "red"]), line("green", halves=halves)]
+    with pytest.raises(DataError, match=wrong):
+        open_captioned(folder_of(tmp_path, lines), View())
+
+
 def test_a_caption_may_hold_any_sign(tmp_path):
     text = "a\u2028b\x85c"
     raw = json.dumps(line("red", text=text), ensure_ascii=False)

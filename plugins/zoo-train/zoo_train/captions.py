@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,10 @@ from zoo_core import CaptionTrainable, PluginError, Trainable
 from zoo_train.data import DataError, Pictures, View, open_files
 
 METADATA = "metadata.jsonl"
-"""A line for each picture: {"file_name": "0001.png", "text": "a cat"}; more keys are left alone."""
+"""A line for each picture: {"file_name": "0001.png", "text": "a cat"}; more keys are left alone.
+
+Where each line has "halves": ["a cat", "black"], trainables learn what to take from which of two prompts.
+"""
 
 
 class CaptionedPictures:
@@ -25,12 +29,15 @@ class CaptionedPictures:
     Args:
         pictures: The pictures.
         captions: One for each.
+        halves: The two prompts that each caption can be put together of; empty if that is not told.
     """
 
-    def __init__(self, pictures: Pictures, captions: Sequence[str]) -> None:
-        self.pictures, self.captions = pictures, tuple(captions)
-        self.facts = replace(pictures.facts, texts=self.captions)
-        told = json.dumps([pictures.digest, self.captions])
+    def __init__(
+        self, pictures: Pictures, captions: Sequence[str], halves: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        self.pictures, self.captions, self.halves = pictures, tuple(captions), tuple(halves)
+        self.facts = replace(pictures.facts, texts=(*self.captions, *chain.from_iterable(self.halves)))
+        told = json.dumps([pictures.digest, self.captions, *([self.halves] if self.halves else [])])
         self.digest = hashlib.sha256(told.encode()).hexdigest()
 
     def items(self, trainable: Trainable) -> CaptionedItems:
@@ -44,17 +51,19 @@ class CaptionedPictures:
                 f"{type(trainable).__name__} reads no captions, though its manifest says that it does.",
                 "Tell the plugin's author: it must have encode_caption().",
             )
-        known = {caption: trainable.encode_caption(caption) for caption in set(self.captions)}
-        tokens = np.array([known[caption] for caption in self.captions], dtype=np.int64)
+        known = {text: trainable.encode_caption(text) for text in set(self.facts.texts)}
+        halves = self.halves or [()] * len(self.captions)
+        told = [(caption, *pair) for caption, pair in zip(self.captions, halves, strict=True)]
+        tokens = np.array([[known[text] for text in texts] for texts in told], dtype=np.int64)
         return CaptionedItems(self.pictures, tokens)
 
 
 class CaptionedItems:
-    """What a batch is made of: a picture and the tokens of its caption.
+    """What a batch is made of: a picture, and the tokens of its caption and of its halves.
 
     Args:
         pictures: The pictures.
-        tokens: (count, length) int64.
+        tokens: (count, 1 or 3, length) int64.
     """
 
     def __init__(self, pictures: Pictures, tokens: np.ndarray) -> None:
@@ -64,13 +73,18 @@ class CaptionedItems:
         return len(self._pictures)
 
     def __getitem__(self, place: tuple[int, bool]) -> tuple[tuple[np.ndarray, int], np.ndarray]:
-        """Return a picture, mirrored left to right if so asked, and its caption's tokens."""
+        """Return a picture, mirrored left to right if so asked, and its tokens."""
         return self._pictures[place], self._tokens[place[0]]
 
     def collate(self, items: Iterable[tuple[tuple[np.ndarray, int], np.ndarray]]) -> dict[str, Tensor]:
-        """Make a batch: ``images`` (n, c, h, w) in [-1, 1] and ``captions`` (n, length) int64."""
-        pictures, tokens = zip(*items, strict=True)
-        return self._pictures.collate(pictures) | {"captions": torch.from_numpy(np.stack(tokens))}
+        """Make a batch: ``images`` (n, c, h, w) in [-1, 1] and ``captions`` (n, length) int64.
+
+        Where they are told, ``halves`` (n, 2, length) int64 too.
+        """
+        pictures, stacked = zip(*items, strict=True)
+        tokens = torch.from_numpy(np.stack(stacked))
+        batch = self._pictures.collate(pictures) | {"captions": tokens[:, 0]}
+        return batch if tokens.shape[1] == 1 else batch | {"halves": tokens[:, 1:]}
 
 
 def open_captioned(folder: Path, view: View) -> CaptionedPictures:
@@ -86,12 +100,19 @@ def open_captioned(folder: Path, view: View) -> CaptionedPictures:
             f"There is no {METADATA} that can be read in {folder}.",
             f'Give --data a folder of pictures and {METADATA}, a line each: {{"file_name": …, "text": …}}.',
         ) from error
-    files, captions = [], []
+    files, captions, halves = [], [], []
     for number, line in enumerate(lines, 1):
         if line.strip():
-            name, caption = _read_line(line, f"Line {number} of {folder / METADATA}")
+            name, caption, pair = _read_line(line, f"Line {number} of {folder / METADATA}")
             files.append(folder / name)
             captions.append(caption)
+            halves += [pair] if pair else []
+            if len(halves) not in (0, len(files)):
+                has = "has" if pair else "lacks"
+                raise DataError(
+                    f"Line {number} of {folder / METADATA} {has} halves, unlike others.",
+                    "Give every line two halves, or none.",
+                )
             if not files[-1].is_file():
                 raise DataError(
                     f"Line {number} of {folder / METADATA} names {name}, which is not there.",
@@ -99,10 +120,10 @@ def open_captioned(folder: Path, view: View) -> CaptionedPictures:
                 )
     if not files:
         raise DataError(f"{folder / METADATA} is empty.", "Write a line for each picture.")
-    return CaptionedPictures(open_files(folder, files, view), captions)
+    return CaptionedPictures(open_files(folder, files, view), captions, halves)
 
 
-def _read_line(line: str, where: str) -> tuple[str, str]:
+def _read_line(line: str, where: str) -> tuple[str, str, tuple[str, str] | None]:
     try:
         said = json.loads(line)
     except ValueError:
@@ -115,4 +136,9 @@ def _read_line(line: str, where: str) -> tuple[str, str]:
         )
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise DataError(f"{where} names {name!r}, outside of the folder.", "Name pictures inside the folder.")
-    return name, text
+    match said.get("halves"):
+        case None:
+            return name, text, None
+        case [str(first), str(second)]:
+            return name, text, (first, second)
+    raise DataError(f"{where} has halves that are not two texts.", 'Make them ["a cat", "black"].')
