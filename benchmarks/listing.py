@@ -100,6 +100,7 @@ def main() -> None:
             # Never imported when listing; if it is, the listing fails and so does the benchmark.
             write_plugin(site, f"zoo-synthetic-{number}", manifest, "raise RuntimeError('imported')\n")
         environment = {**os.environ, "PYTHONPATH": str(site), "ZOO_HOME": str(Path(folder, "home"))}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # pip writes it when it installs
         times: dict[str, list[float]] = {name: [] for name in COMMANDS}
         memory = dict.fromkeys(COMMANDS, 0)
         for round_number in range(arguments.rounds + 1):

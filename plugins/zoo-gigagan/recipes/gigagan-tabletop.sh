@@ -15,9 +15,9 @@ folder=${1:-runs/gigagan-tabletop}
 
 # Memory that glibc gives back after each step is paged in again at the next: keeping it halves the time.
 export MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=34359738368 MALLOC_TOP_PAD_=268435456
-export OMP_WAIT_POLICY=passive ACCELERATE_USE_CPU=true
+export OMP_WAIT_POLICY=active ACCELERATE_USE_CPU=true
 zoo train gigagan \
     --data data/tabletop --mirror -o "$folder" \
     --channels 128,128,64,32,24 --discriminator-channels 128,128,64,32,16 --entries 64,16 --weights float16 \
-    --steps 5500 --batch-size 16 --lr 0.0025 --decay-steps 2000 --ema 0.999 --seed 0 \
+    --steps 5000 --batch-size 16 --lr 0.0025 --decay-steps 1700 --ema 0.999 --seed 0 \
     --checkpoint-every 250 --sample-every 250
