@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from zoo_gigagan.text import END, FIRST, PADDING, UNKNOWN, TextEncoder, Vocabulary
+from zoo_gigagan.text import END, FIRST, PADDING, UNKNOWN, Embedding, TextEncoder, Vocabulary
 
 from zoo_core import OptionError
 
@@ -33,7 +33,7 @@ def test_more_words_than_are_read_are_refused(count):
 
 def test_padding_is_not_read():
     torch.manual_seed(0)
-    encoder = TextEncoder(8, 6, 16, 2, 4)
+    encoder = TextEncoder(Embedding(8, 6, 16), 16, 2, 4)
     short = torch.tensor([[3, 4, END, PADDING, PADDING, PADDING]])
     text, cut = encoder(short), encoder(short[:, :3])
     assert torch.allclose(text.whole, cut.whole, atol=1e-6)
@@ -43,6 +43,6 @@ def test_padding_is_not_read():
 
 def test_the_order_of_words_matters():
     torch.manual_seed(0)
-    encoder = TextEncoder(8, 4, 16, 2, 4)
+    encoder = TextEncoder(Embedding(8, 4, 16), 16, 2, 4)
     whole = encoder(torch.tensor([[3, 4, END, PADDING], [4, 3, END, PADDING]])).whole
     assert (whole[0] - whole[1]).abs().max() > 0.1

@@ -15,7 +15,7 @@ from PIL import Image
 from zoo_gigagan.discriminator import Discriminator, DiscriminatorConfig, gradient_penalty, spread
 from zoo_gigagan.text import END, PADDING
 from zoo_gigagan.text_to_image import TextToImage, text_encoder
-from zoo_gigagan.training import create, rare_words_first, withheld
+from zoo_gigagan.training import create, rare_words_first
 
 import zoo_core as zoo
 from zoo_core import OptionError, TrainingData
@@ -34,6 +34,7 @@ OPTIONS = {
     "text_width": 8,
     "text_layers": 1,
     "context": 4,
+    "text_encoder": None,
     "r1": 1.0,
     "r1_every": 4,
     "matching": 1.0,
@@ -161,7 +162,7 @@ def test_captions_with_the_same_rare_words_are_neighbours():
 def test_some_captions_are_withheld():
     made = trainable()
     captions = batch(made, 1)["captions"].expand(4000, -1)
-    left = withheld(captions, torch.Generator().manual_seed(0))
+    left = made._withheld(captions, torch.Generator().manual_seed(0))
     empty = (left[:, 0] == END) & (left[:, 1:] == PADDING).all(1)
     assert 0.08 < empty.float().mean() < 0.12
     assert torch.equal(left[~empty], captions[~empty])

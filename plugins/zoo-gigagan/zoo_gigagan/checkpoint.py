@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from zoo_core import save_weights
+from zoo_gigagan.clip import ClipConfig
 from zoo_gigagan.settings import read_settings, wrong
 from zoo_gigagan.text_to_image import SMALLEST, TextToImage, TextToImageConfig
 from zoo_gigagan.upsampler import Upsampler, UpsamplerConfig
@@ -26,8 +27,12 @@ def read_text_to_image(config: Mapping[str, Any], source: str) -> TextToImageCon
     Raises:
         WeightsError: A setting is missing, unknown, of another type, or does not fit the others.
     """
-    said = {name: value for name, value in config.items() if name != "model_type"}
+    said = {name: value for name, value in config.items() if name not in ("model_type", "clip")}
     made = read_settings(TextToImageConfig, said, source)
+    if (clip := config.get("clip")) is not None:
+        if not isinstance(clip, dict):
+            raise wrong(source, f"says clip = {repr(clip)[:100]}")
+        made = replace(made, clip=ClipConfig.read(clip, source))
     if not len(made.channels) >= 2 or made.resolution > LARGEST:
         raise wrong(source, f"says channels = {list(made.channels)[:20]}")
     with_attention = [

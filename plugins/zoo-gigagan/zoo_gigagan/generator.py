@@ -10,6 +10,7 @@ from torch import Tensor
 
 from zoo_core import Batch, Checkpoint, OptionError, Step, load_weights
 from zoo_gigagan.checkpoint import read_text_to_image
+from zoo_gigagan.clip import ClipTokens
 from zoo_gigagan.text import Text, Vocabulary
 from zoo_gigagan.text_to_image import Condition, TextToImage
 
@@ -41,7 +42,11 @@ class GigaGAN:
         load_weights(self.network, checkpoint.tensors("model"), checkpoint.source, self.dtype, device)
         self.network.eval().requires_grad_(False)
         self.config = config
-        self.vocabulary = Vocabulary(config.vocabulary, config.context)
+        self.vocabulary = (
+            Vocabulary(config.vocabulary, config.context)
+            if config.clip is None
+            else ClipTokens.read(checkpoint, config.clip)
+        )
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         """Draw a picture for each sample.
@@ -50,7 +55,7 @@ class GigaGAN:
             OptionError: A prompt is too long, or options do not fit each other or this model.
         """
         options, sizes = batch.options, self.config.sizes
-        if options.mix_from not in sizes:
+        if options.mix is not None and options.mix_from not in sizes:
             raise OptionError(
                 f"--mix-from is {options.mix_from}; the maps of this model are of other sizes.",
                 f"Give one of {', '.join(str(size) for size in sizes)}.",

@@ -53,13 +53,18 @@ class Vocabulary:
             OptionError: The text has more words than are read.
         """
         words = words_of(text)
-        if len(words) > self.context:
-            raise OptionError(
-                f"The prompt {text[:30]!r}… has {len(words):,} words; this model reads {self.context}.",
-                "Say it in fewer words.",
-            )
+        refuse_long(text, len(words), self.context, "words")
         numbers = [self._numbers.get(word, UNKNOWN) for word in words] + [END]
         return numbers + [PADDING] * (self.context + 1 - len(numbers))
+
+
+def refuse_long(text: str, count: int, most: int, unit: str) -> None:
+    """Raise OptionError for a prompt of more words, or other units, than are read."""
+    if count > most:
+        raise OptionError(
+            f"The prompt {text[:30]!r}… has {count:,} {unit}; this model reads {most}.",
+            "Say it in fewer words.",
+        )
 
 
 def words_of(text: str) -> list[str]:
@@ -82,29 +87,67 @@ class TextEncoder(nn.Module):
     """A transformer over the words of prompts (Vaswani et al. 2017, arXiv:1706.03762; norms before layers).
 
     Args:
-        words: Numbers there are for words.
-        length: Words, and the end, that are read.
-        width: Of descriptors.
+        read: What makes vectors of numbers: learned ones, or a pretrained encoder and a layer after it.
+        width: Of descriptors, and of those vectors.
         depth: Layers.
         heads: Of each layer's attention.
     """
 
-    def __init__(self, words: int, length: int, width: int, depth: int, heads: int) -> None:
+    def __init__(self, read: nn.Module, width: int, depth: int, heads: int) -> None:
         super().__init__()
         self.width = width
-        self.embedding = nn.Parameter(torch.randn(words, width))
-        self.position = nn.Parameter(torch.randn(length, width))
+        self.read = read
         self.layers = nn.ModuleList(_Layer(width, heads) for _ in range(depth))
 
     def forward(self, tokens: Tensor) -> Text:
         """Read prompts of (n, length) int64, whose length is at most the one built for."""
-        x = (F.embedding(tokens, self.embedding) + self.position[: tokens.shape[1]]) * math.sqrt(0.5)
+        x = self.read(tokens)
         bias = torch.zeros_like(tokens, dtype=x.dtype).masked_fill(tokens == PADDING, -math.inf)
         for layer in self.layers:
             x = layer(x, bias)
         x = F.layer_norm(x, x.shape[-1:])
-        ends = (tokens == END).int().argmax(1)
+        ends = (tokens != PADDING).sum(1) - 1
         return Text(x, bias, x[torch.arange(len(x), device=x.device), ends])
+
+
+class Embedding(nn.Module):
+    """Learned vectors for words and for where they stand.
+
+    Args:
+        words: Numbers there are for words.
+        length: Words, and the end, that are read.
+        width: Of a vector.
+    """
+
+    def __init__(self, words: int, length: int, width: int) -> None:
+        super().__init__()
+        self.words = nn.Parameter(torch.randn(words, width))
+        self.places = nn.Parameter(torch.randn(length, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map (n, length) int64 to (n, length, width)."""
+        return (F.embedding(tokens, self.words) + self.places[: tokens.shape[1]]) * math.sqrt(0.5)
+
+
+class Pretrained(nn.Module):
+    """What an encoder that does not learn makes of the words, and a learned layer after it.
+
+    Args:
+        encoder: Maps (n, length) int64 to (n, length, c).
+        into: c.
+        width: Of a vector.
+    """
+
+    def __init__(self, encoder: nn.Module, into: int, width: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.fit = EqualizedLinear(into, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map (n, length) int64 to (n, length, width)."""
+        made = self.encoder(tokens)
+        fitted: Tensor = self.fit(F.layer_norm(made, made.shape[-1:]))
+        return fitted
 
 
 class _Layer(nn.Module):

@@ -15,9 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo_gigagan.attention import CrossAttention, SelfAttention
+from zoo_gigagan.clip import ClipConfig, ClipText
 from zoo_gigagan.equalized import EqualizedConv, EqualizedLinear, leaky_relu
 from zoo_gigagan.layers import AdaptiveConv
-from zoo_gigagan.text import FIRST, Text, TextEncoder
+from zoo_gigagan.text import FIRST, Embedding, Pretrained, Text, TextEncoder
 
 SMALLEST = 4
 """Side of the map that a picture begins as."""
@@ -32,9 +33,11 @@ class TextToImageConfig:
     channels: tuple[int, ...]
     """Of the feature maps from 4×4 up, each twice the side of the one before."""
     vocabulary: tuple[str, ...]
-    """The words it knows, the most common first."""
+    """The words it knows, the most common first; none where a CLIP reads the prompts."""
     context: int = 16
     """Words of a prompt at most."""
+    clip: ClipConfig | None = None
+    """The pretrained encoder under the learned layers; None: word vectors are learned too."""
     z_dim: int = 64
     w_dim: int = 192
     kernels: int = 4
@@ -153,10 +156,20 @@ def enlarged(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def text_encoder(config: TextToImageConfig) -> TextEncoder:
-    """Build a fresh encoder of the prompts that a generator of this shape reads."""
-    words, length = FIRST + len(config.vocabulary), config.context + 1
-    return TextEncoder(words, length, config.text_width, config.text_layers, config.heads)
+def text_encoder(config: TextToImageConfig, clip: ClipText | None = None) -> TextEncoder:
+    """Build a fresh encoder of the prompts that a generator of this shape reads.
+
+    Args:
+        config: The generator's.
+        clip: The pretrained one under it; None: one without weights, where the config names one.
+    """
+    width = config.text_width
+    read: nn.Module
+    if config.clip is None:
+        read = Embedding(FIRST + len(config.vocabulary), config.context + 1, width)
+    else:
+        read = Pretrained(clip or ClipText(config.clip), config.clip.hidden_size, width)
+    return TextEncoder(read, width, config.text_layers, config.heads)
 
 
 class TextToImage(nn.Module):
@@ -164,12 +177,13 @@ class TextToImage(nn.Module):
 
     Args:
         config: Its shape.
+        clip: The pretrained encoder of prompts, with its weights; see ``text_encoder``.
     """
 
-    def __init__(self, config: TextToImageConfig) -> None:
+    def __init__(self, config: TextToImageConfig, clip: ClipText | None = None) -> None:
         super().__init__()
         self.config = config
-        self.text = text_encoder(config)
+        self.text = text_encoder(config, clip)
         self.mapping = StyleMapping(config)
         before = (None, *config.channels)
         self.blocks = nn.ModuleList(

@@ -14,16 +14,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core import Loss, OptionError, TrainingData
+from zoo_core import Checkpoint, Loss, OptionError, TrainingData, write_whole
 from zoo_gigagan import checkpoint
 from zoo_gigagan.choices import WEIGHT_TYPES, read_numbers
+from zoo_gigagan.clip import TOKENIZER, ClipText, ClipTokens, read_clip
 from zoo_gigagan.discriminator import (
     Discriminator,
     DiscriminatorConfig,
     DiscriminatorInTraining,
     gradient_penalty,
 )
-from zoo_gigagan.text import END, PADDING, Text, Vocabulary, words_of
+from zoo_gigagan.text import Text, Vocabulary, words_of
 from zoo_gigagan.text_to_image import SMALLEST, Condition, TextToImage, TextToImageConfig, text_encoder
 
 EMPTY = 0.1
@@ -42,6 +43,7 @@ class GigaGANTrainable:
         mixing: Probability that a picture mixes two styles (arXiv:1812.04948, section 3.1).
         mixing_prompts: Probability that it mixes the halves of its prompt too, where they are told.
         dtype: The type weights are published in.
+        clip: The pretrained encoder that the config names, and its tokens.
     """
 
     betas = (0.0, 0.99)
@@ -58,13 +60,16 @@ class GigaGANTrainable:
         mixing: float = 0.5,
         mixing_prompts: float = 0.25,
         dtype: torch.dtype = torch.float32,
+        clip: tuple[ClipText, ClipTokens] | None = None,
     ) -> None:
+        encoder = clip[0] if clip else None
+        self.tokens = clip[1] if clip else None
         self.networks: Mapping[str, nn.Module] = {
-            "generator": GeneratorInTraining(TextToImage(config)),
-            "discriminator": DiscriminatorInTraining(Discriminator(judging, text_encoder(config))),
+            "generator": GeneratorInTraining(TextToImage(config, encoder)),
+            "discriminator": DiscriminatorInTraining(Discriminator(judging, text_encoder(config, encoder))),
         }
         self.config, self.entries = config, judging.entries
-        self.vocabulary = Vocabulary(config.vocabulary, config.context)
+        self.vocabulary = self.tokens or Vocabulary(config.vocabulary, config.context)
         self.r1, self.r1_every, self.matching = r1, r1_every, matching
         self.mixing, self.mixing_prompts = mixing, mixing_prompts
         self.dtype = dtype
@@ -87,7 +92,7 @@ class GigaGANTrainable:
         generator, discriminator = networks["generator"], networks["discriminator"]
         order = rare_words_first(batch["captions"])
         real = batch["images"][order]
-        prompts = withheld(batch["captions"][order], random)
+        prompts = self._withheld(batch["captions"][order], random)
         halves = batch["halves"][order] if "halves" in batch else None
         others = self._mismatched(prompts, random)
         differs = (others != prompts).any(1)
@@ -144,6 +149,12 @@ class GigaGANTrainable:
         ]
         return z, other, crossover, coarse, fine, *noises
 
+    def _withheld(self, captions: Tensor, random: torch.Generator) -> Tensor:
+        """Return captions (n, length), a share of them empty."""
+        empty = torch.tensor(self.encode_caption(""), device=captions.device)
+        chosen = torch.rand(len(captions), generator=random, device=captions.device) < EMPTY
+        return torch.where(chosen[:, None], empty, captions)
+
     def _mismatched(self, prompts: Tensor, random: torch.Generator) -> Tensor:
         """Return prompts of other pictures of the batch."""
         n = len(prompts)
@@ -160,6 +171,9 @@ class GigaGANTrainable:
         """Write the generator into ``folder``, a checkpoint of our own layout."""
         generator = networks["generator"]
         assert isinstance(generator, GeneratorInTraining)
+        if self.tokens is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(folder / TOKENIZER, self.tokens.content)
         checkpoint.write(folder, generator.network, self.dtype)
 
 
@@ -205,14 +219,6 @@ def rare_words_first(captions: Tensor) -> Tensor:
     return torch.tensor(sorted(range(len(keys)), key=keys.__getitem__), device=captions.device)
 
 
-def withheld(captions: Tensor, random: torch.Generator) -> Tensor:
-    """Return captions (n, length), a share of them empty."""
-    empty = torch.full_like(captions, PADDING)
-    empty[:, 0] = END
-    chosen = torch.rand(len(captions), generator=random, device=captions.device) < EMPTY
-    return torch.where(chosen[:, None], empty, captions)
-
-
 def create(options: SimpleNamespace, data: TrainingData) -> GigaGANTrainable:
     """Build a fresh trainable for captioned pictures from the options of the trainer ``gigagan``.
 
@@ -241,12 +247,14 @@ def create(options: SimpleNamespace, data: TrainingData) -> GigaGANTrainable:
             f"Attention has {heads} heads, by which not all of the channels can be divided.",
             f"Give multiples of {heads}.",
         )
-    longest = max(len(words_of(caption)) for caption in data.texts)
+    clip = read_clip(_folder(options.text_encoder)) if options.text_encoder else None
+    longest = 0 if clip else max(len(words_of(caption)) for caption in data.texts)
     context = max(options.context, longest)
     config = TextToImageConfig(
         channels=channels,
-        vocabulary=Vocabulary.of(data.texts, context).words,
+        vocabulary=() if clip else Vocabulary.of(data.texts, context).words,
         context=context,
+        clip=clip[0].config if clip else None,
         z_dim=options.z_dim,
         w_dim=options.w_dim,
         kernels=options.kernels,
@@ -265,4 +273,16 @@ def create(options: SimpleNamespace, data: TrainingData) -> GigaGANTrainable:
         mixing=options.mixing,
         mixing_prompts=options.mixing_prompts,
         dtype=WEIGHT_TYPES[options.weights],
+        clip=clip,
     )
+
+
+def _folder(name: str) -> Checkpoint:
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        raise OptionError(
+            f"--text-encoder {name} is no folder.",
+            "Give one with a CLIP's config.json, model.safetensors and tokenizer.json.",
+        )
+    files = {file.name: file for file in sorted(folder.iterdir()) if file.is_file()}
+    return Checkpoint(str(folder), files, "")

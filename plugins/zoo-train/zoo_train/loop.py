@@ -203,7 +203,7 @@ class _Run:
         betas = getattr(self.trainable, "betas", BETAS)
         for name, network in self.plain.items():
             optimizer = torch.optim.AdamW(
-                network.parameters(), settings.lr, betas, weight_decay=settings.weight_decay
+                _learned(network), settings.lr, betas, weight_decay=settings.weight_decay
             )
             self.networks[name], self.optimizers[name] = self.accelerator.prepare(network, optimizer)
         self.random = torch.Generator(device)
@@ -246,7 +246,7 @@ class _Run:
             # A loss of one network may run through another, which is not to learn from it.
             for optimizer in self.optimizers.values():
                 optimizer.zero_grad()
-            parameters = list(self.plain[loss.network].parameters())
+            parameters = _learned(self.plain[loss.network])
             # Nor need its gradients be computed; but among several processes, each waits for all of them.
             wanted = parameters if self.accelerator.num_processes == 1 else None
             self.accelerator.backward(loss.value, inputs=wanted)
@@ -351,6 +351,11 @@ class _Run:
         self.step = state["step"]
         if self.accelerator.is_main_process:
             self.curve.restore(self.step, state["curve"])
+
+
+def _learned(network: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that are to learn: a pretrained part may be frozen."""
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
 def _is_time(step: int, every: int) -> bool:
