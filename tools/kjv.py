@@ -16,6 +16,7 @@ Files that are there already and whole are left alone.
 from __future__ import annotations
 
 import ast
+import argparse
 import hashlib
 import re
 import subprocess
@@ -138,7 +139,9 @@ def digest(folder: Path) -> str:
 def main(arguments: list[str]) -> int:
     """Fetch into the folder named, or into data/kjv beside this script's folder."""
     default = Path(__file__).resolve().parents[1] / "data" / "kjv"
-    folder = Path(arguments[0]) if arguments else default
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", default=default)
+    folder: Path = parser.parse_args(arguments).folder
     try:
         fetched = fetch(folder)
     except ZooError as error:

@@ -8,6 +8,7 @@ whole are left alone.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import shutil
 import subprocess
@@ -96,7 +97,9 @@ def download(folder: Path) -> Path:
 def main(arguments: list[str]) -> int:
     """Fetch into the folder named, or into data/mnist beside this script's folder."""
     default = Path(__file__).resolve().parents[1] / "data" / "mnist"
-    folder = Path(arguments[0]) if arguments else default
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", default=default)
+    folder: Path = parser.parse_args(arguments).folder
     try:
         fetched = fetch(folder)
     except ZooError as error:
