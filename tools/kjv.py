@@ -15,8 +15,8 @@ Files that are there already and whole are left alone.
 
 from __future__ import annotations
 
-import ast
 import argparse
+import ast
 import hashlib
 import re
 import subprocess

@@ -19,5 +19,5 @@ export OMP_WAIT_POLICY=active ACCELERATE_USE_CPU=true
 zoo train gigagan \
     --data data/tabletop --mirror -o "$folder" \
     --channels 128,128,64,32,24 --discriminator-channels 128,128,64,32,16 --entries 64,16 --weights float16 \
-    --steps 5000 --batch-size 16 --lr 0.0025 --decay-steps 1700 --ema 0.999 --seed 0 \
+    --steps 4200 --batch-size 16 --lr 0.0025 --decay-steps 1500 --ema 0.999 --seed 0 \
     --checkpoint-every 250 --sample-every 250
