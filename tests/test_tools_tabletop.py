@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -99,3 +101,14 @@ def test_prompts_name_what_is_asked_for():
             assert len(set(prompts)) >= 9
             assert all(thing in prompt for prompt in prompts)
             assert all(material in prompt for prompt in prompts) or material == "plain"
+
+
+def test_the_built_in_model_draws_and_mixes_what_prompts_ask_for():
+    from tabletop.obedience import main
+
+    result = CliRunner().invoke(main, ["gigagan-tabletop", "-n", "6"], catch_exceptions=False)
+    told = {line.partition(":")[0]: line for line in result.output.splitlines()}
+    for what in ("shown in training", "mixed from 16 pixels on"):
+        thing, material = (float(share) for share in re.findall(r"([\d.]+)%", told[what]))
+        assert thing >= 90
+        assert material >= 85

@@ -16,6 +16,10 @@ show zoo run stylegan2-digits --label 4 --seeds 7,7,7,7,7,7,7,7,7 --force \
     --truncation 0.4,0.55,0.7,0.85,1,1.15,1.3,1.45,1.6 -o out/stylegan2-truncation.png
 rm -f out/stylegan2-mixing.png
 show zoo mix stylegan2-digits --label 2 --layers 0-3 -o out/stylegan2-mixing.png
+rm -f out/gigagan-mixing.png
+show zoo mix-prompts gigagan-tabletop "a cube on tabletop" "a ball on tabletop" "a teddy bear on tabletop" \
+    --mix denim --mix brick --mix crochet --mix fur -o out/gigagan-mixing.png
+show zoo run gigagan-tabletop "a teddy bear made of denim on a table" -n 16 --seed 0 --force -o out/gigagan-tabletop.png
 show zoo run gpt-kjv "In the beginning" --seed 1 --max-tokens 60
 show zoo next gpt-kjv "And the LORD said unto"
 

@@ -3,7 +3,7 @@
 #
 #     plugins/zoo-gigagan/recipes/gigagan-tabletop.sh [FOLDER]
 #
-# About a step a second on two free CPU cores. Stopped with Ctrl-C or killed, it goes on where it was when run again.
+# 75 minutes on two free CPU cores. Stopped with Ctrl-C or killed, it goes on where it was when run again.
 set -eu
 cd "$(dirname "$0")/../../.."
 PATH="$PWD/.venv/bin:$PATH"
