@@ -18,4 +18,4 @@ export OMP_WAIT_POLICY=active ACCELERATE_USE_CPU=true
 zoo train gigagan-upsampler \
     --data data/tabletop --mirror -o "$folder" \
     --channels 16 --discriminator-channels 128,128,64,32,16 --weights float16 \
-    --steps 2000 --batch-size 8 --lr 0.001 --decay-steps 1000 --ema 0.995 --seed 0 --checkpoint-every 250
+    --steps 2400 --batch-size 8 --lr 0.001 --decay-steps 1000 --ema 0.995 --seed 0 --checkpoint-every 250

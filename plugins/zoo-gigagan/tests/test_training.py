@@ -228,3 +228,11 @@ def test_zoo_train_makes_a_model_that_zoo_runs(tmp_path):
     assert {path.name for path in samples.iterdir()} == {"step-00000002.png", "step-00000004.png"}
     (sample,) = zoo.load(tmp_path / "made", device="cpu").generate("a red ball", seed=0)
     assert sample.image.shape == (3, 16, 16)
+
+
+@pytest.mark.parametrize("size", [8, 32, 1024])
+def test_channels_are_as_many_as_there_are_sizes(size):
+    with torch.device("meta"):
+        made = trainable((3, size, size), channels=None, discriminator_channels=None)
+    assert made.config.resolution == size
+    assert made.config.channels[:2] == (128, 128)

@@ -9,6 +9,15 @@ from zoo_core import OptionError
 WEIGHT_TYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
+CHANNELS = (128, 128, 64, 32, *[16] * 8)
+"""Of the maps from 4×4 up, unless something else is asked for."""
+
+
+def read_channels(text: str | None, flag: str, count: int) -> tuple[int, ...]:
+    """Read the channels of ``count`` maps, or take as many of the default; see ``read_numbers``."""
+    return CHANNELS[:count] if text is None else read_numbers(text, flag, count)
+
+
 def read_numbers(text: str, flag: str, count: int | None = None) -> tuple[int, ...]:
     """Read a list as in 64,32,16.
 

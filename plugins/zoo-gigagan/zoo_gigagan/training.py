@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from zoo_core import Checkpoint, Loss, OptionError, TrainingData, write_whole
 from zoo_gigagan import checkpoint
-from zoo_gigagan.choices import WEIGHT_TYPES, read_numbers
+from zoo_gigagan.choices import WEIGHT_TYPES, read_channels, read_numbers
 from zoo_gigagan.clip import TOKENIZER, ClipText, ClipTokens, read_clip
 from zoo_gigagan.discriminator import (
     Discriminator,
@@ -233,8 +233,8 @@ def create(options: SimpleNamespace, data: TrainingData) -> GigaGANTrainable:
             f"Add --size {min(sizes[-1], max(8, 1 << (max(height, width).bit_length() - 1)))}.",
         )
     sizes = sizes[: sizes.index(height) + 1]
-    channels = read_numbers(options.channels, "--channels", len(sizes))
-    judging = read_numbers(options.discriminator_channels, "--discriminator-channels", len(sizes))
+    channels = read_channels(options.channels, "--channels", len(sizes))
+    judging = read_channels(options.discriminator_channels, "--discriminator-channels", len(sizes))
     entries = read_numbers(options.entries, "--entries") if options.entries else tuple(reversed(sizes[1:]))
     if not entries or any(entry not in sizes[1:] for entry in entries):
         raise OptionError(

@@ -43,6 +43,8 @@ class UpsamplerConfig:
     blocks: int = 6
     """Residual blocks of a level; published configs do not say."""
     unconditional: bool = True
+    residual: bool = False
+    """Whether what is drawn is added to the picture, enlarged bicubically; in published ones it is not."""
 
     @classmethod
     def read(cls, config: Mapping[str, Any], source: str) -> UpsamplerConfig:
@@ -180,6 +182,9 @@ class Upsampler(nn.Module):
             self.ups.append(Up(config, index, up[index + 1], up[index], skips=skips))
         self.final_res_block = ResnetBlock(config.dim, config.dim, kernels)
         self.final_to_rgb = nn.Conv2d(config.dim, 3, 1)
+        if config.residual:  # training begins with the bicubic picture
+            nn.init.zeros_(self.final_to_rgb.weight)
+            nn.init.zeros_(self.final_to_rgb.bias)  # type: ignore[arg-type]
         widths = [width for conv in self.convolutions for width in (conv.weights.shape[2], kernels)]
         self.widths = widths
         self.style_to_conv_modulations = nn.Linear(style["dim_out"], sum(widths))
@@ -217,7 +222,7 @@ class Upsampler(nn.Module):
             kernels: Of :meth:`kernels`, for each picture or one for all.
         """
         own = iter(kernels)
-        x = self.init_conv(x)
+        given, x = x, self.init_conv(x)
         passed: list[Tensor] = []
         for down in self.downs:
             assert isinstance(down, Down)
@@ -236,7 +241,7 @@ class Upsampler(nn.Module):
                 x = _draw(block, x, own)
             x = x if up.attention is None else up.attention(x)
         y: Tensor = self.final_to_rgb(_draw(self.final_res_block, x, own))
-        return y
+        return y + F.interpolate(given, scale_factor=4, mode="bicubic") if self.config.residual else y
 
 
 def _draw(block: ResnetBlock, x: Tensor, kernels: Iterator[Tensor]) -> Tensor:

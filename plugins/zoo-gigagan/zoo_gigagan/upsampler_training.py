@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from zoo_core import Loss, OptionError, TrainingData
 from zoo_gigagan import checkpoint
-from zoo_gigagan.choices import WEIGHT_TYPES, read_numbers
+from zoo_gigagan.choices import WEIGHT_TYPES, read_channels
 from zoo_gigagan.discriminator import (
     Discriminator,
     DiscriminatorConfig,
@@ -154,7 +154,7 @@ def create(options: SimpleNamespace, data: TrainingData) -> UpsamplerTrainable:
             "Add --size 64 (or another), and --rgb.",
         )
     sizes = sizes[: sizes.index(height) + 1]
-    judging = read_numbers(options.discriminator_channels, "--discriminator-channels", len(sizes))
+    judging = read_channels(options.discriminator_channels, "--discriminator-channels", len(sizes))
     config = UpsamplerConfig(
         style_network={"dim_in": options.z_dim, "dim_out": options.w_dim, "depth": 2},
         dim=options.channels,
@@ -170,6 +170,7 @@ def create(options: SimpleNamespace, data: TrainingData) -> UpsamplerTrainable:
         self_attn_heads=4,
         num_conv_kernels=options.kernels,
         blocks=options.blocks,
+        residual=True,
     )
     return UpsamplerTrainable(
         config,
