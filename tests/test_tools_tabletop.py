@@ -112,3 +112,14 @@ def test_the_built_in_model_draws_and_mixes_what_prompts_ask_for():
         thing, material = (float(share) for share in re.findall(r"([\d.]+)%", told[what]))
         assert thing >= 90
         assert material >= 85
+
+
+def test_the_built_in_upsampler_beats_bicubic_interpolation():
+    from tabletop.enlargement import main
+
+    result = CliRunner().invoke(main, ["gigagan-tabletop-4x", "-n", "20"], catch_exceptions=False)
+    ours, bicubic = (
+        [float(figure) for figure in re.findall(r"-?\d+\.\d+", line)] for line in result.output.splitlines()
+    )
+    assert ours[0] < bicubic[0]  # the perceptual distance
+    assert ours[2] >= 26  # what is made small again, in dB

@@ -20,6 +20,7 @@ rm -f out/gigagan-mixing.png
 show zoo mix-prompts gigagan-tabletop "a cube on tabletop" "a ball on tabletop" "a teddy bear on tabletop" \
     --mix denim --mix brick --mix crochet --mix fur -o out/gigagan-mixing.png
 show zoo run gigagan-tabletop "a teddy bear made of denim on a table" -n 16 --seed 0 --force -o out/gigagan-tabletop.png
+show zoo run gigagan-tabletop-4x --input examples/tabletop-16.png -n 4 --seed 0 --force -o out/gigagan-tabletop-4x.png
 show zoo run gpt-kjv "In the beginning" --seed 1 --max-tokens 60
 show zoo next gpt-kjv "And the LORD said unto"
 
