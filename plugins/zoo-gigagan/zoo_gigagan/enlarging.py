@@ -115,7 +115,7 @@ def read_picture(path: str | None) -> tuple[Tensor, Image.Image | None]:
 
 def _with_alpha(result: Tensor, alpha: Image.Image | None) -> Tensor:
     """Return a result (3, h, w) in [0, 1] as (3 or 4, h, w) in [-1, 1]."""
-    scaled = result * 2 - 1
+    scaled = (result * 2 - 1).clamp(-1, 1)  # where tiles are blended, 1 may become 1.0000001
     if alpha is None:
         return scaled
     large = alpha.resize((FACTOR * alpha.width, FACTOR * alpha.height), Image.Resampling.BICUBIC)
