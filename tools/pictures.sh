@@ -7,6 +7,6 @@ zoo run imagegpt-digits --label 0-9 -n 40 --seed 0 --force -o $out/imagegpt-digi
 zoo run stylegan2-digits --label 0-9 -n 40 --seed 0 --force -o $out/stylegan2-digits.png
 zoo run stylegan2-digits --label 4 --seeds 7,7,7,7,7,7,7,7,7 --force \
     --truncation 0.4,0.55,0.7,0.85,1,1.15,1.3,1.45,1.6 -o $out/stylegan2-truncation.png
-rm -f $out/gigagan-mixing.png
-zoo mix-prompts gigagan-tabletop "a cube on tabletop" "a ball on tabletop" "a teddy bear on tabletop" \
-    --mix denim --mix brick --mix crochet --mix fur -o $out/gigagan-mixing.png
+for object in cube ball "teddy bear"; do
+    for material in denim brick crochet fur; do echo "a $material $object on tabletop"; done
+done | zoo run gigagan-tabletop --prompts - --seed 0 --force -o $out/gigagan-tabletop.png
