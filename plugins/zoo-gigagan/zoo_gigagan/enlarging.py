@@ -17,8 +17,8 @@ from zoo_gigagan.upsampler import Upsampler
 
 NOISE = 1e-3
 """Deviation of the noise that pictures had in training."""
-TILES = 8
-"""Tiles at once."""
+TILES = 4
+"""Tiles at once: of more, the maps take more memory than the weights do."""
 MOST_PIXELS = 1 << 22
 """Of a picture to enlarge: the result has sixteen times as many."""
 
