@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+from zoo_gigagan.tiles import FACTOR
 from zoo_stylegan.perceptual import Perceptual
 
 import zoo_core as zoo
@@ -25,7 +26,6 @@ from tabletop.judge import SIDE
 from tabletop.render import render
 from tabletop.scene import draw_scene
 
-FACTOR = 4
 FIRST_SEED = 20_000_000
 """Models and the judge learn from the seeds far below."""
 

@@ -70,6 +70,7 @@ def main(model: str, count: int, without: tuple[str, ...], mix_from: int) -> Non
             seen[(thing, material) in left_out] += of
     click.echo(f"shown in training: {_shares(asked[False], seen[False])}")
     if left_out:
+        click.echo(f"all: {_shares(asked[False] + asked[True], seen[False] + seen[True])}")
         click.echo(f"never shown: {_shares(asked[True], seen[True])}")
     mixed, found = [], []
     for thing in OBJECTS:
