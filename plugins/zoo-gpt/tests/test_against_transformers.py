@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import transformers
 from torch import Tensor
 from zoo_gpt import checkpoint as layout
 from zoo_gpt.decoding import decode
+from zoo_gpt.graph import FixedCache
 from zoo_gpt.likelihood import log_likelihoods
-from zoo_gpt.transformer import Transformer
+from zoo_gpt.transformer import Cache, Transformer
 
 from zoo_core import Checkpoint
 
@@ -133,3 +135,26 @@ def test_a_long_sequence_is_scored_in_windows_that_see_half_a_context(pair: Pair
     last = pair.ours(window[None])[0, :-1].log_softmax(-1).gather(1, window[1:, None])[:, 0]
     place = context // 2 + 3
     assert float(scores[start + place]) == pytest.approx(float(last[place]), abs=1e-4)
+
+
+@torch.inference_mode()
+def test_a_cache_of_fixed_shape_is_read_as_one_that_grows(pair: Pair) -> None:
+    pads = torch.tensor([0, 5, 11])
+    grows = Cache(pair.ours.config, 3, 40, torch.device("cpu"), torch.float32, pads)
+    pair.ours.next_logits(pair.tokens[:, :20], grows)
+    fixed = FixedCache(copy.deepcopy(grows))
+    for at in range(20, 40):
+        token = pair.tokens[:, at : at + 1]
+        expected, found = pair.ours.next_logits(token, grows), pair.ours.next_logits(token, fixed)
+        assert float((found - expected).abs().max() / expected.abs().max()) < 1e-5
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@torch.inference_mode()
+def test_a_gpu_decodes_what_the_cpu_does(pair: Pair) -> None:
+    prompts = [row[:length] for row, length in zip(pair.tokens.tolist(), (7, 3, 12), strict=True)]
+
+    def greedy(transformer: Transformer) -> Tensor:
+        return torch.stack(list(decode(transformer, prompts, 64, lambda logits: logits.argmax(-1))), dim=1)
+
+    assert torch.equal(greedy(copy.deepcopy(pair.ours).cuda()).cpu(), greedy(pair.ours))

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from zoo_gpt.graph import GraphedStep
 from zoo_gpt.transformer import Cache, Transformer, TransformerConfig
 
 CACHE_MEMORY = 2**30
 MAX_BATCH = 64
+GRAPH_FROM = 16
+"""From so many steps on, a graph is worth its recording."""
 
 Choose = Callable[[Tensor], Tensor]
 """From the next token's logits (n, vocab_out) float32 to the tokens (n,) int64."""
@@ -49,7 +52,10 @@ def decode(
         torch.promote_types(transformer.dtype, torch.float32) if device.type == "cpu" else transformer.dtype
     )
     cache = Cache(transformer.config, len(prompts), room, device, dtype, pads)
-    for _ in range(steps):
-        last = transformer.features(tokens, cache)[:, -1]
-        tokens = choose(transformer.logits(last).float())[:, None]
+    graph: GraphedStep | None = None
+    for step in range(steps):
+        if step == 1 and device.type == "cuda" and steps >= GRAPH_FROM:
+            graph = GraphedStep(transformer, cache)
+        logits = transformer.next_logits(tokens, cache) if graph is None else graph(tokens)
+        tokens = choose(logits)[:, None]
         yield tokens[:, 0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -44,7 +45,7 @@ class Rope:
 
     def angles(self, positions: Tensor) -> Tensor:
         """Return the angle of every channel pair, (*positions.shape, dims/2) float32."""
-        return positions[..., None].float() * self.frequencies().to(positions.device)
+        return positions[..., None].float() * _frequencies(self, positions.device)
 
     def rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cos and sin of the angles, each (*positions.shape, dims/2) float32."""
@@ -82,6 +83,13 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     half = cos.shape[-1]
     a, b, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
     return torch.cat([a * cos - b * sin, b * cos + a * sin, rest], dim=-1)
+
+
+@lru_cache(maxsize=16)
+def _frequencies(rope: Rope, device: torch.device) -> Tensor:
+    """A rope's frequencies, the same on every device, and copied to it once rather than for each token."""
+    with torch.inference_mode(False):
+        return rope.frequencies().to(device)
 
 
 def _slowed(frequencies: Tensor, scaling: Llama3Scaling) -> Tensor:

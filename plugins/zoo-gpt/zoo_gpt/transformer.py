@@ -110,6 +110,20 @@ class Cache:
         """Positions there is room for."""
         return self.kv.shape[4]
 
+    def next(self, t: int) -> tuple[Tensor, int, bool]:
+        """Where ``t`` more tokens go.
+
+        Returns:
+            Their positions (t,) int64, after how many positions what a layer returns ends, and whether a
+            last token sees all of these.
+        """
+        end = self.used + t
+        return torch.arange(self.used, end, device=self.kv.device), end, True
+
+    def advance(self, t: int) -> None:
+        """Count ``t`` more positions as filled, when every layer has been extended by them."""
+        self.used += t
+
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Write k and v (n, kv_heads, t, head_dim) after what is there; return all of that layer."""
         end = self.used + k.shape[2]
@@ -244,8 +258,10 @@ class Transformer(nn.Module):
 
     def features(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
         """Map tokens (n, t) to (n, t, width), which :meth:`logits` reads, all of it or what is wanted."""
-        start = 0 if cache is None else cache.used
-        queries = torch.arange(start, start + tokens.shape[1], device=tokens.device)
+        t = tokens.shape[1]
+        queries, end, whole = (
+            (torch.arange(t, device=tokens.device), t, True) if cache is None else cache.next(t)
+        )
         pads = None if cache is None else cache.pads
         positions = queries[None]  # (n or 1, t)
         if pads is not None:
@@ -255,13 +271,17 @@ class Transformer(nn.Module):
         if self.positions is not None:
             x = x + self.positions(positions).to(self.dtype)
         x = self.dropout(x)
-        view = self._view(start + tokens.shape[1], queries, positions, pads)
+        view = self._view(queries, end, whole, positions, pads)
         for block in self.blocks:
             x = block(x, view, cache)
         if cache is not None:
-            cache.used += tokens.shape[1]
+            cache.advance(t)
         out: Tensor = self.norm(x)
         return out
+
+    def next_logits(self, tokens: Tensor, cache: Cache) -> Tensor:
+        """Add tokens (n, t) to the cache; return the logits after the last, (n, vocab_out) float32."""
+        return self.logits(self.features(tokens, cache)[:, -1]).float()
 
     def logits(self, features: Tensor) -> Tensor:
         """Map features (…, width) to logits (…, vocab_out)."""
@@ -270,7 +290,7 @@ class Transformer(nn.Module):
             return out
         return F.linear(features, self.embedding.weight[: self.config.vocab_out])
 
-    def _view(self, end: int, queries: Tensor, positions: Tensor, pads: Tensor | None) -> View:
+    def _view(self, queries: Tensor, end: int, whole: bool, positions: Tensor, pads: Tensor | None) -> View:
         rotation = None
         if self.config.rope is not None:
             cos, sin = self.config.rope.rotation(positions)
@@ -278,7 +298,7 @@ class Transformer(nn.Module):
         t = len(queries)
         keys = torch.arange(end, device=queries.device)
         # One query after all keys sees all, and a square of them is causal: kernels know both without a mask.
-        plain = pads is None and t in (1, end)
+        plain = pads is None and whole and t in (1, end)
         masks: dict[int | None, Tensor | None] = {}
         for window in {None, *self.config.windows}:
             if plain and (window is None or end <= window):

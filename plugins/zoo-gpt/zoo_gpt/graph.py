@@ -1,0 +1,80 @@
+"""A token's step as a CUDA graph: its hundreds of kernels are launched as one.
+
+A small network's step on a GPU takes as long as its kernels take to launch. A graph is recorded once and
+replayed, with everything it reads and writes in the same memory and in the same shapes each time.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from zoo_gpt.transformer import Cache, Transformer
+
+WARM_UP = 2
+"""Steps before the recording, in which libraries take the memory they work in."""
+
+
+class FixedCache(Cache):
+    """A cache whose steps all have one shape: how far it is filled is known on the device alone.
+
+    Attention reads all the room there is, and a mask hides what is not filled yet.
+
+    Args:
+        cache: What is filled so far. Its memory is shared.
+    """
+
+    def __init__(self, cache: Cache) -> None:
+        self.kv, self.pads = cache.kv, cache.pads
+        self.at = torch.tensor([cache.used], device=cache.kv.device)
+        """(1,) int64, where the next token goes."""
+
+    def next(self, t: int) -> tuple[Tensor, int, bool]:
+        """Where the next token goes; what a layer returns ends with the room, and not all of it is seen."""
+        if t != 1:
+            raise ValueError(f"one token at a time, not {t}")
+        return self.at, self.length, False
+
+    def advance(self, t: int) -> None:
+        """Count ``t`` more positions as filled."""
+        self.at += t
+
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Write k and v (n, kv_heads, 1, head_dim) where the next token goes; return all of that layer."""
+        keys, values = self.kv[layer]
+        keys.index_copy_(2, self.at, k.to(keys.dtype))
+        values.index_copy_(2, self.at, v.to(values.dtype))
+        return keys, values
+
+
+class GraphedStep:
+    """Reads one token of every sequence, by replaying a graph.
+
+    Args:
+        transformer: On a CUDA device.
+        cache: Has been read into, and has room for at least ``WARM_UP`` tokens more.
+    """
+
+    def __init__(self, transformer: Transformer, cache: Cache) -> None:
+        self.cache = FixedCache(cache)
+        device = cache.kv.device
+        self.tokens = torch.zeros(cache.kv.shape[2], 1, dtype=torch.int64, device=device)
+        start = self.cache.at.clone()
+        with torch.cuda.device(device):
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(WARM_UP):
+                    transformer.next_logits(self.tokens, self.cache)
+                self.cache.at.copy_(start)  # what they wrote is written anew
+            torch.cuda.current_stream().wait_stream(side)
+            self.graph = torch.cuda.CUDAGraph()
+            # Other threads may go on using the device meanwhile.
+            with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+                self.logits = transformer.next_logits(self.tokens, self.cache)
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Map tokens (n, 1) int64 to logits (n, vocab_out) float32, which the next call overwrites."""
+        self.tokens.copy_(tokens)
+        self.graph.replay()
+        return self.logits
