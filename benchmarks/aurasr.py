@@ -3,7 +3,8 @@
 A round is one batch of tiles. aura-sr wants ``pip install --no-deps aura-sr einops``; it imports torchvision,
 of which it is given a stand-in for what it names. See ``interleave.py``.
 
-    python -m benchmarks.aurasr [--quick] [--rounds N] [--tiles N] [--json FILE]
+    python -m benchmarks.aurasr [--quick] [--rounds N] [--tiles N] [--device cuda] [--dtype bfloat16]
+        [--json FILE]
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.interleave import Spread, in_turn, machine, speedup
+from benchmarks.interleave import Spread, add_device, in_turn, machine, speedup
 
 PUBLISHED = {
     "style_network": {"dim_in": 128, "dim_out": 512, "depth": 4},
@@ -34,19 +35,22 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a narrow network")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tiles", type=int, default=4, help="of one picture, at once")
+    add_device(parser)
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), default="float32", help="of zoo; aura-sr: float32"
+    )
     parser.add_argument("--json", type=Path, default=Path("out/benchmarks/aurasr.json"))
     arguments = parser.parse_args()
     config = PUBLISHED | ({"dim": 8} if arguments.quick else {})
-    runs, difference = sides(config, arguments.tiles)
+    runs, difference = sides(config, arguments.tiles, arguments.device, arguments.dtype)
     seconds = in_turn(runs, arguments.rounds)
     each = {name: Spread.of([s / arguments.tiles for s in taken]) for name, taken in seconds.items()}
     ratio = speedup(seconds["aura-sr"], seconds["zoo"])
-    about = machine()
-    print(
-        f"{about['processor']}, {about['cores']} cores, float32, {arguments.tiles} tiles of a picture at once"
-    )
-    print(f"  aura-sr {each['aura-sr']} s a tile")
-    print(f"  zoo     {each['zoo']} s a tile: {ratio} times as fast; largest difference {difference:.1e}")
+    about = machine(arguments.device)
+    print(f"{about['processor']}, {about['cores']} cores, {arguments.tiles} tiles of a picture at once")
+    print(f"  aura-sr, float32 {each['aura-sr']} s a tile")
+    print(f"  zoo, {arguments.dtype} {each['zoo']} s a tile: {ratio} times as fast")
+    print(f"  largest difference {difference:.1e}")
     results = {
         "machine": about,
         "tiles": arguments.tiles,
@@ -59,7 +63,9 @@ def main() -> None:
     print(f"\nwritten to {arguments.json}")
 
 
-def sides(config: dict[str, Any], count: int) -> tuple[dict[str, Callable[[], Any]], float]:
+def sides(
+    config: dict[str, Any], count: int, device: str, dtype: str
+) -> tuple[dict[str, Callable[[], Any]], float]:
     """The two ways to enlarge the same tiles in the same style, and how far they are apart without noise."""
     import torch
     from zoo_gigagan.upsampler import Upsampler, UpsamplerConfig
@@ -69,13 +75,15 @@ def sides(config: dict[str, Any], count: int) -> tuple[dict[str, Callable[[], An
         ours = Upsampler(UpsamplerConfig.read(config, "benchmark"))
     # One set of weights for both.
     ours.load_state_dict(theirs.state_dict(), assign=True)
-    ours.eval().requires_grad_(False)
-    tiles = torch.rand(count, 3, 64, 64)
-    z = torch.randn(1, config["style_network"]["dim_in"])
+    kind = getattr(torch, dtype)
+    ours.eval().requires_grad_(False).to(device, kind)
+    theirs.to(device)
+    tiles = torch.rand(count, 3, 64, 64).to(device)
+    z = torch.randn(1, config["style_network"]["dim_in"]).to(device)
 
     def run_ours() -> torch.Tensor:
         with torch.inference_mode():
-            return ours(tiles, ours.kernels(ours.style_network(z)))
+            return ours(tiles.to(kind), ours.kernels(ours.style_network(z.to(kind))))
 
     def run_theirs() -> torch.Tensor:
         with torch.inference_mode():

@@ -2,7 +2,7 @@
 
 Eight pictures of 32×32 pixels at once, 1,024 tokens each; a round is all eight. See ``interleave.py``.
 
-    python -m benchmarks.imagegpt [--quick] [--rounds N] [--json FILE]
+    python -m benchmarks.imagegpt [--quick] [--rounds N] [--device cuda] [--json FILE]
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.interleave import Spread, in_turn, machine, speedup
+from benchmarks.interleave import Spread, add_device, in_turn, machine, speedup
 
 SMALL = {"n_embd": 512, "n_layer": 24, "n_head": 8}
 PICTURES = 8
@@ -26,14 +26,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a small network and pictures of 8×8")
     parser.add_argument("--rounds", type=int, default=2)
+    add_device(parser)
     parser.add_argument("--json", type=Path, default=Path("out/benchmarks/imagegpt.json"))
     arguments = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
     side, layers = (8, 2) if arguments.quick else (32, SMALL["n_layer"])
-    results: dict[str, Any] = {"machine": machine(), "pictures": PICTURES, "side": side}
+    results: dict[str, Any] = {"machine": machine(arguments.device), "pictures": PICTURES, "side": side}
     with tempfile.TemporaryDirectory() as folder:
         save_model(Path(folder), side, layers)
-        ours, theirs = our_sides(Path(folder)), their_side(Path(folder), side)
+        ours, theirs = (
+            our_sides(Path(folder), arguments.device),
+            their_side(Path(folder), side, arguments.device),
+        )
         seconds = in_turn(ours | theirs, arguments.rounds)
     each = {name: Spread.of([s / PICTURES for s in taken]) for name, taken in seconds.items()}
     results["seconds_per_picture"] = {name: asdict(spread) for name, spread in each.items()}
@@ -63,22 +67,24 @@ def save_model(folder: Path, side: int, layers: int) -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps(about))
 
 
-def our_sides(folder: Path) -> dict[str, Callable[[], object]]:
+def our_sides(folder: Path, device: str) -> dict[str, Callable[[], object]]:
     import zoo_core as zoo
 
     def side(dtype: str) -> Callable[[], object]:
-        model = zoo.load(folder, device="cpu", dtype=dtype)
+        model = zoo.load(folder, device=device, dtype=dtype)
         return lambda: list(model.generate(n=PICTURES, seed=0, batch_size=PICTURES))
 
-    return {f"zoo {dtype}": side(dtype) for dtype in ("float32", "float16")}
+    return {
+        f"zoo {dtype}": side(dtype) for dtype in ("float32", "float16" if device == "cpu" else "bfloat16")
+    }
 
 
-def their_side(folder: Path, side: int) -> dict[str, Callable[[], object]]:
+def their_side(folder: Path, side: int, device: str) -> dict[str, Callable[[], object]]:
     import torch
     import transformers
 
-    model = transformers.ImageGPTForCausalImageModeling.from_pretrained(folder).eval()
-    start = torch.full((PICTURES, 1), model.config.vocab_size - 1)
+    model = transformers.ImageGPTForCausalImageModeling.from_pretrained(folder).eval().to(device)
+    start = torch.full((PICTURES, 1), model.config.vocab_size - 1, device=device)
     lengths = {"max_new_tokens": side**2, "min_new_tokens": side**2}
 
     def run() -> object:

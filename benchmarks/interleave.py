@@ -6,6 +6,7 @@ alike. A ratio is taken round by round, and told as its median with the quartile
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -45,6 +46,7 @@ def in_turn(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str,
         for name, run in sides.items():
             start = time.perf_counter()
             run()
+            _wait_for_gpu()
             if number:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
@@ -56,7 +58,10 @@ def speedup(theirs: Sequence[float], ours: Sequence[float]) -> Spread:
 
 
 def peak_memory() -> int:
-    """The most bytes this process ever had in memory."""
+    """The most bytes this process ever had in memory; on a GPU, if it used one."""
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_initialized():
+        return int(torch.cuda.max_memory_allocated())
     try:
         # ru_maxrss would count the parent this process was forked from.
         status = Path("/proc/self/status").read_text(encoding="ascii")
@@ -74,14 +79,31 @@ def in_child(module: str, *arguments: object) -> dict[str, Any]:
     return result
 
 
-def machine() -> dict[str, Any]:
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``, where both sides run."""
+    parser.add_argument("--device", default="cpu", help="cpu (as it is by itself) or cuda")
+
+
+def machine(device: str = "cpu") -> dict[str, Any]:
     """What the figures were taken on; the load average tells how quiet it was."""
     return {
-        "processor": _processor(),
+        "processor": _processor() if device == "cpu" else _gpu(device),
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
         "load": [round(load, 1) for load in os.getloadavg()],
     }
+
+
+def _wait_for_gpu() -> None:
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def _gpu(device: str) -> str:
+    import torch
+
+    return str(torch.cuda.get_device_name(device))
 
 
 def _processor() -> str:

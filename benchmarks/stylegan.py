@@ -3,7 +3,7 @@
 ``plain_stylegan.py`` is that: the papers' steps one by one, with the same weights. Pictures are compared
 first. A round is one batch of pictures. See ``interleave.py``.
 
-    python -m benchmarks.stylegan [--quick] [--rounds N] [--json FILE]
+    python -m benchmarks.stylegan [--quick] [--rounds N] [--device cuda] [--json FILE]
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.interleave import Spread, in_child, in_turn, machine, peak_memory, speedup
+from benchmarks.interleave import Spread, add_device, in_child, in_turn, machine, peak_memory, speedup
 
 CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 512, 128: 256, 256: 128, 512: 64, 1024: 32}
 """Of config F, by side."""
@@ -34,28 +34,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small pictures")
     parser.add_argument("--rounds", type=int, default=5)
+    add_device(parser)
     parser.add_argument("--json", type=Path, default=Path("out/benchmarks/stylegan.json"))
     parser.add_argument("--memory", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("--started", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.memory:
         side, kind, resolution, batch = arguments.memory
-        print(json.dumps({"peak": peak_of(side, kind, int(resolution), int(batch))}))
+        peak = peak_of(side, kind, int(resolution), int(batch), arguments.device)
+        print(json.dumps({"peak": peak}))
         return
-    about = machine()
+    device = arguments.device
+    about = machine(device)
     results: dict[str, Any] = {"machine": about, "cases": {}}
     print(f"{about['processor']}, {about['cores']} cores, float32")
     for name, (kind, resolution, batch) in (QUICK if arguments.quick else CASES).items():
-        case = measure(kind, resolution, batch, arguments.rounds)
+        case = measure(kind, resolution, batch, arguments.rounds, device)
+        asked = ("--device", device, "--memory")
         memory = {
-            side: in_child("benchmarks.stylegan", "--memory", side, kind, resolution, batch)["peak"]
+            side: in_child("benchmarks.stylegan", *asked, side, kind, resolution, batch)["peak"]
             for side in SIDES
         }
         results["cases"][name] = case | {"peak_memory": memory}
         seconds = {side: case["seconds"][side]["median"] for side in SIDES}
         ratio = Spread(**case["speedup"])
         told = [
-            f"{ratio} times as fast: {seconds['zoo']:.2f} s a picture beside {seconds['plain']:.2f}",
+            f"{ratio} times as fast: {seconds['zoo']:.3g} s a picture beside {seconds['plain']:.3g}",
             f"peak memory {memory['zoo'] / 1e6:,.0f} MB beside {memory['plain'] / 1e6:,.0f}",
             f"largest difference {case['difference']:.1e}",
         ]
@@ -65,7 +69,7 @@ def main() -> None:
     print(f"\nwritten to {arguments.json}")
 
 
-def sides(kind: str, resolution: int, batch: int) -> dict[str, Callable[[], Any]]:
+def sides(kind: str, resolution: int, batch: int, device: str) -> dict[str, Callable[[], Any]]:
     """The two ways to draw the same pictures, each made when it is first run."""
     import torch
     from zoo_stylegan import fast_stylegan2, fast_stylegan3
@@ -77,17 +81,17 @@ def sides(kind: str, resolution: int, batch: int) -> dict[str, Callable[[], Any]
     def build() -> StyleGAN2 | StyleGAN3:
         torch.manual_seed(0)
         if kind == "stylegan3":
-            return StyleGAN3(StyleGAN3Config(resolution)).eval().requires_grad_(False)
+            return StyleGAN3(StyleGAN3Config(resolution)).eval().requires_grad_(False).to(device)
         channels = tuple(count for side, count in CHANNELS.items() if side <= resolution)
         network = StyleGAN2(StyleGAN2Config(resolution, channels)).eval().requires_grad_(False)
         for module in network.modules():
             if isinstance(module, SynthesisLayer):
                 module.noise_strength.fill_(0.1)
-        return network
+        return network.to(device)
 
     @cache
     def styles(layers: int, width: int) -> Any:
-        return torch.randn(batch, layers, width)
+        return torch.randn(batch, layers, width).to(device)
 
     @cache
     def ours() -> Callable[[], Any]:
@@ -112,9 +116,9 @@ def sides(kind: str, resolution: int, batch: int) -> dict[str, Callable[[], Any]
     return {"zoo": lambda: run(ours), "plain": lambda: run(theirs)}
 
 
-def measure(kind: str, resolution: int, batch: int, rounds: int) -> dict[str, Any]:
+def measure(kind: str, resolution: int, batch: int, rounds: int, device: str) -> dict[str, Any]:
     """Compare pictures and time of both."""
-    runs = sides(kind, resolution, batch)
+    runs = sides(kind, resolution, batch, device)
     found, expected = (runs[side]() for side in SIDES)
     seconds = in_turn(runs, rounds)
     return {
@@ -124,9 +128,9 @@ def measure(kind: str, resolution: int, batch: int, rounds: int) -> dict[str, An
     }
 
 
-def peak_of(side: str, kind: str, resolution: int, batch: int) -> int:
+def peak_of(side: str, kind: str, resolution: int, batch: int, device: str) -> int:
     """The most memory that this process has while it draws."""
-    run = sides(kind, resolution, batch)[side]
+    run = sides(kind, resolution, batch, device)[side]
     run()
     run()
     return peak_memory()

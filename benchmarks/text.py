@@ -3,7 +3,7 @@
 32 tokens of prompt, 128 new ones, batches of 1 and 8. All sides run the same prompts on the same weights, in
 turn; a round is one whole answer. See ``interleave.py``.
 
-    python -m benchmarks.text [--quick] [--rounds N] [--json FILE]
+    python -m benchmarks.text [--quick] [--rounds N] [--device cuda] [--json FILE]
 
 ctranslate2 is compared with if it is installed (pip install ctranslate2).
 """
@@ -20,7 +20,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.interleave import Spread, in_turn, machine, speedup
+from benchmarks.interleave import Spread, add_device, in_turn, machine, speedup
 
 GPT2: dict[str, int] = {}
 """The defaults of transformers' GPT2Config are GPT-2's own."""
@@ -33,16 +33,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a small network and short answers")
     parser.add_argument("--rounds", type=int, default=5)
+    add_device(parser)
     parser.add_argument("--json", type=Path, default=Path("out/benchmarks/text.json"))
     arguments = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
     network, new = (SMALL, 8) if arguments.quick else (GPT2, 128)
-    results: dict[str, Any] = {"machine": machine(), "new_tokens": new, "network": network}
+    results: dict[str, Any] = {"machine": machine(arguments.device), "new_tokens": new, "network": network}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "gpt2"
         save_model(folder, network)
         for batch in (1, 8):
-            results[f"batch {batch}"] = measure(folder, batch, new, arguments.rounds)
+            results[f"batch {batch}"] = measure(folder, batch, new, arguments.rounds, arguments.device)
     results["load_after"] = os.getloadavg()
     report(results)
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
@@ -85,9 +86,9 @@ def prompts_of(tokenizer: Any, batch: int) -> list[str]:
     return found
 
 
-def measure(folder: Path, batch: int, new: int, rounds: int) -> dict[str, Any]:
+def measure(folder: Path, batch: int, new: int, rounds: int, device: str) -> dict[str, Any]:
     """Seconds of every side's answers, round by round, and how the sides compare."""
-    sides = our_sides(folder, batch, new) | their_sides(folder, batch, new)
+    sides = our_sides(folder, batch, new, device) | their_sides(folder, batch, new, device)
     seconds = in_turn(sides, rounds)
     ours = [name for name in sides if name.startswith("zoo")]
     return {
@@ -101,12 +102,12 @@ def measure(folder: Path, batch: int, new: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def our_sides(folder: Path, batch: int, new: int) -> dict[str, Run]:
+def our_sides(folder: Path, batch: int, new: int, device: str) -> dict[str, Run]:
     import zoo_core as zoo
 
     sides: dict[str, Run] = {}
-    for dtype in ("float32", "float16", "int8"):
-        model = zoo.load(folder, device="cpu", dtype=dtype)
+    for dtype in ("float32", "float16", "int8") if device == "cpu" else ("float32", "bfloat16"):
+        model = zoo.load(folder, device=device, dtype=dtype)
         prompts = prompts_of(model.generator.tokenizer, batch)
 
         def run(model: Any = model, prompts: list[str] = prompts) -> object:
@@ -119,7 +120,7 @@ def our_sides(folder: Path, batch: int, new: int) -> dict[str, Run]:
     return sides
 
 
-def their_sides(folder: Path, batch: int, new: int) -> dict[str, Run]:
+def their_sides(folder: Path, batch: int, new: int, device: str) -> dict[str, Run]:
     import torch
     import transformers
 
@@ -127,15 +128,20 @@ def their_sides(folder: Path, batch: int, new: int) -> dict[str, Run]:
 
     tokenizer = zoo.load(folder, device="cpu").generator.tokenizer
     ids = [tokenizer.encode(prompt) for prompt in prompts_of(tokenizer, batch)]
-    model = transformers.GPT2LMHeadModel.from_pretrained(folder).eval()
+    prompts = torch.tensor(ids, device=device)
     lengths = {"max_new_tokens": new, "min_new_tokens": new}
 
-    def run() -> object:
-        with torch.inference_mode():
-            return model.generate(torch.tensor(ids), do_sample=False, pad_token_id=0, **lengths)
+    sides: dict[str, Run] = {}
+    for dtype in ("float32",) if device == "cpu" else ("float32", "bfloat16"):
+        load = transformers.GPT2LMHeadModel.from_pretrained
+        model = load(folder, dtype=getattr(torch, dtype)).eval().to(device)
 
-    sides: dict[str, Run] = {"transformers float32": run}
-    if importlib.util.find_spec("ctranslate2"):
+        def run(model: Any = model) -> object:
+            with torch.inference_mode():
+                return model.generate(prompts, do_sample=False, pad_token_id=0, **lengths)
+
+        sides[f"transformers {dtype}"] = run
+    if device == "cpu" and importlib.util.find_spec("ctranslate2"):
         sides |= ctranslate2_sides(folder, ids, new)
     return sides
 

@@ -61,7 +61,7 @@ class GraphedStep:
         self.tokens = torch.zeros(cache.kv.shape[2], 1, dtype=torch.int64, device=device)
         start = self.cache.at.clone()
         with torch.cuda.device(device):
-            side = torch.cuda.Stream()
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
                 for _ in range(WARM_UP):
