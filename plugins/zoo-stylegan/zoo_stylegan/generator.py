@@ -16,6 +16,7 @@ from zoo_stylegan.latents import read_latent
 from zoo_stylegan.mapping import truncate
 from zoo_stylegan.mixing import Mix
 from zoo_stylegan.stylegan2 import StyleGAN2
+from zoo_stylegan.stylegan3 import StyleGAN3
 from zoo_stylegan.transforms import transform
 
 BATCH_PIXELS = 2**20
@@ -43,7 +44,7 @@ class StyleGAN:
         self.network.mapping.to(device, torch.promote_types(self.dtype, torch.float32))
         self.network.synthesis.to(device, self.dtype)
         self.config = self.network.config
-        self._fast: Callable[..., Tensor] | None = None
+        self._synthesis: Callable[..., Tensor] | None = None
         self.batch_size = max(1, min(16, BATCH_PIXELS // self.config.resolution**2))
 
     def generate(self, batch: Batch) -> Iterator[Step]:
@@ -110,7 +111,9 @@ class StyleGAN:
             OptionError: A transform that is none.
         """
         ws = ws.to(self.dtype)
-        synthesis = self._synthesis()
+        if self._synthesis is None:
+            self._synthesis = fastest_synthesis(self.network, self.device, self.dtype)
+        synthesis = self._synthesis
         if isinstance(self.network, StyleGAN2):
             noises: list[Tensor] | None = None
             if options.noise == "const":
@@ -122,18 +125,6 @@ class StyleGAN:
             given = transform(options.rotate, options.translate, options.transform)
             pictures = synthesis(ws, given)
         return pictures.float().clamp(-1, 1)
-
-    def _synthesis(self) -> Callable[..., Tensor]:
-        """What turns styles into pictures: the fastest way there is here."""
-        if not has_kernels(self.device, self.dtype) or self.dtype != torch.float32:
-            return self.network.synthesis
-        if self._fast is None:
-            network = self.network
-            if isinstance(network, StyleGAN2):
-                self._fast = fast_stylegan2.FastSynthesis(network.synthesis)
-            else:
-                self._fast = fast_stylegan3.FastSynthesis(network.synthesis)
-        return self._fast
 
     def latent(self, seed: int, label: int | None = None) -> tuple[Tensor, list[int] | None]:
         """Return the z (1, z_dim) and the class of the sample that has this seed.
@@ -160,3 +151,14 @@ class StyleGAN:
         if any(label is not None for label in given):
             raise OptionError("--label: this model has no classes.", "Leave out --label.")
         return None
+
+
+def fastest_synthesis(
+    network: StyleGAN2 | StyleGAN3, device: torch.device, dtype: torch.dtype
+) -> Callable[..., Tensor]:
+    """Return what turns styles into pictures as ``network.synthesis`` does, the fastest way there is here."""
+    if not has_kernels(device, dtype) or dtype != torch.float32:
+        return network.synthesis
+    if isinstance(network, StyleGAN2):
+        return fast_stylegan2.FastSynthesis(network.synthesis)
+    return fast_stylegan3.FastSynthesis(network.synthesis)
