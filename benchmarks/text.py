@@ -106,7 +106,7 @@ def our_sides(folder: Path, batch: int, new: int, device: str) -> dict[str, Run]
     import zoo_core as zoo
 
     sides: dict[str, Run] = {}
-    for dtype in ("float32", "float16", "int8") if device == "cpu" else ("float32", "bfloat16"):
+    for dtype in ("float32", "float16", "bfloat16", "int8") if device == "cpu" else ("float32", "bfloat16"):
         model = zoo.load(folder, device=device, dtype=dtype)
         prompts = prompts_of(model.generator.tokenizer, batch)
 

@@ -1,18 +1,12 @@
-"""A token's step as a CUDA graph: its hundreds of kernels are launched as one.
-
-A small network's step on a GPU takes as long as its kernels take to launch. A graph is recorded once and
-replayed, with everything it reads and writes in the same memory and in the same shapes each time.
-"""
+"""A token's step as a CUDA graph: everything it reads and writes is in the same place and shape each time."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from zoo_core.graph import record
 from zoo_gpt.transformer import Cache, Transformer
-
-WARM_UP = 2
-"""Steps before the recording, in which libraries take the memory they work in."""
 
 
 class FixedCache(Cache):
@@ -56,25 +50,13 @@ class GraphedStep:
     """
 
     def __init__(self, transformer: Transformer, cache: Cache) -> None:
-        self.cache = FixedCache(cache)
-        device = cache.kv.device
+        fixed, device = FixedCache(cache), cache.kv.device
         self.tokens = torch.zeros(cache.kv.shape[2], 1, dtype=torch.int64, device=device)
-        start = self.cache.at.clone()
-        with torch.cuda.device(device):
-            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):
-                for _ in range(WARM_UP):
-                    transformer.next_logits(self.tokens, self.cache)
-                self.cache.at.copy_(start)  # what they wrote is written anew
-            torch.cuda.current_stream().wait_stream(side)
-            self.graph = torch.cuda.CUDAGraph()
-            # Other threads may go on using the device meanwhile.
-            with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
-                self.logits = transformer.next_logits(self.tokens, self.cache)
+        start = fixed.at.clone()
+        self.replay = record(lambda: transformer.next_logits(self.tokens, fixed), device)
+        fixed.at.copy_(start)  # what was read to warm up is overwritten
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Map tokens (n, 1) int64 to logits (n, vocab_out) float32, which the next call overwrites."""
         self.tokens.copy_(tokens)
-        self.graph.replay()
-        return self.logits
+        return self.replay()

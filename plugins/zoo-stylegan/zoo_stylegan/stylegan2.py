@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -66,13 +67,20 @@ class Blur(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("resample_filter", kernel(torch.tensor(FILTER)))
+        self.register_buffer("resample_filter", kernel(torch.tensor(FILTER)).clone())
 
 
 def kernel(like: Tensor) -> Tensor:
     """The filter, (4, 4), of sum 1, in the type of ``like`` and where that is."""
-    taps = torch.tensor(FILTER, dtype=like.dtype, device=like.device)
-    return torch.outer(taps, taps) / taps.sum().square()
+    return _kernel(like.dtype, like.device)
+
+
+@lru_cache(maxsize=16)
+def _kernel(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Made once: a GPU would be waited for each time."""
+    with torch.inference_mode(False):
+        taps = torch.tensor(FILTER, dtype=dtype, device=device)
+        return torch.outer(taps, taps) / taps.sum().square()
 
 
 def blur(x: Tensor, pad: int, gain: float) -> Tensor:

@@ -1,0 +1,43 @@
+"""Synthesis on a GPU as a CUDA graph: the same pictures, and a processor that only starts it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from zoo_core.graph import record
+
+Given = Sequence[Tensor] | Tensor | None
+"""What a synthesis takes besides styles: a StyleGAN2 noises, a StyleGAN3 a transform."""
+
+
+class GraphedSynthesis:
+    """A synthesis whose graph is recorded when styles of one shape come for the second time.
+
+    Args:
+        synthesis: The network, on a CUDA device.
+    """
+
+    def __init__(self, synthesis: Callable[[Tensor, Given], Tensor]) -> None:
+        self.synthesis = synthesis
+        self.shapes: object = None
+        self.inputs: list[Tensor] = []
+        self.replay: Callable[[], Tensor] | None = None
+
+    def __call__(self, ws: Tensor, given: Given = None) -> Tensor:
+        """Map what the synthesis takes to pictures, which the next call overwrites."""
+        alone = isinstance(given, Tensor)
+        tensors = [ws] if given is None else [ws, given.to(ws)] if isinstance(given, Tensor) else [ws, *given]
+        shapes = (alone, [tensor.shape for tensor in tensors])
+        if shapes != self.shapes:
+            self.shapes, self.inputs, self.replay = shapes, [], None
+            return self.synthesis(ws, given)
+        if self.replay is None:
+            self.inputs = [tensor.clone() for tensor in tensors]
+            first, *rest = self.inputs
+            again = None if not rest else rest[0] if alone else rest
+            self.replay = record(lambda: self.synthesis(first, again), ws.device)
+        torch._foreach_copy_(self.inputs, tensors)
+        return self.replay()
