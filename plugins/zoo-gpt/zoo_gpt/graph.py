@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zoo_core.graph import record
+from zoo_core.graph import Graph
 from zoo_gpt.transformer import Cache, Transformer
 
 
@@ -53,10 +53,10 @@ class GraphedStep:
         fixed, device = FixedCache(cache), cache.kv.device
         self.tokens = torch.zeros(cache.kv.shape[2], 1, dtype=torch.int64, device=device)
         start = fixed.at.clone()
-        self.replay = record(lambda: transformer.next_logits(self.tokens, fixed), device)
+        self.graph = Graph(lambda: transformer.next_logits(self.tokens, fixed), device)
         fixed.at.copy_(start)  # what was read to warm up is overwritten
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Map tokens (n, 1) int64 to logits (n, vocab_out) float32, which the next call overwrites."""
         self.tokens.copy_(tokens)
-        return self.replay()
+        return self.graph()

@@ -63,8 +63,10 @@ def test_styles_are_the_golden_ones(network, case, relative_error):
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("by_products", [False, True], ids=["", "as on a GPU"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_pictures_are_the_golden_ones(network, case, relative_error, dtype):
+def test_pictures_are_the_golden_ones(network, case, relative_error, dtype, by_products, monkeypatch):
+    monkeypatch.setattr("zoo_stylegan.stylegan2.has_fast_products", lambda x: by_products)
     _, ws = styles(network, case, dtype)
     synthesis, centre = network.synthesis, network.mapping.w_avg
     noise = synthesis.constant_noise()

@@ -46,8 +46,10 @@ def styles(network, case, dtype):
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("by_products", [False, True], ids=["", "as on a GPU"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_pictures_are_the_golden_ones(network, case, relative_error, dtype):
+def test_pictures_are_the_golden_ones(network, case, relative_error, dtype, by_products, monkeypatch):
+    monkeypatch.setattr("zoo_stylegan.filters.multiplies_well", lambda x: by_products)
     ws = styles(network, case, dtype)
     synthesis, centre = network.synthesis, network.mapping.w_avg
     config = case.about["config"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from zoo_core.graph import record
+from zoo_core.graph import Graph
 
 Given = Sequence[Tensor] | Tensor | None
 """What a synthesis takes besides styles: a StyleGAN2 noises, a StyleGAN3 a transform."""
@@ -24,7 +24,7 @@ class GraphedSynthesis:
         self.synthesis = synthesis
         self.shapes: object = None
         self.inputs: list[Tensor] = []
-        self.replay: Callable[[], Tensor] | None = None
+        self.graph: Graph[Tensor] | None = None
 
     def __call__(self, ws: Tensor, given: Given = None) -> Tensor:
         """Map what the synthesis takes to pictures, which the next call overwrites."""
@@ -32,12 +32,12 @@ class GraphedSynthesis:
         tensors = [ws] if given is None else [ws, given.to(ws)] if isinstance(given, Tensor) else [ws, *given]
         shapes = (alone, [tensor.shape for tensor in tensors])
         if shapes != self.shapes:
-            self.shapes, self.inputs, self.replay = shapes, [], None
+            self.shapes, self.inputs, self.graph = shapes, [], None
             return self.synthesis(ws, given)
-        if self.replay is None:
+        if self.graph is None:
             self.inputs = [tensor.clone() for tensor in tensors]
             first, *rest = self.inputs
             again = None if not rest else rest[0] if alone else rest
-            self.replay = record(lambda: self.synthesis(first, again), ws.device)
+            self.graph = Graph(lambda: self.synthesis(first, again), ws.device)
         torch._foreach_copy_(self.inputs, tensors)
-        return self.replay()
+        return self.graph()
