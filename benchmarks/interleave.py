@@ -20,6 +20,8 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+READY = "ready\n"
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -69,6 +71,43 @@ def peak_memory() -> int:
     except FileNotFoundError:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
+
+
+class Served:
+    """A side in a process of its own, ``python -m module …``, that answers by :func:`serve`."""
+
+    def __init__(self, module: str, *arguments: object) -> None:
+        command = [sys.executable, "-m", module, *map(str, arguments)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._answer()
+
+    def __call__(self) -> None:
+        """Run a round."""
+        assert self.process.stdin
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        self._answer()
+
+    def _answer(self) -> None:
+        assert self.process.stdout
+        while (line := self.process.stdout.readline()) != READY:
+            if not line:
+                raise RuntimeError(f"{self.process.args} ended with {self.process.wait()}")
+
+    def __enter__(self) -> Served:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate()
+
+
+def serve(run: Callable[[], object]) -> None:
+    """In the process of a :class:`Served`: run a round for every line that comes in."""
+    print(READY, end="", flush=True)
+    for _ in sys.stdin:
+        run()
+        _wait_for_gpu()
+        print(READY, end="", flush=True)
 
 
 def in_child(module: str, *arguments: object) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Greedy text from GPT-2's shape (124M parameters, random weights), beside transformers and ctranslate2.
 
 32 tokens of prompt, 128 new ones, batches of 1 and 8. All sides run the same prompts on the same weights, in
-turn; a round is one whole answer. See ``interleave.py``.
+turn, each in a process of its own: two libraries' threads in one get into each other's way. A round is one
+whole answer. See ``interleave.py``.
 
     python -m benchmarks.text [--quick] [--rounds N] [--device cuda] [--json FILE]
 
@@ -16,11 +17,12 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.interleave import Spread, add_device, in_turn, machine, speedup
+from benchmarks.interleave import Served, Spread, add_device, in_turn, machine, serve, speedup
 
 GPT2: dict[str, int] = {}
 """The defaults of transformers' GPT2Config are GPT-2's own."""
@@ -35,8 +37,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     add_device(parser)
     parser.add_argument("--json", type=Path, default=Path("out/benchmarks/text.json"))
+    parser.add_argument("--serve", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
+    if arguments.serve:
+        library, dtype, folder, batch, new = arguments.serve
+        serve(side(library, dtype, Path(folder), int(batch), int(new), arguments.device))
+        return
     network, new = (SMALL, 8) if arguments.quick else (GPT2, 128)
     results: dict[str, Any] = {"machine": machine(arguments.device), "new_tokens": new, "network": network}
     with tempfile.TemporaryDirectory() as name:
@@ -88,90 +95,97 @@ def prompts_of(tokenizer: Any, batch: int) -> list[str]:
 
 def measure(folder: Path, batch: int, new: int, rounds: int, device: str) -> dict[str, Any]:
     """Seconds of every side's answers, round by round, and how the sides compare."""
-    sides = our_sides(folder, batch, new, device) | their_sides(folder, batch, new, device)
-    seconds = in_turn(sides, rounds)
-    ours = [name for name in sides if name.startswith("zoo")]
+    names = [f"{library} {dtype}" for library, dtypes in compared(device).items() for dtype in dtypes]
+    with ExitStack() as stack:
+        sides = {
+            name: stack.enter_context(
+                Served("benchmarks.text", "--device", device, "--serve", *name.split(), folder, batch, new)
+            )
+            for name in names
+        }
+        seconds = in_turn(sides, rounds)
+    ours = [name for name in names if name.startswith("zoo")]
     return {
         "tokens_per_second": {n: asdict(Spread.of([batch * new / s for s in v])) for n, v in seconds.items()},
         "speedup": {
             f"{mine} / {theirs}": asdict(speedup(seconds[theirs], seconds[mine]))
             for mine in ours
-            for theirs in sides
+            for theirs in names
             if theirs not in ours
         },
     }
 
 
-def our_sides(folder: Path, batch: int, new: int, device: str) -> dict[str, Run]:
-    import zoo_core as zoo
-
-    sides: dict[str, Run] = {}
-    for dtype in ("float32", "float16", "bfloat16", "int8") if device == "cpu" else ("float32", "bfloat16"):
-        model = zoo.load(folder, device=device, dtype=dtype)
-        prompts = prompts_of(model.generator.tokenizer, batch)
-
-        def run(model: Any = model, prompts: list[str] = prompts) -> object:
-            options = {"temperature": 0.0, "max_tokens": new, "batch_size": batch, "seed": 0}
-            samples = list(model.generate(prompts, **options))
-            assert all(sample.record.facts["tokens"] == new for sample in samples)
-            return samples
-
-        sides[f"zoo {dtype}"] = run
+def compared(device: str) -> dict[str, tuple[str, ...]]:
+    """The types to compute in, by library."""
+    if device != "cpu":
+        return {"zoo": ("float32", "bfloat16"), "transformers": ("float32", "bfloat16")}
+    sides: dict[str, tuple[str, ...]] = {
+        "zoo": ("float32", "float16", "bfloat16", "int8"),
+        "transformers": ("float32",),
+    }
+    if importlib.util.find_spec("ctranslate2"):
+        sides["ctranslate2"] = ("float32", "int8")
     return sides
 
 
-def their_sides(folder: Path, batch: int, new: int, device: str) -> dict[str, Run]:
+def side(library: str, dtype: str, folder: Path, batch: int, new: int, device: str) -> Run:
+    """What answers once."""
+    import zoo_core as zoo
+
+    if library == "zoo":
+        return zoo_side(zoo.load(folder, device=device, dtype=dtype), batch, new)
+    tokenizer = zoo.load(folder, device="cpu").generator.tokenizer
+    ids = [tokenizer.encode(prompt) for prompt in prompts_of(tokenizer, batch)]
+    if library == "transformers":
+        return transformers_side(folder, ids, new, dtype, device)
+    return ctranslate2_side(folder, ids, new, dtype)
+
+
+def zoo_side(model: Any, batch: int, new: int) -> Run:
+    prompts = prompts_of(model.generator.tokenizer, batch)
+    options = {"temperature": 0.0, "max_tokens": new, "batch_size": batch, "seed": 0}
+
+    def run() -> object:
+        samples = list(model.generate(prompts, **options))
+        assert all(sample.record.facts["tokens"] == new for sample in samples)
+        return samples
+
+    return run
+
+
+def transformers_side(folder: Path, ids: list[list[int]], new: int, dtype: str, device: str) -> Run:
     import torch
     import transformers
 
-    import zoo_core as zoo
-
-    tokenizer = zoo.load(folder, device="cpu").generator.tokenizer
-    ids = [tokenizer.encode(prompt) for prompt in prompts_of(tokenizer, batch)]
+    transformers.logging.disable_progress_bar()
+    transformers.logging.set_verbosity_error()
+    load = transformers.GPT2LMHeadModel.from_pretrained
+    model = load(folder, dtype=getattr(torch, dtype)).eval().to(device)
     prompts = torch.tensor(ids, device=device)
     lengths = {"max_new_tokens": new, "min_new_tokens": new}
 
-    sides: dict[str, Run] = {}
-    for dtype in ("float32",) if device == "cpu" else ("float32", "bfloat16"):
-        load = transformers.GPT2LMHeadModel.from_pretrained
-        model = load(folder, dtype=getattr(torch, dtype)).eval().to(device)
+    def run() -> object:
+        with torch.inference_mode():
+            return model.generate(prompts, do_sample=False, pad_token_id=0, **lengths)
 
-        def run(model: Any = model) -> object:
-            with torch.inference_mode():
-                return model.generate(prompts, do_sample=False, pad_token_id=0, **lengths)
-
-        sides[f"transformers {dtype}"] = run
-    if device == "cpu" and importlib.util.find_spec("ctranslate2"):
-        sides |= ctranslate2_sides(folder, ids, new)
-    return sides
+    return run
 
 
-def ctranslate2_sides(folder: Path, ids: list[list[int]], new: int) -> dict[str, Run]:
+def ctranslate2_side(folder: Path, ids: list[list[int]], new: int, dtype: str) -> Run:
     import ctranslate2
     import transformers
 
     names = transformers.AutoTokenizer.from_pretrained(folder).convert_ids_to_tokens
     prompts = [names(each) for each in ids]
-    sides: dict[str, Run] = {}
-    for kind in ("float32", "int8"):
-        converted = folder.with_name(f"ctranslate2-{kind}")
-        if not converted.exists():
-            ctranslate2.converters.TransformersConverter(str(folder)).convert(
-                str(converted), quantization=kind
-            )
-        threads = len(os.sched_getaffinity(0))
-        generator = ctranslate2.Generator(
-            str(converted), device="cpu", intra_threads=threads, compute_type=kind
-        )
-
-        def run(generator: Any = generator) -> object:
-            lengths = {"max_length": new, "min_length": new}
-            return generator.generate_batch(
-                prompts, sampling_topk=1, include_prompt_in_result=False, **lengths
-            )
-
-        sides[f"ctranslate2 {kind}"] = run
-    return sides
+    converted = folder.with_name(f"ctranslate2-{dtype}")
+    if not converted.exists():
+        converter = ctranslate2.converters.TransformersConverter(str(folder))
+        converter.convert(str(converted), quantization=dtype)
+    threads = len(os.sched_getaffinity(0))
+    generator = ctranslate2.Generator(str(converted), device="cpu", intra_threads=threads, compute_type=dtype)
+    options = {"max_length": new, "min_length": new, "sampling_topk": 1, "include_prompt_in_result": False}
+    return lambda: generator.generate_batch(prompts, **options)
 
 
 def report(results: Mapping[str, Any]) -> None:
