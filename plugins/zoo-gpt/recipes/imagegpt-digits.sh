@@ -3,7 +3,8 @@
 #
 #     plugins/zoo-gpt/recipes/imagegpt-digits.sh [FOLDER]
 #
-# 0.9 steps a second on two free CPU cores; stopped with Ctrl-C or killed, it goes on where it was when run again.
+# Three minutes on a GPU (an H200: 43 steps a second); without one, a night on two CPU cores. Stopped with Ctrl-C or
+# killed, it goes on where it was when run again.
 set -eu
 cd "$(dirname "$0")/../../.."
 PATH="$PWD/.venv/bin:$PATH"
@@ -11,13 +12,12 @@ folder=${1:-runs/imagegpt-digits}
 
 python tools/mnist.py data/mnist
 
-export ACCELERATE_USE_CPU=true
-# glibc gives memory back after every step and takes it again, up to half of the time: let it be kept.
+# On a CPU glibc gives memory back after every step and takes it again, up to half of the time: let it be kept.
 export MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=34359738368 MALLOC_TOP_PAD_=268435456
 zoo train imagegpt --data data/mnist -o "$folder" \
-    --colours 256 --patch 2 --layers 6 --width 160 --heads 5 --label-dropout 0.1 --weights float16 \
-    --steps 1700 --batch-size 32 --lr 2e-3 --warmup 100 --weight-decay 0.05 --ema 0.999 \
-    --seed 0 --checkpoint-every 200 --sample-every 1000
+    --colours 256 --patch 2 --layers 6 --width 160 --heads 5 --dropout 0.05 --label-dropout 0.1 --weights float16 \
+    --steps 6500 --batch-size 128 --lr 2e-3 --warmup 200 --weight-decay 0.05 --ema 0.999 \
+    --seed 0 --checkpoint-every 2000 --sample-every 0
 
 zoo eval "$folder" --data data/mnist --extractor digits --set label=0-9 -o "$folder/eval"
 python tools/completions.py "$folder"
