@@ -28,6 +28,7 @@ GPT2: dict[str, int] = {}
 """The defaults of transformers' GPT2Config are GPT-2's own."""
 SMALL = {"n_embd": 64, "n_layer": 2, "n_head": 4}
 PROMPT = 32
+BATCHES = (1, 8)
 Run = Callable[[], object]
 
 
@@ -49,7 +50,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "gpt2"
         save_model(folder, network)
-        for batch in (1, 8):
+        save_prompts(folder)
+        if "ctranslate2" in compared(arguments.device):
+            convert(folder)
+        for batch in BATCHES:
             results[f"batch {batch}"] = measure(folder, batch, new, arguments.rounds, arguments.device)
     results["load_after"] = os.getloadavg()
     report(results)
@@ -75,6 +79,31 @@ def save_model(folder: Path, network: Mapping[str, int]) -> None:
     # ctranslate2 wants a token for what is unknown, though bytes know everything.
     named = {**vocabulary.config, "unk_token": vocabulary.config["eos_token"]}
     replace(vocabulary, config=named).save(folder)
+
+
+def beside(folder: Path, name: str) -> Path:
+    """Where something about the model lies that is not the model's."""
+    return folder.with_name(name)
+
+
+def save_prompts(folder: Path) -> None:
+    """Save the prompts as texts, as tokens and as their names, for whoever wants which."""
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    texts = prompts_of(tokenizer, max(BATCHES))
+    ids = [tokenizer.encode(text) for text in texts]
+    names = [tokenizer.convert_ids_to_tokens(each) for each in ids]
+    beside(folder, "prompts.json").write_text(json.dumps({"texts": texts, "ids": ids, "names": names}))
+
+
+def convert(folder: Path) -> None:
+    """Convert for ctranslate2, whose own process then runs no other library."""
+    import ctranslate2
+
+    converter = ctranslate2.converters.TransformersConverter(str(folder))
+    for dtype in compared("cpu")["ctranslate2"]:
+        converter.convert(str(beside(folder, f"ctranslate2-{dtype}")), quantization=dtype)
 
 
 def prompts_of(tokenizer: Any, batch: int) -> list[str]:
@@ -131,23 +160,23 @@ def compared(device: str) -> dict[str, tuple[str, ...]]:
 
 def side(library: str, dtype: str, folder: Path, batch: int, new: int, device: str) -> Run:
     """What answers once."""
-    import zoo_core as zoo
-
+    prompts = json.loads(beside(folder, "prompts.json").read_text())
+    texts, ids, names = (prompts[kind][:batch] for kind in ("texts", "ids", "names"))
     if library == "zoo":
-        return zoo_side(zoo.load(folder, device=device, dtype=dtype), batch, new)
-    tokenizer = zoo.load(folder, device="cpu").generator.tokenizer
-    ids = [tokenizer.encode(prompt) for prompt in prompts_of(tokenizer, batch)]
+        return zoo_side(folder, texts, new, dtype, device)
     if library == "transformers":
         return transformers_side(folder, ids, new, dtype, device)
-    return ctranslate2_side(folder, ids, new, dtype)
+    return ctranslate2_side(folder, names, new, dtype)
 
 
-def zoo_side(model: Any, batch: int, new: int) -> Run:
-    prompts = prompts_of(model.generator.tokenizer, batch)
-    options = {"temperature": 0.0, "max_tokens": new, "batch_size": batch, "seed": 0}
+def zoo_side(folder: Path, texts: list[str], new: int, dtype: str, device: str) -> Run:
+    import zoo_core as zoo
+
+    model = zoo.load(folder, device=device, dtype=dtype)
+    options = {"temperature": 0.0, "max_tokens": new, "batch_size": len(texts), "seed": 0}
 
     def run() -> object:
-        samples = list(model.generate(prompts, **options))
+        samples = list(model.generate(texts, **options))
         assert all(sample.record.facts["tokens"] == new for sample in samples)
         return samples
 
@@ -172,27 +201,21 @@ def transformers_side(folder: Path, ids: list[list[int]], new: int, dtype: str, 
     return run
 
 
-def ctranslate2_side(folder: Path, ids: list[list[int]], new: int, dtype: str) -> Run:
+def ctranslate2_side(folder: Path, names: list[list[str]], new: int, dtype: str) -> Run:
     import ctranslate2
-    import transformers
 
-    names = transformers.AutoTokenizer.from_pretrained(folder).convert_ids_to_tokens
-    prompts = [names(each) for each in ids]
-    converted = folder.with_name(f"ctranslate2-{dtype}")
-    if not converted.exists():
-        converter = ctranslate2.converters.TransformersConverter(str(folder))
-        converter.convert(str(converted), quantization=dtype)
     threads = len(os.sched_getaffinity(0))
-    generator = ctranslate2.Generator(str(converted), device="cpu", intra_threads=threads, compute_type=dtype)
+    converted = str(beside(folder, f"ctranslate2-{dtype}"))
+    generator = ctranslate2.Generator(converted, device="cpu", intra_threads=threads, compute_type=dtype)
     options = {"max_length": new, "min_length": new, "sampling_topk": 1, "include_prompt_in_result": False}
-    return lambda: generator.generate_batch(prompts, **options)
+    return lambda: generator.generate_batch(names, **options)
 
 
 def report(results: Mapping[str, Any]) -> None:
     about = results["machine"]
     print(f"{about['processor']}, {about['cores']} cores, load {about['load'][0]} before", end=" ")
     print(f"and {results['load_after'][0]:.1f} after; {results['new_tokens']} new tokens")
-    for batch in (1, 8):
+    for batch in BATCHES:
         found = results[f"batch {batch}"]
         print(f"\nbatch {batch}: tokens a second, median (quartiles)")
         for name, spread in found["tokens_per_second"].items():

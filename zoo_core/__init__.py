@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Trainable,
         TrainingData,
     )
+    from zoo_core.graph import CudaGraph
     from zoo_core.home import cache
     from zoo_core.hookspecs import hookimpl
     from zoo_core.labels import draw_labels
@@ -59,6 +60,7 @@ __all__ = [
     "Checkpoint",
     "ContactSheet",
     "Conversion",
+    "CudaGraph",
     "EmbeddedWeights",
     "Extractor",
     "ExtractorCard",
@@ -115,6 +117,7 @@ _HOMES = {
     "features": "Extractor TextExtractor create_extractor extractors",
     "generator": "Batch CaptionTrainable Generator Latents Loss NextToken Score Scorer Step TextTrainable "
     "Trainable TrainingData",
+    "graph": "CudaGraph",
     "home": "cache",
     "hookspecs": "hookimpl",
     "labels": "draw_labels",

@@ -16,7 +16,7 @@ WARM_UP = 2
 """Runs before the recording, in which libraries take the memory they work in."""
 
 
-class Graph(Generic[Result]):
+class CudaGraph(Generic[Result]):
     """What ``run`` does on a device, recorded; a call does it again.
 
     Args:

@@ -34,7 +34,7 @@ def noised(digits: np.ndarray) -> np.ndarray:
 
 
 def drawn(count: int) -> np.ndarray:
-    """By a good model in too few steps: in many it comes as near as real digits do."""
+    """By a model, in few steps."""
     samples = load("ddpm-digits", device="cpu").generate(n=count, seed=0, sampler="ddim", steps=4)
     return np.stack([np.asarray(sample.picture) for sample in samples])
 

@@ -13,7 +13,7 @@ from zoo_gpt.transformer import Cache, Transformer, TransformerConfig
 CACHE_MEMORY = 2**30
 MAX_BATCH = 64
 GRAPH_FROM = 16
-"""From so many steps on, a graph is worth its recording."""
+"""Fewer steps have no graph: recording it runs three of its own."""
 
 Choose = Callable[[Tensor], Tensor]
 """From the next token's logits (n, vocab_out) float32 to the tokens (n,) int64."""

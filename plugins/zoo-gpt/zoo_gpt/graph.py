@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zoo_core.graph import Graph
+from zoo_core import CudaGraph
 from zoo_gpt.transformer import Cache, Transformer
 
 
@@ -46,14 +46,14 @@ class GraphedStep:
 
     Args:
         transformer: On a CUDA device.
-        cache: Has been read into, and has room for at least ``WARM_UP`` tokens more.
+        cache: Has been read into, and has room for a few tokens more, which are read to warm up.
     """
 
     def __init__(self, transformer: Transformer, cache: Cache) -> None:
         fixed, device = FixedCache(cache), cache.kv.device
         self.tokens = torch.zeros(cache.kv.shape[2], 1, dtype=torch.int64, device=device)
         start = fixed.at.clone()
-        self.graph = Graph(lambda: transformer.next_logits(self.tokens, fixed), device)
+        self.graph = CudaGraph(lambda: transformer.next_logits(self.tokens, fixed), device)
         fixed.at.copy_(start)  # what was read to warm up is overwritten
 
     def __call__(self, tokens: Tensor) -> Tensor:

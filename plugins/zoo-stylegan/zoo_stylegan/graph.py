@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from zoo_core.graph import Graph
+from zoo_core import CudaGraph
 
 Given = Sequence[Tensor] | Tensor | None
 """What a synthesis takes besides styles: a StyleGAN2 noises, a StyleGAN3 a transform."""
@@ -24,20 +24,20 @@ class GraphedSynthesis:
         self.synthesis = synthesis
         self.shapes: object = None
         self.inputs: list[Tensor] = []
-        self.graph: Graph[Tensor] | None = None
+        self.graph: CudaGraph[Tensor] | None = None
 
     def __call__(self, ws: Tensor, given: Given = None) -> Tensor:
         """Map what the synthesis takes to pictures, which the next call overwrites."""
-        alone = isinstance(given, Tensor)
-        tensors = [ws] if given is None else [ws, given.to(ws)] if isinstance(given, Tensor) else [ws, *given]
-        shapes = (alone, [tensor.shape for tensor in tensors])
+        beside = [] if given is None else [given.to(ws)] if isinstance(given, Tensor) else list(given)
+        tensors = [ws, *beside]
+        shapes = [tensor.shape for tensor in tensors]
         if shapes != self.shapes:
             self.shapes, self.inputs, self.graph = shapes, [], None
             return self.synthesis(ws, given)
         if self.graph is None:
             self.inputs = [tensor.clone() for tensor in tensors]
             first, *rest = self.inputs
-            again = None if not rest else rest[0] if alone else rest
-            self.graph = Graph(lambda: self.synthesis(first, again), ws.device)
+            again = rest[0] if isinstance(given, Tensor) else rest or None
+            self.graph = CudaGraph(lambda: self.synthesis(first, again), ws.device)
         torch._foreach_copy_(self.inputs, tensors)
         return self.graph()
