@@ -23,7 +23,6 @@ onednn: Any = torch.ops.mkldnn
 fbgemm: Any = torch.ops.quantized
 """FBGEMM's kernels, of which there are some for every x86 processor with AVX2."""
 
-
 mkl: Any = torch.backends.mkl
 """Intel's library, whose products of float32 torch calls where it was built with it."""
 
