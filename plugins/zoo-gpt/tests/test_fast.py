@@ -55,16 +55,14 @@ def test_int8_is_refused_where_it_has_no_kernels(parts):
 
 @pytest.mark.skipif(not has_onednn(torch.float32), reason="this torch gives no access to oneDNN")
 @torch.inference_mode()
-def test_float32_is_computed_in_one_copy_of_the_weights_be_it_one_row_or_many():
+@pytest.mark.parametrize("rows", [1, 2, 8, 40])
+def test_float32_is_as_exact_packed_as_plain_also_of_a_weight_that_lies_transposed_in_its_file(rows):
     weight, bias = layer()
-    made = PackedLinear(weight, bias, torch.float32)
-    assert made.weight.data_ptr() == weight.data_ptr()
-    x = torch.randn(5, 64)
-    exact = torch.nn.functional.linear(x.double(), weight.double(), bias.double())
-    for mkl in (False, True):
-        made.one_row_by_mkl = mkl
+    for stored in (weight, weight.t().contiguous().t()):
+        made = PackedLinear(stored, bias, torch.float32)
+        x = torch.randn(rows, 64)
+        exact = torch.nn.functional.linear(x.double(), weight.double(), bias.double())
         torch.testing.assert_close(made(x).double(), exact, rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(made(x[2:3]).double(), exact[2:3], rtol=1e-5, atol=1e-5)
 
 
 def layer(out: int = 96, into: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
