@@ -39,7 +39,7 @@ class PackedLinear(nn.Module):
     """A linear layer that keeps its weight (out, in) in the type it computes in, packed by oneDNN."""
 
     ROWS = 8
-    """The layout is chosen for so many. One is read as fast; the layout for one, in float32, is slow for more."""
+    """What the layout is chosen for; that for one row, in float32, is slow for more and no faster for one."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
         super().__init__()
