@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from zoo_gpt import checkpoint as layout
+from zoo_gpt.decoding import decode
 from zoo_gpt.fast import fastest_dtype, prepare_for_sampling
 from zoo_gpt.linear import HalfLinear, Int8Linear, PackedLinear, has_fbgemm, has_onednn
 
@@ -32,6 +33,24 @@ def test_logits_are_those_of_the_plain_network(parts, dtype):
     expected = parts.build()(tokens)
     found = prepare_for_sampling(parts.build(), CPU, dtype)(tokens)
     assert float((found.float() - expected).abs().max() / expected.abs().max()) < TOLERANCES[dtype]
+
+
+@needs_fbgemm
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@torch.inference_mode()
+def test_steps_from_a_cache_are_those_of_the_plain_network_for_prompts_of_different_lengths(parts, dtype):
+    plain, network = parts.build(), prepare_for_sampling(parts.build(), CPU, dtype)
+    texts = [list(range(3, 3 + length)) for length in (9, 1, 4)]
+
+    def choose(logits: torch.Tensor) -> torch.Tensor:
+        expected = torch.stack([plain(torch.tensor([text]))[0, -1] for text in texts])
+        assert float((logits - expected).abs().max() / expected.abs().max()) < TOLERANCES[dtype]
+        tokens = expected.argmax(-1)
+        for text, token in zip(texts, tokens.tolist(), strict=True):
+            text.append(token)
+        return tokens
+
+    assert len(list(decode(network, [list(text) for text in texts], 12, choose))) == 12
 
 
 @torch.inference_mode()
