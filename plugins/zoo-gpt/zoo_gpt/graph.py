@@ -19,7 +19,7 @@ class FixedCache(Cache):
     """
 
     def __init__(self, cache: Cache) -> None:
-        self.kv, self.pads = cache.kv, cache.pads
+        self.kv, self.layers, self.pads = cache.kv, cache.layers, cache.pads
         self.at = torch.tensor([cache.used], device=cache.kv.device)
         """(1,) int64, where the next token goes."""
 
@@ -35,7 +35,7 @@ class FixedCache(Cache):
 
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Write k and v (n, kv_heads, 1, head_dim) where the next token goes; return all of that layer."""
-        keys, values = self.kv[layer]
+        keys, values = self.layers[layer]
         keys.index_copy_(2, self.at, k.to(keys.dtype))
         values.index_copy_(2, self.at, v.to(values.dtype))
         return keys, values
