@@ -50,7 +50,7 @@ def decode(
     room = longest + steps - 1  # the last token is not read again
     dtype = transformer.dtype
     if device.type == "cpu" and not has_onednn(dtype):
-        # Without oneDNN's products attention in half precision is five times as slow; with them, faster.
+        # In other half precisions attention is slower than in float32, up to five times.
         dtype = torch.promote_types(dtype, torch.float32)
     cache = Cache(transformer.config, len(prompts), room, device, dtype, pads)
     graph: GraphedStep | None = None
