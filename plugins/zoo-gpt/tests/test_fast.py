@@ -73,8 +73,8 @@ def test_int8_is_refused_where_it_has_no_kernels(parts):
 
 
 @pytest.mark.skipif(not has_onednn(torch.float32), reason="this torch gives no access to oneDNN")
-@torch.inference_mode()
 @pytest.mark.parametrize("rows", [1, 2, 8, 40])
+@torch.inference_mode()
 def test_float32_is_as_exact_packed_as_plain_also_of_a_weight_that_lies_transposed_in_its_file(rows):
     weight, bias = layer()
     for stored in (weight, weight.t().contiguous().t()):
