@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         WeightsFile,
     )
     from zoo_core.cli.flags import Seeds, option_flag
+    from zoo_core.conditioning import Classes, classifier_free_guidance, draw_labels
     from zoo_core.conversion import Conversion
     from zoo_core.datasets import PICTURE_SUFFIXES, read_idx, read_picture
     from zoo_core.errors import OptionError, OutputError, PluginError, WeightsError, ZooError
@@ -43,21 +44,31 @@ if TYPE_CHECKING:
     from zoo_core.graph import CudaGraph
     from zoo_core.home import cache
     from zoo_core.hookspecs import hookimpl
-    from zoo_core.labels import draw_labels
     from zoo_core.model import Model, load
     from zoo_core.noise import Noise
+    from zoo_core.options import Options, read_options
     from zoo_core.output.atomic import write_whole
     from zoo_core.output.folder import RunFolder
     from zoo_core.output.sheet import ContactSheet
     from zoo_core.sample import Record, Sample
     from zoo_core.training import create_trainable, trainers
-    from zoo_core.weights import Checkpoint, load_weights, save_weights
+    from zoo_core.weights import (
+        Between,
+        Checkpoint,
+        load_network,
+        load_weights,
+        read_config,
+        save_checkpoint,
+        save_weights,
+    )
 
 __all__ = [
     "PICTURE_SUFFIXES",
     "Batch",
+    "Between",
     "CaptionTrainable",
     "Checkpoint",
+    "Classes",
     "ContactSheet",
     "Conversion",
     "CudaGraph",
@@ -75,6 +86,7 @@ __all__ = [
     "Noise",
     "Option",
     "OptionError",
+    "Options",
     "OutputError",
     "PluginError",
     "Record",
@@ -93,16 +105,21 @@ __all__ = [
     "WeightsFile",
     "ZooError",
     "cache",
+    "classifier_free_guidance",
     "create_extractor",
     "create_trainable",
     "draw_labels",
     "extractors",
     "hookimpl",
     "load",
+    "load_network",
     "load_weights",
     "option_flag",
+    "read_config",
     "read_idx",
+    "read_options",
     "read_picture",
+    "save_checkpoint",
     "save_weights",
     "trainers",
     "write_whole",
@@ -111,6 +128,7 @@ __all__ = [
 _HOMES = {
     "card": "EmbeddedWeights ExtractorCard HubWeights LocalWeights ModelCard Option TrainerCard WeightsFile",
     "cli.flags": "Seeds option_flag",
+    "conditioning": "Classes classifier_free_guidance draw_labels",
     "conversion": "Conversion",
     "datasets": "PICTURE_SUFFIXES read_idx read_picture",
     "errors": "OptionError OutputError PluginError WeightsError ZooError",
@@ -120,15 +138,15 @@ _HOMES = {
     "graph": "CudaGraph",
     "home": "cache",
     "hookspecs": "hookimpl",
-    "labels": "draw_labels",
     "model": "Model load",
     "noise": "Noise",
+    "options": "Options read_options",
     "output.atomic": "write_whole",
     "output.folder": "RunFolder",
     "output.sheet": "ContactSheet",
     "sample": "Record Sample",
     "training": "create_trainable trainers",
-    "weights": "Checkpoint load_weights save_weights",
+    "weights": "Between Checkpoint load_network load_weights read_config save_checkpoint save_weights",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

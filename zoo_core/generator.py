@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from zoo_core.noise import Noise
+from zoo_core.options import Options
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ class Batch:
 
     noise: Noise
     """One stream per sample; draws come on the device the generator was made for."""
-    options: SimpleNamespace
+    options: Options
     """Every option of the card by name, checked. One declared ``each`` is a tuple of n values."""
     prompts: tuple[str | None, ...]
     """One prompt per sample; None where none was given."""
@@ -140,7 +140,7 @@ class Latents(Protocol):
         """Return where in that space the batch's samples are, (n, …), as its options move them."""
         ...
 
-    def draw(self, latents: torch.Tensor, options: SimpleNamespace, noise: Noise) -> torch.Tensor:
+    def draw(self, latents: torch.Tensor, options: Options, noise: Noise) -> torch.Tensor:
         """Return the pictures at places (n, …): (n, c, h, w) in [-1, 1]. What else is random is of noise."""
         ...
 

@@ -8,13 +8,13 @@ leave out arguments it does not need.
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pluggy
 
 from zoo_core.card import ModelCard, TrainerCard
 from zoo_core.generator import Generator, Trainable, TrainingData
+from zoo_core.options import Options
 
 if TYPE_CHECKING:
     import torch
@@ -71,9 +71,7 @@ def zoo_list_models() -> list[ModelCard]:
 
 
 @hookspec(firstresult=True)
-def zoo_create_trainable(
-    trainer: TrainerCard, options: SimpleNamespace, data: TrainingData
-) -> Trainable | None:
+def zoo_create_trainable(trainer: TrainerCard, options: Options, data: TrainingData) -> Trainable | None:
     """Build fresh networks of one of this plugin's trainers, for data of this kind.
 
     Args:

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from zoo_core.card import QUANTIZED, HubWeights, ModelCard
@@ -23,6 +22,7 @@ from zoo_core.errors import OptionError, PluginError, ZooError
 from zoo_core.generator import Batch, Generator, Step
 from zoo_core.manifest import InstalledPlugin
 from zoo_core.noise import Noise, check_seed
+from zoo_core.options import Options
 from zoo_core.plugins import PluginHost, contained
 from zoo_core.resolve import resolve
 from zoo_core.sample import Record, Sample, to_bytes
@@ -272,7 +272,7 @@ class Model:
             for name, option in self.card.options.items()
         }
         noise = Noise([request.seed for request in requests], self.device)
-        return Batch(noise, SimpleNamespace(**options), tuple(request.prompt for request in requests))
+        return Batch(noise, Options(**options), tuple(request.prompt for request in requests))
 
     def _samples(
         self, group: Sequence[Request], last: Step | None, frames: list[np.ndarray]

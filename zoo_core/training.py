@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 from zoo_core.card import TrainerCard
 from zoo_core.catalog import Catalog
 from zoo_core.errors import OptionError, PluginError
 from zoo_core.generator import Trainable, TrainingData
+from zoo_core.options import Options
 from zoo_core.plugins import PluginHost
 
 
@@ -40,7 +40,7 @@ def create_trainable(trainer: TrainerCard, options: Mapping[str, Any], data: Tra
         name: option.check(options.get(name, option.default)) for name, option in trainer.options.items()
     }
     trainable = PluginHost(Catalog.read().plugins).call(
-        trainer.plugin, "zoo_create_trainable", trainer=trainer, options=SimpleNamespace(**values), data=data
+        trainer.plugin, "zoo_create_trainable", trainer=trainer, options=Options(**values), data=data
     )
     if not isinstance(trainable, Trainable):
         raise PluginError(

@@ -1,11 +1,13 @@
-"""Put a checkpoint's tensors into a network, every name and shape checked; write a network's tensors."""
+"""Build a network from a checkpoint, every name and shape checked; write a network as a checkpoint."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo_core.errors import WeightsError
 from zoo_core.words import some
@@ -13,6 +15,89 @@ from zoo_core.words import some
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+NetworkT = TypeVar("NetworkT", bound="nn.Module")
+
+
+def load_network(
+    build: Callable[[], NetworkT],
+    tensors: Mapping[str, Tensor],
+    source: str,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> NetworkT:
+    """Build a network, fill it with a checkpoint's tensors and return it for evaluation, frozen.
+
+    It is built on the meta device and initialises nothing: neither memory nor time is spent on values that
+    the checkpoint replaces.
+
+    Args:
+        build: Makes the network: ``lambda: UNet(config)``.
+        tensors: Its ``state_dict``, from :meth:`Checkpoint.tensors`.
+        source: The checkpoint, for messages.
+        dtype: Type for everything that is floating-point; None keeps the module's own types.
+        device: Where the network is to be; None is the CPU.
+
+    Raises:
+        WeightsError: The config describes no network that can be built; or tensor names are missing or left
+            over, or a shape differs.
+    """
+    import torch
+
+    from zoo_core.weights.meta import without_initialisation
+
+    try:
+        with torch.device("meta"), without_initialisation():
+            network = build()
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(
+            f"The config of {source} describes no network that can be built: {reason.rstrip('.')}.",
+            "Use a checkpoint that this plugin supports.",
+        ) from error
+    load_weights(network, tensors, source, dtype, device)
+    return network.eval().requires_grad_(False)
+
+
+def save_checkpoint(
+    folder: Path,
+    config: Mapping[str, Any] | object,
+    network: nn.Module | Mapping[str, Tensor],
+    dtype: torch.dtype | None = None,
+    *,
+    weights: str = "model",
+    also: Mapping[str, Mapping[str, Any]] | None = None,
+    **extra: Any,
+) -> None:
+    """Write ``config.json`` and the weights into ``folder``, the weights last: with them, it is complete.
+
+    Args:
+        folder: Where; it is made if need be.
+        config: What config.json says: a mapping, or a dataclass.
+        network: The network, or its tensors by name.
+        dtype: The type of floating-point tensors in the file; None keeps theirs.
+        weights: Name of the safetensors file, without its suffix.
+        also: Other JSON files to write, by name.
+        extra: More settings of config.json, such as ``model_type``; they come first.
+
+    Raises:
+        WeightsError: A file cannot be written.
+    """
+    settings = asdict(config) if is_dataclass(config) and not isinstance(config, type) else config
+    if not isinstance(settings, Mapping):
+        raise TypeError(f"config must be a mapping or a dataclass, not {config!r}")
+    tensors = network if isinstance(network, Mapping) else network.state_dict()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in {"config.json": {**extra, **settings}, **(also or {})}.items():
+            (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    save_weights(
+        folder / f"{weights}.safetensors",
+        {name: _stored(tensor, dtype) for name, tensor in tensors.items()},
+        {"format": "pt"},
+    )
 
 
 def load_weights(
@@ -99,12 +184,20 @@ def save_weights(
             os.fsync(file.fileno())
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
-        raise WeightsError(
-            f"{path} cannot be written: {error}.",
-            "Check that the folder exists, may be written and has room.",
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path, error: Exception) -> WeightsError:
+    return WeightsError(
+        f"{path} cannot be written: {error}.", "Check that the folder exists, may be written and has room."
+    )
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """The tensor on the CPU, in ``dtype`` if it is floating-point."""
+    return tensor.to("cpu", dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype)
 
 
 def _converted(
