@@ -8,7 +8,7 @@ EDITABLE := $(PLUGINS:%=-e %)
 # torch only ever comes at the tested version: a bare "torch" brings gigabytes of CUDA along.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint format docs pictures bench digits kjv digits-by-tokens clean
+.PHONY: demo test lint format docs images bench digits kjv digits-by-tokens clean
 
 demo: .venv/ready
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/demo.sh
@@ -30,9 +30,9 @@ format: .venv/ready-to-test
 docs: .venv/ready-to-test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-# The pictures of README and docs, drawn anew.
-pictures: .venv/ready
-	PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/pictures.sh
+# The images of README and docs, drawn anew.
+images: .venv/ready
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/images.sh
 
 bench: .venv/ready-to-test
 	$(BIN)/python -m benchmarks.listing

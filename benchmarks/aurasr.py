@@ -34,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a narrow network")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tiles", type=int, default=4, help="of one picture, at once")
+    parser.add_argument("--tiles", type=int, default=4, help="of one image, at once")
     add_device(parser)
     parser.add_argument(
         "--dtype", choices=("float32", "bfloat16"), default="float32", help="of zoo; aura-sr: float32"
@@ -47,7 +47,7 @@ def main() -> None:
     each = {name: Spread.of([s / arguments.tiles for s in taken]) for name, taken in seconds.items()}
     ratio = speedup(seconds["aura-sr"], seconds["zoo"])
     about = machine(arguments.device)
-    print(f"{about['processor']}, {about['cores']} cores, {arguments.tiles} tiles of a picture at once")
+    print(f"{about['processor']}, {about['cores']} cores, {arguments.tiles} tiles of an image at once")
     print(f"  aura-sr, float32 {each['aura-sr']} s a tile")
     print(f"  zoo, {arguments.dtype} {each['zoo']} s a tile: {ratio} times as fast")
     print(f"  largest difference {difference:.1e}")

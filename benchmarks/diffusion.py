@@ -122,7 +122,7 @@ def open_pipeline(folder: Path, dtype: str) -> Any:
 def sample(pipeline: Any, batch: int, steps: int, progress_bar: Callable[[Any], Iterator[Any]]) -> None:
     """Run a pipeline; its progress bar hands out the timesteps and is asked for the next when one is done."""
     pipeline.progress_bar = progress_bar
-    # Pictures in bfloat16 are sampled, but then the pipeline cannot turn them into arrays.
+    # Images in bfloat16 are sampled, but then the pipeline cannot turn them into arrays.
     with suppress(TypeError) if pipeline.unet.dtype.itemsize == 2 else nullcontext():
         pipeline(batch_size=batch, num_inference_steps=steps, output_type="np")
 

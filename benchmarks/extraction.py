@@ -29,8 +29,8 @@ SIZES = (8, 16, 32, 64, 128, 256)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--extractor", default="efficientnet-lite0")
-    parser.add_argument("--side", type=int, default=64, help="of the pictures")
-    parser.add_argument("-n", type=int, default=256, help="pictures of a round")
+    parser.add_argument("--side", type=int, default=64, help="of the images")
+    parser.add_argument("-n", type=int, default=256, help="images of a round")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     device = torch.device("cpu")
@@ -53,22 +53,22 @@ def main() -> None:
         times = in_turn({"bare": lambda: bare(extractor, ready, best), "zoo eval": whole}, arguments.rounds)
     print(machine())
     rate = Spread.of([arguments.n / taken for taken in times["bare"]])
-    print(f"{arguments.extractor}, {arguments.n} pictures of {arguments.side}×{arguments.side}")
-    print(f"bare network, batches of {best}: {rate} pictures/s")
+    print(f"{arguments.extractor}, {arguments.n} images of {arguments.side}×{arguments.side}")
+    print(f"bare network, batches of {best}: {rate} images/s")
     share = speedup(times["bare"], times["zoo eval"])
     print(f"zoo eval, batches of {extractor.batch_size}: {share} of its speed")
 
 
-def bare(extractor: zoo.Extractor, pictures: torch.Tensor, size: int) -> None:
+def bare(extractor: zoo.Extractor, images: torch.Tensor, size: int) -> None:
     with torch.inference_mode():
-        for batch in pictures.split(size):
+        for batch in images.split(size):
             extractor(batch)
 
 
-def seconds(extractor: zoo.Extractor, pictures: torch.Tensor, size: int) -> float:
-    bare(extractor, pictures[:size], size)
+def seconds(extractor: zoo.Extractor, images: torch.Tensor, size: int) -> float:
+    bare(extractor, images[:size], size)
     start = time.perf_counter()
-    bare(extractor, pictures, size)
+    bare(extractor, images, size)
     return time.perf_counter() - start
 
 

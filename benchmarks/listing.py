@@ -46,7 +46,7 @@ MODEL = """\
 [[model]]
 id = "synthetic-{number}-{model}-small"
 aliases = ["someone/synthetic-{number}-{model}"]
-summary = "32×32 pictures"
+summary = "32×32 images"
 family = "diffusion"
 output = "image"
 license = "mit"
@@ -59,7 +59,7 @@ weights = {{ repo = "someone/small", revision = "{commit}", files = ["config.jso
 LARGE_MODEL = """\
 [[model]]
 id = "synthetic-{number}-{model}-large"
-summary = "256×256 pictures"
+summary = "256×256 images"
 family = "diffusion"
 output = "image"
 license = "mit"

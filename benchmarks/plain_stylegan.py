@@ -60,9 +60,9 @@ def styled(layer: stylegan2.SynthesisLayer, x: Tensor, w: Tensor, noise: Tensor 
 
 
 def synthesis2(network: stylegan2.Synthesis, ws: Tensor) -> Tensor:
-    """StyleGAN2's pictures, skip architecture, constant noise."""
+    """StyleGAN2's images, skip architecture, constant noise."""
     noises = iter(network.constant_noise())
-    x = picture = None
+    x = image = None
     at = 0
     for block in network.blocks:
         if x is None:
@@ -76,13 +76,13 @@ def synthesis2(network: stylegan2.Synthesis, ws: Tensor) -> Tensor:
         colours = modulated(x, torgb.weight, style, 0, demodulate=False) + torgb.bias[:, None, None]
         if torgb.clamp is not None:
             colours = colours.clamp(-torgb.clamp, torgb.clamp)
-        picture = colours if picture is None else upsampled(picture) + colours
-    assert picture is not None
-    return picture
+        image = colours if image is None else upsampled(image) + colours
+    assert image is not None
+    return image
 
 
 def synthesis3(network: stylegan3.Synthesis, ws: Tensor) -> Tensor:
-    """StyleGAN3's pictures."""
+    """StyleGAN3's images."""
     x: Tensor = network.input(ws[:, 0])
     for index, name in enumerate(network.names, start=1):
         layer = network.get_submodule(name)
@@ -116,5 +116,5 @@ def filtered_nonlinearity(layer: stylegan3.SynthesisLayer, x: Tensor, w: Tensor)
 
 @torch.inference_mode()
 def synthesis(network: stylegan2.Synthesis | stylegan3.Synthesis, ws: Tensor) -> Tensor:
-    """Turn styles (n, layers, w_dim) into pictures."""
+    """Turn styles (n, layers, w_dim) into images."""
     return synthesis2(network, ws) if isinstance(network, stylegan2.Synthesis) else synthesis3(network, ws)

@@ -1,7 +1,7 @@
 """StyleGAN2 config F and StyleGAN3-T, random weights, beside a straightforward implementation.
 
-``plain_stylegan.py`` is that: the papers' steps one by one, with the same weights. Pictures are compared
-first. A round is one batch of pictures; the same in bfloat16 is drawn beside. See ``interleave.py``.
+``plain_stylegan.py`` is that: the papers' steps one by one, with the same weights. Images are compared
+first. A round is one batch of images; the same in bfloat16 is drawn beside. See ``interleave.py``.
 
     python -m benchmarks.stylegan [--quick] [--rounds N] [--device cuda] [--json FILE]
 """
@@ -33,7 +33,7 @@ HALF = "zoo bfloat16"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small pictures")
+    parser.add_argument("--quick", action="store_true", help="small images")
     parser.add_argument("--rounds", type=int, default=5)
     add_device(parser)
     parser.add_argument("--json", type=Path, default=Path("out/benchmarks/stylegan.json"))
@@ -60,7 +60,7 @@ def main() -> None:
         seconds = {side: case["seconds"][side]["median"] for side in SIDES}
         ratio = Spread(**case["speedup"])
         told = [
-            f"{ratio} times as fast: {seconds['zoo']:.3g} s a picture beside {seconds['plain']:.3g}",
+            f"{ratio} times as fast: {seconds['zoo']:.3g} s an image beside {seconds['plain']:.3g}",
             f"peak memory {memory['zoo'] / 1e6:,.0f} MB beside {memory['plain'] / 1e6:,.0f}",
             f"largest difference {case['difference']:.1e}",
             f"in bfloat16 {Spread(**case['speedup_bfloat16'])} times as fast as plain in float32, "
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def sides(kind: str, resolution: int, batch: int, device: str) -> dict[str, Callable[[], Any]]:
-    """The two ways to draw the same pictures, each made when it is first run."""
+    """The two ways to draw the same images, each made when it is first run."""
     import torch
     from zoo_stylegan.generator import fastest_synthesis
     from zoo_stylegan.stylegan2 import StyleGAN2, StyleGAN2Config, SynthesisLayer
@@ -123,7 +123,7 @@ def sides(kind: str, resolution: int, batch: int, device: str) -> dict[str, Call
 
 
 def measure(kind: str, resolution: int, batch: int, rounds: int, device: str) -> dict[str, Any]:
-    """Compare pictures and time of both."""
+    """Compare images and time of both."""
     runs = sides(kind, resolution, batch, device)
     found, expected, half = (runs[side]() for side in (*SIDES, HALF))
     seconds = in_turn(runs, rounds)

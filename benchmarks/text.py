@@ -177,7 +177,7 @@ def zoo_side(folder: Path, texts: list[str], new: int, dtype: str, device: str) 
 
     def run() -> object:
         samples = list(model.generate(texts, **options))
-        assert all(sample.record.facts["tokens"] == new for sample in samples)
+        assert all(sample.record.metadata["tokens"] == new for sample in samples)
         return samples
 
     return run

@@ -11,5 +11,5 @@ model = zoo.load("ddpm-digits")
 sheet = zoo.ContactSheet(len(SAMPLERS), captions=True)
 for sampler, steps in SAMPLERS.items():
     for sample in model.generate(seed=7, label=3, sampler=sampler, steps=steps):
-        sheet.paste(sample.picture, f"{sampler} {steps}")
-sheet.picture.save("denoising.png")
+        sheet.paste(sample.image, f"{sampler} {steps}")
+sheet.image.save("denoising.png")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from zoo_core.card import (
+from zoo_core.errors import CardError, OptionError
+from zoo_core.manifest.cards import (
     CheckpointRule,
     CommandCard,
     EmbeddedWeights,
@@ -20,7 +21,6 @@ from zoo_core.card import (
     WeightsFile,
     read_manifest,
 )
-from zoo_core.errors import CardError, OptionError
 
 COMMIT = "0123456789" * 4
 SHA256 = "0123456789abcdef" * 4
@@ -109,7 +109,7 @@ def test_everything_a_model_can_say_is_kept() -> None:
         homepage = "https://example.org"
         parameters = 3500000
         prompt = "optional"
-        abilities = ["score", "latents"]
+        capabilities = ["score", "latents"]
         training = {{ data = "CelebA", steps = "20,000" }}
         quality = ["FID 12.0 over 50,000 samples"]
         [model.weights]
@@ -136,7 +136,7 @@ def test_everything_a_model_can_say_is_kept() -> None:
         homepage="https://example.org",
         parameters=3_500_000,
         prompt="optional",
-        abilities=("score", "latents"),
+        capabilities=("score", "latents"),
         training={"data": "CelebA", "steps": "20,000"},
         quality=("FID 12.0 over 50,000 samples",),
     )
@@ -283,7 +283,7 @@ MISTAKES = [
     (PLUGIN + MODEL + "parameters = -1", f"{IN_MODEL} parameters: expected a whole number, not -1"),
     (PLUGIN + MODEL + "parameters = 1.5", f"{IN_MODEL} parameters: expected a whole number, not 1.5"),
     (PLUGIN + MODEL + "prompt = true", f"{IN_MODEL} prompt: expected one of none, optional, required,"),
-    (PLUGIN + MODEL + "abilities = ['fly']", f"{IN_MODEL} abilities: expected some of score, latents,"),
+    (PLUGIN + MODEL + "capabilities = ['fly']", f"{IN_MODEL} capabilities: expected some of score, latents,"),
     (PLUGIN + MODEL + "training = 'yes'", f"{IN_MODEL} training: expected a table of texts, not 'yes'"),
     (PLUGIN + MODEL + "quality = [1]", f"{IN_MODEL} quality: expected a list of texts, not [1]"),
     (PLUGIN + MODEL + "papper = 'x'", f"{IN_MODEL} papper: expected no such key; did you mean 'paper'?"),
@@ -411,7 +411,7 @@ STEPS = Option("steps", "integer", minimum=1, maximum=1000)
 SCALE = Option("guidance_scale", "number", minimum=0)
 SAMPLER = Option("sampler", "string", enum=("ddpm", "ddim"))
 CLIP = Option("clip", "boolean")
-LABEL = Option("label", "integer", minimum=0, maximum=9, each=True)
+LABEL = Option("label", "integer", minimum=0, maximum=9, per_sample=True)
 NAME = Option("name", "string")
 
 
@@ -497,7 +497,7 @@ def test_an_unfit_value_is_refused_with_what_fits(option: Option, given: object)
         (LABEL, "7", 7),
         (LABEL, "0,2,5-7", (0, 2, 5, 6, 7)),
         (LABEL, "3-3", (3,)),
-        (Option("shift", "number", each=True), "-1,0.5", (-1.0, 0.5)),
+        (Option("shift", "number", per_sample=True), "-1,0.5", (-1.0, 0.5)),
     ],
 )
 def test_a_value_is_read_from_the_command_line(option: Option, text: str, value: object) -> None:

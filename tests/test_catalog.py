@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from zoo_core.card import CommandCard, EmbeddedWeights, Manifest, ModelCard, TrainerCard
 from zoo_core.catalog import Catalog
 from zoo_core.errors import CatalogError, PluginError
-from zoo_core.manifest import InstalledPlugin, Status
+from zoo_core.manifest.cards import CommandCard, EmbeddedWeights, Manifest, ModelCard, TrainerCard
+from zoo_core.plugins.discovery import InstalledPlugin, Status
 from zoo_core.registry import Entry, Package, Registry
 
 
-def card(id: str, plugin: str, *aliases: str, output: str = "image", summary: str = "Pictures") -> ModelCard:
+def card(id: str, plugin: str, *aliases: str, output: str = "image", summary: str = "Images") -> ModelCard:
     weights = EmbeddedWeights(Path("weights"))
     return ModelCard(id, plugin, summary, "diffusion", output, "mit", weights, aliases=aliases)
 

@@ -14,13 +14,13 @@ import pluggy
 import pytest
 from PIL import Image
 
-from zoo_core import hookspecs, version
 from zoo_core.errors import PluginDeprecation, PluginError
-from zoo_core.manifest import InstalledPlugin, installed_plugins
-from zoo_core.plugins import PluginHost
-from zoo_core.probe import check_plugins
+from zoo_core.manifest.compatibility import VERSION, check_core, compatible
+from zoo_core.plugins import hookspecs
+from zoo_core.plugins.discovery import InstalledPlugin, installed_plugins
+from zoo_core.plugins.host import PluginHost
+from zoo_core.plugins.import_probe import check_plugins
 from zoo_core.testing import write_plugin
-from zoo_core.version import VERSION, check_core, compatible
 
 FROZEN = Path(__file__).parent / "data" / "frozen" / "zoo_frozen"
 FROZEN_DIGEST = "5b443c7f93de0d901d3aa241c723899750c0b44a21f106e61bfe21be6c777f6e"
@@ -96,7 +96,7 @@ def test_a_plugin_of_0_1_is_still_trained(tmp_path):
     assert loss.value.item() == pytest.approx(0.25)
     training.save(tmp_path / "model", training.networks)
     (sample,) = core.load(tmp_path / "model", device="cpu").generate(seed=0, level=0.0)
-    assert sample.image.mean().item() == pytest.approx(0.5)
+    assert sample.tensor.mean().item() == pytest.approx(0.5)
 
 
 # --- A core of tomorrow ------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ def test_hooks_may_gain_arguments(monkeypatch):
 
 LATER_CORE = """
 from pluggy import HookspecMarker
-from zoo_core import hookspecs
+from zoo_core.plugins import hookspecs
 from zoo_core.errors import PluginDeprecation
 
 going = PluginDeprecation("zoo_list_models goes with zoo-core 0.3; use [[model]] tables.")
@@ -188,7 +188,7 @@ def test_a_deprecation_is_no_noise_for_who_runs_the_plugin():
     ],
 )  # fmt: skip
 def test_the_core_is_compared_with_what_a_plugin_is_for(monkeypatch, here, core, problem, remedy):
-    monkeypatch.setattr(version, "VERSION", here)
+    monkeypatch.setattr("zoo_core.manifest.compatibility.VERSION", here)
     if problem is None:
         check_core("zoo-x", core)
         return

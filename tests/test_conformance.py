@@ -74,8 +74,8 @@ description = "Unused by most."
 type = "integer"
 minimum = 0
 maximum = 9
-each = true
-description = "How white pictures are."
+per_sample = true
+description = "How white images are."
 
 [options.smooth]
 type = "boolean"
@@ -98,7 +98,7 @@ id = "{id}"
 summary = "A toy"
 output = "{toy.output}"
 prompt = "{toy.prompt}"
-abilities = {abilities}
+capabilities = {capabilities}
 weights = {{ embedded = "{toy.weights}" }}
 {toy.options}
 """
@@ -177,7 +177,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tensors = site / "model.safetensors"
     save_weights(tensors, {"shade": torch.full((3, 4, 4), 0.1)})
     models = [
-        MODEL.format(id=id, toy=toy, abilities=json.dumps(toy.abilities))
+        MODEL.format(id=id, toy=toy, capabilities=json.dumps(toy.capabilities))
         for id, toy in TOYS.items()
         if not hasattr(toy, "listed")
     ]
@@ -236,11 +236,11 @@ def test_what_the_card_does_not_claim_is_skipped(outcomes: Outcomes) -> None:
     scores = {"scores_are_finite", "a_score_is_the_same_in_any_batch", "scores_are_probabilities"}
     tokens = {"the_next_token_is_certain_to_come", "the_next_token_agrees_with_the_score"}
     prompts = {"prompts_of_a_batch_do_not_mix", "any_prompt_is_answered_or_refused"}
-    others = {"latents_make_the_same_pictures", "weights_must_fit"}
+    others = {"latents_make_the_same_images", "weights_must_fit"}
     assert named(outcomes["toy"], "skipped") == {"texts_are_text", *scores, *tokens, *prompts, *others}
     assert named(outcomes["judge"], "skipped") == {"texts_are_text", *tokens, *prompts, *others}
     assert named(outcomes["teller"], "skipped") == {
-        "pictures_are_finite_and_in_range",
+        "images_are_finite_and_in_range",
         *scores,
         *tokens,
         *others,
@@ -348,9 +348,9 @@ def test_the_report_says_what_was_seen_and_what_to_do(site: Path) -> None:
     done = zoo_check("zoo-toys", site, "--model", "makesnan", "--quick")
     assert done.returncode == 1
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
-    at = lines.index("FAILED pictures are finite and in range")
-    assert lines[at + 1] == "The pictures of step 1 hold values that are not finite."
-    assert lines[at + 2] == BY_NAME["pictures_are_finite_and_in_range"].remedy
+    at = lines.index("FAILED images are finite and in range")
+    assert lines[at + 1] == "The images of step 1 hold values that are not finite."
+    assert lines[at + 2] == BY_NAME["images_are_finite_and_in_range"].remedy
     assert lines[-1].startswith("zoo-toys 1.0: ")
     assert "Traceback" not in done.stdout + done.stderr
 

@@ -9,13 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 import zoo_core as zoo
-from zoo_core import WeightsError
+from zoo_core import WeightsError, paths
 from zoo_core.catalog import Catalog
 from zoo_core.cli import cli
-from zoo_core.conversion import convert, converted, kept_folder
-from zoo_core.home import home
 from zoo_core.testing.plugins import write_plugin
 from zoo_core.weights import obtain
+from zoo_core.weights.conversion import convert, converted, kept_folder
 
 MANIFEST = """
 schema = 1
@@ -120,7 +119,7 @@ def test_a_missing_file_and_a_folder_that_is_taken_are_refused(foreign, tmp_path
 
 
 @pytest.fixture
-def pulled(foreign, loopback_hub):
+def is_cached(foreign, loopback_hub):
     loopback_hub.add("org/numbers", {"numbers.pkl": b"numbers 0.5 0.5"})
     return Catalog.read().find("numbers")
 
@@ -133,9 +132,9 @@ def made_of(card):
 def test_a_card_of_a_foreign_file_runs_and_is_converted_once(pulled):
     (first,) = zoo.load("numbers", device="cpu").generate(seed=0)
     (second,) = zoo.load("numbers", device="cpu").generate(seed=0)
-    assert float(first.image.mean()) == float(second.image.mean()) == 0.5
+    assert float(first.tensor.mean()) == float(second.tensor.mean()) == 0.5
     checkpoint = obtain(pulled)
-    assert (home() / "conversions.log").read_text() == "once\n"
+    assert (paths.data_dir() / "conversions.log").read_text() == "once\n"
     # What a sample says of its origin is what was verified: the file on the Hub.
     assert first.record.checkpoint == {"source": checkpoint.source, "digest": checkpoint.digest}
 
@@ -146,7 +145,7 @@ def test_a_conversion_that_was_tampered_with_is_made_again(pulled):
     before = weights.read_bytes()
     weights.write_bytes(before[:-4] + b"\0\0\0\1")
     (sample,) = zoo.load("numbers", device="cpu").generate(seed=0)
-    assert float(sample.image.mean()) == 0.5
+    assert float(sample.tensor.mean()) == 0.5
     assert weights.read_bytes() == before
 
 

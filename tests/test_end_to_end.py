@@ -60,14 +60,14 @@ def test_sixteen_sevens(tmp_path):
     out = zoo("run", "ddpm-digits", "--label", "7", "-n", "16", "--seed", "0", "-o", "out/", cwd=tmp_path)
 
     assert out.split() == [f"out/seed{i:04d}.png" for i in range(16)]
-    pictures = np.stack([np.asarray(Image.open(tmp_path / path)) for path in out.split()])
-    images = torch.from_numpy(pictures)[:, None].float() / 127.5 - 1
+    images = np.stack([np.asarray(Image.open(tmp_path / path)) for path in out.split()])
+    images = torch.from_numpy(images)[:, None].float() / 127.5 - 1
     digits = read_digits(images)
     assert (digits == 7).sum() >= 15
 
 
 @pytest.mark.usefixtures("isolated_home")
-def test_a_seed_is_the_same_picture_alone_and_in_a_batch(tmp_path):
+def test_a_seed_is_the_same_image_alone_and_in_a_batch(tmp_path):
     shared = ("--label", "3", "--steps", "5", "--sampler", "dpmpp-2m")
     zoo("run", "ddpm-digits", "-n", "4", "--seed", "0", *shared, "-o", "four/", cwd=tmp_path)
     zoo("run", "ddpm-digits", "--seed", "2", *shared, "-o", "one.png", cwd=tmp_path)
@@ -90,7 +90,7 @@ def test_a_pipeline_of_diffusers_runs_from_the_hub_and_then_offline(
     again = json.loads(zoo(*run, "b.png", cwd=tmp_path))[0]
     assert again["checkpoint"] == record["checkpoint"]
     assert len(loopback_hub.requests) == asked
-    assert zoo("replay", "a.png", cwd=tmp_path) == "The picture is the same, pixel for pixel.\n"
+    assert zoo("replay", "a.png", cwd=tmp_path) == "The image is the same, pixel for pixel.\n"
 
 
 def test_a_file_altered_in_the_cache_is_mended_or_refused(
@@ -118,13 +118,13 @@ def test_a_file_altered_in_the_cache_is_mended_or_refused(
 def test_what_is_trained_runs_at_once(tmp_path):
     rng = np.random.default_rng(0)
     for label in ("dark", "light"):
-        folder = tmp_path / "pictures" / label
+        folder = tmp_path / "images" / label
         folder.mkdir(parents=True)
         for i in range(8):
             level = 40 if label == "dark" else 200
             Image.fromarray(rng.integers(level, level + 40, (8, 8), dtype=np.uint8)).save(folder / f"{i}.png")
     zoo(
-        *("train", "ddpm", "--data", "pictures", "-o", "model", "--grey", "--size", "8", "--steps", "4"),
+        *("train", "ddpm", "--data", "images", "-o", "model", "--grey", "--size", "8", "--steps", "4"),
         *("--batch-size", "4", "--channels", "8,16", "--layers", "1", "--attention", ""),
         *("--head-channels", "8"),
         cwd=tmp_path,
@@ -132,7 +132,7 @@ def test_what_is_trained_runs_at_once(tmp_path):
     records = json.loads(
         zoo("run", "./model", "--label", "0,1", "--seed", "0", "--steps", "3", "--json", cwd=tmp_path)
     )
-    assert [record["facts"]["class"] for record in records] == ["dark", "light"]
+    assert [record["metadata"]["class"] for record in records] == ["dark", "light"]
 
 
 @pytest.mark.usefixtures("isolated_home")
@@ -140,8 +140,8 @@ def test_digits_token_by_token(tmp_path):
     words = ("run", "imagegpt-digits", "--label", "0-9", "-n", "40", "--seed", "0")
     out = zoo(*words, "-o", "out/", cwd=tmp_path)
 
-    pictures = np.stack([np.asarray(Image.open(tmp_path / path)) for path in out.split()])
-    images = torch.from_numpy(pictures)[:, None].float() / 127.5 - 1
+    images = np.stack([np.asarray(Image.open(tmp_path / path)) for path in out.split()])
+    images = torch.from_numpy(images)[:, None].float() / 127.5 - 1
     digits = read_digits(images)
     assert (digits == torch.arange(40) % 10).sum() >= 35
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo_core.entrypoints import EntryPoint, entry_points
+from zoo_core.plugins.entrypoints import EntryPoint, entry_points
 
 
 @pytest.fixture

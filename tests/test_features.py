@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from zoo_core import ZooError, create_extractor, extractors, read_idx, read_picture
+from zoo_core import ZooError, create_extractor, extractors, read_idx, read_image
 from zoo_core.errors import CardError
-from zoo_core.manifest import installed_plugins
+from zoo_core.plugins.discovery import installed_plugins
 from zoo_core.testing import write_plugin
 
 MANIFEST = """
@@ -21,7 +21,7 @@ name = "zoo-seen"
 summary = "Sees means"
 [[extractor]]
 name = "means"
-summary = "The mean of a picture"
+summary = "The mean of an image"
 data = "image"
 target = "zoo_seen:build"
 """
@@ -70,19 +70,19 @@ def test_a_mistake_in_an_extractors_table_is_told(plugin_site, old, new, told):
     assert told in plugin.problem.message
 
 
-def test_pictures_come_upright_and_on_white(tmp_path):
+def test_images_come_upright_and_on_white(tmp_path):
     sideways = Image.new("RGB", (4, 2), "red")
     exif = sideways.getexif()
     exif[0x0112] = 6
     sideways.save(tmp_path / "sideways.jpg", exif=exif)
-    assert read_picture(tmp_path / "sideways.jpg").size == (2, 4)
+    assert read_image(tmp_path / "sideways.jpg").size == (2, 4)
     Image.new("RGBA", (2, 2), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-    assert read_picture(tmp_path / "clear.png").getpixel((0, 0)) == (255, 255, 255)
+    assert read_image(tmp_path / "clear.png").getpixel((0, 0)) == (255, 255, 255)
     Image.new("L", (2, 2), 7).save(tmp_path / "grey.png")
-    assert read_picture(tmp_path / "grey.png").mode == "L"
+    assert read_image(tmp_path / "grey.png").mode == "L"
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    with pytest.raises(ZooError, match=r"broken\.png cannot be read as a picture"):
-        read_picture(tmp_path / "broken.png")
+    with pytest.raises(ZooError, match=r"broken\.png cannot be read as an image"):
+        read_image(tmp_path / "broken.png")
 
 
 def test_idx_files_are_read_gzipped_or_not(tmp_path):

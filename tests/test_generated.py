@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from zoo_core import hookspecs
 from zoo_core.cli import cli
-from zoo_core.verbs import VERBS
+from zoo_core.cli.commands import VERBS
+from zoo_core.plugins import hookspecs
 
 ROOT = Path(__file__).parents[1]
 
@@ -50,7 +50,7 @@ def test_the_help_known_without_importing_a_verb_is_its_own():
 
 
 def test_every_builtin_model_is_in_the_demo():
-    from zoo_core.card import EmbeddedWeights
+    from zoo_core.manifest.cards import EmbeddedWeights
     from zoo_core.registry import BUILT_IN, read_registry
 
     demo = (ROOT / "tools" / "demo.sh").read_text()
@@ -69,6 +69,6 @@ def test_nothing_in_the_core_names_a_plugin():
 
 def test_nothing_in_a_plugin_reaches_past_the_public_names():
     for path in (*ROOT.glob("plugins/*/zoo_*/**/*.py"), *ROOT.glob("examples/zoo-*/zoo_*/**/*.py")):
-        source = path.read_text().replace("from zoo_core.convolution import", "")  # public, as it says
+        source = path.read_text().replace("from zoo_core.kernels.conv import", "")  # public, as it says
         assert "from zoo_core." not in source, path
         assert "import zoo_core." not in source, path

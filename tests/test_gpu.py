@@ -23,7 +23,7 @@ def samples(card: ModelCard, device: str, dtype: str) -> list[Any]:
     made = zoo_core.load(card, device=device, dtype=dtype).generate(prompts, n=3, seed=0, **chosen)
     if card.output == "text":
         return [sample.text for sample in made]
-    return [np.asarray(sample.picture).astype(int) for sample in made]
+    return [np.asarray(sample.image).astype(int) for sample in made]
 
 
 @pytest.mark.parametrize("card", BUILT_IN, ids=lambda card: card.id)

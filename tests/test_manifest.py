@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from zoo_core import home
+from zoo_core import files
 from zoo_core.errors import CardError, ZooError
-from zoo_core.manifest import (
+from zoo_core.plugins.discovery import (
     InstalledPlugin,
     disabled_file,
     disabled_plugins,
@@ -149,7 +149,7 @@ def test_two_distributions_with_the_same_entry_point_are_told_apart(plugin_site:
 
 def test_what_is_wrong_with_a_disabled_plugin_is_no_problem(plugin_site: Path) -> None:
     write_plugin(plugin_site, "zoo-wrong", "not TOML")
-    home.write_json_atomically(disabled_file(), ["zoo-wrong"])
+    files.write_state(disabled_file(), ["zoo-wrong"])
     plugin = installed("zoo-wrong")
     assert plugin.status == "disabled"
     assert plugin.manifest is None
@@ -159,7 +159,7 @@ def test_what_is_wrong_with_a_disabled_plugin_is_no_problem(plugin_site: Path) -
 def test_a_disabled_plugin_claims_no_names(plugin_site: Path) -> None:
     write_plugin(plugin_site, "zoo-a", manifest("zoo-a", "faces"))
     write_plugin(plugin_site, "zoo-b", manifest("zoo-b", "faces"))
-    home.write_json_atomically(disabled_file(), ["zoo-a"])
+    files.write_state(disabled_file(), ["zoo-a"])
     assert installed("zoo-a").manifest is not None
     assert installed("zoo-b").status == "ok"
 

@@ -15,9 +15,9 @@ import pytest
 
 from zoo_core.catalog import Catalog
 from zoo_core.errors import PluginError
-from zoo_core.manifest import InstalledPlugin, installed_plugins
-from zoo_core.plugins import PluginHost
-from zoo_core.probe import check_plugins
+from zoo_core.plugins.discovery import InstalledPlugin, installed_plugins
+from zoo_core.plugins.host import PluginHost
+from zoo_core.plugins.import_probe import check_plugins
 from zoo_core.testing import write_plugin
 
 MANIFEST = """\
@@ -125,7 +125,7 @@ def test_doctor_names_each_and_cuts_off_the_one_that_hangs(menagerie, tmp_path):
 
 
 def test_what_a_plugin_that_hangs_has_started_is_ended_with_it(plugin_site, monkeypatch):
-    monkeypatch.setattr("zoo_core.probe.PROBE_SECONDS", 6)
+    monkeypatch.setattr("zoo_core.plugins.import_probe.PROBE_SECONDS", 6)
     install(plugin_site, "zoo-hangs", BACKGROUND)
     began = time.monotonic()
     problem = row("zoo-hangs").problem

@@ -27,7 +27,7 @@ from zoo_core import (
 )
 from zoo_core.catalog import Catalog
 from zoo_core.errors import CatalogError
-from zoo_core.model import MAX_FRAMES, Progress
+from zoo_core.running.model import MAX_FRAMES, Progress
 from zoo_core.testing.plugins import write_plugin
 
 CARD = ModelCard(
@@ -41,7 +41,7 @@ CARD = ModelCard(
     prompt="optional",
     options={
         "steps": Option("steps", "integer", default=2, minimum=1, maximum=1000),
-        "label": Option("label", "integer", minimum=0, maximum=9, each=True),
+        "label": Option("label", "integer", minimum=0, maximum=9, per_sample=True),
         "scale": Option("scale", "number", default=1.0),
     },
 )
@@ -51,11 +51,11 @@ Generate = Callable[[Batch], Iterator[Step]]
 
 def draw(batch: Batch) -> Iterator[Step]:
     """Noise in the colour of the label, brightened step by step."""
-    pictures = batch.noise.uniform(3, 4, 4) * batch.options.scale
+    images = batch.noise.uniform(3, 4, 4) * batch.options.scale
     for index in range(1, batch.options.steps + 1):
         labels = [label or 0 for label in batch.options.label]
         shades = torch.tensor(labels).reshape(-1, 1, 1, 1) / 10
-        yield Step(index, batch.options.steps, images=(pictures * index / batch.options.steps + shades) / 2)
+        yield Step(index, batch.options.steps, images=(images * index / batch.options.steps + shades) / 2)
 
 
 class Recorder:
@@ -83,8 +83,8 @@ def batches_of(model: Model) -> list[Batch]:
     return model.generator.batches
 
 
-def pictures(samples: Iterator[Sample] | Sequence[Sample]) -> torch.Tensor:
-    return torch.stack([sample.image for sample in samples if sample.image is not None])
+def images(samples: Iterator[Sample] | Sequence[Sample]) -> torch.Tensor:
+    return torch.stack([sample.tensor for sample in samples if sample.tensor is not None])
 
 
 # --- Planning ----------------------------------------------------------------------------------------------
@@ -213,8 +213,8 @@ def test_a_batch_holds_what_belongs_to_each_sample() -> None:
 @pytest.mark.parametrize("n", [1, 5, 64])
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
 def test_a_sample_does_not_depend_on_number_or_batch_size(n: int, batch_size: int) -> None:
-    made = pictures(make_model().generate(n=n, seed=0, batch_size=batch_size, label=[1, 2, 3]))
-    reference = pictures(make_model().generate(n=64, seed=0, label=[1, 2, 3]))
+    made = images(make_model().generate(n=n, seed=0, batch_size=batch_size, label=[1, 2, 3]))
+    reference = images(make_model().generate(n=64, seed=0, label=[1, 2, 3]))
     assert torch.equal(made, reference[:n])
 
 
@@ -238,10 +238,10 @@ def test_the_record_says_what_was_run_and_on_what() -> None:
 
 def test_each_sample_keeps_its_own_facts() -> None:
     def generate(batch: Batch) -> Iterator[Step]:
-        yield Step(texts=("x",) * batch.n, facts=tuple({"seed was": seed} for seed in batch.noise.seeds))
+        yield Step(texts=("x",) * batch.n, metadata=tuple({"seed was": seed} for seed in batch.noise.seeds))
 
     samples = make_model(generate).generate(n=3, seed=4, batch_size=2)
-    assert [sample.record.facts for sample in samples] == [{"seed was": seed} for seed in (4, 5, 6)]
+    assert [sample.record.metadata for sample in samples] == [{"seed was": seed} for seed in (4, 5, 6)]
 
 
 def test_a_part_of_a_plan_can_be_made() -> None:
@@ -249,7 +249,7 @@ def test_a_part_of_a_plan_can_be_made() -> None:
     plan = list(model.plan(n=4, seed=0))
     part = list(model.make(plan[2:3]))
     assert [sample.index for sample in part] == [2]
-    assert torch.equal(pictures(part)[0], pictures(model.make(plan))[2])
+    assert torch.equal(images(part)[0], images(model.make(plan))[2])
 
 
 # --- Steps -------------------------------------------------------------------------------------------------
@@ -305,16 +305,16 @@ def test_gradients_are_off_in_a_generate_that_computes_before_it_returns() -> No
         return iter([Step(images=weight * batch.noise.uniform(1, 2, 2))])
 
     (sample,) = make_model(generate).generate(seed=0)
-    assert sample.image is not None
-    assert not sample.image.requires_grad
+    assert sample.tensor is not None
+    assert not sample.tensor.requires_grad
 
 
-def test_a_picture_is_an_ordinary_tensor_that_holds_no_other_sample() -> None:
+def test_an_image_is_an_ordinary_tensor_that_holds_no_other_sample() -> None:
     first, _ = make_model().generate(n=2, seed=0, batch_size=2)
-    assert first.image is not None
-    assert not first.image.is_inference()
-    assert first.image.untyped_storage().nbytes() == first.image.nbytes
-    first.image.add_(1).requires_grad_()
+    assert first.tensor is not None
+    assert not first.tensor.is_inference()
+    assert first.tensor.untyped_storage().nbytes() == first.tensor.nbytes
+    first.tensor.add_(1).requires_grad_()
 
 
 # --- Memory ------------------------------------------------------------------------------------------------
@@ -429,12 +429,12 @@ def test_running_out_of_memory_has_a_remedy(error: BaseException) -> None:
     [
         ((), "yielded no step"),
         ((None,), "yielded None where a Step belongs"),
-        ((Step(),), "ended without a picture or a text"),
+        ((Step(),), "ended without an image or a text"),
         ((Step(images=torch.zeros(1, 3, 4, 4)),), "made 1 samples where 2 were asked for"),
         ((Step(texts=("a", "b", "c")),), "made 3 samples where 2 were asked for"),
-        ((Step(texts=("a", "b"), facts=({},)),), "made 1 samples where 2 were asked for"),
-        ((Step(images=torch.zeros(2, 4, 4)),), "made pictures of shape (2, 4, 4), not (n, c, h, w)"),
-        ((Step(images=torch.zeros(2, 2, 4, 4)),), "made pictures of shape (2, 2, 4, 4), not (n, c, h, w)"),
+        ((Step(texts=("a", "b"), metadata=({},)),), "made 1 samples where 2 were asked for"),
+        ((Step(images=torch.zeros(2, 4, 4)),), "made images of shape (2, 4, 4), not (n, c, h, w)"),
+        ((Step(images=torch.zeros(2, 2, 4, 4)),), "made images of shape (2, 2, 4, 4), not (n, c, h, w)"),
         ((Step(images=[0, 0]),), "made a list where a tensor belongs"),  # type: ignore[arg-type]
     ],
 )
@@ -512,8 +512,8 @@ def toy(plugin_site: Path) -> Callable[..., None]:
 def test_a_model_is_loaded_by_name(toy: Callable[..., None], name: str) -> None:
     toy()
     (sample,) = zoo.load(name).generate(seed=0)
-    assert sample.image is not None
-    assert sample.image.tolist() == [[[0.5, 0.5], [0.5, 0.5]]]
+    assert sample.tensor is not None
+    assert sample.tensor.tolist() == [[[0.5, 0.5], [0.5, 0.5]]]
     assert sample.record.versions["zoo-toy"] == "3"
     assert sample.record.checkpoint["source"] == "embedded"
 
@@ -529,8 +529,8 @@ def test_the_dtype_asked_for_reaches_the_generator(toy: Callable[..., None], dty
     model = zoo.load("toy-grey", dtype=dtype)
     assert model.dtype == dtype
     (sample,) = model.generate(seed=0)
-    assert sample.image is not None
-    assert sample.image.dtype == torch.float32
+    assert sample.tensor is not None
+    assert sample.tensor.dtype == torch.float32
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from zoo_core import OutputError
-from zoo_core.output.atomic import sweep, write_whole
-from zoo_core.testing.samples import make_picture
+from zoo_core.files import sweep, write_atomically
+from zoo_core.testing.samples import make_image
 
 
 def names(folder: Path) -> list[str]:
@@ -27,7 +27,7 @@ def names(folder: Path) -> list[str]:
 def test_parents_are_made_and_the_file_obeys_the_umask(tmp_path: Path) -> None:
     old = os.umask(0o027)
     try:
-        write_whole(tmp_path / "a" / "b" / "x", b"data")
+        write_atomically(tmp_path / "a" / "b" / "x", b"data")
     finally:
         os.umask(old)
     path = tmp_path / "a" / "b" / "x"
@@ -40,9 +40,9 @@ def test_a_taken_name_is_left_alone_unless_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"old")
     with pytest.raises(FileExistsError):
-        write_whole(path, b"new")
+        write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
-    write_whole(path, b"new", overwrite=True)
+    write_atomically(path, b"new", overwrite=True)
     assert path.read_bytes() == b"new"
     assert names(tmp_path) == ["x"]
 
@@ -52,9 +52,9 @@ def test_a_file_system_without_hard_links_works_too(tmp_path: Path, monkeypatch:
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", no_links)
-    write_whole(tmp_path / "x", b"one")
+    write_atomically(tmp_path / "x", b"one")
     with pytest.raises(FileExistsError):
-        write_whole(tmp_path / "x", b"two")
+        write_atomically(tmp_path / "x", b"two")
     assert (tmp_path / "x").read_bytes() == b"one"
     assert names(tmp_path) == ["x"]
 
@@ -63,19 +63,19 @@ def test_a_device_is_never_replaced_by_a_file(tmp_path: Path) -> None:
     pipe = tmp_path / "x.png"
     os.mkfifo(pipe)
     with pytest.raises(OutputError, match="not a regular file"):
-        write_whole(pipe, b"data", overwrite=True)
+        write_atomically(pipe, b"data", overwrite=True)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
 def test_a_file_in_a_folders_place_is_named(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     with pytest.raises(OutputError, match=r"out is not a folder"):
-        make_picture().save(tmp_path / "out" / "x.png")
+        make_image().save(tmp_path / "out" / "x.png")
 
 
 def test_a_name_too_long_says_so(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="File name too long") as caught:
-        make_picture().save(tmp_path / ("x" * 300 + ".png"))
+        make_image().save(tmp_path / ("x" * 300 + ".png"))
     assert caught.value.remedy == "Give a shorter name."
     assert not names(tmp_path)
 
@@ -85,7 +85,7 @@ def _write_with_a_full_disk(folder: Path) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
     try:
-        write_whole(folder / "x", b"x" * 100_000, overwrite=True)
+        write_atomically(folder / "x", b"x" * 100_000, overwrite=True)
     except OutputError as error:
         (folder / "said").write_text(str(error))
 
@@ -106,7 +106,7 @@ def test_a_full_disk_names_the_remedy(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match="No space left on device") as caught:
-        make_picture().save(tmp_path / "x.jpg")
+        make_image().save(tmp_path / "x.jpg")
     assert "--resume" in caught.value.remedy
     assert not names(tmp_path)
 
@@ -117,7 +117,7 @@ def test_ctrl_c_while_writing_leaves_nothing(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(os, "fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        make_picture().save(tmp_path / "x.png")
+        make_image().save(tmp_path / "x.png")
     assert not names(tmp_path)
 
 
@@ -125,9 +125,9 @@ _SLOW_WRITER = textwrap.dedent(
     """
     import os, sys, time
     from pathlib import Path
-    from zoo_core.output.atomic import write_whole
+    from zoo_core.files import write_atomically
     os.fsync = lambda _: (print("half-way", flush=True), time.sleep(60))
-    write_whole(Path(sys.argv[1]), b"data")
+    write_atomically(Path(sys.argv[1]), b"data")
     """
 )
 
@@ -158,5 +158,5 @@ def test_what_a_killed_writer_left_is_swept_but_not_what_a_living_one_writes(tmp
 
 def test_a_folder_one_may_not_write_to_is_named() -> None:
     with pytest.raises(OutputError, match=r"/sys/x\.png cannot be written") as caught:
-        make_picture().save("/sys/x.png")  # refused to the superuser too
+        make_image().save("/sys/x.png")  # refused to the superuser too
     assert caught.value.remedy == "Give a path in a folder that you may write to."

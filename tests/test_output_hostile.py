@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from zoo_core import OutputError
-from zoo_core.output import JsonLines, compare, open_output, read_record
-from zoo_core.output.provenance import MAX_RECORD
-from zoo_core.testing.samples import make_picture, make_record, make_text
+from zoo_core.samples import JsonLines, compare, open_output, read_record
+from zoo_core.samples.provenance import MAX_RECORD
+from zoo_core.testing.samples import make_image, make_record, make_text
 
 
 def chunk(kind: bytes, data: bytes, length: int | None = None) -> bytes:
@@ -66,8 +66,8 @@ def test_the_pngs_made_here_are_what_the_reader_takes(tmp_path: Path) -> None:
     for data in (note(record_bytes()), note(zlib.compress(record_bytes()), compressed=True)):
         path.write_bytes(png(data))
         assert read_record(path) == make_record()
-        with Image.open(path) as picture:
-            picture.load()
+        with Image.open(path) as image:
+            image.load()
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_million_notes_are_read_one_at_a_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".png", ".apng", ".gif", ".jpg", ".webp", ".txt"])
 def test_a_file_cut_anywhere_is_told_from_a_whole_one(tmp_path: Path, suffix: str) -> None:
-    sample = make_text() if suffix == ".txt" else make_picture()
+    sample = make_text() if suffix == ".txt" else make_image()
     path = sample.save(tmp_path / f"x{suffix}")
     whole = path.read_bytes()
     for length in {0, 1, 7, 8, 12, 20, 33, 60, len(whole) // 2, len(whole) - 1} & set(range(len(whole))):
@@ -141,7 +141,7 @@ def test_a_file_cut_anywhere_is_told_from_a_whole_one(tmp_path: Path, suffix: st
 
 @pytest.mark.parametrize("suffix", [".png", ".gif", ".jpg", ".txt"])
 def test_random_damage_is_never_anything_but_an_output_error(tmp_path: Path, suffix: str) -> None:
-    sample = make_text() if suffix == ".txt" else make_picture()
+    sample = make_text() if suffix == ".txt" else make_image()
     path = sample.save(tmp_path / f"x{suffix}")
     sidecar = path.with_name(path.name + ".json")
     damaged = path if suffix in (".png", ".gif") else sidecar
@@ -160,7 +160,7 @@ def test_random_damage_is_never_anything_but_an_output_error(tmp_path: Path, suf
 
 
 def test_a_note_whose_checksum_is_wrong_is_damaged(tmp_path: Path) -> None:
-    path = make_picture(7).save(tmp_path / "x.png")
+    path = make_image(7).save(tmp_path / "x.png")
     path.write_bytes(path.read_bytes().replace(b'"seed": 7', b'"seed": 8'))
     assert "damaged" in read_error(path)
 
@@ -202,7 +202,7 @@ def test_a_gif_with_a_hostile_comment_is_one_clear_error(
     ids=range(5),
 )
 def test_a_hostile_sidecar_is_one_clear_error(tmp_path: Path, content: bytes, message: str) -> None:
-    path = make_picture().save(tmp_path / "x.jpg")
+    path = make_image().save(tmp_path / "x.jpg")
     (tmp_path / "x.jpg.json").write_bytes(content)
     assert message in read_error(path)
 
@@ -219,7 +219,7 @@ def test_a_hostile_line_is_one_clear_error_and_bounded_memory(tmp_path: Path) ->
     assert path.stat().st_size == 2**33
 
 
-def test_a_picture_that_claims_to_be_enormous_is_never_decoded(tmp_path: Path) -> None:
+def test_an_image_that_claims_to_be_enormous_is_never_decoded(tmp_path: Path) -> None:
     """A decompression bomb: 60,000 × 60,000 pixels in a few bytes, with an honest record."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
     path = tmp_path / "x.png"
@@ -232,7 +232,7 @@ def test_a_picture_that_claims_to_be_enormous_is_never_decoded(tmp_path: Path) -
     )
     assert read_record(path) == make_record()
     with memory_below(5_000_000), pytest.raises(OutputError, match="cannot be read"):
-        compare(path, make_picture())
+        compare(path, make_image())
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_a_sheet_with_a_hostile_layout_is_one_clear_error(tmp_path: Path, layout
     path = tmp_path / "x.png"
     path.write_bytes(png(b"zoo-sheet\0\0\0\0\0" + json.dumps(layout).encode(), note(record_bytes())))
     with pytest.raises(OutputError, match="layout cannot be read"):
-        compare(path, make_picture())
+        compare(path, make_image())
 
 
 def test_a_record_too_long_to_be_read_is_not_written(tmp_path: Path) -> None:
@@ -272,7 +272,9 @@ def test_reading_a_record_runs_nothing(tmp_path: Path) -> None:
     """Names that a careless reader would import, call or open stay strings."""
     trap = tmp_path / "trap"
     record = record_bytes(
-        model=f"__import__('os').mkdir({str(trap)!r})", plugin="os:system", facts={"__class__": "os.system"}
+        model=f"__import__('os').mkdir({str(trap)!r})",
+        plugin="os:system",
+        metadata={"__class__": "os.system"},
     )
     (tmp_path / "x.png").write_bytes(png(note(record)))
     assert read_record(tmp_path / "x.png").plugin == "os:system"

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from zoo_core import OutputError
-from zoo_core.output import JsonLines, read_record
-from zoo_core.output.lines import read_line
-from zoo_core.testing.samples import make_picture, make_text
+from zoo_core.samples import JsonLines, read_record
+from zoo_core.samples.lines import read_line
+from zoo_core.testing.samples import make_image, make_text
 
 TEXTS = ("plain", 'two\nlines "quoted" \u2028 \x00', "füchse 🦊", "\udcff no text at all", "")
 
@@ -131,12 +131,12 @@ def test_two_runs_do_not_write_one_file(tmp_path: Path) -> None:
     assert read_record(path).seed == 0
 
 
-def test_a_picture_is_refused(tmp_path: Path) -> None:
+def test_an_image_is_refused(tmp_path: Path) -> None:
     with (
         JsonLines(tmp_path / "out.jsonl") as lines,
-        pytest.raises(OutputError, match="A picture does not fit"),
+        pytest.raises(OutputError, match="An image does not fit"),
     ):
-        lines.write(make_picture())
+        lines.write(make_image())
 
 
 def _fill_the_disk(path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from zoo_core import OptionError, OutputError, PluginError
-from zoo_core.record import Record
+from zoo_core.samples.record import Record
 from zoo_core.testing.samples import make_record
 
 
@@ -21,7 +21,7 @@ def test_a_record_comes_back_equal_through_json() -> None:
         2**63 - 1,
         prompt="füchse \U0001f98a \udcff",
         options={"a": None, "b": True, "c": 1, "d": 1.0, "e": "x"},
-        facts={"label": 4, "why": ["end", {"deep": None}]},
+        metadata={"label": 4, "why": ["end", {"deep": None}]},
     )
     again = Record.from_json(json.loads(json.dumps(record.to_json())))
     assert again == record
@@ -30,14 +30,19 @@ def test_a_record_comes_back_equal_through_json() -> None:
 
 
 def test_facts_are_kept_as_json_would_give_them_back() -> None:
-    facts = {"pair": (1, 2), "low": float("-inf"), "odd": float("nan"), "mean": np.float64(0.5)}
-    assert make_record(facts=facts).facts == {"pair": [1, 2], "low": "-inf", "odd": "nan", "mean": 0.5}
+    metadata = {"pair": (1, 2), "low": float("-inf"), "odd": float("nan"), "mean": np.float64(0.5)}
+    assert make_record(metadata=metadata).metadata == {
+        "pair": [1, 2],
+        "low": "-inf",
+        "odd": "nan",
+        "mean": 0.5,
+    }
 
 
 @pytest.mark.parametrize("fact", [np.zeros(2), {1, 2}, b"x", {3: "x"}, np.float32(1)])
 def test_a_fact_that_is_not_json_names_the_plugin_and_the_fact(fact: object) -> None:
-    with pytest.raises(PluginError, match=r"zoo-test reports facts\.f as"):
-        make_record(facts={"f": fact})
+    with pytest.raises(PluginError, match=r"zoo-test reports metadata\.f as"):
+        make_record(metadata={"f": fact})
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), [1, 2], {"a": 1}, b"x"])
@@ -69,7 +74,7 @@ def test_whatever_determines_a_sample_is_in_its_identity(change: dict[str, Any])
         {"model": "an-alias"},
         {"device": "cuda"},
         {"versions": {"torch": "3.0"}},
-        {"facts": {"label": 4}},
+        {"metadata": {"label": 4}},
         {"options": {"sampler": "ddim", "guidance": 1.5, "label": 3}},
         {"checkpoint": {"source": "elsewhere", "digest": make_record().checkpoint["digest"]}},
     ],
@@ -97,7 +102,7 @@ def test_a_record_of_a_newer_version_says_so() -> None:
         ({"checkpoint": {"source": "x"}}, "'checkpoint' lacks 'digest'"),
         ({"checkpoint": "x"}, "'checkpoint' is 'x'"),
         ({"options": {"label": [1]}}, "Option 'label' cannot be recorded"),
-        ({"facts": 3}, "'facts' is 3"),
+        ({"metadata": 3}, "'metadata' is 3"),
         ({"schema": "1"}, "'schema' is '1'"),
     ],
 )
@@ -121,7 +126,5 @@ def test_what_is_no_object_is_no_record(document: object) -> None:
 
 
 def test_importing_what_makes_records_and_files_imports_neither_torch_nor_pillow() -> None:
-    program = (
-        "import sys, zoo_core.sample, zoo_core.output; sys.exit(bool({'torch', 'PIL'} & sys.modules.keys()))"
-    )
+    program = "import sys, zoo_core.samples; sys.exit(bool({'torch', 'PIL'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -12,19 +12,19 @@ import torch
 from PIL import Image
 
 from zoo_core import OutputError, Sample
-from zoo_core.output import JsonLines, check_replay, compare, read_record
-from zoo_core.testing.samples import make_picture, make_record, make_text
+from zoo_core.samples import JsonLines, check_replay, compare, read_record
+from zoo_core.testing.samples import make_image, make_record, make_text
 
 
 def moved_by(sample: Sample, levels: int) -> Sample:
     """The sample with one pixel that many levels away."""
-    assert sample.image is not None
-    image = sample.image.clone() * 0.5
-    before = Sample(sample.record, 0, image=image)
-    after = Sample(sample.record, 0, image=image.clone())
-    assert after.image is not None
-    after.image[0, 2, 3] += levels / 127.5
-    assert before.picture.size == after.picture.size
+    assert sample.tensor is not None
+    image = sample.tensor.clone() * 0.5
+    before = Sample(sample.record, 0, tensor=image)
+    after = Sample(sample.record, 0, tensor=image.clone())
+    assert after.tensor is not None
+    after.tensor[0, 2, 3] += levels / 127.5
+    assert before.image.size == after.image.size
     return after
 
 
@@ -36,40 +36,40 @@ def still(sample: Sample) -> Sample:
 @pytest.mark.parametrize(
     ("levels", "verdict"), [(0, "identical"), (1, "rounding"), (2, "different"), (90, "different")]
 )
-def test_pictures_are_judged_by_their_largest_difference(
+def test_images_are_judged_by_their_largest_difference(
     tmp_path: Path, suffix: str, levels: int, verdict: str
 ) -> None:
-    path = still(make_picture(7)).save(tmp_path / f"x{suffix}")
-    match = compare(path, moved_by(make_picture(7), levels))
+    path = still(make_image(7)).save(tmp_path / f"x{suffix}")
+    match = compare(path, moved_by(make_image(7), levels))
     assert (match.verdict, match.levels) == (verdict, levels)
     assert levels == 0 or f"{levels} of 255" in match.sentence
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".gif"])
 def test_what_a_format_loses_is_lost_on_both_sides(tmp_path: Path, suffix: str) -> None:
-    sample = make_picture(7, size=(64, 64))
+    sample = make_image(7, size=(64, 64))
     path = sample.save(tmp_path / f"x{suffix}")
     assert compare(path, sample).verdict == "identical"
-    assert compare(path, make_picture(8, size=(64, 64))).verdict == "different"
+    assert compare(path, make_image(8, size=(64, 64))).verdict == "different"
 
 
-def test_a_picture_of_another_size_is_different(tmp_path: Path) -> None:
-    path = make_picture(7).save(tmp_path / "x.png")
-    match = compare(path, make_picture(7, size=(8, 9)))
-    assert (match.verdict, match.sentence) == ("different", "The pictures differ in size.")
+def test_an_image_of_another_size_is_different(tmp_path: Path) -> None:
+    path = make_image(7).save(tmp_path / "x.png")
+    match = compare(path, make_image(7, size=(8, 9)))
+    assert (match.verdict, match.sentence) == ("different", "The images differ in size.")
 
 
-def test_an_optimised_copy_still_is_the_same_picture(tmp_path: Path) -> None:
+def test_an_optimised_copy_still_is_the_same_image(tmp_path: Path) -> None:
     """Optimisers turn grey colours into mode L, or colours into a palette, and keep the notes."""
     grey = torch.linspace(-1, 1, 64).reshape(1, 8, 8).expand(3, 8, 8)
-    sample = Sample(make_record(7), 0, image=grey)
-    with Image.open(sample.save(tmp_path / "x.png")) as picture:
+    sample = Sample(make_record(7), 0, tensor=grey)
+    with Image.open(sample.save(tmp_path / "x.png")) as image:
         from PIL.PngImagePlugin import PngInfo
 
         notes = PngInfo()
-        notes.add_itxt("zoo", picture.text["zoo"], zip=True)  # type: ignore[attr-defined]
+        notes.add_itxt("zoo", image.text["zoo"], zip=True)  # type: ignore[attr-defined]
         for mode in ("L", "P"):
-            picture.convert(mode).save(tmp_path / f"{mode}.png", pnginfo=notes)
+            image.convert(mode).save(tmp_path / f"{mode}.png", pnginfo=notes)
     for mode in ("L", "P"):
         assert read_record(tmp_path / f"{mode}.png") == sample.record
     assert compare(tmp_path / "L.png", sample).verdict == "identical"
@@ -104,15 +104,15 @@ def test_a_text_far_longer_than_the_new_one_is_not_read_whole(tmp_path: Path) ->
 
 
 def test_a_file_whose_name_looks_like_a_number_is_found(tmp_path: Path) -> None:
-    path = make_picture(7).save(tmp_path / "a:3.png")
+    path = make_image(7).save(tmp_path / "a:3.png")
     odd = path.rename(tmp_path / "x.png:2")
     assert read_record(odd).seed == 7
-    make_picture(8).save(tmp_path / "y.png")
+    make_image(8).save(tmp_path / "y.png")
     assert read_record(f"{tmp_path}/y.png:1").seed == 8
 
 
 def test_the_same_checkpoint_and_versions_need_no_words() -> None:
-    assert check_replay(make_record(7), make_record(7, facts={"x": 1})) == ()
+    assert check_replay(make_record(7), make_record(7, metadata={"x": 1})) == ()
 
 
 def test_what_may_move_the_result_is_listed() -> None:
@@ -150,7 +150,7 @@ def save_with_pillow(path: Path) -> None:
     Image.new("RGB", (4, 4)).save(path)
 
 
-def test_a_picture_that_zoo_did_not_write_says_so(tmp_path: Path) -> None:
+def test_an_image_that_zoo_did_not_write_says_so(tmp_path: Path) -> None:
     for name in ("x.png", "x.gif", "x.jpg", "x.webp"):
         save_with_pillow(tmp_path / name)
         with pytest.raises(OutputError, match="does not say how it was made") as caught:
@@ -158,10 +158,10 @@ def test_a_picture_that_zoo_did_not_write_says_so(tmp_path: Path) -> None:
         assert "editors and messengers" in caught.value.remedy
 
 
-def test_a_picture_that_an_editor_stripped_says_so(tmp_path: Path) -> None:
-    path = make_picture(7).save(tmp_path / "x.png")
-    with Image.open(path) as picture:
-        picture.save(tmp_path / "y.png")
+def test_an_image_that_an_editor_stripped_says_so(tmp_path: Path) -> None:
+    path = make_image(7).save(tmp_path / "x.png")
+    with Image.open(path) as image:
+        image.save(tmp_path / "y.png")
     with pytest.raises(OutputError, match="does not say how it was made"):
         read_record(tmp_path / "y.png")
 
@@ -183,15 +183,15 @@ def test_a_file_edited_after_its_sidecar_was_written_says_so(tmp_path: Path) -> 
     assert "changed" in caught.value.remedy
 
 
-def test_a_sheet_whose_layout_does_not_fit_its_picture_says_so(tmp_path: Path) -> None:
-    from zoo_core.output import open_output
+def test_a_sheet_whose_layout_does_not_fit_its_image_says_so(tmp_path: Path) -> None:
+    from zoo_core.samples import open_output
 
     path = tmp_path / "x.png"
     with open_output(path, kind="image", count=4) as sheet:
         for seed in range(4):
-            sheet.write(make_picture(seed))
+            sheet.write(make_image(seed))
     data = path.read_bytes()
     header = struct.pack(">II", 5, 5) + data[24:29]
     path.write_bytes(data[:16] + header + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + data[33:])
     with pytest.raises(OutputError, match="not the contact sheet it says it is"):
-        compare(f"{path}:2", make_picture(1))
+        compare(f"{path}:2", make_image(1))

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from zoo_core import OutputError
-from zoo_core.output import ContactSheet, compare, open_output, read_record
-from zoo_core.output.sheet import MAX_PIXELS, Layout
-from zoo_core.testing.samples import make_picture
+from zoo_core.samples import ContactSheet, compare, open_output, read_record
+from zoo_core.samples.sheet import MAX_PIXELS, Layout
+from zoo_core.testing.samples import make_image
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 16, 17, 100, 1000])
@@ -42,7 +42,7 @@ def test_any_count_is_laid_out_evenly_without_overlap(
         assert 0.5 < layout.size[0] / layout.size[1] < 2
 
 
-def test_small_pictures_are_enlarged_by_a_whole_number() -> None:
+def test_small_images_are_enlarged_by_a_whole_number() -> None:
     assert Layout.of(4, (28, 28), captions=False).zoom == 3
     assert Layout.of(4, (64, 64), captions=False).zoom == 1
 
@@ -60,8 +60,8 @@ def test_every_sample_of_a_sheet_can_be_cut_out_exactly(
     tmp_path: Path, channels: int, caption: str | None
 ) -> None:
     samples = [
-        make_picture(
-            seed, channels=channels, size=(28, 20), prompt="a long prompt 🦊 " * 9, facts={"why": "x"}
+        make_image(
+            seed, channels=channels, size=(28, 20), prompt="a long prompt 🦊 " * 9, metadata={"why": "x"}
         )
         for seed in range(11)
     ]
@@ -83,11 +83,11 @@ def test_every_sample_of_a_sheet_can_be_cut_out_exactly(
 def test_captions_stay_in_their_strip_and_are_written() -> None:
     plain, written = ContactSheet(3, captions=True), ContactSheet(3, captions=True)
     for seed in range(3):
-        plain.paste(make_picture(seed).picture)
-        written.paste(make_picture(seed).picture, "a caption much wider than its cell")
+        plain.paste(make_image(seed).image)
+        written.paste(make_image(seed).image, "a caption much wider than its cell")
     layout = plain.layout
     assert layout
-    differing = (np.asarray(plain.picture) != np.asarray(written.picture)).any(-1)
+    differing = (np.asarray(plain.image) != np.asarray(written.image)).any(-1)
     for position in range(3):
         x, y = layout.corner(position)
         strip = differing[y + layout.height :, x : x + layout.width][: layout.caption]
@@ -99,27 +99,27 @@ def test_captions_stay_in_their_strip_and_are_written() -> None:
 def test_a_caption_that_no_sample_has_names_those_they_have(tmp_path: Path) -> None:
     sheet = open_output(tmp_path / "x.png", kind="image", count=2, caption="colour")
     with pytest.raises(OutputError, match="no 'colour'") as caught:
-        sheet.write(make_picture())
+        sheet.write(make_image())
     assert caught.value.remedy == "Choose from: guidance, label, prompt, sampler, seed."
 
 
-@pytest.mark.parametrize("other", [make_picture(1, size=(8, 9)), make_picture(1, channels=1)])
-def test_pictures_that_differ_make_no_sheet(other: object) -> None:
+@pytest.mark.parametrize("other", [make_image(1, size=(8, 9)), make_image(1, channels=1)])
+def test_images_that_differ_make_no_sheet(other: object) -> None:
     sheet = ContactSheet(2)
-    sheet.paste(make_picture(0).picture)
+    sheet.paste(make_image(0).image)
     with pytest.raises(OutputError, match="differ in size or in colour"):
-        sheet.paste(other.picture)  # type: ignore[attr-defined]
+        sheet.paste(other.image)  # type: ignore[attr-defined]
 
 
 def test_an_empty_sheet_is_an_error() -> None:
-    with pytest.raises(OutputError, match="has no pictures"):
-        _ = ContactSheet(3).picture
+    with pytest.raises(OutputError, match="has no images"):
+        _ = ContactSheet(3).image
 
 
 def test_an_interrupted_sheet_is_not_written(tmp_path: Path) -> None:
     def interrupted() -> None:
         with open_output(tmp_path / "x.png", kind="image", count=2) as sheet:
-            sheet.write(make_picture())
+            sheet.write(make_image())
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -130,19 +130,19 @@ def test_an_interrupted_sheet_is_not_written(tmp_path: Path) -> None:
 def test_a_sheet_says_what_it_is_to_other_tools(tmp_path: Path) -> None:
     with open_output(tmp_path / "x.png", kind="image", count=4) as sheet:
         for seed in range(4):
-            sheet.write(make_picture(seed))
-    with Image.open(tmp_path / "x.png") as picture:
-        texts = picture.text  # type: ignore[attr-defined]
+            sheet.write(make_image(seed))
+    with Image.open(tmp_path / "x.png") as image:
+        texts = image.text  # type: ignore[attr-defined]
     assert texts["Description"].startswith("Contact sheet of 4 samples: test-model, seed 0")
     assert texts["Software"] == "zoo-core 0.1.0"
 
 
 def test_a_sheet_of_a_thousand_takes_the_memory_of_the_sheet(tmp_path: Path) -> None:
-    samples = [make_picture(seed, size=(64, 64)) for seed in range(10)]
+    samples = [make_image(seed, size=(64, 64)) for seed in range(10)]
     sheet = ContactSheet(1000)
-    sheet.paste(samples[0].picture)
+    sheet.paste(samples[0].image)
     before = psutil.Process().memory_info().rss
     for position in range(1, 1000):
-        sheet.paste(samples[position % 10].picture)
-    size = math.prod(sheet.picture.size) * 4  # Pillow keeps four bytes a pixel
+        sheet.paste(samples[position % 10].image)
+    size = math.prod(sheet.image.size) * 4  # Pillow keeps four bytes a pixel
     assert psutil.Process().memory_info().rss - before < size + 4_000_000

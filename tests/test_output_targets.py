@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from zoo_core import OutputError
-from zoo_core.output import JsonLines, Output, RunFolder, open_output, read_record
-from zoo_core.output.targets import SheetFile, SingleFile, StandardOutput
-from zoo_core.testing.samples import make_picture, make_text
+from zoo_core.samples import JsonLines, Output, RunFolder, open_output, read_record
+from zoo_core.samples.targets import SheetFile, SingleFile, StandardOutput
+from zoo_core.testing.samples import make_image, make_text
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_path_says_what_is_written(
         assert output.wants_frames == (target == "x.gif")
         assert output.path == (None if target == "-" else Path(target))
         if expected is SheetFile:
-            output.write(make_picture())
+            output.write(make_image())
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_path_says_what_is_written(
         ("out/", "image", 2, {"caption": "seed"}, "Only a contact sheet has captions", ".png"),
         ("x.png", "image", 2, {"steps": ".gif"}, "beside a contact sheet", "folder"),
         ("x.gif", "image", 1, {"steps": ".gif"}, r"beside x\.gif", "folder"),
-        ("out/", "text", 1, {"steps": ".gif"}, "beside out/", "pictures"),
+        ("out/", "text", 1, {"steps": ".gif"}, "beside out/", "images"),
         ("old.png", "image", 1, {}, r"old\.png is there already", "--force"),
         ("old.png", "image", 2, {}, r"old\.png is there already", "--force"),
         ("new.png", "image", 1, {"steps": ".gif"}, r"new-steps\.gif is there already", "--force"),
@@ -102,42 +102,42 @@ def test_force_replaces_a_file_when_the_samples_are_there_and_not_before(tmp_pat
     with open_output(path, kind="image", count=count, overwrite=True) as output:
         assert path.read_bytes() == b"old"
         for seed in range(count):
-            output.write(make_picture(seed))
+            output.write(make_image(seed))
     assert read_record(f"{path}:1").seed == 0
 
 
-def test_one_picture_with_its_steps_is_two_files(tmp_path: Path) -> None:
+def test_one_image_with_its_steps_is_two_files(tmp_path: Path) -> None:
     with open_output(tmp_path / "x.png", kind="image", count=1, steps=".apng") as output:
         assert output.wants_frames
-        assert output.write(make_picture(7)) == tmp_path / "x.png"
+        assert output.write(make_image(7)) == tmp_path / "x.png"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x-steps.apng", "x.png"]
     assert read_record(tmp_path / "x-steps.apng").seed == 7
 
 
 def test_saving_replaces_only_the_same_sample_unless_told(tmp_path: Path) -> None:
     path = tmp_path / "x.jpg"
-    make_picture(7).save(path)
-    make_picture(7).save(path)
+    make_image(7).save(path)
+    make_image(7).save(path)
     with pytest.raises(OutputError, match=r"x\.jpg is there already") as caught:
-        make_picture(8).save(path)
+        make_image(8).save(path)
     assert "overwrite=True" in caught.value.remedy
     assert read_record(path).seed == 7
-    make_picture(8).save(path, overwrite=True)
+    make_image(8).save(path, overwrite=True)
     assert read_record(path).seed == 8
 
 
 def test_a_file_of_the_users_in_the_sidecars_place_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.jpg.json").write_text("{}")
     with pytest.raises(OutputError, match=r"x\.jpg\.json is there already"):
-        make_picture(7).save(tmp_path / "x.jpg")
+        make_image(7).save(tmp_path / "x.jpg")
     with pytest.raises(OutputError, match=r"x\.jpg\.json is there already"):
         open_output(tmp_path / "x.jpg", kind="image", count=1)
     assert (tmp_path / "x.jpg.json").read_text() == "{}"
 
 
 def test_saving_into_a_folder_names_the_file(tmp_path: Path) -> None:
-    assert make_picture(7).save(tmp_path) == tmp_path / "seed0007.png"
-    assert make_picture(7).save(f"{tmp_path}/new/") == tmp_path / "new" / "seed0007.png"
+    assert make_image(7).save(tmp_path) == tmp_path / "seed0007.png"
+    assert make_image(7).save(f"{tmp_path}/new/") == tmp_path / "new" / "seed0007.png"
     assert make_text(7).save(tmp_path / "texts") == tmp_path / "texts" / "seed0007.txt"
 
 
@@ -150,7 +150,7 @@ def test_a_text_file_holds_the_text_and_nothing_else(tmp_path: Path) -> None:
 
 _PRINT = """
 import sys
-from zoo_core.output import open_output
+from zoo_core.samples import open_output
 from zoo_core.testing.samples import make_text
 count = int(sys.argv[1])
 with open_output("-", kind="text", count=count) as output:
@@ -174,5 +174,5 @@ def test_a_folder_is_made_with_its_first_sample(tmp_path: Path) -> None:
     open_output(tmp_path / "a" / "b", kind="image", count=1, resume=True).close()
     assert not list(tmp_path.iterdir())
     with open_output(tmp_path / "a" / "b", kind="image", count=1) as output:
-        output.write(make_picture())
+        output.write(make_image())
     assert (tmp_path / "a" / "b" / "seed0000.png").is_file()

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from zoo_core import home
+from zoo_core import files, paths
 from zoo_core.catalog import Catalog
 from zoo_core.errors import CardError, OptionError, PluginError, ZooError
-from zoo_core.manifest import InstalledPlugin, disabled_file, installed_plugins
-from zoo_core.plugins import PluginHost, contained, missing_requirement, set_enabled
-from zoo_core.probe import check_plugins
+from zoo_core.plugins.discovery import InstalledPlugin, disabled_file, installed_plugins
+from zoo_core.plugins.host import PluginHost, missing_requirement, plugin_errors, set_enabled
+from zoo_core.plugins.import_probe import check_plugins
 from zoo_core.testing.plugins import write_plugin
 
 MANIFEST = """\
@@ -122,12 +122,12 @@ def test_an_error_meant_for_the_user_passes_through_unchanged(plugin_site: Path)
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), GeneratorExit()])
 def test_cancelling_is_not_contained(error: BaseException) -> None:
-    with pytest.raises(type(error)), contained("zoo-faces", "running", "Tell its author."):
+    with pytest.raises(type(error)), plugin_errors("zoo-faces", "running", "Tell its author."):
         raise error
 
 
 def test_leaving_the_interpreter_is_contained() -> None:
-    with pytest.raises(PluginError) as caught, contained("zoo-faces", "running", "Tell its author."):
+    with pytest.raises(PluginError) as caught, plugin_errors("zoo-faces", "running", "Tell its author."):
         raise SystemExit(3)
     assert caught.value.message == "zoo-faces failed while running: SystemExit: 3"
 
@@ -269,8 +269,8 @@ def test_two_processes_that_disable_at_once_lose_neither_change(plugin_site: Pat
     for name in names:
         install(plugin_site, name)
     program = (
-        "import sys; from zoo_core.manifest import installed_plugins as installed;"
-        "from zoo_core.plugins import set_enabled; set_enabled(sys.argv[1], False, installed())"
+        "import sys; from zoo_core.plugins.discovery import installed_plugins as installed;"
+        "from zoo_core.plugins.host import set_enabled; set_enabled(sys.argv[1], False, installed())"
     )
     children = [subprocess.Popen([sys.executable, "-c", program, name]) for name in names]
     assert [child.wait() for child in children] == [0] * len(children)
@@ -370,7 +370,7 @@ def test_a_remembered_problem_is_told_again(plugin_site: Path) -> None:
 
 def test_a_damaged_memory_is_named(plugin_site: Path) -> None:
     install(plugin_site, "zoo-faces")
-    memory = home.home() / "checked.json"
+    memory = paths.data_dir() / "checked.json"
     memory.parent.mkdir(parents=True)
     memory.write_text("[]")
     with pytest.raises(ZooError, match=r"checked\.json cannot be read"):
@@ -380,8 +380,8 @@ def test_a_damaged_memory_is_named(plugin_site: Path) -> None:
 def test_what_another_core_remembered_is_found_out_anew(plugin_site: Path) -> None:
     install(plugin_site, "zoo-faces", COUNTS)
     checked("zoo-faces")
-    memory = home.home() / "checked.json"
-    told = home.read_json(memory, default={})
+    memory = paths.data_dir() / "checked.json"
+    told = files.read_json(memory, default={})
     del told["zoo-faces"]["notes"]
     memory.write_text(json.dumps(told))
     assert checked("zoo-faces")["zoo-faces"].status == "ok"

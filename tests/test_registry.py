@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zoo_core import home, remembered
+from zoo_core import paths
 from zoo_core.catalog import Catalog
 from zoo_core.errors import CardError, RegistryError
 from zoo_core.registry import (
@@ -30,7 +30,7 @@ plugin = {{ name = "{name}", summary = "{summary}" }}
 package = {{ version = "{version}", license = "MIT"{more} }}
 [[manifest.model]]
 id = "{name}-model"
-summary = "pictures"
+summary = "images"
 family = "gan"
 output = "image"
 license = "mit"
@@ -156,7 +156,7 @@ def test_of_two_entries_for_a_plugin_the_first_configured_counts(tmp_path: Path)
 
 def test_a_file_is_found_beside_the_configuration() -> None:
     configure(mine="mine.toml")
-    (home.home() / "mine.toml").write_text(entry("zoo-a"))
+    (paths.data_dir() / "mine.toml").write_text(entry("zoo-a"))
     assert [each.name for each in registries()[0].entries] == ["zoo-a"]
 
 
@@ -218,7 +218,7 @@ def test_what_is_no_registry_is_not_kept(served: Any, content: str) -> None:
     (problem,) = refresh(again=True)
     assert f"What {served.address}/registry.toml holds is no registry" in problem.message
     assert [each.name for each in registries()[0].entries] == ["zoo-a"]
-    assert len(list((home.cache() / "registries").iterdir())) == 1
+    assert len(list((paths.cache_dir() / "registries").iterdir())) == 1
 
 
 def test_a_registry_has_a_largest_size(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +257,7 @@ def test_a_redirect_is_held_to_the_same_rule(served: Any) -> None:
 
 
 def test_a_registry_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remembered, "SETTLED_SECONDS", -1)
+    monkeypatch.setattr("zoo_core.manifest.cache.SETTLED_SECONDS", -1)
     file = tmp_path / "mine.toml"
     file.write_text(entry("zoo-a"))
     configure(mine=file)

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from zoo_core import home, manifest, remembered
-from zoo_core.card import Manifest, read_manifest
-from zoo_core.manifest import installed_plugins
-from zoo_core.plain import from_plain, to_plain
+from zoo_core import paths
+from zoo_core.manifest import cache
+from zoo_core.manifest.cache import Remembered
+from zoo_core.manifest.cards import Manifest, read_manifest
+from zoo_core.manifest.serialize import from_plain, to_plain
+from zoo_core.plugins import discovery
+from zoo_core.plugins.discovery import installed_plugins
 from zoo_core.registry import built_in_file, read_registry
-from zoo_core.remembered import Remembered
 from zoo_core.testing.plugins import write_plugin
 
 MANIFEST = """\
@@ -29,7 +31,7 @@ type = "integer"
 default = 50
 [[model]]
 id = "{name}-model"
-summary = "pictures"
+summary = "images"
 family = "gan"
 output = "image"
 license = "mit"
@@ -40,7 +42,7 @@ weights = {{ embedded = "weights" }}
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files count as old enough to be remembered at once."""
-    monkeypatch.setattr(remembered, "SETTLED_SECONDS", -1)
+    monkeypatch.setattr(cache, "SETTLED_SECONDS", -1)
 
 
 def text(name: str = "zoo-a", summary: str = "A") -> str:
@@ -54,7 +56,7 @@ def summaries() -> dict[str, str]:
 
 
 def cache_file() -> Path:
-    return home.cache() / "manifests.json"
+    return paths.cache_dir() / "manifests.json"
 
 
 def test_every_known_manifest_is_the_same_after_being_kept() -> None:
@@ -67,7 +69,7 @@ def test_every_known_manifest_is_the_same_after_being_kept() -> None:
 
 def test_options_that_models_share_are_kept_once() -> None:
 
-    document = manifest.parse_toml(text().encode(), Path("zoo.toml"))
+    document = discovery.parse_toml(text().encode(), Path("zoo.toml"))
     document["model"] = [{**document["model"][0], "id": f"m{n}"} for n in range(50)]  # type: ignore[index]
     found = read_manifest(document, "zoo.toml", Path("/x"))
     kept = to_plain(found)
@@ -83,7 +85,7 @@ def test_what_was_read_before_is_not_read_again(plugin_site: Path, monkeypatch: 
     def refuse(*_: object) -> None:
         raise AssertionError("read again")
 
-    monkeypatch.setattr(manifest, "read_manifest", refuse)
+    monkeypatch.setattr(discovery, "read_manifest", refuse)
     assert installed_plugins() == before
 
 
@@ -147,8 +149,8 @@ def test_a_cache_with_other_contents_is_ignored(tmp_path: Path, entry: object) -
     stat = os.stat(source)
     if isinstance(entry, list) and entry:
         entry[0] = [stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size]
-    data = json.dumps([remembered._fingerprint(Manifest), {str(source): entry}]).encode()
-    file.write_bytes(b"%08x\n%b" % (remembered.zlib.crc32(data), data))
+    data = json.dumps([cache._fingerprint(Manifest), {str(source): entry}]).encode()
+    file.write_bytes(b"%08x\n%b" % (cache.zlib.crc32(data), data))
     value = Manifest("zoo-a", "A")
     assert Remembered(Manifest, file).read(source, lambda: value) is value
 
@@ -159,7 +161,7 @@ def test_another_version_of_the_core_reads_everything_again(
 ) -> None:
     write_plugin(plugin_site, "zoo-a", text())
     installed_plugins()
-    monkeypatch.setattr(remembered.version, "VERSION", "99")
+    monkeypatch.setattr(cache.version, "VERSION", "99")
     store = Remembered(Manifest, cache_file())
     value = Manifest("zoo-a", "read anew")
     assert store.read(plugin_site / "zoo_a" / "zoo.toml", lambda: value) is value
@@ -168,8 +170,8 @@ def test_another_version_of_the_core_reads_everything_again(
 @pytest.mark.usefixtures("settled")
 def test_listing_works_where_nothing_can_be_kept(plugin_site: Path) -> None:
     write_plugin(plugin_site, "zoo-a", text())
-    home.home().mkdir(parents=True)
-    home.cache().write_text("a file is in the way")
+    paths.data_dir().mkdir(parents=True)
+    paths.cache_dir().write_text("a file is in the way")
     assert summaries() == {"zoo-a": "A"}
 
 
@@ -204,7 +206,7 @@ def test_many_plugins_take_little_memory_and_one_that_runs_imports_itself_alone(
         *_, modules, kilobytes = done.stderr.splitlines()
         return modules.split(), int(kilobytes)
 
-    for words in (["list"], ["search", "pictures"], ["list", "--json"]):
+    for words in (["list"], ["search", "images"], ["list", "--json"]):
         modules, kilobytes = run(*words)
         assert modules == []
         assert kilobytes < 80_000

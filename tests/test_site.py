@@ -1,4 +1,4 @@
-"""The site, and the pictures of README and docs."""
+"""The site, and the images of README and docs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from zoo_core.output import read_record
+from zoo_core.samples import read_record
 
 ROOT = Path(__file__).parents[1]
-PICTURES = sorted((ROOT / "docs" / "pictures").glob("*.png"))
+IMAGES = sorted((ROOT / "docs" / "images").glob("*.png"))
 
 
 def test_the_site_builds_without_a_warning(tmp_path):
@@ -25,16 +25,16 @@ def test_the_site_builds_without_a_warning(tmp_path):
         assert made.is_file(), f"{page.name} stands in no nav of mkdocs.yml"
 
 
-def test_the_pictures_are_small_and_say_how_they_were_made():
-    assert PICTURES
-    assert sum(picture.stat().st_size for picture in PICTURES) < 300_000
-    script = (ROOT / "tools" / "pictures.sh").read_text()
-    for picture in PICTURES:
-        assert f"$out/{picture.name}" in script
-        assert read_record(f"{picture}:1").model in script
+def test_the_images_are_small_and_say_how_they_were_made():
+    assert IMAGES
+    assert sum(image.stat().st_size for image in IMAGES) < 300_000
+    script = (ROOT / "tools" / "images.sh").read_text()
+    for image in IMAGES:
+        assert f"$out/{image.name}" in script
+        assert read_record(f"{image}:1").model in script
 
 
-def test_every_picture_that_is_shown_is_there_and_has_a_text_for_who_does_not_see_it():
+def test_every_image_that_is_shown_is_there_and_has_a_text_for_who_does_not_see_it():
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for text, target in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
             assert text, target

@@ -133,7 +133,7 @@ def test_it_passes_the_conformance_suite(world: dict[str, str]) -> None:
     passed = {each["check"] for each in report["results"] if each["outcome"] == "passed"}
     assert {
         "weights_must_fit",
-        "latents_make_the_same_pictures",
+        "latents_make_the_same_images",
         "a_saved_sample_can_be_made_again",
     } <= passed
 

@@ -1,4 +1,4 @@
-"""The renderer of tabletops: the same picture for the same seed, and every object in every material."""
+"""The renderer of tabletops: the same image for the same seed, and every object in every material."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ def test_captions_leave_things_open():
 
 @pytest.mark.parametrize("thing", OBJECTS)
 def test_objects_and_materials_are_told_apart_by_their_pixels(thing):
-    pictures = [render(draw_scene(3, thing, material)).astype(float) for material in MATERIALS]
-    for i, one in enumerate(pictures):
+    images = [render(draw_scene(3, thing, material)).astype(float) for material in MATERIALS]
+    for i, one in enumerate(images):
         assert one.shape == (64, 64, 3)
         assert one.std() > 10
-        for other in pictures[:i]:
+        for other in images[:i]:
             assert np.abs(one - other).mean() > 1
 
 
 def test_the_object_stands_in_the_middle_and_casts_a_shadow():
     scene = draw_scene(8, "ball", "plain")
-    picture = render(scene).astype(float)
-    colour = picture[30:36, 29:35].mean((0, 1))
-    wall = picture[2:5, 2:5].mean((0, 1))
+    image = render(scene).astype(float)
+    colour = image[30:36, 29:35].mean((0, 1))
+    wall = image[2:5, 2:5].mean((0, 1))
     assert np.abs(colour - wall).max() > 20
 
 
@@ -70,7 +70,7 @@ def test_words_are_as_varied_as_scenes():
     assert len(captions) > 100
 
 
-def test_a_folder_of_pictures_leaves_out_what_is_held_out(tmp_path):
+def test_a_folder_of_images_leaves_out_what_is_held_out(tmp_path):
     command = [sys.executable, "-m", "tabletop", str(tmp_path / "made"), "-n", "30", "--side", "16"]
     command += ["--without", "cube:fur", "--without", "ball:denim"]
     subprocess.run(command, check=True, cwd=ROOT / "tools")
@@ -86,8 +86,8 @@ def test_a_folder_of_pictures_leaves_out_what_is_held_out(tmp_path):
 def test_the_judge_reads_renders_it_has_not_seen():
     from tabletop import judge
 
-    pictures, shown = judge.renders(judge.FIRST_SEED + judge.TRAINING + judge.TESTING, 100)
-    told = judge.read(judge.load(), pictures)
+    images, shown = judge.renders(judge.FIRST_SEED + judge.TRAINING + judge.TESTING, 100)
+    told = judge.read(judge.load(), images)
     right = [(OBJECTS[thing], MATERIALS[of]) == seen for (thing, of), seen in zip(shown, told, strict=True)]
     assert sum(right) >= 97
 

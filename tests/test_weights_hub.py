@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from zoo_core.card import HubWeights, ModelCard, WeightsFile
 from zoo_core.errors import WeightsError
+from zoo_core.manifest.cards import HubWeights, ModelCard, WeightsFile
 from zoo_core.testing.hub import Kind, LoopbackHub
 from zoo_core.weights import Plan, cache_folder, obtain, plan
 from zoo_core.weights.cache import cached_file

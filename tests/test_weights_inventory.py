@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from zoo_core.card import EmbeddedWeights, HubWeights, LocalWeights, ModelCard, Weights, WeightsFile
 from zoo_core.errors import WeightsError
+from zoo_core.manifest.cards import EmbeddedWeights, HubWeights, LocalWeights, ModelCard, Weights, WeightsFile
 from zoo_core.testing.hub import LoopbackHub
-from zoo_core.weights import cache_folder, cache_report, obtain, pulled, remove
+from zoo_core.weights import cache_folder, cache_report, is_cached, obtain, remove
 
 REPO = "org/model"
 FILES = {"config.json": b"{}", "model.safetensors": b"w" * 1000}
@@ -29,17 +29,17 @@ def card(weights: Weights | None = None, revision: str | None = None) -> ModelCa
 
 def test_pulled_counts_bytes_once_all_files_are_here(loopback_hub: LoopbackHub) -> None:
     commit = loopback_hub.add(REPO, FILES)
-    assert pulled(card()) is None
-    assert pulled(card(revision=commit)) is None
+    assert is_cached(card()) is None
+    assert is_cached(card(revision=commit)) is None
     checkpoint = obtain(card())
-    assert pulled(card()) == pulled(card(revision=commit)) == 1002
+    assert is_cached(card()) == is_cached(card(revision=commit)) == 1002
     checkpoint.files["model.safetensors"].unlink()
-    assert pulled(card()) is None
+    assert is_cached(card()) is None
 
 
 def test_pulled_knows_nothing_of_weights_from_elsewhere(isolated_home: Path, tmp_path: Path) -> None:
-    assert pulled(card(EmbeddedWeights(tmp_path))) is None
-    assert pulled(card(LocalWeights(tmp_path, ()))) is None
+    assert is_cached(card(EmbeddedWeights(tmp_path))) is None
+    assert is_cached(card(LocalWeights(tmp_path, ()))) is None
 
 
 def test_the_report_names_what_is_there_and_whose_it_is(loopback_hub: LoopbackHub) -> None:
@@ -71,9 +71,9 @@ def test_removing_frees_a_cards_revision_and_keeps_its_pin(loopback_hub: Loopbac
     new = loopback_hub.add(REPO, {**FILES, "model.safetensors": b"v" * 500})
     obtain(card(revision=new))
     assert remove(card(revision=new)) == 500  # the config is the same file in both
-    assert pulled(card()) == 1002
+    assert is_cached(card()) == 1002
     assert remove(card()) == 1002
-    assert pulled(card()) is None
+    assert is_cached(card()) is None
     assert obtain(card()).source.endswith(old)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from zoo_core.card import CheckpointRule, HubWeights, LocalWeights, ModelCard, Option
 from zoo_core.errors import WeightsError
+from zoo_core.manifest.cards import CheckpointRule, HubWeights, LocalWeights, ModelCard, Option
 from zoo_core.testing.hub import LoopbackHub
 from zoo_core.weights import match_folder, match_hub, obtain, save_weights
 

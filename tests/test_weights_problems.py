@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from zoo_core.card import HubWeights, ModelCard, WeightsFile
 from zoo_core.errors import WeightsError
+from zoo_core.manifest.cards import HubWeights, ModelCard, WeightsFile
 from zoo_core.testing.hub import TOKEN, LoopbackHub
 from zoo_core.weights import obtain
 from zoo_core.weights.problems import explain

@@ -21,7 +21,7 @@ REPO = "org/model"
 WEIGHTS = os.urandom(3 << 20)
 PROGRAM = f"""
 import sys
-from zoo_core.card import HubWeights, ModelCard, WeightsFile
+from zoo_core.manifest.cards import HubWeights, ModelCard, WeightsFile
 from zoo_core.weights import obtain
 files = tuple(map(WeightsFile, ("config.json", "one.safetensors", "two.safetensors")))
 card = ModelCard("m", "p", "", "f", "image", "mit", HubWeights({REPO!r}, None, files))

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import click
 
-from zoo_core.card import HubWeights, ModelCard, TrainerCard
 from zoo_core.cli import cli
 from zoo_core.cli.console import count_of
+from zoo_core.manifest.cards import HubWeights, ModelCard, TrainerCard
 from zoo_core.registry import BUILT_IN, read_registry
 from zoo_core.testing.conformance.checks import explanation
 

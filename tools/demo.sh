@@ -26,7 +26,7 @@ show zoo next gpt-kjv "And the LORD said unto"
 
 cat <<'END'
 
-Done: look at the pictures in out/. Then try:
+Done: look at the images in out/. Then try:
 
   . .venv/bin/activate                                    so that "zoo" is found
   zoo run ddpm-digits --label 7 -n 16 --seed 0 -o out/    sixteen sevens, a file each

@@ -28,10 +28,10 @@ def steps_of_walks(generator: StyleGAN, walks: int, frames: int) -> Tensor:
     with torch.inference_mode():
         for label in range(walks):
             z = torch.cat([generator.latent(seed, label)[0] for seed in range(4 * label, 4 * label + 4)])
-            places = walk(generator.map(z, [label] * 4), frames, spherical=False, loop=False)
+            places = walk(generator.mapping(z, [label] * 4), frames, spherical=False, loop=False)
             ws = places[:, None].expand(-1, generator.config.layers, -1)
-            pictures = [np.asarray(picture) for picture in drawn_of(generator, ws, 1.0, 0)]
-            images = torch.from_numpy(np.stack(pictures))[:, None].float() / 127.5 - 1
+            images = [np.asarray(image) for image in drawn_of(generator, ws, 1.0, 0)]
+            images = torch.from_numpy(np.stack(images))[:, None].float() / 127.5 - 1
             lengths.append(perceptual(images[1:], images[:-1]))
     return torch.stack(lengths)
 
@@ -39,7 +39,7 @@ def steps_of_walks(generator: StyleGAN, walks: int, frames: int) -> Tensor:
 @click.command()
 @click.argument("model")
 @click.option("--walks", default=10, show_default=True, help="Classes from 0 on, one a walk.")
-@click.option("--frames", default=60, show_default=True, help="Pictures of each walk.")
+@click.option("--frames", default=60, show_default=True, help="Images of each walk.")
 def main(model: str, walks: int, frames: int) -> None:
     """Measure MODEL, a StyleGAN with classes."""
     generator = zoo_core.load(model).generator

@@ -11,7 +11,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo_core.card import (
+    from zoo_core.cli.flags import Seeds, option_flag
+    from zoo_core.data.classes import Classes, classifier_free_guidance, draw_labels
+    from zoo_core.data.images import IMAGE_SUFFIXES, read_idx, read_image
+    from zoo_core.errors import OptionError, OutputError, PluginError, WeightsError, ZooError
+    from zoo_core.features import Extractor, TextExtractor, create_extractor, extractors
+    from zoo_core.files import write_atomically
+    from zoo_core.kernels.cuda_graph import CudaGraph
+    from zoo_core.manifest.cards import (
         EmbeddedWeights,
         ExtractorCard,
         HubWeights,
@@ -21,36 +28,30 @@ if TYPE_CHECKING:
         TrainerCard,
         WeightsFile,
     )
-    from zoo_core.cli.flags import Seeds, option_flag
-    from zoo_core.conditioning import Classes, classifier_free_guidance, draw_labels
-    from zoo_core.conversion import Conversion
-    from zoo_core.datasets import PICTURE_SUFFIXES, read_idx, read_picture
-    from zoo_core.errors import OptionError, OutputError, PluginError, WeightsError, ZooError
-    from zoo_core.features import Extractor, TextExtractor, create_extractor, extractors
-    from zoo_core.generator import (
+    from zoo_core.noise import Noise
+    from zoo_core.paths import cache_dir
+    from zoo_core.plugins.hookspecs import hookimpl
+    from zoo_core.protocols import (
         Batch,
         CaptionTrainable,
         Generator,
         Latents,
         Loss,
         NextToken,
+        Options,
         Score,
         Scorer,
         Step,
         TextTrainable,
         Trainable,
         TrainingData,
+        read_options,
     )
-    from zoo_core.graph import CudaGraph
-    from zoo_core.home import cache
-    from zoo_core.hookspecs import hookimpl
-    from zoo_core.model import Model, load
-    from zoo_core.noise import Noise
-    from zoo_core.options import Options, read_options
-    from zoo_core.output.atomic import write_whole
-    from zoo_core.output.folder import RunFolder
-    from zoo_core.output.sheet import ContactSheet
-    from zoo_core.sample import Record, Sample
+    from zoo_core.running.model import Model, load
+    from zoo_core.samples.folder import RunFolder
+    from zoo_core.samples.record import Record
+    from zoo_core.samples.sample import Sample
+    from zoo_core.samples.sheet import ContactSheet
     from zoo_core.training import create_trainable, trainers
     from zoo_core.weights import (
         Between,
@@ -61,9 +62,10 @@ if TYPE_CHECKING:
         save_checkpoint,
         save_weights,
     )
+    from zoo_core.weights.conversion import Conversion
 
 __all__ = [
-    "PICTURE_SUFFIXES",
+    "IMAGE_SUFFIXES",
     "Batch",
     "Between",
     "CaptionTrainable",
@@ -104,7 +106,7 @@ __all__ = [
     "WeightsError",
     "WeightsFile",
     "ZooError",
-    "cache",
+    "cache_dir",
     "classifier_free_guidance",
     "create_extractor",
     "create_trainable",
@@ -117,36 +119,37 @@ __all__ = [
     "option_flag",
     "read_config",
     "read_idx",
+    "read_image",
     "read_options",
-    "read_picture",
     "save_checkpoint",
     "save_weights",
     "trainers",
-    "write_whole",
+    "write_atomically",
 ]
 
 _HOMES = {
-    "card": "EmbeddedWeights ExtractorCard HubWeights LocalWeights ModelCard Option TrainerCard WeightsFile",
+    "manifest.cards": "EmbeddedWeights ExtractorCard HubWeights LocalWeights ModelCard Option TrainerCard "
+    "WeightsFile",
     "cli.flags": "Seeds option_flag",
-    "conditioning": "Classes classifier_free_guidance draw_labels",
-    "conversion": "Conversion",
-    "datasets": "PICTURE_SUFFIXES read_idx read_picture",
+    "data.classes": "Classes classifier_free_guidance draw_labels",
+    "data.images": "IMAGE_SUFFIXES read_idx read_image",
     "errors": "OptionError OutputError PluginError WeightsError ZooError",
     "features": "Extractor TextExtractor create_extractor extractors",
-    "generator": "Batch CaptionTrainable Generator Latents Loss NextToken Score Scorer Step TextTrainable "
-    "Trainable TrainingData",
-    "graph": "CudaGraph",
-    "home": "cache",
-    "hookspecs": "hookimpl",
-    "model": "Model load",
+    "files": "write_atomically",
+    "kernels.cuda_graph": "CudaGraph",
     "noise": "Noise",
-    "options": "Options read_options",
-    "output.atomic": "write_whole",
-    "output.folder": "RunFolder",
-    "output.sheet": "ContactSheet",
-    "sample": "Record Sample",
+    "paths": "cache_dir",
+    "plugins.hookspecs": "hookimpl",
+    "protocols": "Batch CaptionTrainable Generator Latents Loss NextToken Options Score Scorer Step "
+    "TextTrainable Trainable TrainingData read_options",
+    "running.model": "Model load",
+    "samples.folder": "RunFolder",
+    "samples.record": "Record",
+    "samples.sample": "Sample",
+    "samples.sheet": "ContactSheet",
     "training": "create_trainable trainers",
     "weights": "Between Checkpoint load_network load_weights read_config save_checkpoint save_weights",
+    "weights.conversion": "Conversion",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from zoo_core.card import (
+from zoo_core.errors import CatalogError
+from zoo_core.manifest.cards import (
     CheckpointRule,
     CommandCard,
     ExtractorCard,
@@ -15,8 +16,7 @@ from zoo_core.card import (
     ModelCard,
     TrainerCard,
 )
-from zoo_core.errors import CatalogError
-from zoo_core.manifest import InstalledPlugin, installed_plugins
+from zoo_core.plugins.discovery import InstalledPlugin, installed_plugins
 from zoo_core.registry import Entry, Registry, registries
 
 

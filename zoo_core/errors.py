@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import reprlib
+from collections.abc import Sequence
+
 
 class ZooError(Exception):
     """A problem the user can act on.
@@ -56,3 +59,22 @@ class PluginDeprecation(DeprecationWarning):
     A hook that is to go has it in its ``hookspec``, as ``warn_on_impl`` or, for one of its arguments, in
     ``warn_on_impl_args``. Whoever runs the plugin does not see it; ``zoo doctor`` names the plugin.
     """
+
+
+_SHOWN = 3
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first few names, and how many more there are: a message stays one line."""
+    shown = ", ".join(names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
+
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
+_REPR.maxlist = _REPR.maxdict = _REPR.maxlevel = 3
+
+
+def short_repr(value: object) -> str:
+    """Return a value as an error shows it: on one line, in printable characters, and short."""
+    return _REPR.repr(value)

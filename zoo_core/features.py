@@ -6,9 +6,9 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from zoo_core.card import ExtractorCard
 from zoo_core.catalog import Catalog
-from zoo_core.plugins import PluginHost, contained
+from zoo_core.manifest.cards import ExtractorCard
+from zoo_core.plugins.host import PluginHost, plugin_errors
 from zoo_core.weights import obtain
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Extractor(Protocol):
-    """What makes features of pictures.
+    """What makes features of images.
 
     It may have a method ``classify(features)`` that gives the class of each, (n,) int64, if its features tell
     classes apart; a label that was asked for is then compared with what is seen.
@@ -26,14 +26,14 @@ class Extractor(Protocol):
     digest: str
     """Changes when the features would: the digest of its weights, or a version."""
     size: int | None
-    """Side of the squares that it takes; None: pictures of any size, as long as all are of one."""
+    """Side of the squares that it takes; None: images of any size, as long as all are of one."""
     channels: int | None
-    """1 or 3; None: as many as the pictures have."""
+    """1 or 3; None: as many as the images have."""
     batch_size: int
-    """How many pictures it likes at once."""
+    """How many images it likes at once."""
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return features (n, d), float32, of pictures (n, channels, size, size), floats in [-1, 1]."""
+        """Return features (n, d), float32, of images (n, channels, size, size), floats in [-1, 1]."""
         ...
 
 
@@ -68,6 +68,6 @@ def create_extractor(card: ExtractorCard, device: torch.device) -> Extractor | T
     PluginHost(catalog.plugins).load(card.plugin)
     checkpoint = obtain(card) if card.weights else None
     module, _, attribute = card.target.partition(":")
-    with contained(card.plugin, f"building its extractor {card.name}", "Run again with --debug."):
+    with plugin_errors(card.plugin, f"building its extractor {card.name}", "Run again with --debug."):
         target: Any = getattr(importlib.import_module(module), attribute)
         return cast("Extractor | TextExtractor", target(checkpoint, device))

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zoo_core.card import TrainerCard
 from zoo_core.catalog import Catalog
 from zoo_core.errors import OptionError, PluginError
-from zoo_core.generator import Trainable, TrainingData
-from zoo_core.options import Options
-from zoo_core.plugins import PluginHost
+from zoo_core.manifest.cards import TrainerCard
+from zoo_core.plugins.host import PluginHost
+from zoo_core.protocols import Options, Trainable, TrainingData
 
 
 def trainers() -> Mapping[str, TrainerCard]:

@@ -15,7 +15,7 @@ TOY_MANIFEST = """
 schema = 1
 [plugin]
 name = "zoo-toy"
-summary = "Plain pictures and counting words"
+summary = "Plain images and counting words"
 
 [options.steps]
 type = "integer"
@@ -39,7 +39,7 @@ weights = { embedded = "weights" }
 type = "number"
 minimum = -1.0
 maximum = 1.0
-each = true
+per_sample = true
 description = "The grey; left out, it is drawn."
 [model.options.frame]
 type = "boolean"

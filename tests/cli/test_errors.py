@@ -39,7 +39,7 @@ MISTAKES = {
     "no such dtype": (["run", "toy-grey", "--dtype", "int4"], PROBLEM, "no dtype 'int4'", "float32"),
     "batch of none": (["run", "toy-grey", "--batch-size", "0"], USAGE, "0 is not in the range", "zoo run --help"),
     "a suffix that fits nothing": (["run", "toy-grey", "-o", "x.mp3"], PROBLEM, "The suffix of x.mp3 does not fit", ".png"),
-    "pictures to the screen": (["run", "toy-grey", "-o", "-"], PROBLEM, "Only texts go to the standard output", "-o out/"),
+    "images to the screen": (["run", "toy-grey", "-o", "-"], PROBLEM, "Only texts go to the standard output", "-o out/"),
     "a folder that cannot be made": (["run", "toy-grey", "-o", "/proc/nowhere/"], PROBLEM, "/proc/nowhere", ""),
     "resume of a single file": (["run", "toy-grey", "-o", "x.png", "--resume"], PROBLEM, "nothing to resume", "Give a folder"),
     "texts and JSON at once": (["run", "toy-words", "hi", "-o", "-", "--json"], PROBLEM, "cannot both", "Leave out"),
@@ -99,7 +99,7 @@ def test_a_file_that_exists_is_kept(zoo):
     ("content", "message"),
     [
         (b"", "x.png"),
-        (b"not a picture", "x.png"),
+        (b"not an image", "x.png"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "x.png"),
     ],
 )

@@ -31,14 +31,14 @@ weights = { embedded = "weights" }
 @pytest.fixture
 def acme(served):
     """A company's registry behind an address, configured."""
-    (served.folder / "registry.toml").write_text(ENTRY.replace("{0}", "pictures from afar"))
+    (served.folder / "registry.toml").write_text(ENTRY.replace("{0}", "images from afar"))
     config_file().parent.mkdir(parents=True, exist_ok=True)
     config_file().write_text(f'[registries]\nacme = "{served.address}/registry.toml"\n')
     return served
 
 
 def test_search_fetches_registries_and_shows_where_each_model_is_known_from(zoo, acme):
-    status, out, err = zoo("search", "pictures")
+    status, out, err = zoo("search", "images")
     assert (status, err) == (0, "")
     rows = {line.split()[0]: line.split()[-1] for line in out.splitlines()}
     assert (rows["Model"], rows["afar"]) == ("From", "acme")
@@ -75,12 +75,12 @@ def test_update_without_an_address_says_so(zoo):
 
 
 def test_a_registry_is_built_checked_and_told_when_it_is_out_of_date(zoo, tmp_path):
-    Path("mine.toml").write_text(ENTRY.replace("{0}", "pictures"))
+    Path("mine.toml").write_text(ENTRY.replace("{0}", "images"))
     built = zoo("registry", "build", "mine.toml").out
     assert zoo("registry", "build", "mine.toml", "-o", "out.toml").status == 0
     assert Path("out.toml").read_text() == built
     assert zoo("registry", "build", "mine.toml", "-o", "out.toml", "--check").status == 0
-    Path("mine.toml").write_text(ENTRY.replace("{0}", "other pictures"))
+    Path("mine.toml").write_text(ENTRY.replace("{0}", "other images"))
     outcome = zoo("registry", "build", "mine.toml", "-o", "out.toml", "--check")
     assert outcome.status == 1
     assert "out.toml is out of date" in outcome.err
@@ -90,11 +90,9 @@ def test_a_registry_is_built_checked_and_told_when_it_is_out_of_date(zoo, tmp_pa
 
 
 def test_check_tells_errors_from_warnings(zoo):
-    Path("mine.toml").write_text(ENTRY.replace("{0}", "pictures"))
+    Path("mine.toml").write_text(ENTRY.replace("{0}", "images"))
     assert zoo("registry", "check", "mine.toml").out == "mine.toml: 0 errors, 0 warnings\n"
-    Path("mine.toml").write_text(
-        ENTRY.replace("{0}", "pictures").replace('license = "mit"', 'license = "own"')
-    )
+    Path("mine.toml").write_text(ENTRY.replace("{0}", "images").replace('license = "mit"', 'license = "own"'))
     status, out, _ = zoo("registry", "check", "mine.toml")
     assert (status, out.splitlines()[-1]) == (0, "mine.toml: 0 errors, 1 warnings")
     Path("mine.toml").write_text(ENTRY + ENTRY)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from zoo_core.output import read_record
+from zoo_core.samples import read_record
 
 pytestmark = pytest.mark.usefixtures("toy")
 
@@ -25,7 +25,7 @@ def test_a_folder_gets_a_file_for_each_sample(zoo):
     assert Image.open("out/seed0007.png").size == (8, 8)
 
 
-def test_without_a_path_pictures_go_to_a_folder_of_the_model(zoo):
+def test_without_a_path_images_go_to_a_folder_of_the_model(zoo):
     assert zoo("run", "toy-grey", "--seed", "1").out == "out/toy-grey/seed0001.png\n"
 
 
@@ -175,29 +175,29 @@ def test_a_reader_that_has_seen_enough_is_no_error():
 
 def test_replay_makes_the_same_sample_again(zoo):
     zoo("run", "toy-grey", "--seed", "4", "-o", "a.png")
-    assert zoo("replay", "a.png") == (0, "The picture is the same, pixel for pixel.\n", "")
+    assert zoo("replay", "a.png") == (0, "The image is the same, pixel for pixel.\n", "")
     verdict = json.loads(zoo("replay", "a.png", "--json", "-o", "b.png").out)
     assert verdict["verdict"] == "identical"
     assert Path("b.png").exists()
 
 
-def test_replay_tells_a_picture_that_was_changed(zoo):
+def test_replay_tells_an_image_that_was_changed(zoo):
     zoo("run", "toy-grey", "--seed", "4", "-o", "a.png")
-    picture = Image.open("a.png")
-    picture.load()
+    image = Image.open("a.png")
+    image.load()
     from PIL.PngImagePlugin import PngInfo
 
     chunks = PngInfo()
-    for key, text in picture.text.items():
+    for key, text in image.text.items():
         chunks.add_itxt(key, text)
-    picture.putpixel((3, 3), (picture.getpixel((3, 3)) + 100) % 256)
-    picture.save("a.png", pnginfo=chunks)
+    image.putpixel((3, 3), (image.getpixel((3, 3)) + 100) % 256)
+    image.save("a.png", pnginfo=chunks)
     status, out, _ = zoo("replay", "a.png")
     assert status == 1
-    assert out.startswith("The pictures differ: the largest difference is")
+    assert out.startswith("The images differ: the largest difference is")
 
 
-def test_replay_of_one_picture_of_a_sheet_and_one_line_of_texts(zoo):
+def test_replay_of_one_image_of_a_sheet_and_one_line_of_texts(zoo):
     zoo("run", "toy-grey", "-n", "4", "--seed", "4", "-o", "sheet.png")
     zoo("run", "toy-words", "hi", "-n", "3", "--seed", "4", "-o", "texts.jsonl")
     assert zoo("replay", "sheet.png:3").status == 0
@@ -247,8 +247,8 @@ def test_a_full_disk_is_one_clear_error(zoo):
 
 
 def test_no_model_option_can_hide_one_of_zoo_run():
+    from zoo_core.cli.commands import RUN_OPTIONS
     from zoo_core.cli.run import run
-    from zoo_core.verbs import RUN_OPTIONS
 
     assert {param.name for param in run.params} <= RUN_OPTIONS
 

@@ -45,7 +45,7 @@ class DoesNotStop(Toy):
 
 
 class RemembersCancelling(Toy):
-    """What was cancelled shines through in the next picture."""
+    """What was cancelled shines through in the next image."""
 
     caught_by = "closing_a_run_leaves_nothing_behind"
     rest = 0.0
@@ -71,7 +71,7 @@ class SetsTheDefaultDtype(Toy):
             torch.set_default_dtype(torch.float32)
 
 
-class KeepsEveryPicture(Toy):
+class KeepsEveryImage(Toy):
     """It keeps what it has made."""
 
     caught_by = "memory_does_not_grow_with_the_number_of_samples"
@@ -86,7 +86,7 @@ class KeepsEveryPicture(Toy):
 
 
 class KeepsWhatWasCancelled(Toy):
-    """It keeps the picture it was at when it was closed."""
+    """It keeps the image it was at when it was closed."""
 
     caught_by = "closing_a_run_frees_it"
 

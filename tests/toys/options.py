@@ -31,7 +31,7 @@ class FailsAtTheMaximum(Toy):
 
 
 class OverflowsAtTheMaximum(Toy):
-    """At the largest scale its card names, its pictures leave the range."""
+    """At the largest scale its card names, its images leave the range."""
 
     caught_by = "every_value_the_card_names_can_be_used"
 

@@ -42,7 +42,7 @@ class EndsEmptyHanded(Toy):
 
 
 class MakesTexts(Toy):
-    """Its card says pictures; it makes texts."""
+    """Its card says images; it makes texts."""
 
     caught_by = "a_run_ends_with_a_result"
 
@@ -90,7 +90,7 @@ class MovesItsGoal(Toy):
 
 
 class LosesARow(Toy):
-    """It makes one picture less than asked for, where it is asked for several."""
+    """It makes one image less than asked for, where it is asked for several."""
 
     caught_by = "every_sample_has_its_row"
 
@@ -103,23 +103,23 @@ class TellsOneFact(Toy):
 
     caught_by = "every_sample_has_its_row"
 
-    def facts(self, batch: Batch) -> tuple[dict[str, Any], ...]:
+    def metadata(self, batch: Batch) -> tuple[dict[str, Any], ...]:
         return ({"steps": batch.options.steps},)
 
 
 class TellsASet(Toy):
-    """Its facts hold what JSON cannot."""
+    """Its metadata hold what JSON cannot."""
 
     caught_by = "facts_can_be_recorded"
 
-    def facts(self, batch: Batch) -> tuple[dict[str, Any], ...]:
+    def metadata(self, batch: Batch) -> tuple[dict[str, Any], ...]:
         return tuple({"seed": {seed}} for seed in batch.noise.seeds)
 
 
 class MakesNaN(Toy):
     """A value is not a number."""
 
-    caught_by = "pictures_are_finite_and_in_range"
+    caught_by = "images_are_finite_and_in_range"
 
     def finish(self, x: torch.Tensor) -> torch.Tensor:
         images = super().finish(x)
@@ -130,16 +130,16 @@ class MakesNaN(Toy):
 class LeavesTheRange(Toy):
     """It forgets to squash."""
 
-    caught_by = "pictures_are_finite_and_in_range"
+    caught_by = "images_are_finite_and_in_range"
 
     def finish(self, x: torch.Tensor) -> torch.Tensor:
         return 2 * x.float()
 
 
 class PreviewsNoise(Toy):
-    """Only its last pictures are in range."""
+    """Only its last images are in range."""
 
-    caught_by = "pictures_are_finite_and_in_range"
+    caught_by = "images_are_finite_and_in_range"
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         for step in super().generate(batch):
@@ -149,18 +149,18 @@ class PreviewsNoise(Toy):
 
 
 class MakesBytes(Toy):
-    """It makes 8-bit pictures."""
+    """It makes 8-bit images."""
 
-    caught_by = "pictures_are_finite_and_in_range"
+    caught_by = "images_are_finite_and_in_range"
 
     def finish(self, x: torch.Tensor) -> torch.Tensor:
         return (127.5 * (super().finish(x) + 1)).to(torch.uint8)
 
 
 class MakesTwoChannels(Toy):
-    """Its pictures have two channels."""
+    """Its images have two channels."""
 
-    caught_by = "pictures_are_finite_and_in_range"
+    caught_by = "images_are_finite_and_in_range"
 
     def finish(self, x: torch.Tensor) -> torch.Tensor:
         return super().finish(x)[:, :2]
@@ -228,7 +228,7 @@ class ChangesItsMind(Teller):
 
 
 class PreviewsInSmall(Toy):
-    """Its previews are smaller than its pictures."""
+    """Its previews are smaller than its images."""
 
     caught_by = "previews_grow_into_the_result"
 

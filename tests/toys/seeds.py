@@ -93,7 +93,7 @@ class DrawsInAFork(Toy):
 
 
 class SubtractsTheMean(Toy):
-    """It centres pictures on the mean of their batch."""
+    """It centres images on the mean of their batch."""
 
     caught_by = "a_sample_is_the_same_in_any_batch"
 
@@ -102,7 +102,7 @@ class SubtractsTheMean(Toy):
 
 
 class NumbersItsRows(Toy):
-    """It shades pictures by their place in the batch."""
+    """It shades images by their place in the batch."""
 
     caught_by = "the_order_of_seeds_does_not_matter"
 

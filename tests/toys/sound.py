@@ -13,11 +13,11 @@ from zoo_core import Batch, Checkpoint, Noise, OptionError, Score, Step, load_we
 
 
 class Toy:
-    """Pictures of squashed noise, whiter with every label: it keeps every contract."""
+    """Images of squashed noise, whiter with every label: it keeps every contract."""
 
     caught_by: ClassVar[str | None] = None
     """The check that is there for what is wrong with it."""
-    abilities: ClassVar[tuple[str, ...]] = ()
+    capabilities: ClassVar[tuple[str, ...]] = ()
     output = "image"
     prompt = "none"
     options = ""
@@ -36,7 +36,7 @@ class Toy:
         x = self.start(batch)
         for index in range(1, batch.options.steps + 1):
             x = self.refine(x, batch)
-            yield Step(index, batch.options.steps, images=self.finish(x), facts=self.facts(batch))
+            yield Step(index, batch.options.steps, images=self.finish(x), metadata=self.metadata(batch))
 
     def start(self, batch: Batch) -> torch.Tensor:
         return batch.noise.normal(3, 4, 4).to(self.dtype)
@@ -48,7 +48,7 @@ class Toy:
     def finish(self, x: torch.Tensor) -> torch.Tensor:
         return x.float().tanh()
 
-    def facts(self, batch: Batch) -> tuple[dict[str, Any], ...]:
+    def metadata(self, batch: Batch) -> tuple[dict[str, Any], ...]:
         return tuple({"seed": seed} for seed in batch.noise.seeds)
 
 
@@ -71,7 +71,7 @@ class Teller(Toy):
 class Judge(Toy):
     """It scores, and keeps every contract."""
 
-    abilities = ("score",)
+    capabilities = ("score",)
 
     def log_likelihood(self, data: torch.Tensor, noise: Noise) -> Score:
         likelihoods = self.judge(data.double().flatten(1)) - noise.uniform().double()
@@ -82,7 +82,7 @@ class Judge(Toy):
 
 
 class Weighted(Toy):
-    """Its pictures are shaded by a tensor of its checkpoint."""
+    """Its images are shaded by a tensor of its checkpoint."""
 
     weights = "tensors"
 
@@ -108,7 +108,7 @@ LETTERS = "abcdefgh "
 class Speller(Teller):
     """It writes letters by a table of which follows which, scores texts by it, and tells what comes next."""
 
-    abilities = ("score", "next-token")
+    capabilities = ("score", "next-token")
 
     def tell(self, batch: Batch) -> tuple[str, ...]:
         numbers = (len(LETTERS) * batch.noise.uniform(12)).long().tolist()
@@ -157,16 +157,16 @@ def letter(character: str) -> int:
 class Walker(Toy):
     """Its noise is a place one can walk from."""
 
-    abilities = ("latents",)
+    capabilities = ("latents",)
 
     def generate(self, batch: Batch) -> Iterator[Step]:
-        yield Step(images=self.draw(self.locate(batch), batch.options, batch.noise))
+        yield Step(images=self.synthesize(self.encode(batch), batch.options, batch.noise))
 
-    def map(self, z: torch.Tensor, **condition: Any) -> torch.Tensor:
+    def mapping(self, z: torch.Tensor, **condition: Any) -> torch.Tensor:
         return z / 2
 
-    def locate(self, batch: Batch) -> torch.Tensor:
-        return self.map(self.refine(self.start(batch), batch))
+    def encode(self, batch: Batch) -> torch.Tensor:
+        return self.mapping(self.refine(self.start(batch), batch))
 
-    def draw(self, latents: torch.Tensor, options: SimpleNamespace, noise: Noise) -> torch.Tensor:
+    def synthesize(self, latents: torch.Tensor, options: SimpleNamespace, noise: Noise) -> torch.Tensor:
         return self.finish(latents)

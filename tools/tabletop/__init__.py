@@ -1,1 +1,1 @@
-"""Pictures of a cube, a ball or a teddy bear on a tabletop, with captions: made, not downloaded."""
+"""Images of a cube, a ball or a teddy bear on a tabletop, with captions: made, not downloaded."""

@@ -1,8 +1,8 @@
-"""Write pictures and their captions into a folder.
+"""Write images and their captions into a folder.
 
     PYTHONPATH=tools python -m tabletop FOLDER [-n 1000] [--seed 0] [--side 64] [--without cube:fur]
 
-Scene *i* follows from seed + i alone. ``metadata.jsonl`` has a line for each picture: file_name,
+Scene *i* follows from seed + i alone. ``metadata.jsonl`` has a line for each image: file_name,
 text, halves, object, material.
 """
 

@@ -4,7 +4,7 @@
     PYTHONPATH=tools python -m tabletop.enlargement MODEL [-n 200]
 
 Renders of 64×64 are made small by the mean of 4×4 pixels and enlarged again. Told are the perceptual
-distance to the render (zoo_stylegan.perceptual), and how much the enlarged picture, made small, differs from
+distance to the render (zoo_stylegan.perceptual), and how much the enlarged image, made small, differs from
 the small one.
 """
 
@@ -30,14 +30,14 @@ FIRST_SEED = 20_000_000
 """Models and the judge learn from the seeds far below."""
 
 
-def as_tensor(picture: Image.Image) -> Tensor:
+def as_tensor(image: Image.Image) -> Tensor:
     """Return (1, 3, h, w) in [-1, 1]."""
-    values = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-    return values.view(1, picture.height, picture.width, 3).permute(0, 3, 1, 2).float() / 127.5 - 1
+    values = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    return values.view(1, image.height, image.width, 3).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Return the peak signal-to-noise ratio in dB of pictures (n, 3, h, w) in [-1, 1]: (n,)."""
+    """Return the peak signal-to-noise ratio in dB of images (n, 3, h, w) in [-1, 1]: (n,)."""
     return 10 * torch.log10(4 / (a - b).square().mean((1, 2, 3)))
 
 
@@ -51,17 +51,17 @@ def main(model: str, count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "small.png"
         for seed in range(FIRST_SEED, FIRST_SEED + count):
-            picture = Image.fromarray(render(draw_scene(seed), SIDE))
-            reduced = picture.reduce(FACTOR)
+            image = Image.fromarray(render(draw_scene(seed), SIDE))
+            reduced = image.reduce(FACTOR)
             reduced.save(file)
-            large.append(as_tensor(picture))
+            large.append(as_tensor(image))
             small.append(as_tensor(reduced))
             (sample,) = handle.generate(input=str(file), seed=seed)
-            drawn["the model"].append(as_tensor(sample.picture))
-            drawn["bicubic"].append(as_tensor(reduced.resize(picture.size, Image.Resampling.BICUBIC)))
+            drawn["the model"].append(as_tensor(sample.image))
+            drawn["bicubic"].append(as_tensor(reduced.resize(image.size, Image.Resampling.BICUBIC)))
     real, given = torch.cat(large), torch.cat(small)
-    for name, pictures in drawn.items():
-        made = torch.cat(pictures)
+    for name, images in drawn.items():
+        made = torch.cat(images)
         with torch.inference_mode():
             distance = perceptual(made, real)
         back = psnr(F.avg_pool2d(made, FACTOR), given)

@@ -1,8 +1,8 @@
-"""Say how often a model draws what prompts ask for, as the judge reads its pictures.
+"""Say how often a model draws what prompts ask for, as the judge reads its images.
 
     PYTHONPATH=tools python -m tabletop.obedience MODEL [-n 40] [--without cube:fur] [--mix-from 16]
 
-Draws N pictures for each of the fifteen combinations, in wordings taken in turn; those left out of the
+Draws N images for each of the fifteen combinations, in wordings taken in turn; those left out of the
 training are told apart. Then each object on a tabletop, mixed with each material.
 """
 
@@ -58,7 +58,7 @@ def main(model: str, count: int, without: tuple[str, ...], mix_from: int) -> Non
 
     def read(prompts: list[str], **options: object) -> list[Pair]:
         samples = handle.generate(prompts, n=len(prompts), seed=0, **options)
-        return judging.read(judge, torch.stack([sample.image for sample in samples]))
+        return judging.read(judge, torch.stack([sample.tensor for sample in samples]))
 
     asked: dict[bool, list[Pair]] = {False: [], True: []}
     seen: dict[bool, list[Pair]] = {False: [], True: []}

@@ -15,7 +15,7 @@ Array = NDArray[np.float32]
 SUPERSAMPLING = 2
 """Rays along each side of a pixel."""
 FOCAL = 2.9
-"""Distance of the picture's plane over half of its width."""
+"""Distance of the image's plane over half of its width."""
 TABLE_DEPTH = -4.0
 """Where the table ends at a wall."""
 FAR = 1e6
@@ -50,7 +50,7 @@ CUBE = 0.8
 
 
 def render(scene: Scene, side: int = 64) -> NDArray[np.uint8]:
-    """Return a picture of the scene, (side, side, 3)."""
+    """Return an image of the scene, (side, side, 3)."""
     rays = side * SUPERSAMPLING
     origin, directions = _camera(scene, rays)
     light = np.array(scene.light, np.float32)
@@ -65,8 +65,8 @@ def render(scene: Scene, side: int = 64) -> NDArray[np.uint8]:
         lit = np.clip(bumped @ light, 0, None)
         shade = scene.ambient * (0.75 + 0.25 * bumped[:, 1]) + (1 - scene.ambient) * lit
         colours[on_object] = surface * shade[:, None] * 1.25
-    picture = np.clip(colours, 0, 1).reshape(side, SUPERSAMPLING, side, SUPERSAMPLING, 3).mean((1, 3))
-    return (picture ** (1 / 1.5) * 255 + 0.5).astype(np.uint8)
+    image = np.clip(colours, 0, 1).reshape(side, SUPERSAMPLING, side, SUPERSAMPLING, 3).mean((1, 3))
+    return (image ** (1 / 1.5) * 255 + 0.5).astype(np.uint8)
 
 
 def _camera(scene: Scene, rays: int) -> tuple[Array, Array]:

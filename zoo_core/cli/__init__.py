@@ -10,8 +10,8 @@ from typing import NoReturn
 
 import click
 
+from zoo_core.cli.commands import ALIASES, VERBS
 from zoo_core.errors import ZooError
-from zoo_core.verbs import ALIASES, VERBS
 
 _VERBS = {name: entry for verbs in VERBS.values() for name, entry in verbs.items()}
 
@@ -128,11 +128,11 @@ def _plugin_commands() -> dict[str, str]:
 
 def _plugin_command(name: str) -> click.Command:
     from zoo_core.catalog import Catalog
-    from zoo_core.plugins import PluginHost, contained
+    from zoo_core.plugins.host import PluginHost, plugin_errors
 
     catalog = Catalog.read()
     card = catalog.commands[name]
     PluginHost(catalog.plugins).load(card.plugin)
     remedy = f"Update it: zoo install --upgrade {card.plugin}"
-    with contained(card.plugin, f"bringing its command {name!r}", remedy):
+    with plugin_errors(card.plugin, f"bringing its command {name!r}", remedy):
         return _attribute(card.target)

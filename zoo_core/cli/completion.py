@@ -6,7 +6,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from zoo_core.catalog import Catalog
-from zoo_core.manifest import installed_plugins
+from zoo_core.plugins.discovery import installed_plugins
 
 SETUP = {
     "bash": 'eval "$(zoo completion bash)"   in ~/.bashrc',

@@ -49,10 +49,10 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     click.echo("\n".join(lines))  # once: thousands of rows take their time one by one
 
 
-def print_facts(facts: Mapping[str, str]) -> None:
+def print_fields(fields: Mapping[str, str]) -> None:
     """Print names and values, one a line, the values aligned; lines of a value stay under it."""
-    width = max(len(name) for name in facts) + 2
-    for name, value in facts.items():
+    width = max(len(name) for name in fields) + 2
+    for name, value in fields.items():
         indented = value.replace("\n", "\n" + " " * width)
         click.echo(click.style(name.ljust(width), bold=True) + indented)
 

@@ -21,7 +21,7 @@ def convert(file: Path, output: Path) -> None:
     Nothing in the file is run. The folder gets model.safetensors and config.json, which says of which file
     they are.
     """
-    from zoo_core.conversion import convert as convert_file
+    from zoo_core.weights.conversion import convert as convert_file
 
     plugin = convert_file(file, Catalog.read().plugins, output)
     click.echo(f"{output}")

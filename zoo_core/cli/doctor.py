@@ -12,12 +12,12 @@ from typing import Any
 
 import click
 
-from zoo_core import home
-from zoo_core.cli.console import json_option, megabytes, print_facts, print_json
+from zoo_core import files, paths
+from zoo_core.cli.console import json_option, megabytes, print_fields, print_json
 from zoo_core.cli.plugins import plugin_as_json, print_plugins
 from zoo_core.errors import ZooError
-from zoo_core.manifest import installed_plugins
-from zoo_core.probe import check_plugins
+from zoo_core.plugins.discovery import installed_plugins
+from zoo_core.plugins.import_probe import check_plugins
 from zoo_core.registry import registries
 
 HUB_VARIABLES = ("HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE")
@@ -31,19 +31,19 @@ def doctor(as_json: bool) -> None:
     Tries every enabled plugin anew, each in a process of its own, which is ended if it takes too long. Exits
     with status 1 if something is broken; what an author should only mend is a note.
     """
-    facts, problems = _environment()
+    fields, problems = _environment()
     plugins = check_plugins(installed_plugins(), again=True)
     problems += [plugin.problem for plugin in plugins if plugin.problem]
     if as_json:
         print_json(
             {
-                "environment": facts,
+                "environment": fields,
                 "plugins": [plugin_as_json(plugin) for plugin in plugins],
                 "problems": [{"problem": p.message, "remedy": p.remedy} for p in problems],
             }
         )
     else:
-        print_facts(facts)
+        print_fields(fields)
         click.echo()
         print_plugins(plugins)
         click.echo()
@@ -67,12 +67,12 @@ def _environment() -> tuple[dict[str, Any], list[ZooError]]:
     cache = cache_folder()
     existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
-    facts = {
+    fields = {
         "zoo-core": importlib.metadata.version("zoo-core"),
         "Python": f"{platform.python_version()} ({sys.executable})",
         "torch": _version("torch"),
         "huggingface-hub": _version("huggingface-hub"),
-        "Zoo home": str(home.home()),
+        "Zoo home": str(paths.data_dir()),
         "Hub cache": f"{cache} ({megabytes(free)} free)",
         **{name: os.environ[name] for name in HUB_VARIABLES if name in os.environ},
         "HF_TOKEN": "set" if os.environ.get("HF_TOKEN") else "not set",
@@ -87,10 +87,10 @@ def _environment() -> tuple[dict[str, Any], list[ZooError]]:
         problems.append(problem)
     for state in ("disabled.json", "checked.json", "lock.json"):
         try:
-            home.read_json(Path(home.home(), state), default=None)
+            files.read_json(Path(paths.data_dir(), state), default=None)
         except ZooError as problem:
             problems.append(problem)
-    return facts, problems
+    return fields, problems
 
 
 def _version(distribution: str) -> str:

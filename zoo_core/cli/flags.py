@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from zoo_core.card import Option
 from zoo_core.errors import OptionError
+from zoo_core.manifest.cards import Option
 
 
 class OptionValue(click.ParamType[Any]):

@@ -10,7 +10,7 @@ import click
 
 from zoo_core.cli.completion import complete_known_plugins, complete_plugins
 from zoo_core.errors import PluginError, ZooError
-from zoo_core.manifest import InstalledPlugin, disabled_plugins, installed_plugins
+from zoo_core.plugins.discovery import InstalledPlugin, disabled_plugins, installed_plugins
 
 if TYPE_CHECKING:
     from zoo_core.installing import Change, Installer, Request
@@ -75,7 +75,7 @@ def uninstall(plugin: str, yes: bool) -> None:
     What it needed stays, and so do the weights it fetched: zoo rm MODEL.
     """
     from zoo_core.installing import installer_of_this_environment
-    from zoo_core.plugins import set_enabled
+    from zoo_core.plugins.host import set_enabled
 
     plugins = installed_plugins()
     found = {each.name: each for each in plugins}.get(plugin)

@@ -8,18 +8,18 @@ from typing import Any
 
 import click
 
-from zoo_core.card import EmbeddedWeights, HubWeights, LocalWeights, ModelCard, Option
 from zoo_core.catalog import Catalog
 from zoo_core.cli.completion import complete_models
 from zoo_core.cli.console import (
     count_of,
     json_option,
     megabytes,
-    print_facts,
+    print_fields,
     print_json,
     print_json_list,
     print_table,
 )
+from zoo_core.manifest.cards import EmbeddedWeights, HubWeights, LocalWeights, ModelCard, Option
 
 
 @click.command("list")
@@ -70,7 +70,7 @@ def show(model: str, as_json: bool) -> None:
 
     MODEL is an id or alias, hf:ORG/REPO[@REVISION], or a local folder.
     """
-    from zoo_core.resolve import resolve
+    from zoo_core.running.resolve import resolve
 
     catalog = Catalog.read()
     card = catalog.known_or_installed(model) or resolve(model, catalog)
@@ -78,7 +78,7 @@ def show(model: str, as_json: bool) -> None:
     if as_json:
         print_json(card_as_json(card, installed=installed))
         return
-    facts = {
+    fields = {
         "Model": card.id + (f" (also {', '.join(card.aliases)})" if card.aliases else ""),
         "Summary": card.summary,
         "Makes": f"{card.output} ({card.family})",
@@ -89,12 +89,12 @@ def show(model: str, as_json: bool) -> None:
         "Weights": _weights_in_words(card),
         "Plugin": card.plugin if installed else f"{card.plugin}, not installed: zoo install {card.plugin}",
         "Known from": None if installed else f"the registry {catalog.entries[card.plugin].registry}",
-        "Can also": ", ".join(card.abilities) or None,
+        "Can also": ", ".join(card.capabilities) or None,
         "Trained": "\n".join(f"{key}: {value}" for key, value in card.training.items()) or None,
         "Quality": "\n".join(card.quality) or None,
         "Cite": card.cite.strip() if card.cite else None,
     }
-    print_facts({name: value for name, value in facts.items() if value})
+    print_fields({name: value for name, value in fields.items() if value})
     if card.options:
         click.echo()
         rows = [(o.flag, o.expects, _default(o), o.description) for o in card.options.values()]
@@ -132,9 +132,9 @@ def _print_cards(
             for card in cards
         )
         return
-    from zoo_core.weights import pulled_among
+    from zoo_core.weights import cached_among
 
-    here = pulled_among(cards)
+    here = cached_among(cards)
     headings = ["Model", "Makes", "Family", "Size", "Licence", "Weights", "Summary"]
     rows = [
         [

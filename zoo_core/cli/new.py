@@ -44,7 +44,7 @@ def new(plugin: str, family: str | None, output: str | None, license_: str, trai
     folder = Path(plugin)
     write_plugin_folder(folder, contents(blueprint, names, license_, training=training))
     click.echo(str(folder))
-    sheet = " -n 16 --seed 0 -o samples.png" if blueprint.picture else " -n 4 --seed 0"
+    sheet = " -n 16 --seed 0 -o samples.png" if blueprint.image else " -n 4 --seed 0"
     say(
         f"Install it:  pip install -e {folder}\n"
         f"Run it:      zoo run {names.model}{sheet}\n"

@@ -8,9 +8,9 @@ import click
 
 from zoo_core.cli.completion import complete_plugins
 from zoo_core.cli.console import json_option, print_json, print_table, say
-from zoo_core.manifest import InstalledPlugin, installed_plugins
-from zoo_core.plugins import set_enabled
-from zoo_core.probe import check_plugins
+from zoo_core.plugins.discovery import InstalledPlugin, installed_plugins
+from zoo_core.plugins.host import set_enabled
+from zoo_core.plugins.import_probe import check_plugins
 
 
 @click.command("plugins")

@@ -123,9 +123,9 @@ def build(sources: tuple[str, ...], output: Path | None, check: bool) -> None:
                 f"{output} is out of date.", f"Build it: zoo registry build {' '.join(sources)} -o {output}"
             )
         if not check and before != text:
-            from zoo_core.output.atomic import write_whole
+            from zoo_core.files import write_atomically
 
-            write_whole(output, text.encode(), overwrite=True)
+            write_atomically(output, text.encode(), overwrite=True)
     except (OSError, UnicodeDecodeError) as error:
         raise RegistryError(f"{output} cannot be read: {error}.", "Repair or remove that file.") from None
 

@@ -16,11 +16,11 @@ from zoo_core.errors import CatalogError, ZooError
 def replay(file: str, output: str | None, device: str, as_json: bool) -> None:
     """Make a sample again from what it carries about itself.
 
-    FILE is a picture or a text that zoo run wrote; of several in one file, FILE:NUMBER names one (a line of
+    FILE is an image or a text that zoo run wrote; of several in one file, FILE:NUMBER names one (a line of
     out.jsonl, a place on a contact sheet). Exits with status 1 if the new sample differs.
     """
-    from zoo_core.model import load, make_plan
-    from zoo_core.output import check_replay, compare, describe, read_record
+    from zoo_core.running.model import load, make_plan
+    from zoo_core.samples import check_replay, compare, describe, read_record
 
     then = read_record(file)
     say(f"Making again: {describe(then)}")

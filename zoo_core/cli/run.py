@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo_core.card import ModelCard
 from zoo_core.cli.completion import complete_models
 from zoo_core.cli.console import say
 from zoo_core.cli.flags import Seeds, option_flag
 from zoo_core.cli.prompts import read_prompts
 from zoo_core.errors import OptionError, ZooError
+from zoo_core.manifest.cards import ModelCard
 
 if TYPE_CHECKING:
     from zoo_core.catalog import Catalog
-    from zoo_core.model import Progress
-    from zoo_core.sample import Sample
+    from zoo_core.running.model import Progress
+    from zoo_core.samples.sample import Sample
 
 
 class RunCommand(click.Command):
@@ -80,9 +80,7 @@ class RunCommand(click.Command):
 @click.option(
     "--caption", metavar="NAME", help="On a contact sheet: write seed, prompt or an option below each."
 )
-@click.option(
-    "--save-steps", type=click.Choice(["gif", "apng"]), help="Also save how each picture came about."
-)
+@click.option("--save-steps", type=click.Choice(["gif", "apng"]), help="Also save how each image came about.")
 @click.option("--resume", is_flag=True, help="Skip the samples that the output already holds.")
 @click.option("--force", is_flag=True, help="Replace a file that exists.")
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps.", show_default=True)
@@ -108,7 +106,7 @@ def run(**values: Any) -> None:
 def _command_for(name: str, base: click.Command) -> click.Command:
     """``zoo run`` for one model: the flags of every run, and those of the model."""
     from zoo_core.catalog import Catalog
-    from zoo_core.resolve import resolve
+    from zoo_core.running.resolve import resolve
 
     catalog = Catalog.read()
     card = resolve(name, catalog)
@@ -149,8 +147,8 @@ def _run(
 ) -> None:
     """What is asked for is checked before anything is fetched, loaded or written."""
     from zoo_core.cli.texts import Nowhere, stream
-    from zoo_core.model import load, make_plan
-    from zoo_core.output import open_output
+    from zoo_core.running.model import load, make_plan
+    from zoo_core.samples import open_output
 
     plan = make_plan(card, read_prompts(prompt, prompts), n=n, seed=seed, seeds=seeds, options=options)
     target = output or _default_output(card)

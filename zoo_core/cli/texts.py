@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zoo_core.output.base import Output
+from zoo_core.samples.base import Output
 
 if TYPE_CHECKING:
-    from zoo_core.model import Progress
-    from zoo_core.sample import Sample
+    from zoo_core.running.model import Progress
+    from zoo_core.samples.sample import Sample
 
 
 class Nowhere(Output):

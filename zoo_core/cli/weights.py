@@ -7,11 +7,11 @@ from dataclasses import asdict
 
 import click
 
-from zoo_core.card import HubWeights, ModelCard
 from zoo_core.catalog import Catalog
 from zoo_core.cli.completion import complete_models
 from zoo_core.cli.console import json_option, megabytes, print_json, print_table, say
 from zoo_core.errors import ZooError
+from zoo_core.manifest.cards import HubWeights, ModelCard
 
 
 @click.command()
@@ -24,9 +24,9 @@ def pull(models: tuple[str, ...], update: bool, dry_run: bool, as_json: bool) ->
 
     Every file is verified, now and whenever it is used. A pull that was cut off keeps its whole files.
     """
-    from zoo_core.conversion import converted
-    from zoo_core.resolve import resolve
+    from zoo_core.running.resolve import resolve
     from zoo_core.weights import Plan, obtain, plan
+    from zoo_core.weights.conversion import converted
 
     catalog = Catalog.read()
     rows = []
@@ -63,9 +63,9 @@ def remove(models: tuple[str, ...], yes: bool) -> None:
     MODEL may also be hf:ORG/REPO: then every revision of that repository goes. The cache is shared: other
     tools that use the same repository will have to fetch it again.
     """
-    from zoo_core.conversion import remove_conversions
-    from zoo_core.resolve import HUB_PREFIX
+    from zoo_core.running.resolve import HUB_PREFIX
     from zoo_core.weights import remove as remove_weights
+    from zoo_core.weights.conversion import remove_conversions
 
     catalog = Catalog.read()
     targets: list[ModelCard | str] = [
@@ -89,8 +89,8 @@ def remove(models: tuple[str, ...], yes: bool) -> None:
 @json_option
 def cache(as_json: bool) -> None:
     """Show what the Hub cache holds."""
-    from zoo_core.conversion import bytes_of_conversions
     from zoo_core.weights import cache_report
+    from zoo_core.weights.conversion import bytes_of_conversions
 
     catalog = Catalog.read()
     report = cache_report([*catalog.models.values(), *catalog.known.values()])

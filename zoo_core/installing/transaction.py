@@ -11,11 +11,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo_core.entrypoints import entry_points
 from zoo_core.errors import PluginError
 from zoo_core.installing.installers import Change, Installer
 from zoo_core.installing.snapshot import Snapshot
-from zoo_core.manifest import GROUP
+from zoo_core.plugins.discovery import GROUP
+from zoo_core.plugins.entrypoints import entry_points
 
 CHECK_SECONDS = 600
 

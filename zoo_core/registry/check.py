@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from zoo_core.card import HubWeights
+from zoo_core.manifest.cards import HubWeights
 from zoo_core.registry.addresses import is_address
 from zoo_core.registry.entries import Entry, Registry
 

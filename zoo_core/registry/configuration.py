@@ -16,13 +16,13 @@ import os
 import re
 from pathlib import Path
 
-from zoo_core import home
+from zoo_core import paths
 from zoo_core.errors import RegistryError, ZooError
-from zoo_core.manifest import read_toml
+from zoo_core.manifest.cache import Remembered, without_collection
+from zoo_core.plugins.discovery import read_toml
 from zoo_core.registry import remote
 from zoo_core.registry.addresses import is_address
 from zoo_core.registry.entries import Registry, read_registry
-from zoo_core.remembered import Remembered, without_collection
 
 BUILT_IN = "built-in"
 """Name of the registry that comes with the core."""
@@ -32,7 +32,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 def config_file() -> Path:
     """Where the user's registries are named. It may not exist."""
-    return home.home() / "config.toml"
+    return paths.data_dir() / "config.toml"
 
 
 def configured() -> dict[str, str]:
@@ -81,7 +81,7 @@ def registries() -> tuple[Registry, ...]:
         RegistryError: It says something it should not.
     """
     with without_collection():
-        kept = Remembered(Registry, home.cache() / "registries.json")
+        kept = Remembered(Registry, paths.cache_dir() / "registries.json")
         found = tuple(_read(name, location, kept) for name, location in configured().items())
         kept.save()
     return found

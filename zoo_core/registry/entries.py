@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo_core.card import Manifest, read_manifest
 from zoo_core.errors import CardError, PluginError, ZooError
-from zoo_core.manifest import read_toml
+from zoo_core.files import is_inside
+from zoo_core.manifest.cards import Manifest, read_manifest
+from zoo_core.manifest.toml_reader import Table
+from zoo_core.manifest.untrusted import screen
+from zoo_core.plugins.discovery import read_toml
 from zoo_core.registry.addresses import is_address, is_safe
-from zoo_core.screening import is_inside, screen
-from zoo_core.table import Table
 
 PACKAGE = "package"
 """The table beside a manifest that tells of its package."""

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo_core import home
+from zoo_core import files, paths
 from zoo_core.errors import RegistryError, ZooError
 from zoo_core.registry.addresses import is_safe
 from zoo_core.registry.entries import read_registry
@@ -27,7 +27,7 @@ def copy_of(address: str) -> Path:
     """Where the copy of a registry is kept. It may not exist yet."""
     import hashlib
 
-    return home.cache() / "registries" / f"{hashlib.sha256(address.encode()).hexdigest()[:24]}.toml"
+    return paths.cache_dir() / "registries" / f"{hashlib.sha256(address.encode()).hexdigest()[:24]}.toml"
 
 
 def is_stale(address: str) -> bool:
@@ -49,7 +49,7 @@ def fetch(address: str) -> None:
     data = _download(address)
     copy = copy_of(address)
     draft = copy.with_suffix(f".{os.getpid()}.draft")
-    home.write_atomically(draft, data)
+    files.write_state(draft, data)
     try:
         read_registry(draft, "", address)
         draft.replace(copy)

@@ -27,8 +27,8 @@ class Blueprint:
     """Fields of the first network's Config that differ from its defaults."""
     modules: tuple[str, ...] = ()
     """Modules that are needed beside those of the network, the generator and the checkpoint."""
-    picture: tuple[int, int, int] | None = None
-    """Channels, height and width of its pictures."""
+    image: tuple[int, int, int] | None = None
+    """Channels, height and width of its images."""
     kind: str | None = None
     """The family that its cards name, if that is another."""
     prompt: str = "none"
@@ -52,10 +52,10 @@ BLUEPRINTS = (
     Blueprint(
         family="gan",
         output="image",
-        summary="Pictures by a small GAN",
+        summary="Images by a small GAN",
         network="gan:Generator",
         options=_TRUNCATION,
-        picture=(3, 32, 32),
+        image=(3, 32, 32),
     ),
     Blueprint(
         family="autoregressive",
@@ -70,19 +70,19 @@ BLUEPRINTS = (
     Blueprint(
         family="autoregressive",
         output="image",
-        summary="Pictures by a small transformer, pixel by pixel",
+        summary="Images by a small transformer, pixel by pixel",
         network="transformer:Transformer",
         config={"vocabulary": 17, "context": 64, "causal": True},
         options=_TEMPERATURE,
-        picture=(1, 8, 8),
+        image=(1, 8, 8),
     ),
     Blueprint(
         family="diffusion",
         output="image",
-        summary="Pictures by a small diffusion model",
+        summary="Images by a small diffusion model",
         network="denoiser:Denoiser",
         options=_STEPS,
-        picture=(3, 16, 16),
+        image=(3, 16, 16),
     ),
     Blueprint(
         family="diffusion",
@@ -96,11 +96,11 @@ BLUEPRINTS = (
     Blueprint(
         family="other",
         output="image",
-        summary="Pictures by the decoder of a small autoencoder",
+        summary="Images by the decoder of a small autoencoder",
         network="vae:Decoder",
         config={"shape": (32, 32), "outputs": 3},
         options=_SCALE,
-        picture=(3, 32, 32),
+        image=(3, 32, 32),
         kind="vae",
     ),
     Blueprint(

@@ -10,10 +10,10 @@ from pathlib import Path
 from string import Template
 
 from zoo_core.errors import OutputError
+from zoo_core.manifest.compatibility import compatible
 from zoo_core.scaffold.blueprints import Blueprint
 from zoo_core.scaffold.names import Names
 from zoo_core.scaffold.weights import first_weights
-from zoo_core.version import compatible
 
 HERE = Path(__file__).parent
 
@@ -98,11 +98,11 @@ def write_plugin_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 def _words(blueprint: Blueprint, names: Names, license: str, parameters: int) -> dict[str, object]:
     """What the texts leave open."""
-    if blueprint.picture:
+    if blueprint.image:
         sheet = f"zoo run {names.model} -n 16 --seed 0 -o samples.png"
-        shown = f"![Sixteen samples, seeds 0 to 15](samples.png)\n\n<!-- That picture is made by: {sheet} -->"
+        shown = f"![Sixteen samples, seeds 0 to 15](samples.png)\n\n<!-- That image is made by: {sheet} -->"
         run = f"zoo run {names.model} -n 4 --seed 0 -o out/"
-        shape = ", ".join(map(str, blueprint.picture))
+        shape = ", ".join(map(str, blueprint.image))
         data = f"zoo.TrainingData(shape=({shape}), count=4)"
         batch = f'{{"images": torch.rand(4, {shape}, generator=random) * 2 - 1}}'
     else:

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo_core.generator import Batch, Generator, Step
-from zoo_core.model import Model
+from zoo_core.protocols import Batch, Generator, Step
+from zoo_core.running.model import Model
 
 Row = Tensor | str
-"""What one sample is: a picture (c, h, w), or a text."""
+"""What one sample is: an image (c, h, w), or a text."""
 
 
 @dataclass(frozen=True)

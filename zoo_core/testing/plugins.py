@@ -12,8 +12,8 @@ import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from zoo_core.card import EmbeddedWeights
-from zoo_core.manifest import FILE, GROUP, installed_plugins
+from zoo_core.manifest.cards import EmbeddedWeights
+from zoo_core.plugins.discovery import FILE, GROUP, installed_plugins
 
 
 def write_plugin(

@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from zoo_core.noise import Noise
-from zoo_core.record import Record
-from zoo_core.sample import Sample
+from zoo_core.samples.record import Record
+from zoo_core.samples.sample import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zoo_core.output.pictures import Levels
+    from zoo_core.samples.images import Levels
 
 
 def make_record(seed: int = 0, **changes: Any) -> Record:
@@ -32,7 +32,7 @@ def make_record(seed: int = 0, **changes: Any) -> Record:
     return replace(record, **changes)
 
 
-def make_picture(
+def make_image(
     seed: int = 0,
     *,
     channels: int = 3,
@@ -42,7 +42,7 @@ def make_picture(
 ) -> Sample:
     """A sample of noise in [-1, 1], different for every seed; ``size`` is (height, width)."""
     image = Noise([seed]).uniform(channels, *size)[0] * 2 - 1
-    return Sample(make_record(seed, **changes), index=seed, image=image, frames=tuple(frames))
+    return Sample(make_record(seed, **changes), index=seed, tensor=image, frames=tuple(frames))
 
 
 def make_text(seed: int = 0, text: str = "Once upon a time\n", **changes: Any) -> Sample:

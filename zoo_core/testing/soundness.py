@@ -8,7 +8,7 @@ from itertools import zip_longest
 
 import torch
 
-from zoo_core.generator import Step
+from zoo_core.protocols import Step
 from zoo_core.testing.driving import Row
 
 AROUND = 30
@@ -27,7 +27,7 @@ def require_result(steps: Sequence[Step], output: str) -> None:
 def require_sound(steps: Sequence[Step], n: int) -> None:
     """Everything in the steps can be compared with another run and be recorded."""
     require_rows(steps, n)
-    require_pictures(steps)
+    require_images(steps)
     require_texts(steps)
     require_facts(steps)
 
@@ -35,17 +35,17 @@ def require_sound(steps: Sequence[Step], n: int) -> None:
 def require_rows(steps: Sequence[Step], n: int) -> None:
     """Whatever a step carries, it carries n of it."""
     for step in steps:
-        for what in ("images", "texts", "facts"):
+        for what in ("images", "texts", "metadata"):
             carried = getattr(step, what)
             assert carried is None or len(carried) == n, f"{n} samples have {len(carried)} {what}."
 
 
-def require_pictures(steps: Sequence[Step]) -> None:
-    """Pictures are finite floats (n, c, h, w) in [-1, 1] with 1, 3 or 4 channels."""
+def require_images(steps: Sequence[Step]) -> None:
+    """Images are finite floats (n, c, h, w) in [-1, 1] with 1, 3 or 4 channels."""
     for step in steps:
         if step.images is None:
             continue
-        where = f"The pictures of step {step.index}"
+        where = f"The images of step {step.index}"
         shape = tuple(step.images.shape)
         assert step.images.is_floating_point(), f"{where} are {step.images.dtype}, not floats."
         assert len(shape) == 4, f"{where} have the shape {shape}, not (n, c, h, w)."
@@ -66,7 +66,7 @@ def require_texts(steps: Sequence[Step]) -> None:
 def require_facts(steps: Sequence[Step]) -> None:
     """Facts are mappings that JSON can hold."""
     for step in steps:
-        for fact in step.facts or ():
+        for fact in step.metadata or ():
             assert isinstance(fact, Mapping), f"A fact of step {step.index} is no mapping: {fact!r}."
             json.dumps(dict(fact))
 
@@ -92,7 +92,7 @@ def _parting(one: str, other: str) -> str:
 
 
 def difference(made: Row, expected: Row) -> float:
-    """The largest difference of two pictures' values; of texts 0 or infinity."""
+    """The largest difference of two images' values; of texts 0 or infinity."""
     if isinstance(made, str) or isinstance(expected, str):
         return 0.0 if made == expected else float("inf")
     if made.shape != expected.shape:

@@ -16,7 +16,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from zoo_core.tampering import replaced_functions
+from zoo_core.plugins.torch_guard import replaced_functions
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from zoo_core.weights.cache import cache_folder
 from zoo_core.weights.checkpoint import Checkpoint
 from zoo_core.weights.config import Between, read_config
 from zoo_core.weights.fetch import Plan
-from zoo_core.weights.inventory import CachedRepo, CacheReport, cache_report, pulled, pulled_among, remove
+from zoo_core.weights.inventory import CachedRepo, CacheReport, cache_report, cached_among, is_cached, remove
 from zoo_core.weights.match import match_folder, match_hub
 from zoo_core.weights.network import load_network, load_weights, save_checkpoint, save_weights
 from zoo_core.weights.obtain import obtain, plan
@@ -23,14 +23,14 @@ __all__ = [
     "Plan",
     "cache_folder",
     "cache_report",
+    "cached_among",
+    "is_cached",
     "load_network",
     "load_weights",
     "match_folder",
     "match_hub",
     "obtain",
     "plan",
-    "pulled",
-    "pulled_among",
     "read_config",
     "remove",
     "save_checkpoint",

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from zoo_core.errors import WeightsError
-from zoo_core.screening import is_inside
+from zoo_core.files import is_inside
 from zoo_core.weights import reading
 
 if TYPE_CHECKING:

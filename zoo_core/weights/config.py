@@ -9,8 +9,7 @@ from collections.abc import Mapping, Set
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from zoo_core.errors import WeightsError
-from zoo_core.screening import shown
+from zoo_core.errors import WeightsError, short_repr
 
 ConfigT = TypeVar("ConfigT")
 
@@ -69,7 +68,7 @@ def read_config(
                 continue
             near = difflib.get_close_matches(str(key)[:100], known, 1)
             hint = f"; did you mean {near[0]!r}?" if near else "."
-            raise WeightsError(f"{source}: unknown setting {shown(key)}{hint}", remedy)
+            raise WeightsError(f"{source}: unknown setting {short_repr(key)}{hint}", remedy)
         if value is not None:
             values[name] = _value(hints[name], value, source, key, remedy)
     for name, field in known.items():
@@ -89,7 +88,7 @@ def _value(hint: Any, value: Any, source: str, key: str, remedy: str) -> Any:
     """Check one value against a field's type, and make of it what the field holds."""
     read, expected = _read(hint, value, f"{source}: {key}", remedy)
     if read is MISSING:
-        raise WeightsError(f"{source}: {key} is {shown(value)}; expected {expected}.", remedy)
+        raise WeightsError(f"{source}: {key} is {short_repr(value)}; expected {expected}.", remedy)
     return read
 
 
@@ -146,11 +145,11 @@ def _read_scalar(kind: type, value: Any, bounds: Between | None) -> tuple[Any, s
         expected += f" from {bounds.low:g} to {bounds.high:g}"
     if type(value) is not kind:
         return MISSING, expected
-    if isinstance(value, str) and len(value) > MAX_LENGTH:
-        return MISSING, f"at most {MAX_LENGTH} characters"
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value) or (bounds and not bounds.low <= value <= bounds.high):
-            return MISSING, expected
+    if isinstance(value, str):
+        return (value if len(value) <= MAX_LENGTH else MISSING), f"at most {MAX_LENGTH} characters"
+    if isinstance(value, int | float) and kind is not bool:
+        fits = math.isfinite(value) and (bounds is None or bounds.low <= value <= bounds.high)
+        return (value if fits else MISSING), expected
     return value, expected
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zoo_core.card import WeightsFile
 from zoo_core.errors import WeightsError
+from zoo_core.manifest.cards import WeightsFile
 from zoo_core.weights import hub, lock
 from zoo_core.weights.cache import cached_file, etag_of, is_offline
 from zoo_core.weights.checkpoint import Checkpoint

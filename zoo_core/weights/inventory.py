@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from zoo_core.card import HubWeights, ModelCard
 from zoo_core.errors import WeightsError
+from zoo_core.manifest.cards import HubWeights, ModelCard
 from zoo_core.weights import lock
 from zoo_core.weights.cache import cache_folder, cached_file, folder_name, repo_folder
 from zoo_core.weights.commits import DEFAULT_REVISION
@@ -43,7 +43,7 @@ class CacheReport:
         return sum(repo.bytes for repo in self.repos)
 
 
-def pulled(card: ModelCard) -> int | None:
+def is_cached(card: ModelCard) -> int | None:
     """Return how many bytes of a Hub card's weights are in the cache; None unless all of its files are.
 
     Files are only looked for: :func:`zoo_core.weights.obtain` verifies them.
@@ -60,7 +60,7 @@ def pulled(card: ModelCard) -> int | None:
         return None
 
 
-def pulled_among(cards: Iterable[ModelCard]) -> frozenset[str]:
+def cached_among(cards: Iterable[ModelCard]) -> frozenset[str]:
     """Return the ids of those cards whose weights are in the Hub cache, thousands of cards at one look."""
     try:
         there = frozenset(os.listdir(cache_folder()))
@@ -71,7 +71,7 @@ def pulled_among(cards: Iterable[ModelCard]) -> frozenset[str]:
         for card in cards
         if isinstance(card.weights, HubWeights)
         and folder_name(card.weights.repo) in there
-        and pulled(card) is not None
+        and is_cached(card) is not None
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo_core import home
+from zoo_core import files, paths
 from zoo_core.errors import WeightsError
 from zoo_core.weights.cache import COMMIT
 
@@ -41,7 +41,7 @@ class Listing:
 
 def lock_file() -> Path:
     """Path of the lock file; it may not exist yet."""
-    return home.home() / "lock.json"
+    return paths.data_dir() / "lock.json"
 
 
 def read_pin(repo: str, revision: str) -> str | None:
@@ -96,16 +96,16 @@ def record_verified(repo: str, commit: str, claims: Mapping[str, Claim]) -> None
 @contextmanager
 def _changing() -> Iterator[dict[str, Any]]:
     """The repositories of the lock file, written back if they change; other processes wait meanwhile."""
-    with home.locked(lock_file()):
+    with files.locked(lock_file()):
         repos = _read()
         before = copy.deepcopy(repos)
         yield repos
         if repos != before:
-            home.write_json_atomically(lock_file(), {"schema": _SCHEMA, "repos": repos})
+            files.write_state(lock_file(), {"schema": _SCHEMA, "repos": repos})
 
 
 def _read() -> dict[str, Any]:
-    document = home.read_json(lock_file(), {"schema": _SCHEMA, "repos": {}})
+    document = files.read_json(lock_file(), {"schema": _SCHEMA, "repos": {}})
     if document.get("schema") != _SCHEMA:
         raise _malformed()
     return _table(document, "repos")

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo_core.card import CheckpointRule, HubWeights, LocalWeights, ModelCard, Weights, WeightsFile
-from zoo_core.errors import WeightsError
+from zoo_core.errors import WeightsError, some
+from zoo_core.manifest.cards import CheckpointRule, HubWeights, LocalWeights, ModelCard, Weights, WeightsFile
 from zoo_core.weights import lock
 from zoo_core.weights.cache import cached_file, endpoint, is_offline
 from zoo_core.weights.checkpoint import FORMATS, read_json_object, shards_of
 from zoo_core.weights.commits import DEFAULT_REVISION, commit_of, listing_of, not_cached
 from zoo_core.weights.fetch import ensure
 from zoo_core.weights.obtain import files_under
-from zoo_core.words import some
 
 _TELLING = ("_class_name", "model_type", "architectures")
 """Keys by which published configs say what they are of."""
@@ -204,6 +203,6 @@ def _card(
         weights=weights,
         homepage=homepage,
         prompt=rule.prompt,
-        abilities=rule.abilities,
+        capabilities=rule.capabilities,
         options=rule.options,
     )

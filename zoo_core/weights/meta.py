@@ -16,7 +16,7 @@ _IN_PLACE = {
 } | {getattr(nn.init, name) for name in dir(nn.init) if name.endswith("_") and not name.startswith("_")}
 
 
-class without_initialisation(TorchFunctionMode):  # noqa: N801  used like a function
+class without_initialisation(TorchFunctionMode):
     """While it is entered, initial values are neither drawn nor written; new tensors hold anything.
 
     On the meta device initialisation changes nothing, but costs: torch imports its compiler and sympy to

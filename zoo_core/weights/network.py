@@ -9,8 +9,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from zoo_core.errors import WeightsError
-from zoo_core.words import some
+from zoo_core.errors import WeightsError, some
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from zoo_core.card import (
+from zoo_core.errors import WeightsError
+from zoo_core.manifest.cards import (
     EmbeddedWeights,
     ExtractorCard,
     HubWeights,
@@ -14,7 +15,6 @@ from zoo_core.card import (
     ModelCard,
     WeightsFile,
 )
-from zoo_core.errors import WeightsError
 from zoo_core.weights import lock
 from zoo_core.weights.cache import cached_file
 from zoo_core.weights.checkpoint import Checkpoint

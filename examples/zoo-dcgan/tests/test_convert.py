@@ -41,13 +41,13 @@ def test_a_converted_checkpoint_draws(file: Path, tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps(conversion.config))
     model = zoo.load(folder, device="cpu")
     (one, mean) = model.generate(seeds=[3, 3], truncation=[1.0, 0.0])
-    assert one.image is not None
-    assert mean.image is not None
-    assert one.image.shape == (1, 16, 16)
+    assert one.tensor is not None
+    assert mean.tensor is not None
+    assert one.tensor.shape == (1, 16, 16)
     z = zoo.Noise([3]).normal(5)
     with torch.inference_mode():
         drawn = model.generator.network(torch.cat([z, 0 * z]))
-    torch.testing.assert_close(drawn, torch.stack([one.image, mean.image]))
+    torch.testing.assert_close(drawn, torch.stack([one.tensor, mean.tensor]))
 
 
 def test_other_files_are_left_to_others(tmp_path: Path) -> None:

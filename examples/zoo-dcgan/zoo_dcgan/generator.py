@@ -1,15 +1,14 @@
-"""The generator of faces: one number per dimension of noise, one picture."""
+"""The generator of faces: one number per dimension of noise, one image."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from zoo_core import Batch, Checkpoint, Noise, Step, load_weights
+from zoo_core import Batch, Checkpoint, Noise, Options, Step, load_weights
 from zoo_dcgan.network import Network, Shape
 
 
@@ -38,19 +37,19 @@ class DCGAN:
         self.network.eval().requires_grad_(False)  # a batch's own statistics would mix its samples
 
     def generate(self, batch: Batch) -> Iterator[Step]:
-        """Draw the batch's pictures, in one step."""
-        yield Step(images=self.draw(self.locate(batch), batch.options, batch.noise))
+        """Draw the batch's images, in one step."""
+        yield Step(images=self.synthesize(self.encode(batch), batch.options, batch.noise))
 
-    def map(self, z: Tensor, **condition: Any) -> Tensor:
-        """Noise (n, latent) is itself the place that a picture is drawn at."""
+    def mapping(self, z: Tensor, **condition: Any) -> Tensor:
+        """Noise (n, latent) is itself the place that an image is drawn at."""
         return z
 
-    def locate(self, batch: Batch) -> Tensor:
+    def encode(self, batch: Batch) -> Tensor:
         """Return the places of the batch's samples, (n, latent), scaled by ``truncation``."""
         z = batch.noise.normal(self.shape.latent)
-        return self.map(z) * torch.tensor(batch.options.truncation, device=z.device)[:, None]
+        return self.mapping(z) * torch.tensor(batch.options.truncation, device=z.device)[:, None]
 
-    def draw(self, latents: Tensor, options: SimpleNamespace, noise: Noise) -> Tensor:
-        """Return the pictures at places (n, latent): (n, c, h, w) in [-1, 1]."""
-        pictures: Tensor = self.network(latents.to(self.dtype))
-        return pictures.float()
+    def synthesize(self, latents: Tensor, options: Options, noise: Noise) -> Tensor:
+        """Return the images at places (n, latent): (n, c, h, w) in [-1, 1]."""
+        images: Tensor = self.network(latents.to(self.dtype))
+        return images.float()

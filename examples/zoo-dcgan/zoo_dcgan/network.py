@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from zoo_core import WeightsError
 
 START = 4
-"""Side of the picture after the first layer; every further one doubles it."""
+"""Side of the image after the first layer; every further one doubles it."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Shape:
     """What tells two of these networks apart."""
 
     latent: int
-    """Numbers of noise per picture."""
+    """Numbers of noise per image."""
     widths: tuple[int, ...]
     """Channels after each layer but the last."""
     channels: int
-    """Of the picture: 1 or 3."""
+    """Of the image: 1 or 3."""
 
     @classmethod
     def read(cls, config: Mapping[str, Any], source: str) -> Shape:
@@ -45,7 +45,7 @@ class Shape:
 
 
 class Network(nn.Module):
-    """Noise (n, latent) to pictures (n, channels, side, side) in [-1, 1]."""
+    """Noise (n, latent) to images (n, channels, side, side) in [-1, 1]."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -61,5 +61,5 @@ class Network(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Draw."""
-        pictures: Tensor = self.main(z[:, :, None, None])
-        return pictures
+        images: Tensor = self.main(z[:, :, None, None])
+        return images

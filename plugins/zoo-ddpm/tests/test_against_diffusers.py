@@ -1,4 +1,4 @@
-"""Whole trajectories, from a saved checkpoint to the picture, against diffusers with the same noise.
+"""Whole trajectories, from a saved checkpoint to the image, against diffusers with the same noise.
 
 Networks have random weights in the layouts of published checkpoints, scaled down. diffusers is given the
 numbers that the samples' own streams yield, in the order in which its schedulers ask for them.
@@ -201,4 +201,4 @@ def test_what_zoo_load_makes_in_float32_is_what_diffusers_makes(pair, tmp_path, 
 
     made = zoo.load(tmp_path, device="cpu").generate(seeds=SEEDS, steps=10)
 
-    assert (torch.stack([sample.image for sample in made]) - expected).abs().max() <= 1e-4
+    assert (torch.stack([sample.tensor for sample in made]) - expected).abs().max() <= 1e-4

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from zoo_ddpm.fast import PackedUpsample, prepare_for_sampling
 from zoo_ddpm.unet import UNet, UNetConfig, Upsample
 
-from zoo_core import convolution
-from zoo_core.convolution import PackedConv, WinogradConv
+from zoo_core.kernels.conv import PackedConv, WinogradConv
 
 PLAIN: dict[str, Any] = {
     "sample_size": 16,
@@ -104,7 +103,7 @@ def test_float64_is_computed_in_float64(relative_error):
 def test_without_onednn_the_plain_layers_remain(monkeypatch, relative_error):
     unet = random_unet(CONFIGS["one head"])
     x, _ = inputs(unet.config)
-    monkeypatch.setattr(convolution, "kernels", object())
+    monkeypatch.setattr("zoo_core.kernels.conv.kernels", object())
     prepared_unet = copy.deepcopy(unet)
     prepared = prepare_for_sampling(prepared_unet)
     assert not any(isinstance(module, PackedConv) for module in prepared_unet.modules())
@@ -113,7 +112,7 @@ def test_without_onednn_the_plain_layers_remain(monkeypatch, relative_error):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_pictures_do_not_depend_on_the_batch_they_are_in(dtype):
+def test_images_do_not_depend_on_the_batch_they_are_in(dtype):
     prepared = prepare_for_sampling(random_unet(CONFIGS["Winograd"]), dtype)
     x, _ = inputs(CONFIGS["Winograd"], n=9)
     with torch.inference_mode():
@@ -122,7 +121,7 @@ def test_pictures_do_not_depend_on_the_batch_they_are_in(dtype):
     assert (together - alone).abs().max() <= (1e-5 if dtype == torch.float32 else 0.05)
 
 
-def test_pictures_of_another_size_are_refused():
+def test_images_of_another_size_are_refused():
     prepared = prepare_for_sampling(random_unet(CONFIGS["several heads"]))
     with pytest.raises(ValueError, match=r"\(16, 16\), not \(8, 8\)"):
         prepared(torch.zeros(1, 3, 8, 8), 0, None)

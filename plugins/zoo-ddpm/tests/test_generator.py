@@ -48,11 +48,11 @@ def conditional(tmp_path_factory) -> zoo.Model:
 
 
 def images(model: zoo.Model, **arguments: Any) -> torch.Tensor:
-    return torch.stack([sample.image for sample in model.generate(**arguments)])
+    return torch.stack([sample.tensor for sample in model.generate(**arguments)])
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpmpp-2m"])
-def test_every_sampler_makes_finite_pictures_in_range(unconditional, sampler):
+def test_every_sampler_makes_finite_images_in_range(unconditional, sampler):
     made = images(unconditional, n=2, seed=0, sampler=sampler, steps=4)
 
     assert made.shape == (2, 1, 8, 8)
@@ -80,7 +80,7 @@ def test_every_step_previews_x_0_and_the_last_step_carries_the_sample(unconditio
 
     assert [(step.index, step.total) for step in seen] == [(i, 6) for i in range(1, 7)]
     assert all(step.images is not None and step.images.abs().max() <= 1 for step in seen)
-    assert torch.equal(seen[-1].images[0], sample.image)
+    assert torch.equal(seen[-1].images[0], sample.tensor)
 
 
 def test_the_scheduler_config_decides_sampler_and_steps_where_nothing_is_given(unconditional, conditional):
@@ -95,25 +95,25 @@ def test_the_scheduler_config_decides_sampler_and_steps_where_nothing_is_given(u
     assert torch.equal(images(conditional, n=1, seed=0), images(conditional, n=1, seed=0, sampler="ddim"))
 
 
-def test_a_drawn_label_is_recorded_and_giving_it_makes_the_same_picture(conditional):
+def test_a_drawn_label_is_recorded_and_giving_it_makes_the_same_image(conditional):
     drawn = list(conditional.generate(n=6, seed=0, steps=2))
-    labels = [sample.record.facts["label"] for sample in drawn]
+    labels = [sample.record.metadata["label"] for sample in drawn]
     given = images(conditional, n=6, seed=0, steps=2, label=labels)
 
     assert {*labels} <= {0, 1, 2}
     assert len({*labels}) > 1
-    assert [sample.record.facts["class"] for sample in drawn] == [["cat", "dog", "owl"][i] for i in labels]
-    assert (given - torch.stack([sample.image for sample in drawn])).abs().max() <= 1e-4
+    assert [sample.record.metadata["class"] for sample in drawn] == [["cat", "dog", "owl"][i] for i in labels]
+    assert (given - torch.stack([sample.tensor for sample in drawn])).abs().max() <= 1e-4
 
 
-def test_labels_and_guidance_change_the_picture(conditional):
-    def picture(**options: Any) -> torch.Tensor:
+def test_labels_and_guidance_change_the_image(conditional):
+    def image(**options: Any) -> torch.Tensor:
         return images(conditional, n=1, seed=0, steps=2, **options)
 
-    plain = picture(label=0, guidance_scale=1.0)
-    assert not torch.equal(plain, picture(label=1, guidance_scale=1.0))
-    assert not torch.equal(plain, picture(label=0, guidance_scale=5.0))
-    assert torch.equal(picture(label=0), picture(label=0, guidance_scale=1.5))
+    plain = image(label=0, guidance_scale=1.0)
+    assert not torch.equal(plain, image(label=1, guidance_scale=1.0))
+    assert not torch.equal(plain, image(label=0, guidance_scale=5.0))
+    assert torch.equal(image(label=0), image(label=0, guidance_scale=1.5))
 
 
 def test_guidance_of_zero_ignores_the_label(conditional):
@@ -163,7 +163,7 @@ def test_a_label_out_of_range_is_refused_with_the_range(conditional):
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])
-def test_other_dtypes_make_nearly_the_same_picture(conditional, dtype):
+def test_other_dtypes_make_nearly_the_same_image(conditional, dtype):
     model = zoo.load(conditional.checkpoint.files["config.json"].parent, device="cpu", dtype=dtype)
 
     made = images(model, n=1, seed=0, steps=3, label=1)
@@ -207,7 +207,7 @@ def test_a_learned_variance_is_sampled(tmp_path):
     assert images(model, n=2, seed=0, steps=10).shape == (2, 1, 8, 8)
 
 
-def test_batches_shrink_with_the_size_of_picture_and_network():
+def test_batches_shrink_with_the_size_of_image_and_network():
     cifar = UNetConfig(
         sample_size=32, block_out_channels=(128, 256, 256, 256), norm_num_groups=32, attention_head_dim=None
     )

@@ -25,7 +25,7 @@ def pair() -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("prediction_type", PREDICTIONS)
-def test_a_network_that_answers_its_target_yields_the_picture_and_the_noise(pair, prediction_type):
+def test_a_network_that_answers_its_target_yields_the_image_and_the_noise(pair, prediction_type):
     x_0, epsilon = pair
     x_t = SIGNAL * x_0 + NOISE * epsilon
     answer = target(prediction_type, x_0, epsilon, SIGNAL, NOISE)
@@ -86,13 +86,13 @@ def test_guidance_is_the_same_for_every_prediction_type(pair):
     """A network gives ε, v or x_0 for each label; guided, all three say the same x_0."""
     _, noise = pair
     x_t = noise
-    pictures = {0: torch.tensor(0.2), 1: torch.tensor(-0.4)}
+    images = {0: torch.tensor(0.2), 1: torch.tensor(-0.4)}
     results = []
     for prediction_type in PREDICTIONS:
 
         def network(x: Tensor, t: float, labels: Tensor | None, kind: str = prediction_type) -> Tensor:
             assert labels is not None
-            x_0 = torch.stack([pictures[int(label)].expand(x.shape[1:]) for label in labels]).double()
+            x_0 = torch.stack([images[int(label)].expand(x.shape[1:]) for label in labels]).double()
             return target(kind, x_0, (x - SIGNAL * x_0) / NOISE, SIGNAL, NOISE)
 
         config = replace(SchedulerConfig(clip_sample=False), prediction_type=prediction_type)

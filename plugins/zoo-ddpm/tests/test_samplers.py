@@ -13,13 +13,13 @@ from zoo_ddpm.schedule import SchedulerConfig
 from zoo_ddpm.timesteps import Transition, transitions
 
 SAMPLERS = {"ddpm": ddpm, "ddim": ddim, "dpmpp-2m": dpmpp_2m}
-PICTURE = torch.linspace(-1, 1, 12, dtype=torch.float64).view(1, 3, 2, 2)
+IMAGE = torch.linspace(-1, 1, 12, dtype=torch.float64).view(1, 3, 2, 2)
 
 
 def knowing(x_t: Tensor, step: Transition) -> Prediction:
-    """The best network for data that are all one picture."""
+    """The best network for data that are all one image."""
     signal, noise = math.sqrt(step.alpha_bar), math.sqrt(1 - step.alpha_bar)
-    return Prediction(PICTURE, (x_t - signal * PICTURE) / noise, None)
+    return Prediction(IMAGE, (x_t - signal * IMAGE) / noise, None)
 
 
 def no_noise() -> Tensor:
@@ -35,21 +35,21 @@ def test_a_network_that_knows_the_data_is_led_to_them(sampler, steps):
     walk = list(SAMPLERS[sampler](knowing, x, plan, lambda: torch.randn_like(x)))
 
     assert len(walk) == steps
-    assert torch.allclose(walk[-1][0], PICTURE, atol=1e-9)
+    assert torch.allclose(walk[-1][0], IMAGE, atol=1e-9)
 
 
 def test_ddim_without_eta_and_dpmpp_2m_draw_no_noise():
     plan = transitions(SchedulerConfig(), "ddim", 10)
 
     for sampler in (ddim, dpmpp_2m):
-        assert len(list(sampler(knowing, torch.randn_like(PICTURE), plan, no_noise))) == 10
+        assert len(list(sampler(knowing, torch.randn_like(IMAGE), plan, no_noise))) == 10
 
 
 def test_ddpm_draws_no_noise_at_timestep_zero():
     drawn = []
     plan = transitions(SchedulerConfig(), "ddpm", 10)
 
-    list(ddpm(knowing, PICTURE, plan, lambda: drawn.append(1) or torch.randn_like(PICTURE)))
+    list(ddpm(knowing, IMAGE, plan, lambda: drawn.append(1) or torch.randn_like(IMAGE)))
 
     assert len(drawn) == 9
 
@@ -61,9 +61,7 @@ def test_a_schedule_that_begins_with_pure_noise_is_sampled(sampler, prediction_t
     plan = transitions(config, sampler, 10, "trailing")
     predict = predictor(lambda x, t: 0.5 * x, config)
 
-    *_, (x, _) = SAMPLERS[sampler](
-        predict, torch.randn_like(PICTURE), plan, lambda: torch.randn_like(PICTURE)
-    )
+    *_, (x, _) = SAMPLERS[sampler](predict, torch.randn_like(IMAGE), plan, lambda: torch.randn_like(IMAGE))
 
     assert plan[0].alpha_bar == 0
     assert torch.isfinite(x).all()

@@ -146,7 +146,7 @@ def with_the_ends_of_diffusers(config: SchedulerConfig, steps: list[Transition])
 def test_each_ddim_step_ends_where_the_next_begins(spacing, eta):
     """Where the best network is known, every state has the variance of the forward process.
 
-    If all data are one black picture, x_t is √(1 − ᾱ_t) times a unit normal and ε is x_t over that factor.
+    If all data are one black image, x_t is √(1 − ᾱ_t) times a unit normal and ε is x_t over that factor.
     Each state's scale is followed through the sampler with unit normals as independent axes: noise drawn
     at step k goes to axis k. Steps that end elsewhere than the next one begins give wrong scales.
     """

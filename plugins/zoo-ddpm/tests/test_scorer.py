@@ -141,7 +141,7 @@ def test_the_probabilities_of_all_levels_sum_to_one():
 
 
 def test_a_perfect_network_needs_only_the_bits_that_its_decoder_does():
-    """If all data are one picture and the network knows it, every inner term is zero."""
+    """If all data are one image and the network knows it, every inner term is zero."""
     config = SchedulerConfig(num_train_timesteps=50)
     data = torch.full((2, 1, 4, 4), 200, dtype=torch.uint8)
     x_0 = data.double() / 127.5 - 1
@@ -181,7 +181,7 @@ def folder(tmp_path_factory):
     return write
 
 
-def test_a_model_scores_each_picture_by_its_own_stream(folder):
+def test_a_model_scores_each_image_by_its_own_stream(folder):
     model = folder(num_class_embeds=3)
     data = torch.randint(0, 256, (3, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
 
@@ -189,14 +189,14 @@ def test_a_model_scores_each_picture_by_its_own_stream(folder):
     alone = model.generator.log_likelihood(data[1:2], Noise([6]))
 
     assert isinstance(model.generator, zoo.Scorer)
-    assert "score" in model.card.abilities
+    assert "score" in model.card.capabilities
     assert torch.isfinite(score.nats).all()
     assert (score.nats < 0).all()
     assert torch.allclose(alone.nats, score.nats[1:2], rtol=1e-5)
 
 
-def test_pictures_of_another_shape_are_refused(folder):
-    with pytest.raises(OptionError, match=r"pictures of shape \(1, 8, 8\) in 8 bits, not \(3, 8, 8\)"):
+def test_images_of_another_shape_are_refused(folder):
+    with pytest.raises(OptionError, match=r"images of shape \(1, 8, 8\) in 8 bits, not \(3, 8, 8\)"):
         folder().generator.log_likelihood(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), Noise([0]))
 
 

@@ -75,7 +75,7 @@ def test_the_loss_equals_the_mse_of_improved_diffusion(golden, run, prediction):
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
-def test_noisy_pictures_and_targets_equal_those_of_diffusers(prediction):
+def test_noisy_images_and_targets_equal_those_of_diffusers(prediction):
     trainable = DDPMTrainable(TINY, SchedulerConfig(prediction_type=prediction))
     theirs = diffusers.DDPMScheduler(prediction_type=prediction)
     random = torch.Generator().manual_seed(0)
@@ -149,7 +149,7 @@ def test_the_defaults_build_a_network_for_digits_small_enough_to_embed():
 
 
 def test_a_network_learns_to_denoise():
-    """A few steps on one constant picture bring the loss well below that of answering nothing."""
+    """A few steps on one constant image bring the loss well below that of answering nothing."""
     torch.manual_seed(0)
     trainable = DDPMTrainable(TINY, SchedulerConfig(prediction_type="sample"))
     optimizer = torch.optim.Adam(trainable.networks["unet"].parameters(), 3e-3)
@@ -172,8 +172,8 @@ def test_what_is_saved_runs_at_once_and_in_diffusers_too(tmp_path):
     trainable.save(tmp_path, trainable.networks)
 
     (sample,) = zoo.load(tmp_path, device="cpu").generate(label=7, seed=0, sampler="ddim", steps=2)
-    assert sample.image.shape == (1, 28, 28)
-    assert sample.record.facts == {"label": 7, "class": "7"}
+    assert sample.tensor.shape == (1, 28, 28)
+    assert sample.record.metadata == {"label": 7, "class": "7"}
     unet = diffusers.UNet2DModel.from_pretrained(tmp_path)
     scheduler = diffusers.DDPMScheduler.from_pretrained(tmp_path)
     x = torch.randn(1, 1, 28, 28)
@@ -191,14 +191,14 @@ def test_a_fresh_model_asks_for_the_sampling_that_guidance_goes_with(prediction,
     assert scheduler.clip_sample is clips
 
 
-def test_a_trainer_of_pictures_without_classes_makes_an_unconditional_model(tmp_path):
+def test_a_trainer_of_images_without_classes_makes_an_unconditional_model(tmp_path):
     data = TrainingData(shape=(3, 16, 24))
     trainable = create(options(channels="8,16", head_channels=8, layers=1, attention="", zero_snr=True), data)
 
     trainable.save(tmp_path, trainable.networks)
 
     (sample,) = zoo.load(tmp_path, device="cpu").generate(seed=0, steps=2)
-    assert sample.image.shape == (3, 16, 24)
+    assert sample.tensor.shape == (3, 16, 24)
     assert trainable.scheduler.alphas_bar()[-1] == 0
 
 
@@ -207,7 +207,7 @@ def test_a_trainer_of_pictures_without_classes_makes_an_unconditional_model(tmp_
     [
         (
             {"channels": "32,64,96,128"},
-            "Pictures of 28×28 cannot be halved 3 times.",
+            "Images of 28×28 cannot be halved 3 times.",
             "Give --channels at most 3 numbers, or sides that are multiples of 8.",
         ),
         (

@@ -61,7 +61,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "class-conditional": BUTTERFLIES | {"num_class_embeds": 11, "in_channels": 1, "out_channels": 2},
     "without attention in the middle": BUTTERFLIES | {"add_attention": False, "layers_per_block": 1},
     "scaled middle": BUTTERFLIES | {"mid_block_scale_factor": 1.4142},
-    "pictures in [0, 1]": BUTTERFLIES | {"center_input_sample": True},
+    "images in [0, 1]": BUTTERFLIES | {"center_input_sample": True},
     "not square": BUTTERFLIES | {"sample_size": [16, 24], "attention_head_dim": 16},
 }
 
@@ -272,7 +272,7 @@ def test_metadata_and_options_without_effect_are_passed_over():
     assert UNetConfig.from_json(BUTTERFLIES | extra) == UNetConfig.from_json(BUTTERFLIES)
 
 
-def test_the_size_of_pictures_must_be_known_where_it_is_asked_for():
+def test_the_size_of_images_must_be_known_where_it_is_asked_for():
     assert UNetConfig(sample_size=32).image_size == (32, 32)
     assert UNetConfig(sample_size=(32, 64)).image_size == (32, 64)
     with pytest.raises(WeightsError, match="sample_size"):

@@ -1,8 +1,8 @@
 """The same U-Net, arranged for sampling on a CPU: the same numbers in less time.
 
-Nearly all of a step goes into convolutions: ``zoo_core.convolution`` has faster ones. The layers here are
+Nearly all of a step goes into convolutions: ``zoo_core.kernels.conv`` has faster ones. The layers here are
 made of them. The time embedding enters as the bias of a convolution, residual sums are its last step, one
-head of attention needs half as many linear layers, and pictures stay channels-last throughout.
+head of attention needs half as many linear layers, and images stay channels-last throughout.
 
 :func:`prepare_for_sampling` swaps these layers into a :class:`~zoo_ddpm.unet.UNet`, whose own ``forward``
 then runs them. Read ``unet.py`` first: it says what is computed, this file only how.
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core.convolution import Size, has_kernels, kernels, pack, pack_3x3, pack_linear
+from zoo_core.kernels.conv import Size, has_kernels, kernels, pack, pack_3x3, pack_linear
 from zoo_ddpm.unet import Attention, Downsample, ResnetBlock, UNet, Upsample
 
 Denoiser = Callable[[Tensor, Tensor | float, Tensor | None], Tensor]
@@ -35,12 +35,12 @@ def prepare_for_sampling(unet: UNet, dtype: torch.dtype = torch.float32) -> Deno
     """Return a function that predicts as ``unet`` does, computing in ``dtype``.
 
     It takes the network over, replacing its layers one by one so that no second copy of the weights is ever
-    held: do not use ``unet`` afterwards. Give t as one number where all pictures share it, which spares work.
+    held: do not use ``unet`` afterwards. Give t as one number where all images share it, which spares work.
     In float32, predictions are within 1e-5 of ``UNet.forward``'s, relative to their largest value.
 
     Raises:
-        WeightsError: if the network's config does not say the size of its pictures.
-        ValueError: from the function, for pictures of another size.
+        WeightsError: if the network's config does not say the size of its images.
+        ValueError: from the function, for images of another size.
     """
     image_size = unet.config.image_size
     unet = unet.eval().requires_grad_(False)
@@ -54,9 +54,7 @@ def prepare_for_sampling(unet: UNet, dtype: torch.dtype = torch.float32) -> Deno
 
     def denoise(x: Tensor, t: Tensor | float, labels: Tensor | None = None) -> Tensor:
         if tuple(x.shape[2:]) != image_size:
-            raise ValueError(
-                f"the network was prepared for pictures of {image_size}, not {tuple(x.shape[2:])}"
-            )
+            raise ValueError(f"the network was prepared for images of {image_size}, not {tuple(x.shape[2:])}")
         out: Tensor = unet(x.to(dtype).contiguous(memory_format=torch.channels_last), t, labels)
         return out.to(x.dtype).contiguous()
 
@@ -64,7 +62,7 @@ def prepare_for_sampling(unet: UNet, dtype: torch.dtype = torch.float32) -> Deno
 
 
 def _replace_layers(unet: UNet, size: Size, dtype: torch.dtype) -> None:
-    """Replace every layer that handles pictures; what makes the time embedding is small and stays float32."""
+    """Replace every layer that handles images; what makes the time embedding is small and stays float32."""
     unet.set_submodule("conv_in", pack(unet.conv_in, size, dtype))
     for down, up in zip(unet.down_blocks, reversed(unet.up_blocks), strict=True):
         _replace_block(down, size, dtype)
@@ -193,7 +191,7 @@ class PackedSingleHeadAttention(nn.Module):
 
 
 def _tokens(x: Tensor) -> Tensor:
-    """View a channels-last picture (n, c, h, w) as (n, h·w, c)."""
+    """View a channels-last image (n, c, h, w) as (n, h·w, c)."""
     return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 

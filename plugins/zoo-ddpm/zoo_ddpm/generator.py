@@ -87,8 +87,8 @@ class DDPM:
         """
         settings = self._settle(batch.options)
         labels = self._labels(batch)
-        facts = tuple(map(self.classes.about, labels)) if self.classes and labels else None
-        # Guidance oversteps the range of pictures. An ε that stays as it was when x_0 is clipped would then
+        metadata = tuple(map(self.classes.about, labels)) if self.classes and labels else None
+        # Guidance oversteps the range of images. An ε that stays as it was when x_0 is clipped would then
         # push the next x_t the same way, step after step, until nothing can be read.
         predict = predictor(
             self._bind(labels, settings.guidance_scale),
@@ -102,25 +102,25 @@ class DDPM:
         total = len(settings.steps)
         walk = settings.walk(predict, normal(), settings.steps, normal)
         for index, (x, x_0) in enumerate(walk, start=1):
-            yield Step(index, total, (x if index == total else x_0).clamp(-1, 1), facts=facts)
+            yield Step(index, total, (x if index == total else x_0).clamp(-1, 1), metadata=metadata)
 
     def log_likelihood(self, data: Tensor, noise: Noise) -> Score:
-        """Bound the log-likelihood of pictures (n, c, h, w) uint8 from below: one network call per timestep.
+        """Bound the log-likelihood of images (n, c, h, w) uint8 from below: one network call per timestep.
 
         A class-conditional model is asked as an unconditional one, through its null class.
 
         Raises:
-            OptionError: The pictures have another shape or type than the model's.
+            OptionError: The images have another shape or type than the model's.
             ZooError: The model is class-conditional and has no null class.
         """
         if data.dtype != torch.uint8 or tuple(data.shape[1:]) != self.shape:
             raise OptionError(
-                f"The model scores pictures of shape {self.shape} in 8 bits, not {tuple(data.shape[1:])}.",
+                f"The model scores images of shape {self.shape} in 8 bits, not {tuple(data.shape[1:])}.",
                 "Resize or convert them first.",
             )
         if self.classes and self.null_class is None:
             raise ZooError(
-                "This class-conditional model has no null class, so it cannot score pictures by themselves.",
+                "This class-conditional model has no null class, so it cannot score images by themselves.",
                 "Score with an unconditional model, or with one trained with label dropout.",
             )
 

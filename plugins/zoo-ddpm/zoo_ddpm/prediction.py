@@ -1,6 +1,6 @@
 """From what a network gives to what a sampler needs, so that no sampler asks how its network was trained.
 
-With x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε, the noise ε, the picture x_0 and the velocity v = √ᾱ_t ε − √(1 − ᾱ_t) x_0
+With x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε, the noise ε, the image x_0 and the velocity v = √ᾱ_t ε − √(1 − ᾱ_t) x_0
 (Salimans & Ho 2022, arXiv:2202.00512, section 4) say the same thing once x_t is known.
 """
 
@@ -28,7 +28,7 @@ class Prediction:
     """What is known at x_t; all (n, c, h, w)."""
 
     x_0: Tensor
-    """The picture, clipped or thresholded as the config says."""
+    """The image, clipped or thresholded as the config says."""
     epsilon: Tensor
     """The noise."""
     variance: Tensor | None
@@ -79,9 +79,9 @@ def target(prediction_type: str, x_0: Tensor, epsilon: Tensor, signal: Tensor, n
 
 
 def limit(x_0: Tensor, config: SchedulerConfig) -> Tensor:
-    """Keep a predicted x_0 in the range pictures have, by thresholding or clipping if the config asks for it.
+    """Keep a predicted x_0 in the range images have, by thresholding or clipping if the config asks for it.
 
-    Dynamic thresholding (Saharia et al. 2022, "Imagen", arXiv:2205.11487, section 2.3): each picture is
+    Dynamic thresholding (Saharia et al. 2022, "Imagen", arXiv:2205.11487, section 2.3): each image is
     clipped at a quantile of its own absolute values, at least 1, and divided by it.
     """
     if config.thresholding:

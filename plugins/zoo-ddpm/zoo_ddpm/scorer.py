@@ -1,4 +1,4 @@
-"""The variational bound: how many nats a diffusion model needs, at most, to tell a picture.
+"""The variational bound: how many nats a diffusion model needs, at most, to tell an image.
 
 Ho et al. 2020 (arXiv:2006.11239), eq. 5, with the discretised decoder of its section 3.3 and the variances of
 Nichol & Dhariwal 2021 (arXiv:2102.09672). All in nats: divide by the dimensions and by ln 2 for bits/dim.
@@ -20,13 +20,13 @@ from zoo_ddpm.timesteps import Transition, transitions
 
 
 def variational_bound(predict: Predictor, config: SchedulerConfig, data: Tensor, noise: Noise) -> Score:
-    """Bound the log-likelihood of pictures, with one noise draw and one network call per timestep.
+    """Bound the log-likelihood of images, with one noise draw and one network call per timestep.
 
     Args:
         predict: The network, wrapped, on float64 tensors.
         config: Its schedule and its reverse variance.
-        data: Pictures (n, c, h, w), uint8.
-        noise: One stream a picture, on the data's device.
+        data: Images (n, c, h, w), uint8.
+        noise: One stream an image, on the data's device.
     """
     x_0 = data.double() / 127.5 - 1
     steps = transitions(config, "ddpm", config.num_train_timesteps, "trailing")
@@ -52,7 +52,7 @@ def step_term(
         kind: The reverse variance: see :func:`zoo_ddpm.samplers.log_variance`.
         step: From x_t to x_s.
         decoder: See :func:`decoder_variance`.
-        x_0: Pictures in [-1, 1].
+        x_0: Images in [-1, 1].
         epsilon: Standard normals that make x_t of them.
     """
     x_t = math.sqrt(step.alpha_bar) * x_0 + math.sqrt(1 - step.alpha_bar) * epsilon

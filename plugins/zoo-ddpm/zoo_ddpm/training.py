@@ -97,9 +97,9 @@ class DDPMTrainable:
 
         Args:
             network: The network.
-            x_0: Pictures, (n, c, h, w).
+            x_0: Images, (n, c, h, w).
             t: Timesteps, (n,) int64.
-            epsilon: Standard normals in the shape of the pictures.
+            epsilon: Standard normals in the shape of the images.
             labels: (n,) int64, for a class-conditional network.
         """
         signal, noise = (table.to(x_0.device)[t].view(-1, 1, 1, 1) for table in (self._signal, self._noise))
@@ -130,7 +130,7 @@ class DDPMTrainable:
 
 
 def create(options: SimpleNamespace, data: TrainingData) -> DDPMTrainable:
-    """Build a fresh trainable for pictures like ``data`` from the options of the trainer ``ddpm``.
+    """Build a fresh trainable for images like ``data`` from the options of the trainer ``ddpm``.
 
     Raises:
         OptionError: Options that do not fit each other or the data.
@@ -154,7 +154,7 @@ def create(options: SimpleNamespace, data: TrainingData) -> DDPMTrainable:
         )
     if options.zero_snr and options.prediction == "epsilon":
         raise OptionError(
-            "--zero-snr does not go with --prediction epsilon: pure noise says nothing about the picture.",
+            "--zero-snr does not go with --prediction epsilon: pure noise says nothing about the image.",
             "Add --prediction v, or leave out --zero-snr.",
         )
     labels = Labels(data.classes, options.label_dropout) if data.classes else None
@@ -170,7 +170,7 @@ def create(options: SimpleNamespace, data: TrainingData) -> DDPMTrainable:
         # (Lin et al. 2023, arXiv:2305.08891, section 3.3).
         timestep_spacing="trailing",
         # Where x_0 is clipped, diffusers' DDIM goes on with the ε from before. Under guidance, which
-        # oversteps the range, that adds up to pictures too bright to be read. An x_0 that is computed from ε,
+        # oversteps the range, that adds up to images too bright to be read. An x_0 that is computed from ε,
         # by a division by √ᾱ, cannot do without clipping.
         clip_sample=options.prediction == "epsilon",
     )
@@ -217,7 +217,7 @@ def _check_size(height: int, width: int, levels: int) -> None:
     if height % factor or width % factor:
         fitting = next(n for n in range(levels, 0, -1) if not (height % 2 ** (n - 1) or width % 2 ** (n - 1)))
         raise OptionError(
-            f"Pictures of {height}×{width} cannot be halved {levels - 1} times.",
+            f"Images of {height}×{width} cannot be halved {levels - 1} times.",
             f"Give --channels at most {fitting} numbers, or sides that are multiples of {factor}.",
         )
 

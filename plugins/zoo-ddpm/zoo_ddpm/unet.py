@@ -6,7 +6,7 @@ resolutions, and the timestep entering every residual block through a sinusoidal
 
 Parameters are named as in published checkpoints of diffusers' ``UNet2DModel`` (google/ddpm-*, sd-class-*),
 so that their tensors load without renaming, and :class:`UNetConfig` holds the options of their config.json.
-Read from the smallest part to the whole. In shape comments n is the batch, c channels, h × w the picture,
+Read from the smallest part to the whole. In shape comments n is the batch, c channels, h × w the image,
 e the width of the time embedding.
 """
 
@@ -52,7 +52,7 @@ class UNetConfig:
     """
 
     sample_size: int | tuple[int, int] | None = None
-    """Height and width of the pictures it was trained on; one number for squares."""
+    """Height and width of the images it was trained on; one number for squares."""
     in_channels: int = 3
     """Channels of x_t."""
     out_channels: int = 3
@@ -81,7 +81,7 @@ class UNetConfig:
     dropout: float = 0.0
     """Dropout probability inside residual blocks, in training."""
     downsample_padding: int = 1
-    """Zeros around the picture before a stride-2 convolution; 0 pads the bottom and right edges only."""
+    """Zeros around the image before a stride-2 convolution; 0 pads the bottom and right edges only."""
     mid_block_scale_factor: float = 1.0
     """Every residual sum in the middle is divided by it."""
     freq_shift: float = 0.0
@@ -89,7 +89,7 @@ class UNetConfig:
     flip_sin_to_cos: bool = True
     """Whether the cosines of the time embedding come before the sines."""
     center_input_sample: bool = False
-    """Whether pictures arrive in [0, 1] and the network shifts them to [-1, 1]."""
+    """Whether images arrive in [0, 1] and the network shifts them to [-1, 1]."""
     num_class_embeds: int | None = None
     """Number of class labels, the null class of classifier-free guidance included; None if unconditional."""
 
@@ -146,12 +146,12 @@ class UNetConfig:
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Height and width of the pictures the network was trained on.
+        """Height and width of the images the network was trained on.
 
         Raises:
             WeightsError: if config.json does not say.
         """
-        _require(self.sample_size is not None, "sample_size", None, "the height and width of the pictures")
+        _require(self.sample_size is not None, "sample_size", None, "the height and width of the images")
         return self.sample_size if isinstance(self.sample_size, tuple) else (self.sample_size,) * 2  # type: ignore[return-value]
 
     @classmethod
@@ -250,7 +250,7 @@ class ResnetBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over the h·w positions of the picture, beside a shortcut."""
+    """Self-attention over the h·w positions of the image, beside a shortcut."""
 
     def __init__(self, c: int, config: UNetConfig, scale: float = 1.0) -> None:
         super().__init__()
@@ -416,10 +416,10 @@ class UNet(nn.Module):
         return emb
 
     def forward(self, x: Tensor, t: Tensor | float, labels: Tensor | None = None) -> Tensor:
-        """Predict from noisy pictures.
+        """Predict from noisy images.
 
         Args:
-            x: Pictures x_t, (n, in_channels, h, w); h and w multiples of 2 to the number of levels less one.
+            x: Images x_t, (n, in_channels, h, w); h and w multiples of 2 to the number of levels less one.
             t: Timesteps, (n,) or one for all.
             labels: Class labels, (n,) int64, if the network is class-conditional.
 

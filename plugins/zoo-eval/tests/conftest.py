@@ -57,13 +57,13 @@ def zoo(isolated_home, capsys, tmp_path, monkeypatch):
 
 @pytest.fixture
 def folder_of(tmp_path):
-    """Write pictures into a folder of that name."""
+    """Write images into a folder of that name."""
 
-    def write(name: str, pictures: np.ndarray) -> Path:
+    def write(name: str, images: np.ndarray) -> Path:
         folder = tmp_path / name
         folder.mkdir()
-        for number, picture in enumerate(pictures):
-            Image.fromarray(picture).save(folder / f"{number:05d}.png")
+        for number, image in enumerate(images):
+            Image.fromarray(image).save(folder / f"{number:05d}.png")
         return folder
 
     return write

@@ -142,10 +142,10 @@ def test_likelihood_is_told_by_models_that_can(zoo, mnist):
 @pytest.mark.parametrize(
     ("words", "what", "remedy"),
     [
-        (["stylegan2-digits", "--data", "nowhere"], "no folder or file nowhere", "folder of pictures"),
-        (["stylegan2-digits", "--data", "EMPTY"], "neither pictures nor texts", "PNG"),
+        (["stylegan2-digits", "--data", "nowhere"], "no folder or file nowhere", "folder of images"),
+        (["stylegan2-digits", "--data", "EMPTY"], "neither images nor texts", "PNG"),
         (["no-such-model", "--data", "MNIST"], "no-such-model", "zoo list"),
-        (["EMPTY", "--data", "MNIST"], "neither pictures nor texts", "PNG"),
+        (["EMPTY", "--data", "MNIST"], "neither images nor texts", "PNG"),
         (["gpt-kjv", "--data", "MNIST"], "gpt-kjv is of kind text", "like with like"),
         (
             [*GAN[1:2], "--data", "MNIST", "--extractor", "magic"],
@@ -163,7 +163,7 @@ def test_likelihood_is_told_by_models_that_can(zoo, mnist):
         (["FEW", "--data", "MNIST"], "has 3 samples", "larger"),
         (
             ["BROKEN", "--data", "MNIST", "--extractor", "digits"],
-            "cannot be read as a picture",
+            "cannot be read as an image",
             "Take it out",
         ),
     ],

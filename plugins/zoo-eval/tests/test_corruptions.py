@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from zoo_eval.data import Pictures
+from zoo_eval.data import Images
 from zoo_eval.evaluation import Yardstick, compare, neighbours_of
 from zoo_eval.features import Fitted
 from zoo_eval.reference import Reference
@@ -19,8 +19,8 @@ DISTANCES = ("Fréchet", "Fréchet, n → ∞", "kernel distance")
 WORSE_AND_WORSE = ("real", "drawn", "blurred", "noised", "shuffled")
 
 
-def pictures(name: str, array: np.ndarray, labels=None) -> Pictures:
-    return Pictures(name, lambda item: array[item][None], len(array), f"{name} {len(array)}", labels)
+def images(name: str, array: np.ndarray, labels=None) -> Images:
+    return Images(name, lambda item: array[item][None], len(array), f"{name} {len(array)}", labels)
 
 
 def blurred(digits: np.ndarray) -> np.ndarray:
@@ -36,7 +36,7 @@ def noised(digits: np.ndarray) -> np.ndarray:
 def drawn(count: int) -> np.ndarray:
     """By a model, in few steps."""
     samples = load("ddpm-digits", device="cpu").generate(n=count, seed=0, sampler="ddim", steps=4)
-    return np.stack([np.asarray(sample.picture) for sample in samples])
+    return np.stack([np.asarray(sample.image) for sample in samples])
 
 
 def shuffled(digits: np.ndarray) -> np.ndarray:
@@ -51,15 +51,15 @@ def figures(digits, labels, tmp_path_factory):
     data, rest = digits[:130], digits[130:]
     seen = tuple(labels[130:])
     sets = [
-        pictures("real", rest, seen),
-        pictures("drawn", drawn(len(rest))),
-        pictures("blurred", blurred(rest), seen),
-        pictures("noised", noised(rest), seen),
-        pictures("shuffled", shuffled(rest), seen),
-        pictures("one", np.repeat(rest[:1], 70, 0)),
-        pictures("copied", data[:70]),
+        images("real", rest, seen),
+        images("drawn", drawn(len(rest))),
+        images("blurred", blurred(rest), seen),
+        images("noised", noised(rest), seen),
+        images("shuffled", shuffled(rest), seen),
+        images("one", np.repeat(rest[:1], 70, 0)),
+        images("copied", data[:70]),
     ]
-    known = pictures("data", data)
+    known = images("data", data)
     quiet = lambda done, total: None  # noqa: E731
     pixels = Fitted(create_extractor(extractors()["pixels"], CPU), (1, 28, 28))
     copies = Reference(known, pixels, CPU, folder, quiet)
@@ -93,7 +93,7 @@ def test_what_is_spoilt_is_less_precise_covers_less_and_is_harder_to_read(figure
     )
 
 
-def test_one_picture_repeated_is_precise_and_without_variety(figures):
+def test_one_image_repeated_is_precise_and_without_variety(figures):
     one = figures["digits", "one"]
     assert one["precision"].value == 1
     assert one["recall"].value < 0.1

@@ -26,7 +26,7 @@ def test_the_digits_are_read(digits, labels):
 
 
 @pytest.mark.parametrize(("name", "width"), [("efficientnet-lite0", 1280), ("lpips-alex", 1152)])
-def test_networks_of_registry_packages_see_each_picture_alone(name, width):
+def test_networks_of_registry_packages_see_each_image_alone(name, width):
     extractor = create_extractor(extractors()[name], CPU)
     images = (
         torch.rand(2, 3, extractor.size, extractor.size, generator=torch.Generator().manual_seed(0)) * 2 - 1

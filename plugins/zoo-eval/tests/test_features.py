@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from zoo_eval.data import Pictures, pictures_of
+from zoo_eval.data import Images, images_of
 from zoo_eval.extractors.pixels import build
 from zoo_eval.features import Fitted, blocks, features_of
 from zoo_eval.reference import Reference
@@ -20,7 +20,7 @@ def quiet(done, total):
 
 
 class Counting:
-    """The pixels, and how many pictures were asked for."""
+    """The pixels, and how many images were asked for."""
 
     digest, size, channels, batch_size = "counting", None, None, 16
 
@@ -35,8 +35,8 @@ class Counting:
 
 
 @pytest.fixture
-def some(digits) -> Pictures:
-    return Pictures("some", lambda item: digits[item][None], 70, "digest of some")
+def some(digits) -> Images:
+    return Images("some", lambda item: digits[item][None], 70, "digest of some")
 
 
 def test_features_are_the_extractors(some, digits, tmp_path):
@@ -70,8 +70,8 @@ def test_a_stopped_run_goes_on_where_it_was_and_ends_the_same(some, tmp_path):
     assert [path.suffix for path in folder.iterdir()] == [".f32"]
 
 
-def test_pictures_of_several_sizes_are_refused_where_they_are_to_stay_as_they_are(tmp_path):
-    ragged = Pictures("ragged", lambda item: np.zeros((1, 8, 8 + item), np.uint8), 20, "ragged")
+def test_images_of_several_sizes_are_refused_where_they_are_to_stay_as_they_are(tmp_path):
+    ragged = Images("ragged", lambda item: np.zeros((1, 8, 8 + item), np.uint8), 20, "ragged")
     with pytest.raises(ZooError, match="differ in size"):
         features_of(ragged, Counting(), CPU, tmp_path, quiet)
     found = features_of(ragged, Fitted(Counting(), (1, 8, 8)), CPU, tmp_path, quiet)
@@ -87,7 +87,7 @@ def test_statistics_of_the_data_are_kept_by_content(digits, some, tmp_path):
     again = reference(some)
     assert torch.equal(again.moments.scatter, moments.scatter)
     assert set(tmp_path.iterdir()) == kept
-    other = Pictures("other", lambda item: digits[item + 70][None], 70, "digest of others")
+    other = Images("other", lambda item: digits[item + 70][None], 70, "digest of others")
     assert not torch.equal(reference(other).moments.mean, moments.mean)
 
 
@@ -107,5 +107,5 @@ def test_a_files_content_counts_and_not_its_name(digits, tmp_path):
     paths = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
     for path, item in zip(paths, (0, 0, 1), strict=True):
         Image.fromarray(digits[item]).save(path)
-    one, same, other = (pictures_of("x", [path]).digest for path in paths)
+    one, same, other = (images_of("x", [path]).digest for path in paths)
     assert one == same != other

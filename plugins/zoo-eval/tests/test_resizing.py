@@ -1,4 +1,4 @@
-"""Pictures are resized as clean-fid does: by Pillow's bicubic filter, in floating point, not rounded."""
+"""Images are resized as clean-fid does: by Pillow's bicubic filter, in floating point, not rounded."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from zoo_eval.resizing import prepared
 def test_resizing_is_pillows(shape, size):
     levels = np.random.default_rng(0).integers(0, 256, (3, *shape), np.uint8)
     found = (prepared(torch.from_numpy(levels)[None], size, 3)[0] + 1) * 127.5
-    for channel, picture in zip(found, levels, strict=True):
-        expected = Image.fromarray(picture.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
+    for channel, image in zip(found, levels, strict=True):
+        expected = Image.fromarray(image.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
         np.testing.assert_allclose(channel.numpy(), np.asarray(expected).clip(0, 255), atol=5e-3)
 
 

@@ -10,7 +10,7 @@ import torch
 
 import zoo_core
 from zoo_core import Model, ZooError, create_extractor, extractors
-from zoo_eval.data import DataError, Items, Pictures, Texts, held_out_of, open_data
+from zoo_eval.data import DataError, Images, Items, Texts, held_out_of, open_data
 from zoo_eval.drawing import draw
 from zoo_eval.evaluation import Compared, Yardstick, check_counts, compare, neighbours_of
 from zoo_eval.extractors import module
@@ -132,7 +132,7 @@ def _extractor(name: str, data: Items, device: torch.device) -> tuple[str, str, 
     card = known[name]
     _check_kind(f"The extractor {name}", card.data, data)
     made = create_extractor(card, device)
-    if isinstance(data, Pictures) and made.size is None:  # type: ignore[union-attr]
+    if isinstance(data, Images) and made.size is None:  # type: ignore[union-attr]
         fitted = Fitted(made, data.read(0).shape)  # type: ignore[arg-type]
         return f"{name}: {card.summary}", f"Fréchet over {name}", fitted
     return f"{name}: {card.summary}", card.frechet or f"Fréchet over {name}", made
@@ -151,7 +151,7 @@ def _yardstick(
     if isinstance(data, Texts):
         return Yardstick(reference, known=Known(data.whole))
     _, _, neighbourly = _extractor(request.copies_by, data, device)
-    copies = Reference(data, neighbourly, device, cache, watch("pictures of the data"))
+    copies = Reference(data, neighbourly, device, cache, watch("images of the data"))
     watch("neighbours among the data")
     copies.nearest_others()
     if held_out is None:
@@ -186,7 +186,7 @@ def _row(
     tell = watch(f"features of {name}")
     found: Compared = compare(items, yardstick, device, request.folder / "features", tell, held)
     data = yardstick.reference.items
-    pictures = isinstance(items, Pictures) and isinstance(data, Pictures)
+    images = isinstance(items, Images) and isinstance(data, Images)
     return Row(
         name=name,
         count=len(items),
@@ -195,7 +195,7 @@ def _row(
         options=point.options if point else {},
         swept=point.swept if point else None,
         seconds=seconds,
-        sheet=some_samples(items) if pictures else None,  # type: ignore[arg-type]
-        pairs=closest_pairs(items, data, found.neighbours) if pictures and found.neighbours else None,  # type: ignore[arg-type]
+        sheet=some_samples(items) if images else None,  # type: ignore[arg-type]
+        pairs=closest_pairs(items, data, found.neighbours) if images and found.neighbours else None,  # type: ignore[arg-type]
         texts=items.passages[:TEXTS_SHOWN] if isinstance(items, Texts) else (),
     )

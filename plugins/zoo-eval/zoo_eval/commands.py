@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from zoo_core import write_whole
+from zoo_core import write_atomically
 
 
 class Remembering(click.Command):
@@ -88,7 +88,7 @@ def evaluate(
     Each MODEL draws -n samples, which are kept in the output folder: given the same command again, an
     evaluation that was stopped goes on. A FOLDER holds samples of any origin.
 
-    A SPEC is a folder of pictures or of .txt files, a text file, or a folder of MNIST's IDX files, of which
+    A SPEC is a folder of images or of .txt files, a text file, or a folder of MNIST's IDX files, of which
     FOLDER:test is the test part.
     """
     from zoo_eval.assembly import Request
@@ -106,8 +106,8 @@ def evaluate(
     )
     report = assemble(request, _silent if quiet or not sys.stderr.isatty() else _tell)
     document = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
-    write_whole(folder / "report.json", (document + "\n").encode(), overwrite=True)
-    write_whole(folder / "report.html", page(report).encode(), overwrite=True)
+    write_atomically(folder / "report.json", (document + "\n").encode(), overwrite=True)
+    write_atomically(folder / "report.html", page(report).encode(), overwrite=True)
     if as_json:
         click.echo(document)
         return

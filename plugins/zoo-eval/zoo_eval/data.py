@@ -1,4 +1,4 @@
-"""What is compared: pictures or texts, read when they are asked for, known by their content."""
+"""What is compared: images or texts, read when they are asked for, known by their content."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from zoo_core import PICTURE_SUFFIXES, ZooError, read_idx, read_picture
+from zoo_core import IMAGE_SUFFIXES, ZooError, read_idx, read_image
 
 PARTS = {"train": "train", "test": "t10k"}
 """MNIST's files by the part of it that a SPEC names."""
@@ -26,12 +26,12 @@ class DataError(ZooError):
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures of any sizes."""
+class Images:
+    """Images of any sizes."""
 
     name: str
     read: Callable[[int], Array]
-    """Returns picture i as (c, h, w) uint8, c being 1 or 3."""
+    """Returns image i as (c, h, w) uint8, c being 1 or 3."""
     count: int
     digest: str
     """Of their content, in their order."""
@@ -41,12 +41,12 @@ class Pictures:
     def __len__(self) -> int:
         return self.count
 
-    def first(self, count: int) -> Pictures:
+    def first(self, count: int) -> Images:
         """Return the first ``count`` of them."""
         if count >= self.count:
             return self
         labels = None if self.labels is None else self.labels[:count]
-        return Pictures(self.name, self.read, count, f"{self.digest} to {count}", labels)
+        return Images(self.name, self.read, count, f"{self.digest} to {count}", labels)
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,14 @@ class Texts:
         return self if count >= len(self) else Texts(self.name, self.passages[:count], self.whole)
 
 
-Items = Pictures | Texts
+Items = Images | Texts
 
 
 def open_data(spec: str) -> Items:
     """Find what a SPEC names.
 
     Args:
-        spec: A folder of pictures or of ``.txt`` files, at any depth; a text file; or a folder of MNIST's IDX
+        spec: A folder of images or of ``.txt`` files, at any depth; a text file; or a folder of MNIST's IDX
             files, ``FOLDER:test`` for the test part of it, else the training part.
 
     Raises:
@@ -96,16 +96,16 @@ def open_data(spec: str) -> Items:
     if path.is_file():
         return texts_of(str(path), [path])
     if not path.is_dir():
-        raise DataError(f"There is no folder or file {spec}.", "Give a folder of pictures, or a text.")
+        raise DataError(f"There is no folder or file {spec}.", "Give a folder of images, or a text.")
     if images := _idx_file(path, f"{PARTS[part]}-images-idx3-ubyte"):
         return _open_idx(path, images, part)
     files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-    if pictures := [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]:
-        return pictures_of(str(path), pictures)
+    if found := [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]:
+        return images_of(str(path), found)
     if texts := [file for file in files if file.suffix.lower() == ".txt"]:
         return texts_of(str(path), texts)
     raise DataError(
-        f"There are neither pictures nor texts in {path}.",
+        f"There are neither images nor texts in {path}.",
         "Give a folder of PNG, JPEG or WebP files, of .txt files, or of MNIST's IDX files.",
     )
 
@@ -117,13 +117,13 @@ def held_out_of(spec: str) -> Items | None:
     return open_data(f"{spec}:test") if known else None
 
 
-def pictures_of(name: str, files: Sequence[Path], labels: tuple[int, ...] | None = None) -> Pictures:
-    """Return the pictures in these files."""
+def images_of(name: str, files: Sequence[Path], labels: tuple[int, ...] | None = None) -> Images:
+    """Return the images in these files."""
 
     def read(item: int) -> Array:
-        return as_array(read_picture(files[item]))
+        return as_array(read_image(files[item]))
 
-    return Pictures(name, read, len(files), _digest(_contents(files)), labels)
+    return Images(name, read, len(files), _digest(_contents(files)), labels)
 
 
 def texts_of(name: str, files: Sequence[Path]) -> Texts:
@@ -141,14 +141,14 @@ def texts_of(name: str, files: Sequence[Path]) -> Texts:
     return Texts(name, passages, whole)
 
 
-def as_array(picture: Image.Image) -> Array:
-    """Return a picture in mode L or RGB as (c, h, w) uint8."""
-    array = np.array(picture)
+def as_array(image: Image.Image) -> Array:
+    """Return an image in mode L or RGB as (c, h, w) uint8."""
+    array = np.array(image)
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 
 
-def as_picture(array: Array) -> Image.Image:
-    """Return (c, h, w) uint8 as a picture."""
+def as_image(array: Array) -> Image.Image:
+    """Return (c, h, w) uint8 as an image."""
     return Image.fromarray(array[0] if len(array) == 1 else array.transpose(1, 2, 0))
 
 
@@ -166,14 +166,14 @@ def _read_text(file: Path) -> str:
         raise DataError(f"{file} is no text in UTF-8.", "Convert it, or take it out.") from error
 
 
-def _open_idx(folder: Path, images_file: Path, part: str) -> Pictures:
+def _open_idx(folder: Path, images_file: Path, part: str) -> Images:
     images = read_idx(images_file)
     labels_file = _idx_file(folder, f"{PARTS[part]}-labels-idx1-ubyte")
     labels = None if labels_file is None else tuple(read_idx(labels_file).tolist())
     if images.ndim != 3 or not len(images) or (labels is not None and len(labels) != len(images)):
-        raise DataError(f"{images_file} holds no pictures, or has not as many labels.", "Fetch it again.")
+        raise DataError(f"{images_file} holds no images, or has not as many labels.", "Fetch it again.")
     digest = _digest(iter([str(images.shape).encode(), images.tobytes()]))
-    return Pictures(f"{folder}:{part}", lambda item: images[item][None], len(images), digest, labels)
+    return Images(f"{folder}:{part}", lambda item: images[item][None], len(images), digest, labels)
 
 
 def _idx_file(folder: Path, name: str) -> Path | None:

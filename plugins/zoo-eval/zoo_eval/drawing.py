@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo_core import RunFolder, ZooError, write_whole
-from zoo_eval.data import Items, pictures_of, texts_of
+from zoo_core import RunFolder, ZooError, write_atomically
+from zoo_eval.data import Items, images_of, texts_of
 from zoo_eval.features import Tell
 from zoo_eval.points import Point
 
@@ -58,7 +58,7 @@ def draw(
     asked = [request.options.get("label") for request in plan]
     labels = tuple(label for label in asked if isinstance(label, int))
     known = labels if len(labels) == len(asked) else None
-    return Drawn(pictures_of(name, files, known), timing.per_sample)
+    return Drawn(images_of(name, files, known), timing.per_sample)
 
 
 class _Timing:
@@ -83,5 +83,5 @@ class _Timing:
         self.seconds, self.samples = self.seconds + seconds, self.samples + 1
         if final or self.seconds - self._written >= _EVERY:
             held = {"seconds": self.seconds, "samples": self.samples}
-            write_whole(self._path, json.dumps(held).encode(), overwrite=True)
+            write_atomically(self._path, json.dumps(held).encode(), overwrite=True)
             self._written = self.seconds

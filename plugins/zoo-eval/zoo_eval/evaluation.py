@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zoo_eval.bootstrap import Figure, mean_figure
 from zoo_eval.copying import Copying, Nearest, copying, nearest
-from zoo_eval.data import DataError, Items, Pictures, Texts
+from zoo_eval.data import DataError, Images, Items, Texts
 from zoo_eval.distances import frechet_figures
 from zoo_eval.features import FeatureFile, Tell, blocks, features_of
 from zoo_eval.kernel import kernel_distance
@@ -34,7 +34,7 @@ class Compared:
 
     figures: dict[str, Figure]
     neighbours: Nearest | None = None
-    """Nearest training items of the samples, for pictures."""
+    """Nearest training items of the samples, for images."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Yardstick:
     copies: Reference | None = None
     """The data under the extractor that neighbours are looked for by; None for texts."""
     held_out_distances: Tensor | None = None
-    """Of held-out pictures to the nearest of the data, under the latter."""
+    """Of held-out images to the nearest of the data, under the latter."""
     known: Known | None = None
     """The n-grams of the data, for texts."""
 
@@ -87,7 +87,7 @@ def compare(
 
 
 def neighbours_of(items: Items, data: Reference, device: torch.device, folder: Path, tell: Tell) -> Nearest:
-    """Return the nearest of the data of each picture."""
+    """Return the nearest of the data of each image."""
     return nearest(features_of(items, data.extractor, device, folder, tell), data.features)
 
 
@@ -110,8 +110,8 @@ def _copying_figures(copied: Copying) -> dict[str, Figure]:
 
 
 def _read_as_label(items: Items, features: FeatureFile, extractor: Any) -> Tensor | None:
-    """1 for each picture (n,) that is seen as what was asked for; None where nothing was asked or is seen."""
-    if not isinstance(items, Pictures) or items.labels is None or not hasattr(extractor, "classify"):
+    """1 for each image (n,) that is seen as what was asked for; None where nothing was asked or is seen."""
+    if not isinstance(items, Images) or items.labels is None or not hasattr(extractor, "classify"):
         return None
     with torch.inference_mode():
         seen = torch.cat([extractor.classify(block) for _, block in blocks(features)])

@@ -42,7 +42,7 @@ def blocks(rows: Rows, size: int = BLOCK) -> Iterator[tuple[int, Tensor]]:
 
 
 class Fitted:
-    """An extractor of pictures of any size, given them all in one shape."""
+    """An extractor of images of any size, given them all in one shape."""
 
     def __init__(self, extractor: Extractor, shape: tuple[int, ...]) -> None:
         self._extractor = extractor
@@ -51,7 +51,7 @@ class Fitted:
         self.digest = f"{extractor.digest} of {shape}"
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return the extractor's features of pictures of that shape."""
+        """Return the extractor's features of images of that shape."""
         return self._extractor(images)
 
 
@@ -87,7 +87,7 @@ def features_of(
     with the same values.
 
     Raises:
-        ZooError: A sample cannot be read, pictures that are to stay as large as they are differ in size, or
+        ZooError: A sample cannot be read, images that are to stay as large as they are differ in size, or
             the folder cannot be written.
     """
     name = hashlib.sha256(f"{items.digest} {extractor.digest} {CONVENTION}".encode()).hexdigest()[:32]
@@ -148,15 +148,15 @@ def _extracted(
             yield made, span[1]
 
 
-def _stacked(pictures: Sequence[np.ndarray[Any, Any]], items: Items, extractor: Any) -> Tensor:
-    """Bring pictures to one shape and into one batch, each resized before they are put together."""
+def _stacked(images: Sequence[np.ndarray[Any, Any]], items: Items, extractor: Any) -> Tensor:
+    """Bring images to one shape and into one batch, each resized before they are put together."""
     size, channels = extractor.size, extractor.channels
-    if len({picture.shape for picture in pictures}) == 1:
-        return prepared(torch.from_numpy(np.stack(pictures)), size, channels)
-    ready = [prepared(torch.from_numpy(picture.copy())[None], size, channels) for picture in pictures]
+    if len({image.shape for image in images}) == 1:
+        return prepared(torch.from_numpy(np.stack(images)), size, channels)
+    ready = [prepared(torch.from_numpy(image.copy())[None], size, channels) for image in images]
     if len({one.shape for one in ready}) > 1:
         raise ZooError(
-            f"The pictures in {items.name} differ in size or in colour channels.",
+            f"The images in {items.name} differ in size or in colour channels.",
             "Compare them by an extractor that brings them to one size, such as efficientnet-lite0.",
         )
     return torch.cat(ready)

@@ -23,7 +23,7 @@ def can_score(model: Model) -> bool:
 
 
 def likelihood_figures(model: Model, items: Items) -> dict[str, Figure]:
-    """Return bits per dimension of pictures; of texts, bits per byte and the perplexity per token.
+    """Return bits per dimension of images; of texts, bits per byte and the perplexity per token.
 
     Items are resampled. Noise for bounds that are estimated by sampling has the item's number as its seed.
     """

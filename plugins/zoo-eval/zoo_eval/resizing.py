@@ -1,8 +1,8 @@
-"""How pictures come to the size that an extractor takes, as clean-fid does it.
+"""How images come to the size that an extractor takes, as clean-fid does it.
 
 Parmar et al. 2022, "On Aliased Resizing and Surprising Subtleties in GAN Evaluation", arXiv:2104.11222:
 samples are looked at in the 8 bits they are written in, and without loss; they are resized by a bicubic
-filter that widens where the picture shrinks, in floating point, and are not rounded to 8 bits again.
+filter that widens where the image shrinks, in floating point, and are not rounded to 8 bits again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ GREY = (0.299, 0.587, 0.114)
 
 
 def prepared(images: Tensor, size: int | tuple[int, int] | None, channels: int | None) -> Tensor:
-    """Return pictures as an extractor takes them.
+    """Return images as an extractor takes them.
 
     Args:
         images: (n, 1 or 3, h, w) uint8.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Train gigagan-tabletop-4x, the embedded upsampler: 16×16 pictures of things on a tabletop to 64×64.
+# Train gigagan-tabletop-4x, the embedded upsampler: 16×16 images of things on a tabletop to 64×64.
 #
 #     plugins/zoo-gigagan/recipes/gigagan-tabletop-4x.sh [FOLDER]
 #

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Train gigagan-tabletop, the embedded model: prompts to 64×64 pictures of things on a tabletop.
+# Train gigagan-tabletop, the embedded model: prompts to 64×64 images of things on a tabletop.
 #
 #     plugins/zoo-gigagan/recipes/gigagan-tabletop.sh [FOLDER]
 #

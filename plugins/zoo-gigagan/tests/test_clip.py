@@ -145,8 +145,8 @@ def test_a_run_of_zoo_train_reads_captions_with_it(tmp_path, folder):
     )
     shutil.rmtree(folder)  # what training wrote needs nothing else
     red, blue = zoo.load(str(tmp_path / "run")).generate(["red", "blue"], seeds=[1, 1])
-    assert red.image.shape == (3, 8, 8)
-    assert not torch.equal(red.image, blue.image)
+    assert red.tensor.shape == (3, 8, 8)
+    assert not torch.equal(red.tensor, blue.tensor)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):

@@ -1,4 +1,4 @@
-"""zoo run on a small random upsampler: conformance, pictures of every kind, its checkpoint over the Hub."""
+"""zoo run on a small random upsampler: conformance, images of every kind, its checkpoint over the Hub."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def card(weights) -> ModelCard:
     )
 
 
-def picture(path: Path, size=(13, 9), mode="RGB") -> str:
+def image(path: Path, size=(13, 9), mode="RGB") -> str:
     random = torch.Generator().manual_seed(1)
     channels = len(mode)
     values = torch.randint(0, 256, (size[1], size[0], channels), generator=random, dtype=torch.uint8).numpy()
@@ -81,7 +81,7 @@ def picture(path: Path, size=(13, 9), mode="RGB") -> str:
 
 @pytest.fixture(scope="session")
 def given(tmp_path_factory) -> str:
-    return picture(tmp_path_factory.mktemp("given") / "given.png")
+    return image(tmp_path_factory.mktemp("given") / "given.png")
 
 
 class TestUpsampler(GeneratorConformance):
@@ -101,11 +101,11 @@ class TestUpsampler(GeneratorConformance):
     [((13, 9), "RGB", 3), ((8, 8), "RGBA", 4), ((1, 1), "L", 3), ((900, 1), "RGB", 3), ((3, 21), "L", 3)],
 )
 @pytest.mark.parametrize("overlap", [False, True])
-def test_pictures_of_every_size_and_kind_are_enlarged(model, tmp_path, size, mode, channels, overlap):
-    path = picture(tmp_path / "x.png", size, mode)
+def test_images_of_every_size_and_kind_are_enlarged(model, tmp_path, size, mode, channels, overlap):
+    path = image(tmp_path / "x.png", size, mode)
     (sample,) = model.generate(seed=0, input=path, overlap=overlap)
-    assert sample.image.shape == (channels, 4 * size[1], 4 * size[0])
-    assert sample.image.abs().max() <= 1
+    assert sample.tensor.shape == (channels, 4 * size[1], 4 * size[0])
+    assert sample.tensor.abs().max() <= 1
 
 
 def test_what_was_opaque_stays_opaque(model, tmp_path):
@@ -113,19 +113,19 @@ def test_what_was_opaque_stays_opaque(model, tmp_path):
     half.paste((0, 0, 0, 0), (0, 0, 4, 8))
     half.save(tmp_path / "half.png")
     (sample,) = model.generate(seed=0, input=str(tmp_path / "half.png"))
-    alpha = sample.image[3]
+    alpha = sample.tensor[3]
     assert (alpha[:, :12] < -0.9).all()
     assert (alpha[:, 20:] > 0.9).all()
 
 
 def test_a_style_and_grain_of_its_own_for_each_sample(model, given):
     one, other, still = (
-        next(model.generate(seed=seed, input=given, noise=noise)).image
+        next(model.generate(seed=seed, input=given, noise=noise)).tensor
         for seed, noise in ((0, True), (1, True), (0, False))
     )
     assert not torch.equal(one, other)
     assert not torch.equal(one, still)
-    assert torch.equal(still, next(model.generate(seed=0, input=given, noise=False)).image)
+    assert torch.equal(still, next(model.generate(seed=0, input=given, noise=False)).tensor)
 
 
 def test_progress_counts_tiles(model, given):
@@ -135,16 +135,16 @@ def test_progress_counts_tiles(model, given):
     steps = [step.index for step in seen]
     assert steps == sorted(set(steps))
     assert {step.total for step in seen} == {steps[-1]}
-    assert steps == [4, 8, 12, 13, 17, 21, 25, 26]  # 4 and 9 tiles a picture, 4 at once
+    assert steps == [4, 8, 12, 13, 17, 21, 25, 26]  # 4 and 9 tiles an image, 4 at once
 
 
 @pytest.mark.parametrize("name", ["none", "missing.png", "text.png", "cut.png", "animated.gif", "huge.png"])
 def test_what_cannot_be_enlarged_is_refused(model, tmp_path, name):
     path = tmp_path / name
     if name == "text.png":
-        path.write_text("no picture")
+        path.write_text("no image")
     elif name == "cut.png":
-        picture(path, (64, 64))
+        image(path, (64, 64))
         path.write_bytes(path.read_bytes()[:400])
     elif name == "animated.gif":
         frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
@@ -161,5 +161,5 @@ def test_the_checkpoint_comes_from_the_hub(folder, loopback_hub, given, model):
     commit = loopback_hub.add("fal/AuraSR-v2", files)
     pulled = zoo.load(card(HubWeights("fal/AuraSR-v2", commit, tuple(map(WeightsFile, files)))), device="cpu")
     assert torch.equal(
-        next(pulled.generate(seed=3, input=given)).image, next(model.generate(seed=3, input=given)).image
+        next(pulled.generate(seed=3, input=given)).tensor, next(model.generate(seed=3, input=given)).tensor
     )

@@ -1,4 +1,4 @@
-"""Pictures from prompts by a small random network: conformance, mixing, interpolation, truncation."""
+"""Images from prompts by a small random network: conformance, mixing, interpolation, truncation."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def model(folder) -> zoo.Model:
 
 
 def draw(model, prompt, seed=0, **options):
-    return next(model.generate(prompt, seed=seed, **options)).image
+    return next(model.generate(prompt, seed=seed, **options)).tensor
 
 
 class TestGigaGAN(GeneratorConformance):
@@ -62,7 +62,7 @@ class TestGigaGAN(GeneratorConformance):
         return zoo.load(folder, device="cpu")
 
 
-def test_pictures_follow_prompt_and_noise(model):
+def test_images_follow_prompt_and_noise(model):
     ball = draw(model, "a red ball")
     assert ball.shape == (3, 16, 16)
     assert not torch.equal(ball, draw(model, "a denim cube"))
@@ -76,7 +76,7 @@ def test_a_mix_is_the_second_prompt_from_a_size_on(model):
     assert torch.equal(draw(model, "a ball", mix="a ball", mix_from=8), ball)
     mixes = [draw(model, "a ball", mix="denim", mix_from=size) for size in (8, 16)]
     assert not any(torch.equal(mix, plain) for mix in mixes for plain in (ball, denim))
-    # The later the second prompt comes in, the nearer the first one's picture.
+    # The later the second prompt comes in, the nearer the first one's image.
     assert (mixes[1] - ball).square().mean() < (mixes[0] - ball).square().mean()
 
 
@@ -91,7 +91,7 @@ def test_between_two_prompts(model):
 
 def test_truncation_pulls_to_the_mean_style_of_the_prompt(model):
     def spread(truncation):
-        drawn = [s.image for s in model.generate("a ball", n=8, seed=0, truncation=truncation)]
+        drawn = [s.tensor for s in model.generate("a ball", n=8, seed=0, truncation=truncation)]
         return float(torch.stack(drawn).std(0).mean())
 
     assert spread(0.0) < spread(0.5) < spread(1.0)
@@ -99,9 +99,9 @@ def test_truncation_pulls_to_the_mean_style_of_the_prompt(model):
     assert (plain[0] - plain[1]).abs().mean() > 0.01
 
 
-def test_a_list_of_shares_is_a_picture_each(model):
+def test_a_list_of_shares_is_an_image_each(model):
     path = list(model.generate("a ball", seeds=[3, 3, 3], toward="denim", share=[0.0, 0.5, 1.0]))
-    assert torch.equal(path[1].image, draw(model, "a ball", seed=3, toward="denim", share=0.5))
+    assert torch.equal(path[1].tensor, draw(model, "a ball", seed=3, toward="denim", share=0.5))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_table_of_mixes(folder, model, tmp_path):
         assert table.size == (4 + 3 * 132, 4 + 2 * (132 + 14))
         cell = table.crop((4 + 132, 4 + 146, 132 + 132, 146 + 132)).resize((16, 16), Image.Resampling.NEAREST)
     (sample,) = model.generate("a cube", seed=3, mix="denim", mix_from=8)
-    assert cell.tobytes() == sample.picture.tobytes()
+    assert cell.tobytes() == sample.image.tobytes()
     assert CliRunner().invoke(cli, command).exit_code == 1  # it is there already
 
 

@@ -107,7 +107,7 @@ def test_blocks_are_told_of_the_prompt_that_is_theirs():
 def test_the_losses_are_logistic_and_want_the_prompt_to_match():
     made = trainable(r1=0.0, matching=2.0)
 
-    def judge(pictures, prompts):
+    def judge(images, prompts):
         return [torch.full((6, 2), logit) for logit in (0.7, -0.4)[: len(prompts)]]
 
     networks = {"generator": made.networks["generator"], "discriminator": judge}
@@ -121,21 +121,21 @@ def test_the_losses_are_logistic_and_want_the_prompt_to_match():
 
 
 def test_the_penalty_is_the_squared_gradient():
-    pictures = torch.randn(3, 2, 4, 4, requires_grad=True)
-    logits = torch.stack([3 * pictures.sum((1, 2, 3)), pictures.sum((1, 2, 3))], 1)
-    assert float(gradient_penalty(logits, pictures)) == pytest.approx(2**2 * 32, rel=1e-5)
+    images = torch.randn(3, 2, 4, 4, requires_grad=True)
+    logits = torch.stack([3 * images.sum((1, 2, 3)), images.sum((1, 2, 3))], 1)
+    assert float(gradient_penalty(logits, images)) == pytest.approx(2**2 * 32, rel=1e-5)
 
 
 def test_each_entry_is_judged_at_every_size_below_it():
     made = trainable()
     network = Discriminator(DiscriminatorConfig((8, 8, 8), (16, 8), (8,)), text_encoder(made.config))
-    pictures = [torch.randn(5, 3, size, size) for size in (16, 8)]
+    images = [torch.randn(5, 3, size, size) for size in (16, 8)]
     prompts = batch(made, 5)["captions"]
-    matched, mismatched = network(pictures, [prompts, prompts.roll(1, 0)])
+    matched, mismatched = network(images, [prompts, prompts.roll(1, 0)])
     assert matched.shape == mismatched.shape == (5, 3)  # 16 → 8, 4 and 8 → 4
     assert not torch.allclose(matched, mismatched)
-    pictures[1] = torch.randn(5, 3, 8, 8)
-    changed = network(pictures, [prompts])[0]
+    images[1] = torch.randn(5, 3, 8, 8)
+    changed = network(images, [prompts])[0]
     assert torch.equal(changed[:, :2], matched[:, :2])
     assert not torch.equal(changed[:, 2], matched[:, 2])
 
@@ -175,13 +175,13 @@ def test_the_longest_caption_is_read_whole():
     assert PADDING not in made.encode_caption(data.texts[0])  # six words, though one space
 
 
-def test_pictures_of_every_size_come_of_one_run():
+def test_images_of_every_size_come_of_one_run():
     made = trainable()
     network: TextToImage = made.networks["generator"].network
     condition = network.condition(torch.randn(2, 8), batch(made, 2)["captions"])
     noises = [[torch.randn(2, 1, size, size) for size in sizes] for sizes in network.noise_sizes]
-    pictures = network([condition] * 3, noises)
-    assert [tuple(picture.shape) for picture in pictures] == [(2, 3, size, size) for size in (4, 8, 16)]
+    images = network([condition] * 3, noises)
+    assert [tuple(image.shape) for image in images] == [(2, 3, size, size) for size in (4, 8, 16)]
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_zoo_train_makes_a_model_that_zoo_runs(tmp_path):
     samples = tmp_path / "made" / "training" / "samples"
     assert {path.name for path in samples.iterdir()} == {"step-00000002.png", "step-00000004.png"}
     (sample,) = zoo.load(tmp_path / "made", device="cpu").generate("a red ball", seed=0)
-    assert sample.image.shape == (3, 16, 16)
+    assert sample.tensor.shape == (3, 16, 16)
 
 
 @pytest.mark.parametrize("size", [8, 32, 1024])

@@ -29,7 +29,7 @@ def network_of(case) -> Upsampler:
 
 
 @torch.inference_mode()
-def test_pictures_and_what_lies_between_are_the_golden_ones(golden, relative_error):
+def test_images_and_what_lies_between_are_the_golden_ones(golden, relative_error):
     case = golden("aurasr_unet")
     network = network_of(case)
     styles = network.style_network(case["inputs/z"])
@@ -56,7 +56,7 @@ def test_tiles_that_share_a_style_need_its_kernels_once(golden, relative_error):
 
 @torch.inference_mode()
 @pytest.mark.parametrize("kind", ["plain", "overlapped_checkerboard", "overlapped_constant"])
-def test_tiled_pictures_are_the_golden_ones(golden, relative_error, kind):
+def test_tiled_images_are_the_golden_ones(golden, relative_error, kind):
     case = golden("aurasr_tiled")
     network = network_of(case)
     overlap = kind != "plain"
@@ -68,9 +68,9 @@ def test_tiled_pictures_are_the_golden_ones(golden, relative_error, kind):
         noisy = (given + 1e-3 * noise[numbers]).clamp(0, 1)
         return network(noisy, network.kernels(network.style_network(z[numbers]))).clamp(0, 1)
 
-    picture = case["inputs/image_uint8"].permute(2, 0, 1).float() / 255
+    image = case["inputs/image_uint8"].permute(2, 0, 1).float() / 255
     weight = torch.full((32, 32), 0.5) if kind == "overlapped_constant" else None
-    *_, (done, total, result) = upscale(picture, 8, draw, overlap=overlap, batch_size=5, weight=weight)
+    *_, (done, total, result) = upscale(image, 8, draw, overlap=overlap, batch_size=5, weight=weight)
     assert done == total
     assert relative_error(result, case[f"outputs/{kind}_float"]) < TOLERANCE
 
@@ -101,25 +101,25 @@ def test_configs_that_cannot_be_built_are_refused(change, message):
         UpsamplerConfig.read(PUBLISHED | change, "test")
 
 
-def test_pictures_go_on_mirrored():
+def test_images_go_on_mirrored():
     assert mirrored(torch.arange(-3, 8), 4).tolist() == [3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1]
     assert mirrored(torch.arange(-3, 3), 1).tolist() == [0] * 6
-    picture = torch.arange(6.0).view(1, 2, 3)
-    tile = cut(picture, tiles(2, 3, 4, overlap=False)[0], 4, (4, 4))
+    image = torch.arange(6.0).view(1, 2, 3)
+    tile = cut(image, tiles(2, 3, 4, overlap=False)[0], 4, (4, 4))
     assert tile[0, 0].tolist() == [0, 1, 2, 1]
     assert tile[0, :, 0].tolist() == [0, 3, 0, 3]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (7, 9), (8, 8), (20, 29)])
 @pytest.mark.parametrize("overlap", [False, True])
-def test_a_network_that_only_enlarges_gives_the_picture_enlarged(size, overlap):
-    picture = torch.rand(3, *size)
+def test_a_network_that_only_enlarges_gives_the_image_enlarged(size, overlap):
+    image = torch.rand(3, *size)
 
     def draw(given, numbers):
         return torch.nn.functional.interpolate(given, scale_factor=4, mode="nearest")
 
-    *_, (_, _, result) = upscale(picture, 8, draw, overlap=overlap, batch_size=3)
-    expected = torch.nn.functional.interpolate(picture[None], scale_factor=4, mode="nearest")[0]
+    *_, (_, _, result) = upscale(image, 8, draw, overlap=overlap, batch_size=3)
+    expected = torch.nn.functional.interpolate(image[None], scale_factor=4, mode="nearest")[0]
     torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)
 
 

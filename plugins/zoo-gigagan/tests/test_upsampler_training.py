@@ -1,4 +1,4 @@
-"""Training an upsampler: its losses, and a run of zoo train whose model enlarges pictures."""
+"""Training an upsampler: its losses, and a run of zoo train whose model enlarges images."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_loss_is_of_likeness_distance_and_what_comes_back():
     drawn = torch.full((4, 3, 32, 32), 0.25)
     networks = {
         "generator": lambda small, z: drawn,
-        "discriminator": lambda pictures: [torch.full((4, 3), 0.7)],
+        "discriminator": lambda images: [torch.full((4, 3), 0.7)],
     }
     real = batch()["images"]
     first, second = made.losses(networks, batch(), torch.Generator().manual_seed(0))
@@ -75,7 +75,7 @@ def test_the_loss_is_of_likeness_distance_and_what_comes_back():
     assert float(second.value) == pytest.approx(float(wanted), rel=1e-5)
 
 
-def test_the_discriminator_sees_the_small_picture():
+def test_the_discriminator_sees_the_small_image():
     large, small = torch.randn(2, 3, 32, 32), torch.randn(2, 3, 8, 8)
     pair = beside(large, small)
     assert torch.equal(pair[:, :3], large)
@@ -118,6 +118,6 @@ def test_zoo_train_makes_an_upsampler_that_zoo_runs(tmp_path):
     command += ["--discriminator-channels", "8,8,8,8", "--sample-every", "1"]
     result = CliRunner().invoke(cli, command, catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    assert "No samples at step 1: There is no picture to enlarge." in result.output
+    assert "No samples at step 1: There is no image to enlarge." in result.output
     (sample,) = zoo.load(tmp_path / "made", device="cpu").generate(seed=0, input=str(tmp_path / "data/0.png"))
-    assert sample.image.shape == (3, 128, 128)
+    assert sample.tensor.shape == (3, 128, 128)

@@ -18,7 +18,7 @@ from zoo_gigagan.upsampler import Upsampler, UpsamplerConfig
 
 TEXT_TO_IMAGE, UPSAMPLER = "gigagan-text-to-image", "gigagan-upsampler"
 LARGEST = 1024
-"""Side of a picture."""
+"""Side of an image."""
 
 
 def read_text_to_image(config: Mapping[str, Any], source: str) -> TextToImageConfig:

@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 import zoo_core
-from zoo_core import ContactSheet, OptionError, OutputError, write_whole
+from zoo_core import ContactSheet, OptionError, OutputError, write_atomically
 
 SMALLEST_CELL = 128
-"""Side of a picture on the table at least: captions are read below it."""
+"""Side of an image on the table at least: captions are read below it."""
 
 
 @click.command("mix-prompts")
@@ -43,7 +43,7 @@ def mix_prompts(
 ) -> None:
     """Draw a table: a row for each prompt, a column for each mix, and no mixing in the first column.
 
-    All pictures are of one seed, so that along a row only the second prompt differs.
+    All images are of one seed, so that along a row only the second prompt differs.
     """
     from PIL import Image
 
@@ -63,12 +63,12 @@ def mix_prompts(
     for prompt in prompts:
         for mix in (None, *mixes):
             (sample,) = handle.generate(prompt, seed=seed, mix=mix, **options)
-            picture = sample.picture
-            zoom = -(-SMALLEST_CELL // min(picture.size))
-            size = (picture.width * zoom, picture.height * zoom)
+            image = sample.image
+            zoom = -(-SMALLEST_CELL // min(image.size))
+            size = (image.width * zoom, image.height * zoom)
             caption = prompt if mix is None else f"+ {mix}"
-            sheet.paste(picture.resize(size, Image.Resampling.NEAREST), caption)
+            sheet.paste(image.resize(size, Image.Resampling.NEAREST), caption)
     file = io.BytesIO()
-    sheet.picture.save(file, "PNG")
-    write_whole(output, file.getvalue())
+    sheet.image.save(file, "PNG")
+    write_atomically(output, file.getvalue())
     click.echo(f"{output}")

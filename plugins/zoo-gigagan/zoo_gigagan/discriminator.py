@@ -1,6 +1,6 @@
-"""GigaGAN's discriminator: pictures of several sizes in, and for each of them logits at several sizes out.
+"""GigaGAN's discriminator: images of several sizes in, and for each of them logits at several sizes out.
 
-Kang et al. 2023, arXiv:2303.05511, section 3.4: a low-resolution picture enters on its own, and every map on
+Kang et al. 2023, arXiv:2303.05511, section 3.4: a low-resolution image enters on its own, and every map on
 the way down is judged beside the prompt. A judge at one size alone leaves the generator's early layers idle.
 """
 
@@ -20,7 +20,7 @@ from zoo_gigagan.text import TextEncoder
 from zoo_gigagan.text_to_image import SMALLEST
 
 GROUP = 4
-"""Pictures whose spread is told to each of them."""
+"""Images whose spread is told to each of them."""
 
 
 class Block(nn.Module):
@@ -99,15 +99,15 @@ class DiscriminatorConfig:
     channels: tuple[int, ...]
     """Of its feature maps, from 4×4 up."""
     entries: tuple[int, ...]
-    """Sides of the pictures that enter."""
+    """Sides of the images that enter."""
     attention: tuple[int, ...] = ()
     """Sides of the maps that have attention."""
     heads: int = 4
-    picture_channels: int = 3
+    image_channels: int = 3
 
 
 class Discriminator(nn.Module):
-    """Pictures of several sizes, and their prompts where there are some, to logits of being real and fitting.
+    """Images of several sizes, and their prompts where there are some, to logits of being real and fitting.
 
     Args:
         config: Its shape.
@@ -121,7 +121,7 @@ class Discriminator(nn.Module):
         self.sizes = tuple(of)
         heads = {size: config.heads if size in config.attention else None for size in of}
         self.from_rgb = nn.ModuleDict(
-            {str(entry): EqualizedConv(config.picture_channels, of[entry], 1) for entry in config.entries}
+            {str(entry): EqualizedConv(config.image_channels, of[entry], 1) for entry in config.entries}
         )
         self.blocks = nn.ModuleDict(
             {str(size): Block(of[size], of[size // 2], heads[size]) for size in self.sizes[1:]}
@@ -131,11 +131,11 @@ class Discriminator(nn.Module):
             {str(size): Judge(of[size], width, size == SMALLEST) for size in self.sizes[:-1]}
         )
 
-    def forward(self, pictures: Sequence[Tensor], prompts: Sequence[Tensor] = ()) -> list[Tensor]:
-        """Judge n pictures beside one prompt each, or several.
+    def forward(self, images: Sequence[Tensor], prompts: Sequence[Tensor] = ()) -> list[Tensor]:
+        """Judge n images beside one prompt each, or several.
 
         Args:
-            pictures: For each of the entries, (n, c, side, side) in [-1, 1].
+            images: For each of the entries, (n, c, side, side) in [-1, 1].
             prompts: (n, length) int64, each; none where there is no text.
 
         Returns:
@@ -143,8 +143,8 @@ class Discriminator(nn.Module):
         """
         texts = [None] if self.text is None else [self.text(tokens).whole for tokens in prompts]
         judged: list[list[Tensor]] = []
-        for entry, picture in zip(self.entries, pictures, strict=True):
-            x = leaky_relu(self.from_rgb[str(entry)](picture))
+        for entry, image in zip(self.entries, images, strict=True):
+            x = leaky_relu(self.from_rgb[str(entry)](image))
             for size in reversed([size for size in self.sizes if size <= entry]):
                 if size < entry or size == SMALLEST:
                     judged.append(self.judges[str(size)](x, texts))
@@ -163,9 +163,9 @@ class DiscriminatorInTraining(nn.Module):
         self.network = network
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, pictures: Sequence[Tensor], prompts: Sequence[Tensor] = ()) -> list[Tensor]:
-        """Judge pictures; see ``Discriminator``."""
-        logits: list[Tensor] = self.network(pictures, prompts)
+    def forward(self, images: Sequence[Tensor], prompts: Sequence[Tensor] = ()) -> list[Tensor]:
+        """Judge images; see ``Discriminator``."""
+        logits: list[Tensor] = self.network(images, prompts)
         return logits
 
     def is_time(self, every: int) -> bool:
@@ -175,7 +175,7 @@ class DiscriminatorInTraining(nn.Module):
         return now
 
 
-def gradient_penalty(logits: Tensor, pictures: Tensor) -> Tensor:
-    """R1: the mean squared norm of the mean logit's gradient by real pictures (arXiv:1801.04406, eq. 9)."""
-    (gradients,) = torch.autograd.grad(logits.mean(1).sum(), pictures, create_graph=True)
+def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    """R1: the mean squared norm of the mean logit's gradient by real images (arXiv:1801.04406, eq. 9)."""
+    (gradients,) = torch.autograd.grad(logits.mean(1).sum(), images, create_graph=True)
     return gradients.square().sum((1, 2, 3)).mean()

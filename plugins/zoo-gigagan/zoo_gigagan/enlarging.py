@@ -1,4 +1,4 @@
-"""The generator of larger pictures: a picture, and noise for its style, to one four times as large."""
+"""The generator of larger images: an image, and noise for its style, to one four times as large."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from zoo_gigagan.tiles import FACTOR, upscale
 from zoo_gigagan.upsampler import Upsampler
 
 NOISE = 1e-3
-"""Deviation of the noise that pictures had in training."""
+"""Deviation of the noise that images had in training."""
 TILES = 4
 """Tiles at once: of more, the maps take more memory than the weights do."""
 MOST_PIXELS = 1 << 22
-"""Of a picture to enlarge: the result has sixteen times as many."""
+"""Of an image to enlarge: the result has sixteen times as many."""
 
 
 class AuraSR:
@@ -49,19 +49,19 @@ class AuraSR:
         self.config = config
 
     def generate(self, batch: Batch) -> Iterator[Step]:
-        """Draw the picture once for each sample, each in a style of its own; a step for every few tiles.
+        """Draw the image once for each sample, each in a style of its own; a step for every few tiles.
 
         Raises:
-            OptionError: There is no picture to enlarge, or none that can be read.
+            OptionError: There is no image to enlarge, or none that can be read.
         """
-        picture, alpha = read_picture(batch.options.input)
+        image, alpha = read_image(batch.options.input)
         z = batch.noise.normal(self.config.style_network["dim_in"])
-        grain = batch.noise.normal(*picture.shape) if batch.options.noise else None
+        grain = batch.noise.normal(*image.shape) if batch.options.noise else None
         results = []
         for index in range(batch.n):
-            given = picture
+            given = image
             if grain is not None:
-                given = (picture + NOISE * grain[index].cpu()).clamp(0, 1)
+                given = (image + NOISE * grain[index].cpu()).clamp(0, 1)
             for done, total, result in self._draw(given, z[index : index + 1], batch.options):
                 if result is not None:
                     results.append(_with_alpha(result, alpha))
@@ -71,7 +71,7 @@ class AuraSR:
         yield Step(total, total, images=torch.stack(results))
 
     def _draw(
-        self, picture: Tensor, z: Tensor, options: SimpleNamespace
+        self, image: Tensor, z: Tensor, options: SimpleNamespace
     ) -> Iterator[tuple[int, int, Tensor | None]]:
         # One style for all tiles: they fit each other, and its kernels are computed once.
         kernels = self.network.kernels(self.network.style_network(z.to(self.dtype)))
@@ -81,18 +81,18 @@ class AuraSR:
             return drawn.clamp(0, 1)
 
         yield from upscale(
-            picture, self.config.input_image_size, draw, overlap=options.overlap, batch_size=TILES
+            image, self.config.input_image_size, draw, overlap=options.overlap, batch_size=TILES
         )
 
 
-def read_picture(path: str | None) -> tuple[Tensor, Image.Image | None]:
-    """Read a picture file: (3, h, w) in [0, 1], and how opaque it is where it is not all opaque.
+def read_image(path: str | None) -> tuple[Tensor, Image.Image | None]:
+    """Read an image file: (3, h, w) in [0, 1], and how opaque it is where it is not all opaque.
 
     Raises:
-        OptionError: No path, no picture, an animation, or one too large.
+        OptionError: No path, no image, an animation, or one too large.
     """
     if path is None:
-        raise OptionError("There is no picture to enlarge.", "Give one: --input photo.png")
+        raise OptionError("There is no image to enlarge.", "Give one: --input photo.png")
     try:
         with Image.open(path) as file:
             if getattr(file, "n_frames", 1) > 1:
@@ -103,12 +103,12 @@ def read_picture(path: str | None) -> tuple[Tensor, Image.Image | None]:
                     f"--input {path} has {size} pixels; at most {MOST_PIXELS:,} are enlarged.",
                     "Cut or scale it first.",
                 )
-            picture = ImageOps.exif_transpose(file)
-            alpha = picture.convert("RGBA").getchannel("A") if picture.has_transparency_data else None
-            array = np.array(picture.convert("RGB"))
+            image = ImageOps.exif_transpose(file)
+            alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+            array = np.array(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise OptionError(
-            f"--input {path} cannot be read as a picture.", "Give a PNG or JPEG file."
+            f"--input {path} cannot be read as an image.", "Give a PNG or JPEG file."
         ) from error
     return torch.from_numpy(array).permute(2, 0, 1).float() / 255, alpha
 

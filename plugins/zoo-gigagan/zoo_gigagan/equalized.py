@@ -42,7 +42,7 @@ class EqualizedLinear(nn.Module):
 
 
 class EqualizedConv(nn.Module):
-    """A convolution that keeps the sides of a picture, or with ``stride`` 2 halves them.
+    """A convolution that keeps the sides of an image, or with ``stride`` 2 halves them.
 
     Args:
         into: Channels read.

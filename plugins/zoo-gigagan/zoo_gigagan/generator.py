@@ -1,4 +1,4 @@
-"""The generator of pictures from prompts: noise and words to pictures, prompts mixed by size."""
+"""The generator of images from prompts: noise and words to images, prompts mixed by size."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class GigaGAN:
         )
 
     def generate(self, batch: Batch) -> Iterator[Step]:
-        """Draw a picture for each sample.
+        """Draw an image for each sample.
 
         Raises:
             OptionError: A prompt is too long, or options do not fit each other or this model.
@@ -67,8 +67,8 @@ class GigaGAN:
         if options.mix is not None:
             fine = self._condition(z, [options.mix] * batch.n, options)
         conditions = [coarse if size < options.mix_from else fine for size in sizes]
-        pictures = self.network(conditions, noises)
-        yield Step(images=pictures[-1].clamp(-1, 1).float())
+        images = self.network(conditions, noises)
+        yield Step(images=images[-1].clamp(-1, 1).float())
 
     def _condition(self, z: Tensor, prompts: list[str], options: SimpleNamespace) -> Condition:
         truncation = torch.tensor(options.truncation, device=self.device)[:, None].to(self.dtype)

@@ -1,4 +1,4 @@
-"""GigaGAN's generator: noise and a prompt to a picture, at several sizes.
+"""GigaGAN's generator: noise and a prompt to an image, at several sizes.
 
 Kang et al. 2023, "Scaling up GANs for Text-to-Image Synthesis", arXiv:2303.05511, section 3.
 """
@@ -21,7 +21,7 @@ from zoo_gigagan.layers import AdaptiveConv
 from zoo_gigagan.text import FIRST, Embedding, Pretrained, Text, TextEncoder
 
 SMALLEST = 4
-"""Side of the map that a picture begins as."""
+"""Side of the map that an image begins as."""
 MAPPING_RATE = 0.01
 """How fast the style mapping learns beside the rest: arXiv:1812.04948, appendix C."""
 
@@ -51,17 +51,17 @@ class TextToImageConfig:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Sides of the feature maps and of the pictures drawn of them."""
+        """Sides of the feature maps and of the images drawn of them."""
         return tuple(SMALLEST << level for level in range(len(self.channels)))
 
     @property
     def resolution(self) -> int:
-        """Side of the picture."""
+        """Side of the image."""
         return self.sizes[-1]
 
 
 class Condition(NamedTuple):
-    """What a block of the generator is told of n pictures."""
+    """What a block of the generator is told of n images."""
 
     style: Tensor
     """w: (n, w_dim)."""
@@ -113,7 +113,7 @@ class AdaptiveLayer(nn.Module):
 
 
 class Block(nn.Module):
-    """A map to one of twice the side, and what it adds to the picture.
+    """A map to one of twice the side, and what it adds to the image.
 
     Args:
         into: Channels read; None in the first block, which begins with a learned map.
@@ -136,9 +136,9 @@ class Block(nn.Module):
         self.to_rgb = EqualizedConv(out, 3, 1)
 
     def forward(
-        self, x: Tensor | None, picture: Tensor | None, condition: Condition, noises: Sequence[Tensor]
+        self, x: Tensor | None, image: Tensor | None, condition: Condition, noises: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Map x (n, in, h, w) and the picture so far (n, 3, h, w) to those of twice the side."""
+        """Map x (n, in, h, w) and the image so far (n, 3, h, w) to those of twice the side."""
         style, text = condition
         if x is None:
             x = self.start.expand(len(style), -1, -1, -1)
@@ -148,7 +148,7 @@ class Block(nn.Module):
         if self.self_attention is not None and self.cross_attention is not None:
             x = self.cross_attention(self.self_attention(x), text)
         drawn: Tensor = self.to_rgb(x * (1 + self.rgb_scale(style)[:, :, None, None]))
-        return x, drawn if picture is None else enlarged(picture) + drawn
+        return x, drawn if image is None else enlarged(image) + drawn
 
 
 def enlarged(x: Tensor) -> Tensor:
@@ -202,18 +202,18 @@ class TextToImage(nn.Module):
         return Condition(self.mapping(z, text.whole), text)
 
     def forward(self, conditions: Sequence[Condition], noises: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-        """Draw pictures of n samples.
+        """Draw images of n samples.
 
         Args:
             conditions: One for each block, from the smallest map up; they differ where prompts are mixed.
             noises: Standard normal maps (n, 1, side, side), ``noise_sizes`` of each block.
 
         Returns:
-            The pictures of every size, from the smallest up: (n, 3, side, side), about in [-1, 1].
+            The images of every size, from the smallest up: (n, 3, side, side), about in [-1, 1].
         """
         x: Tensor | None = None
-        pictures: list[Tensor] = []
+        images: list[Tensor] = []
         for block, condition, maps in zip(self.blocks, conditions, noises, strict=True):
-            x, picture = block(x, pictures[-1] if pictures else None, condition, maps)
-            pictures.append(picture)
-        return pictures
+            x, image = block(x, images[-1] if images else None, condition, maps)
+            images.append(image)
+        return images

@@ -1,4 +1,4 @@
-"""A picture of any size through a network of one size: cut into tiles, and put together without seams.
+"""An image of any size through a network of one size: cut into tiles, and put together without seams.
 
 With overlap there are two passes, the second with tiles that lie half a tile off; each counts most in the
 middle of its own tiles, so that no seam of either is seen.
@@ -21,17 +21,17 @@ SIGMA, SHARPNESS = 0.5, 8
 
 @dataclass(frozen=True)
 class Tile:
-    """A square of the picture to be read."""
+    """A square of the image to be read."""
 
     top: int
-    """Row and column of its upper left corner. Where a tile reaches beyond, the picture goes on mirrored."""
+    """Row and column of its upper left corner. Where a tile reaches beyond, the image goes on mirrored."""
     left: int
     second: bool
     """Whether it is of the second pass."""
 
 
 def tiles(height: int, width: int, side: int, *, overlap: bool) -> list[Tile]:
-    """Return the tiles that cover a picture, row by row, and with ``overlap`` those of the second pass."""
+    """Return the tiles that cover an image, row by row, and with ``overlap`` those of the second pass."""
     rows, columns = -(-height // side), -(-width // side)
     found = [Tile(i * side, j * side, False) for i in range(rows) for j in range(columns)]
     if overlap:
@@ -51,17 +51,17 @@ def mirrored(places: Tensor, size: int) -> Tensor:
     return torch.minimum(places, period - places)
 
 
-def cut(picture: Tensor, tile: Tile, side: int, padded: tuple[int, int]) -> Tensor:
-    """Return a tile of a picture (c, h, w), (c, side, side).
+def cut(image: Tensor, tile: Tile, side: int, padded: tuple[int, int]) -> Tensor:
+    """Return a tile of an image (c, h, w), (c, side, side).
 
-    The picture is mirrored up to the height and width ``padded``, multiples of the side, and what that gives
+    The image is mirrored up to the height and width ``padded``, multiples of the side, and what that gives
     is mirrored again beyond.
     """
     rows, columns = (
         mirrored(mirrored(torch.arange(start, start + side), whole), size)
-        for start, whole, size in zip((tile.top, tile.left), padded, picture.shape[1:], strict=True)
+        for start, whole, size in zip((tile.top, tile.left), padded, image.shape[1:], strict=True)
     )
-    return picture[:, rows][:, :, columns]
+    return image[:, rows][:, :, columns]
 
 
 def weights(side: int) -> Tensor:
@@ -77,7 +77,7 @@ def weights(side: int) -> Tensor:
 
 
 def upscale(
-    picture: Tensor,
+    image: Tensor,
     side: int,
     draw: Callable[[Tensor, list[int]], Tensor],
     *,
@@ -85,10 +85,10 @@ def upscale(
     batch_size: int = 8,
     weight: Tensor | None = None,
 ) -> Iterator[tuple[int, int, Tensor | None]]:
-    """Draw a picture four times as large, tile by tile.
+    """Draw an image four times as large, tile by tile.
 
     Args:
-        picture: (3, h, w) in [0, 1].
+        image: (3, h, w) in [0, 1].
         side: Of the tiles that the network reads.
         draw: Maps tiles (n, 3, side, side), and their numbers, to what is drawn of them, in [0, 1].
         overlap: Whether there is a second pass.
@@ -98,7 +98,7 @@ def upscale(
     Yields:
         Tiles done and tiles in all, and with the last the result, (3, 4h, 4w).
     """
-    _, height, width = picture.shape
+    _, height, width = image.shape
     padded = (math.ceil(height / side) * side, math.ceil(width / side) * side)
     places = tiles(height, width, side, overlap=overlap)
     out = torch.zeros(3, FACTOR * height, FACTOR * width)
@@ -106,7 +106,7 @@ def upscale(
         weight = weights(FACTOR * side)
     for start in range(0, len(places), batch_size):
         numbers = list(range(start, min(start + batch_size, len(places))))
-        drawn = draw(torch.stack([cut(picture, places[i], side, padded) for i in numbers]), numbers)
+        drawn = draw(torch.stack([cut(image, places[i], side, padded) for i in numbers]), numbers)
         for number, made in zip(numbers, drawn, strict=True):
             made = made.float().cpu()
             _add(out, made if weight is None else made * weight, places[number])

@@ -1,4 +1,4 @@
-"""Training a generator of pictures from prompts, against a discriminator of several sizes.
+"""Training a generator of images from prompts, against a discriminator of several sizes.
 
 Kang et al. 2023, arXiv:2303.05511, sections 3.4 and 4: non-saturating logistic losses summed over the sizes
 (equation 6), the matching-aware loss (equation 9), R1 (arXiv:1801.04406, equation 9) every so many steps.
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core import Checkpoint, Loss, OptionError, TrainingData, write_whole
+from zoo_core import Checkpoint, Loss, OptionError, TrainingData, write_atomically
 from zoo_gigagan import checkpoint
 from zoo_gigagan.choices import WEIGHT_TYPES, read_channels, read_numbers
 from zoo_gigagan.clip import TOKENIZER, ClipText, ClipTokens, read_clip
@@ -28,7 +28,7 @@ from zoo_gigagan.text import Text, Vocabulary, words_of
 from zoo_gigagan.text_to_image import SMALLEST, Condition, TextToImage, TextToImageConfig, text_encoder
 
 EMPTY = 0.1
-"""Share of pictures whose caption is withheld: an empty prompt then asks for anything."""
+"""Share of images whose caption is withheld: an empty prompt then asks for anything."""
 
 
 class GigaGANTrainable:
@@ -40,7 +40,7 @@ class GigaGANTrainable:
         r1: γ of R1.
         r1_every: Steps between two of them.
         matching: Weight of the matching-aware loss.
-        mixing: Probability that a picture mixes two styles (arXiv:1812.04948, section 3.1).
+        mixing: Probability that an image mixes two styles (arXiv:1812.04948, section 3.1).
         mixing_prompts: Probability that it mixes the halves of its prompt too, where they are told.
         dtype: The type weights are published in.
         clip: The pretrained encoder that the config names, and its tokens.
@@ -122,8 +122,8 @@ class GigaGANTrainable:
             value = value + penalty * (self.r1 / 2 * self.r1_every)
         yield Loss("discriminator", value, figures)
 
-        pictures = generator(*self._draw(prompts, halves, random))
-        (logits,) = discriminator(self._entering(pictures), [prompts])
+        images = generator(*self._draw(prompts, halves, random))
+        (logits,) = discriminator(self._entering(images), [prompts])
         yield Loss("generator", F.softplus(-logits).mean())
 
     def _draw(self, prompts: Tensor, halves: Tensor | None, random: torch.Generator) -> tuple[Tensor, ...]:
@@ -156,16 +156,16 @@ class GigaGANTrainable:
         return torch.where(chosen[:, None], empty, captions)
 
     def _mismatched(self, prompts: Tensor, random: torch.Generator) -> Tensor:
-        """Return prompts of other pictures of the batch."""
+        """Return prompts of other images of the batch."""
         n = len(prompts)
         shift = int(torch.randint(1, max(2, n), (), generator=random, device=prompts.device))
         return prompts.roll(shift, 0)
 
-    def _entering(self, pictures: Sequence[Tensor]) -> list[Tensor]:
-        return [pictures[self.config.sizes.index(entry)] for entry in self.entries]
+    def _entering(self, images: Sequence[Tensor]) -> list[Tensor]:
+        return [images[self.config.sizes.index(entry)] for entry in self.entries]
 
-    def _pyramid(self, pictures: Tensor) -> list[Tensor]:
-        return [F.avg_pool2d(pictures, self.config.resolution // entry) for entry in self.entries]
+    def _pyramid(self, images: Tensor) -> list[Tensor]:
+        return [F.avg_pool2d(images, self.config.resolution // entry) for entry in self.entries]
 
     def save(self, folder: Path, networks: Mapping[str, nn.Module]) -> None:
         """Write the generator into ``folder``, a checkpoint of our own layout."""
@@ -173,12 +173,12 @@ class GigaGANTrainable:
         assert isinstance(generator, GeneratorInTraining)
         if self.tokens is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            write_whole(folder / TOKENIZER, self.tokens.content)
+            write_atomically(folder / TOKENIZER, self.tokens.content)
         checkpoint.write(folder, generator.network, self.dtype)
 
 
 class GeneratorInTraining(nn.Module):
-    """The generator, mixing two noises and two prompts at a block of their own for each picture."""
+    """The generator, mixing two noises and two prompts at a block of their own for each image."""
 
     def __init__(self, network: TextToImage) -> None:
         super().__init__()
@@ -196,12 +196,12 @@ class GeneratorInTraining(nn.Module):
         for level, sizes in enumerate(self.network.noise_sizes):
             conditions.append(chosen(crossover > level, first, second))
             maps.append([rest.pop(0) for _ in sizes])
-        pictures: list[Tensor] = self.network(conditions, maps)
-        return pictures
+        images: list[Tensor] = self.network(conditions, maps)
+        return images
 
 
 def chosen(is_first: Tensor, first: Condition, second: Condition) -> Condition:
-    """Return of n pictures the first condition where ``is_first`` (n,), and the second elsewhere."""
+    """Return of n images the first condition where ``is_first`` (n,), and the second elsewhere."""
 
     def of(one: Tensor, other: Tensor) -> Tensor:
         return torch.where(is_first.view(-1, *[1] * (one.ndim - 1)), one, other)
@@ -212,7 +212,7 @@ def chosen(is_first: Tensor, first: Condition, second: Condition) -> Condition:
 def rare_words_first(captions: Tensor) -> Tensor:
     """Return an order (n,) of captions (n, length) in which those that share rare words are neighbours.
 
-    The discriminator then sees how much pictures of one prompt differ.
+    The discriminator then sees how much images of one prompt differ.
     """
     # The rarer a word, the higher its number.
     keys = [sorted(words, reverse=True) for words in captions.tolist()]
@@ -220,7 +220,7 @@ def rare_words_first(captions: Tensor) -> Tensor:
 
 
 def create(options: SimpleNamespace, data: TrainingData) -> GigaGANTrainable:
-    """Build a fresh trainable for captioned pictures from the options of the trainer ``gigagan``.
+    """Build a fresh trainable for captioned images from the options of the trainer ``gigagan``.
 
     Raises:
         OptionError: Options that do not fit the data.
@@ -229,7 +229,7 @@ def create(options: SimpleNamespace, data: TrainingData) -> GigaGANTrainable:
     sizes = [SMALLEST << level for level in range(9)]
     if height != width or height not in sizes[1:]:
         raise OptionError(
-            f"GigaGAN draws squares of 8, 16, 32, … pixels; these pictures have {height}×{width}.",
+            f"GigaGAN draws squares of 8, 16, 32, … pixels; these images have {height}×{width}.",
             f"Add --size {min(sizes[-1], max(8, 1 << (max(height, width).bit_length() - 1)))}.",
         )
     sizes = sizes[: sizes.index(height) + 1]
@@ -238,7 +238,7 @@ def create(options: SimpleNamespace, data: TrainingData) -> GigaGANTrainable:
     entries = read_numbers(options.entries, "--entries") if options.entries else tuple(reversed(sizes[1:]))
     if not entries or any(entry not in sizes[1:] for entry in entries):
         raise OptionError(
-            f"--entries {options.entries} names a size that these pictures do not pass through.",
+            f"--entries {options.entries} names a size that these images do not pass through.",
             f"Give some of {','.join(str(size) for size in sizes[1:])}.",
         )
     heads = TextToImageConfig.heads

@@ -1,4 +1,4 @@
-"""GigaGAN's upsampler: a U-Net that draws a small picture again four times as large, in a style.
+"""GigaGAN's upsampler: a U-Net that draws a small image again four times as large, in a style.
 
 Kang et al. 2023, arXiv:2303.05511, section 3.4, as the AuraSR checkpoints have it: residual blocks of
 adaptive convolutions, attention where the map is small, nearest-neighbour upsampling. From the bottom up:
@@ -44,7 +44,7 @@ class UpsamplerConfig:
     """Residual blocks of a level; published configs do not say."""
     unconditional: bool = True
     residual: bool = False
-    """Whether what is drawn is added to the picture, enlarged bicubically; in published ones it is not."""
+    """Whether what is drawn is added to the image, enlarged bicubically; in published ones it is not."""
 
     @classmethod
     def read(cls, config: Mapping[str, Any], source: str) -> UpsamplerConfig:
@@ -182,7 +182,7 @@ class Upsampler(nn.Module):
             self.ups.append(Up(config, index, up[index + 1], up[index], skips=skips))
         self.final_res_block = ResnetBlock(config.dim, config.dim, kernels)
         self.final_to_rgb = nn.Conv2d(config.dim, 3, 1)
-        if config.residual:  # training begins with the bicubic picture
+        if config.residual:  # training begins with the bicubic image
             nn.init.zeros_(self.final_to_rgb.weight)
             nn.init.zeros_(self.final_to_rgb.bias)  # type: ignore[arg-type]
         widths = [width for conv in self.convolutions for width in (conv.weights.shape[2], kernels)]
@@ -206,7 +206,7 @@ class Upsampler(nn.Module):
     def kernels(self, styles: Tensor) -> list[Tensor]:
         """Return the kernels that styles (n, d) choose, (n, out, in, 3, 3) for each convolution.
 
-        What a picture's tiles share, they are computed once for.
+        What an image's tiles share, they are computed once for.
         """
         parts = torch.split(self.style_to_conv_modulations(styles), self.widths, dim=1)
         return [
@@ -215,11 +215,11 @@ class Upsampler(nn.Module):
         ]
 
     def forward(self, x: Tensor, kernels: Sequence[Tensor]) -> Tensor:
-        """Map pictures (n, 3, s, s) in [0, 1] to (n, 3, 4s, 4s), about [0, 1].
+        """Map images (n, 3, s, s) in [0, 1] to (n, 3, 4s, 4s), about [0, 1].
 
         Args:
-            x: The pictures, with the noise they are to have.
-            kernels: Of :meth:`kernels`, for each picture or one for all.
+            x: The images, with the noise they are to have.
+            kernels: Of :meth:`kernels`, for each image or one for all.
         """
         own = iter(kernels)
         given, x = x, self.init_conv(x)

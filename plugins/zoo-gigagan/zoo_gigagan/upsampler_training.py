@@ -1,6 +1,6 @@
-"""Training the upsampler: pictures four times as large, against a discriminator that sees the small one too.
+"""Training the upsampler: images four times as large, against a discriminator that sees the small one too.
 
-Kang et al. 2023, arXiv:2303.05511, section 3.5: a non-saturating loss beside a distance to the picture that
+Kang et al. 2023, arXiv:2303.05511, section 3.5: a non-saturating loss beside a distance to the image that
 was made small. Here that distance is an absolute one, and what is drawn must come back small as it was given.
 """
 
@@ -28,7 +28,7 @@ from zoo_gigagan.tiles import FACTOR
 from zoo_gigagan.upsampler import Upsampler, UpsamplerConfig
 
 GRAIN = 1e-3
-"""Deviation of the noise that small pictures get, as when they are enlarged."""
+"""Deviation of the noise that small images get, as when they are enlarged."""
 
 
 class UpsamplerTrainable:
@@ -39,8 +39,8 @@ class UpsamplerTrainable:
         judging: The discriminator's.
         r1: γ of R1.
         r1_every: Steps between two of them.
-        nearness: Weight of the absolute distance to the large picture.
-        consistency: Weight of the absolute distance between the small picture and the drawn one made small.
+        nearness: Weight of the absolute distance to the large image.
+        consistency: Weight of the absolute distance between the small image and the drawn one made small.
         dtype: The type weights are published in.
     """
 
@@ -100,15 +100,15 @@ class UpsamplerTrainable:
             value = value + penalty * (self.r1 / 2 * self.r1_every)
         yield Loss("discriminator", value, figures)
 
-        pictures = generator(*self._draw(small, random))
-        (logits,) = discriminator([beside(pictures, small)])
+        images = generator(*self._draw(small, random))
+        (logits,) = discriminator([beside(images, small)])
         value = F.softplus(-logits).mean()
-        near, back = F.l1_loss(pictures, real), F.l1_loss(F.avg_pool2d(pictures, FACTOR), small)
+        near, back = F.l1_loss(images, real), F.l1_loss(F.avg_pool2d(images, FACTOR), small)
         figures = {"generator loss": value.detach(), "distance": near.detach(), "made small": back.detach()}
         yield Loss("generator", value + near * self.nearness + back * self.consistency, figures)
 
     def _draw(self, small: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw z, and the grain of small pictures."""
+        """Draw z, and the grain of small images."""
         z_dim = self.config.style_network["dim_in"]
         z = torch.randn(len(small), z_dim, generator=random, device=small.device)
         grain = torch.randn(small.shape, generator=random, device=small.device)
@@ -122,21 +122,21 @@ class UpsamplerTrainable:
 
 
 class UpsamplerInTraining(nn.Module):
-    """The upsampler, for pictures in [-1, 1]."""
+    """The upsampler, for images in [-1, 1]."""
 
     def __init__(self, network: Upsampler) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, small: Tensor, z: Tensor) -> Tensor:
-        """Map pictures (n, 3, s, s) and noise (n, d) to pictures (n, 3, 4s, 4s), about in [-1, 1]."""
+        """Map images (n, 3, s, s) and noise (n, d) to images (n, 3, 4s, 4s), about in [-1, 1]."""
         kernels = self.network.kernels(self.network.style_network(z))
         drawn: Tensor = self.network((small + 1) / 2, kernels)
         return drawn * 2 - 1
 
 
 def beside(large: Tensor, small: Tensor) -> Tensor:
-    """Return large pictures (n, 3, h, w) with the small ones, enlarged, as three more channels."""
+    """Return large images (n, 3, h, w) with the small ones, enlarged, as three more channels."""
     return torch.cat([large, F.interpolate(small, scale_factor=FACTOR, mode="nearest")], 1)
 
 
@@ -150,7 +150,7 @@ def create(options: SimpleNamespace, data: TrainingData) -> UpsamplerTrainable:
     sizes = [SMALLEST << level for level in range(9)]
     if channels != 3 or height != width or height not in sizes[3:]:
         raise OptionError(
-            f"The upsampler draws 3×32×32, 3×64×64, …; these pictures are {channels}×{height}×{width}.",
+            f"The upsampler draws 3×32×32, 3×64×64, …; these images are {channels}×{height}×{width}.",
             "Add --size 64 (or another), and --rgb.",
         )
     sizes = sizes[: sizes.index(height) + 1]
@@ -160,7 +160,7 @@ def create(options: SimpleNamespace, data: TrainingData) -> UpsamplerTrainable:
         dim=options.channels,
         image_size=height,
         input_image_size=height // FACTOR,
-        # The largest maps, the next, and those of the small picture, which are halved once.
+        # The largest maps, the next, and those of the small image, which are halved once.
         up_dim_mults=(1, 2, 4),
         down_dim_mults=(4,),
         full_attn=(False, False, True),
@@ -174,7 +174,7 @@ def create(options: SimpleNamespace, data: TrainingData) -> UpsamplerTrainable:
     )
     return UpsamplerTrainable(
         config,
-        DiscriminatorConfig(judging, (height,), picture_channels=6),
+        DiscriminatorConfig(judging, (height,), image_channels=6),
         r1=options.r1,
         r1_every=options.r1_every,
         nearness=options.nearness,

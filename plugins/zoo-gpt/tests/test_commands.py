@@ -60,7 +60,7 @@ def test_score_of_a_text(zoo, gpt2, tmp_path):
     assert "bits per byte" in zoo("score", gpt2, str(path))[1]
 
 
-def test_score_of_a_picture(zoo, imagegpt, tmp_path):
+def test_score_of_an_image(zoo, imagegpt, tmp_path):
     path = tmp_path / "red.png"
     Image.new("RGB", (SIDE, SIDE), "red").save(path)
     (row,) = json.loads(zoo("score", imagegpt, str(path), "--json")[1])
@@ -74,7 +74,7 @@ def test_score_of_a_picture(zoo, imagegpt, tmp_path):
         (["score", "GPT2", "nowhere.txt"], "nowhere.txt cannot be read", "Check the path"),
         (["score", "GPT2", "/dev/null"], "/dev/null is empty", "something in it"),
         (["score", "GPT2", "LATIN1"], "no text in UTF-8", "Convert"),
-        (["score", "IMAGEGPT", "WRONG_SIZE"], "scores pictures of shape", "Resize"),
+        (["score", "IMAGEGPT", "WRONG_SIZE"], "scores images of shape", "Resize"),
         (["next", "IMAGEGPT", "the"], "cannot tell the next token", "zoo show"),
         (["next", "GPT2", "the cat " * 100], "tokens, and the model sees", "Shorten"),
         (["next", "no-such-model", "the"], "no-such-model", ""),

@@ -58,7 +58,7 @@ def test_a_text_ends_where_the_stop_would_begin(model):
     stop = whole[5:8]
     sample = next(model.generate("the cat", seed=0, max_tokens=30, stop=stop))
     assert sample.text == whole[: whole.index(stop)]
-    assert sample.record.facts["ended"] == "stop"
+    assert sample.record.metadata["ended"] == "stop"
 
 
 def test_steps_never_show_what_the_stop_takes_back(model):
@@ -81,7 +81,7 @@ def test_a_token_that_ends_texts_ends_this_one(model, monkeypatch):
     sample = next(model.generate("the cat", seed=0, temperature=0.0))
 
     assert sample.text == generator.tokenizer.decode(ids[:end])
-    assert sample.record.facts == {"tokens": end + 1, "ended": "eos"}
+    assert sample.record.metadata == {"tokens": end + 1, "ended": "eos"}
 
 
 def test_an_empty_prompt_begins_a_text(model):
@@ -105,7 +105,7 @@ def test_or_it_slides_over_it_and_keeps_the_end(model):
 def test_a_text_ends_with_the_context_and_says_so(model):
     sample = next(model.generate("the cat", seed=0, max_tokens=10_000, temperature=0.0))
     ids = len(model.generator.tokenizer.encode("the cat"))
-    assert sample.record.facts == {"tokens": CONTEXT - ids, "ended": "context"}
+    assert sample.record.metadata == {"tokens": CONTEXT - ids, "ended": "context"}
 
 
 def test_a_template_takes_the_prompt_in(model):

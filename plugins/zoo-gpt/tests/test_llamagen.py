@@ -103,7 +103,7 @@ def test_greedy_codes_drawn_with_a_cache_are_the_golden_ones(
 
 
 @torch.inference_mode()
-def test_a_picture_is_the_same_alone_and_in_a_batch(case, transformer):
+def test_an_image_is_the_same_alone_and_in_a_batch(case, transformer):
     both, _ = greedy(transformer, case["inputs/cls_ids"], scale=2.0)
     alone, _ = greedy(transformer, case["inputs/cls_ids"][1:], scale=2.0)
 
@@ -171,4 +171,4 @@ def test_other_tensors_are_refused_by_what_is_wrong_with_them(case):
     with pytest.raises(WeightsError, match=r"lacks blocks.1.mlp.down.weight"):
         llamagen.read(short, SIDE, "short", HEADS)
     with pytest.raises(WeightsError, match=r"has caption.weight too many"):
-        llamagen.read(tensors | {"caption.weight": torch.zeros(1)}, SIDE, "text to picture", HEADS)
+        llamagen.read(tensors | {"caption.weight": torch.zeros(1)}, SIDE, "text to image", HEADS)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import zoo_gpt
 
-from zoo_core.card import HubWeights, ModelCard, read_manifest
+from zoo_core.manifest.cards import HubWeights, ModelCard, read_manifest
 
 FOLDER = Path(zoo_gpt.__file__).parent
 MANIFEST = read_manifest(tomllib.loads((FOLDER / "zoo.toml").read_text()), FOLDER / "zoo.toml", FOLDER)
@@ -59,17 +59,17 @@ def test_only_cards_whose_commit_nobody_could_confirm_are_not_pinned():
     assert unpinned == {"llmstep-mathlib4", "imagegpt-large"}
 
 
-def test_texts_and_pictures_have_the_abilities_and_options_of_their_kind():
+def test_texts_and_images_have_the_abilities_and_options_of_their_kind():
     sampling = {"temperature", "top_k", "top_p"}
     for card in (*MANIFEST.models, *MANIFEST.checkpoints):
         if card.output == "text":
-            assert card.abilities == ("score", "next-token")
+            assert card.capabilities == ("score", "next-token")
             assert set(card.options) > sampling | {"max_tokens", "stop", "chat", "overflow"}
         elif "guided_codes" in card.options:
-            assert card.abilities == ()
+            assert card.capabilities == ()
             assert set(card.options) == sampling | {"label", "guidance_scale", "guided_codes"}
         else:
-            assert "next-token" not in card.abilities
+            assert "next-token" not in card.capabilities
             assert not {"max_tokens", "stop", "chat"} & set(card.options)
             assert sampling < set(card.options)
 

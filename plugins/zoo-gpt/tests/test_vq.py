@@ -32,7 +32,7 @@ def bound(case, name):
 
 
 @torch.inference_mode()
-def test_codes_decode_to_the_golden_pictures(case, tokenizer, relative_error):
+def test_codes_decode_to_the_golden_images(case, tokenizer, relative_error):
     codes = case["inputs/indices"]
 
     entries = tokenizer.quantize(codes)
@@ -41,7 +41,7 @@ def test_codes_decode_to_the_golden_pictures(case, tokenizer, relative_error):
 
 
 @torch.inference_mode()
-def test_pictures_encode_to_the_golden_codes_and_back(case, tokenizer, relative_error):
+def test_images_encode_to_the_golden_codes_and_back(case, tokenizer, relative_error):
     image = case["inputs/image"]
 
     features = tokenizer.quant_conv(tokenizer.encoder(image))
@@ -63,11 +63,11 @@ def test_float64_differs_by_no_more_than_the_rounding_of_float32(case, tokenizer
     tokenizer.double()
 
     codes = tokenizer.encode(case["inputs/image"].double())
-    pictures = tokenizer.decode(case["inputs/indices"])
-    assert pictures.dtype == torch.float64
+    images = tokenizer.decode(case["inputs/indices"])
+    assert images.dtype == torch.float64
     assert torch.equal(codes.flatten(1), case["outputs/encode_indices"])
     # The recorded difference of the reference from its own float64 evaluation, and a hair for its last digit.
-    assert relative_error(pictures, case["outputs/decoded"]) <= bound(case, "decoded") / 15 * 1.01
+    assert relative_error(images, case["outputs/decoded"]) <= bound(case, "decoded") / 15 * 1.01
 
 
 def test_the_sizes_of_the_published_tokenizer_follow_from_its_shapes():

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 def zoo_create_generator(
     card: ModelCard, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None
 ) -> Generator:
-    """Build the generator of a card or of a compatible checkpoint: of pictures or of texts."""
+    """Build the generator of a card or of a compatible checkpoint: of images or of texts."""
     if card.output == "image" and any(name.startswith("vq") for name in checkpoint.files):
-        from zoo_gpt.coded_pictures import LlamaGen
+        from zoo_gpt.coded_images import LlamaGen
 
         return LlamaGen(checkpoint, device, dtype)
     if card.output == "image":
-        from zoo_gpt.pictures import ImageGPT
+        from zoo_gpt.images import ImageGPT
 
         return ImageGPT(checkpoint, device, dtype)
     from zoo_gpt.generator import GPT
@@ -35,9 +35,9 @@ def zoo_create_generator(
 def zoo_create_trainable(trainer: TrainerCard, options: SimpleNamespace, data: TrainingData) -> Trainable:
     """Build a fresh transformer and the cross-entropy of the next token."""
     if trainer.name == "imagegpt":
-        from zoo_gpt import picture_training
+        from zoo_gpt import image_training
 
-        return picture_training.create(options, data)
+        return image_training.create(options, data)
     from zoo_gpt import training
 
     return training.create(options, data)

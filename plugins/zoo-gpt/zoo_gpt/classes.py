@@ -1,4 +1,4 @@
-"""The classes of a model of pictures: tokens that are never predicted, one of which begins each picture."""
+"""The classes of a model of images: tokens that are never predicted, one of which begins each image."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Classes:
 
     @property
     def starts(self) -> int:
-        """How many tokens begin a picture."""
+        """How many tokens begin an image."""
         return len(self.names) + self.null
 
     def about(self, label: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Pictures as sequences: each pixel becomes the nearest of a few hundred colours, read row by row.
+"""Images as sequences: each pixel becomes the nearest of a few hundred colours, read row by row.
 
 Chen et al. 2020 ("Generative Pretraining from Pixels", section 3.2). A colour may also be that of a square
 patch of pixels at once, which makes sequences shorter: vector quantisation (Gersho & Gray 1992).
@@ -33,10 +33,10 @@ class Palette:
 
     @classmethod
     def read(cls, config: Mapping[str, Any], places: int, source: str, patch: Any = 1) -> Palette:
-        """Read ``clusters`` from preprocessor_config.json, for pictures of so many colours.
+        """Read ``clusters`` from preprocessor_config.json, for images of so many colours.
 
         Raises:
-            WeightsError: There are none, they are no colours, or ``patch`` or the pictures are no squares.
+            WeightsError: There are none, they are no colours, or ``patch`` or the images are no squares.
         """
         if type(patch) is not int or patch < 1:
             raise WeightsError(
@@ -50,7 +50,7 @@ class Palette:
         sizes = (patch**2, 3 * patch**2)
         if clusters.dim() != 2 or clusters.shape[1] not in sizes or rows * rows != places:
             raise WeightsError(
-                f"{source} has no list of colours in [-1, 1] for square pictures of {places} colours, "
+                f"{source} has no list of colours in [-1, 1] for square images of {places} colours, "
                 f"each of {patch}×{patch} pixels.",
                 "Use a checkpoint in the layout of openai/imagegpt-small.",
             )
@@ -58,7 +58,7 @@ class Palette:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(c, h, w) of a picture."""
+        """(c, h, w) of an image."""
         return (self.clusters.shape[1] // self.patch**2, self.side, self.side)
 
     @property
@@ -66,15 +66,15 @@ class Palette:
         """Colours in a row, and rows of them."""
         return self.side // self.patch
 
-    def encode(self, pictures: Tensor) -> Tensor:
-        """Map pictures (n, c, h, w) in [-1, 1] to the nearest colours (n, row²) int64, on their device."""
-        clusters = self.clusters.to(pictures.device)
-        patches = torch.split(cut(pictures.float(), self.patch).flatten(0, 1), CHUNK)
+    def encode(self, images: Tensor) -> Tensor:
+        """Map images (n, c, h, w) in [-1, 1] to the nearest colours (n, row²) int64, on their device."""
+        clusters = self.clusters.to(images.device)
+        patches = torch.split(cut(images.float(), self.patch).flatten(0, 1), CHUNK)
         nearest = [torch.cdist(part, clusters).argmin(1) for part in patches]
-        return torch.cat(nearest).view(len(pictures), -1)
+        return torch.cat(nearest).view(len(images), -1)
 
     def decode(self, colours: Tensor) -> Tensor:
-        """Map the first colours (n, t) int64 of pictures to (n, c, h, w) in [-1, 1]; the rest is grey, 0."""
+        """Map the first colours (n, t) int64 of images to (n, c, h, w) in [-1, 1]; the rest is grey, 0."""
         n, t = colours.shape
         c, h, w = self.shape
         row, p = self.row, self.patch
@@ -84,21 +84,21 @@ class Palette:
         return grid.permute(0, 5, 1, 3, 2, 4).reshape(n, c, h, w)
 
 
-def cut(pictures: Tensor, patch: int) -> Tensor:
-    """Cut pictures (n, c, h, w) into patches (n, h · w / patch², patch · patch · c), row by row."""
-    n, c, h, w = pictures.shape
-    grid = pictures.view(n, c, h // patch, patch, w // patch, patch)
+def cut(images: Tensor, patch: int) -> Tensor:
+    """Cut images (n, c, h, w) into patches (n, h · w / patch², patch · patch · c), row by row."""
+    n, c, h, w = images.shape
+    grid = images.view(n, c, h // patch, patch, w // patch, patch)
     return grid.permute(0, 2, 4, 3, 5, 1).reshape(n, -1, patch * patch * c)
 
 
-def learn(pictures: Tensor, colours: int, patch: int, rounds: int = 20) -> Tensor:
-    """Find the colours of pictures by k-means: Lloyd's algorithm (1982) after a k-means++ start.
+def learn(images: Tensor, colours: int, patch: int, rounds: int = 20) -> Tensor:
+    """Find the colours of images by k-means: Lloyd's algorithm (1982) after a k-means++ start.
 
     A start takes one example after the other as a centre, each with a probability that grows with the squared
     distance from the centres before it (Arthur & Vassilvitskii 2007, section 2.2). Chance is PyTorch's own.
 
     Args:
-        pictures: Examples, (m, c, h, w) uint8.
+        images: Examples, (m, c, h, w) uint8.
         colours: How many to find; there are fewer if the examples have fewer, and then nothing is lost.
         patch: Side of the patches that are the colours.
         rounds: Of Lloyd's algorithm.
@@ -106,7 +106,7 @@ def learn(pictures: Tensor, colours: int, patch: int, rounds: int = 20) -> Tenso
     Returns:
         (colours, patch · patch · c) float32 in [-1, 1], from the darkest to the brightest.
     """
-    examples = cut(pictures, patch).flatten(0, 1)
+    examples = cut(images, patch).flatten(0, 1)
     distinct, counts = torch.unique(examples, dim=0, return_counts=True)
     points, weights = distinct.float() / 127.5 - 1, counts.float()
     centres = points if len(points) <= colours else _lloyd(points, weights, colours, rounds)

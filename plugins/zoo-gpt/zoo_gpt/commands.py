@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from zoo_core import Model, Score
 
-PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 Command = Callable[..., None]
 
@@ -90,10 +90,10 @@ def _row(token: int, text: str, probability: float) -> dict[str, Any]:
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="For bounds by sampling.")
 @_common
 def score(model: str, files: tuple[str, ...], seed: int, as_json: bool, device: str, dtype: str) -> None:
-    """Say how likely a model finds files: texts (- reads the standard input) or pictures.
+    """Say how likely a model finds files: texts (- reads the standard input) or images.
 
     Texts: log-likelihood, perplexity per token and bits per byte; longer than the context, they are read in
-    windows that overlap by half. Pictures: log-likelihood and bits per dimension.
+    windows that overlap by half. Images: log-likelihood and bits per dimension.
     """
     read = [_read(file) for file in files]
     generator = _with_ability(model, "log_likelihood", "score data", device, dtype)
@@ -119,17 +119,17 @@ def _with_ability(model: str, method: str, what: str, device: str, dtype: str) -
     loaded: Model = zoo_core.load(model, device=device, dtype=dtype)
     if not hasattr(loaded.generator, method):
         raise ZooError(
-            f"{loaded.card.id} cannot {what}.", f"Models say so under abilities: zoo show {loaded.card.id}"
+            f"{loaded.card.id} cannot {what}.", f"Models say so under capabilities: zoo show {loaded.card.id}"
         )
     return loaded.generator
 
 
 def _read(file: str) -> str | torch.Tensor:
-    """A text, or a picture as (1, c, h, w) uint8."""
+    """A text, or an image as (1, c, h, w) uint8."""
     if file == "-":
         content = sys.stdin.buffer.read()
-    elif Path(file).suffix.lower() in PICTURES:
-        return _read_picture(file)
+    elif Path(file).suffix.lower() in IMAGES:
+        return _read_image(file)
     else:
         try:
             content = Path(file).read_bytes()
@@ -139,23 +139,23 @@ def _read(file: str) -> str | torch.Tensor:
         text = content.decode()
     except UnicodeDecodeError as error:
         raise ZooError(
-            f"{file} is no text in UTF-8: byte {error.start} does not fit.", "Convert it, or name a picture."
+            f"{file} is no text in UTF-8: byte {error.start} does not fit.", "Convert it, or name an image."
         ) from error
     if not text:
         raise ZooError(f"{file} is empty.", "Name a file with something in it.")
     return text
 
 
-def _read_picture(file: str) -> torch.Tensor:
+def _read_image(file: str) -> torch.Tensor:
     import numpy as np
     import torch
     from PIL import Image
 
     try:
-        with Image.open(file) as picture:
-            array = np.array(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"))
+        with Image.open(file) as image:
+            array = np.array(image if image.mode in ("L", "RGB") else image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ZooError(f"{file} cannot be read as a picture.", "Name a PNG or JPEG file.") from error
+        raise ZooError(f"{file} cannot be read as an image.", "Name a PNG or JPEG file.") from error
     pixels = torch.from_numpy(array)
     return (pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1))[None]
 
@@ -173,7 +173,7 @@ def _score(generator: Any, content: str | torch.Tensor, seed: int) -> Score:
 
 
 def _figures(found: Score, content: str | torch.Tensor) -> Mapping[str, float | int | bool]:
-    """The figures that are usual for texts, or for pictures."""
+    """The figures that are usual for texts, or for images."""
     nats, size = float(found.nats[0]), int(found.size[0])
     rate = -nats / size
     figures: dict[str, float | int | bool] = {"nats": nats}

@@ -69,7 +69,7 @@ class GPT:
                 index,
                 total,
                 texts=tuple(answer.shown for answer in answers),
-                facts=tuple(answer.facts() for answer in answers),
+                metadata=tuple(answer.metadata() for answer in answers),
             )
             if over:
                 return
@@ -181,6 +181,6 @@ class Answer:
             if at >= 0:
                 self.text, self.ended = self.text[:at], "stop"
 
-    def facts(self) -> Mapping[str, Any]:
+    def metadata(self) -> Mapping[str, Any]:
         """What to record with the sample."""
         return {"tokens": self.tokens, "ended": self.ended}

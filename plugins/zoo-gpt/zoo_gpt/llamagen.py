@@ -1,4 +1,4 @@
-"""LlamaGen's transformer: after a class, the codes of a picture, row by row.
+"""LlamaGen's transformer: after a class, the codes of an image, row by row.
 
 Its published files (``c2i_B_256.pt`` and its kind) hold tensors and no config, so shapes tell the sizes. In
 ``transformer.py``'s terms, a class is a token after the codes, one that only ever starts a sequence.
@@ -44,7 +44,7 @@ def transformer_config(
 
     Args:
         tensors: By their published names.
-        side: Codes in a row, and rows, of a picture: pixels over 16 for the published files.
+        side: Codes in a row, and rows, of an image: pixels over 16 for the published files.
         source: The checkpoint, for messages.
         heads: None takes those of the published model of this width.
 
@@ -117,7 +117,7 @@ def read(tensors: Mapping[str, Tensor], side: int, source: str, heads: int | Non
 
 
 def classes(config: TransformerConfig) -> int:
-    """The number of classes; the label of that number is the null class, of any picture."""
+    """The number of classes; the label of that number is the null class, of any image."""
     return config.vocab_size - config.vocab_out - 1
 
 
@@ -139,13 +139,13 @@ def draw_codes(
     scale: float = 1.0,
     guided_codes: int | None = None,
 ) -> Iterator[Tensor]:
-    """Yield the codes of one place after the other, (n,) int64 each, until the pictures are complete.
+    """Yield the codes of one place after the other, (n,) int64 each, until the images are complete.
 
     Args:
         transformer: From :func:`read`.
         labels: n classes.
         choose: From logits (n, vocab) to codes (n,): called once for each place, in order.
-        scale: Of guidance; anything but 1 runs every picture twice, the second time without its class.
+        scale: Of guidance; anything but 1 runs every image twice, the second time without its class.
         guided_codes: How many codes, from the first on, guidance decides about; None: all.
     """
     config = transformer.config

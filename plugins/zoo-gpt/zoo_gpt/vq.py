@@ -1,7 +1,7 @@
-"""Pictures as a grid of codes, and back: the VQ tokenizer of LlamaGen.
+"""Images as a grid of codes, and back: the VQ tokenizer of LlamaGen.
 
-An encoder shrinks the picture, each place of the small grid is replaced by the most similar entry of a
-codebook, and a decoder paints the picture from the entries. A transformer predicts the entries' indices.
+An encoder shrinks the image, each place of the small grid is replaced by the most similar entry of a
+codebook, and a decoder paints the image from the entries. A transformer predicts the entries' indices.
 
 Sun et al. 2024 (arXiv:2406.06525), section 2.2, after VQGAN (Esser et al. 2021, arXiv:2012.09841); the
 codebook is compared and read at unit length (Yu et al. 2022, arXiv:2110.04627, section 3.2). Module names
@@ -182,7 +182,7 @@ def middle(c: int) -> nn.Sequential:
 
 
 class Encoder(nn.Module):
-    """Pictures (n, 3, f h, f w) to features (n, z_channels, h, w), with the tokenizer's factor f."""
+    """Images (n, 3, f h, f w) to features (n, z_channels, h, w), with the tokenizer's factor f."""
 
     def __init__(self, config: VQConfig) -> None:
         super().__init__()
@@ -200,14 +200,14 @@ class Encoder(nn.Module):
         self.conv_out = nn.Conv2d(widths[-1], config.z_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map pictures to features."""
+        """Map images to features."""
         x = self.mid(self.conv_blocks(self.conv_in(x)))
         out: Tensor = self.conv_out(F.silu(self.norm_out(x)))
         return out
 
 
 class Decoder(nn.Module):
-    """Features (n, z_channels, h, w) to pictures (n, 3, f h, f w), with the tokenizer's factor f."""
+    """Features (n, z_channels, h, w) to images (n, 3, f h, f w), with the tokenizer's factor f."""
 
     def __init__(self, config: VQConfig) -> None:
         super().__init__()
@@ -225,7 +225,7 @@ class Decoder(nn.Module):
         self.conv_out = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map features to pictures."""
+        """Map features to images."""
         x = self.conv_blocks(self.mid(self.conv_in(z)))
         out: Tensor = self.conv_out(F.silu(self.norm_out(x)))
         return out
@@ -265,11 +265,11 @@ class VQ(nn.Module):
         self.post_quant_conv = nn.Conv2d(config.code_width, config.z_channels, 1)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Return the codes (n, h, w) int64 of pictures (n, 3, f h, f w) in [-1, 1]; f is the factor."""
+        """Return the codes (n, h, w) int64 of images (n, 3, f h, f w) in [-1, 1]; f is the factor."""
         return self.quantize.nearest(self.quant_conv(self.encoder(images)))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return the pictures (n, 3, f h, f w) of codes (n, h, w) int64: in about [-1, 1], not clamped."""
+        """Return the images (n, 3, f h, f w) of codes (n, h, w) int64: in about [-1, 1], not clamped."""
         out: Tensor = self.decoder(self.post_quant_conv(self.quantize(codes)))
         return out
 

@@ -12,7 +12,7 @@ from zoo_stylegan.stylegan2 import SynthesisLayer as Layer2
 from zoo_stylegan.stylegan3 import StyleGAN3, StyleGAN3Config
 from zoo_stylegan.stylegan3 import SynthesisLayer as Layer3
 
-from zoo_core.convolution import TiledWinogradConv, Workspace, has_kernels
+from zoo_core.kernels.conv import TiledWinogradConv, Workspace, has_kernels
 
 pytestmark = pytest.mark.skipif(
     not has_kernels(torch.device("cpu"), torch.float32), reason="this torch has no oneDNN"
@@ -21,7 +21,7 @@ TWO = {
     "skip": StyleGAN2Config(32, (24, 24, 16, 8), 16, 16),
     "resnet": StyleGAN2Config(32, (24, 24, 16, 8), 16, 16, architecture="resnet"),
     "clamped": StyleGAN2Config(16, (24, 24, 16), 16, 16, clamp=0.7),
-    "grey": StyleGAN2Config(16, (24, 24, 16), 16, 16, picture_channels=1),
+    "grey": StyleGAN2Config(16, (24, 24, 16), 16, 16, image_channels=1),
     "Winograd": StyleGAN2Config(32, (128, 128, 128, 130), 16, 16),
     "strips": StyleGAN2Config(256, (8, 8, 8, 8, 8, 24, 24), 16, 16),
 }

@@ -48,8 +48,8 @@ def model(stylegan2_folder) -> zoo.Model:
     return zoo.load(stylegan2_folder, device="cpu")
 
 
-def pictures(model: zoo.Model, **options) -> torch.Tensor:
-    return torch.stack([sample.image for sample in model.generate(**options)])
+def images(model: zoo.Model, **options) -> torch.Tensor:
+    return torch.stack([sample.tensor for sample in model.generate(**options)])
 
 
 class TestStyleGAN2(GeneratorConformance):
@@ -73,35 +73,33 @@ class TestEmbedded(GeneratorConformance):
         return zoo.load(request.param, device="cpu")
 
 
-def test_truncation_to_nothing_is_the_mean_picture_of_every_seed(model):
-    same = pictures(model, seed=0, n=3, truncation=0.0)
+def test_truncation_to_nothing_is_the_mean_image_of_every_seed(model):
+    same = images(model, seed=0, n=3, truncation=0.0)
     assert torch.equal(same[0], same[1])
-    assert (pictures(model, seed=0, n=2)[0] - same[0]).abs().max() > 0.01
-    coarse = pictures(model, seed=0, n=2, truncation=0.0, truncation_cutoff=2)
+    assert (images(model, seed=0, n=2)[0] - same[0]).abs().max() > 0.01
+    coarse = images(model, seed=0, n=2, truncation=0.0, truncation_cutoff=2)
     assert not torch.equal(coarse[0], coarse[1])
 
 
 def test_truncation_may_differ_from_sample_to_sample(model):
-    swept = pictures(model, seeds=[4, 4, 4], label=1, truncation=[0.0, 0.5, 1.0])
-    for psi, picture in zip((0.0, 0.5, 1.0), swept, strict=True):
-        assert torch.allclose(pictures(model, seed=4, label=1, truncation=psi)[0], picture, atol=1e-5)
+    swept = images(model, seeds=[4, 4, 4], label=1, truncation=[0.0, 0.5, 1.0])
+    for psi, image in zip((0.0, 0.5, 1.0), swept, strict=True):
+        assert torch.allclose(images(model, seed=4, label=1, truncation=psi)[0], image, atol=1e-5)
 
 
 def test_noise_is_the_checkpoints_or_drawn_or_none(model):
-    const, drawn, none = (
-        pictures(model, seed=4, label=1, noise=kind) for kind in ("const", "random", "none")
-    )
+    const, drawn, none = (images(model, seed=4, label=1, noise=kind) for kind in ("const", "random", "none"))
     assert (const - none).abs().max() > 0.01
     assert (const - drawn).abs().max() > 0.01
-    assert torch.equal(drawn, pictures(model, seed=4, label=1, noise="random"))
+    assert torch.equal(drawn, images(model, seed=4, label=1, noise="random"))
 
 
 def test_mixing_all_layers_is_the_other_seed(model):
-    other = pictures(model, seed=9, label=2)
-    assert torch.allclose(pictures(model, seed=1, label=2, mix="9:0-5"), other, atol=1e-6)
-    assert torch.equal(pictures(model, seed=1, label=2, mix="1:2,3"), pictures(model, seed=1, label=2))
-    fine = pictures(model, seed=1, label=2, mix="9:4-5")
-    assert (fine - pictures(model, seed=1, label=2)).abs().max() > 0
+    other = images(model, seed=9, label=2)
+    assert torch.allclose(images(model, seed=1, label=2, mix="9:0-5"), other, atol=1e-6)
+    assert torch.equal(images(model, seed=1, label=2, mix="1:2,3"), images(model, seed=1, label=2))
+    fine = images(model, seed=1, label=2, mix="9:4-5")
+    assert (fine - images(model, seed=1, label=2)).abs().max() > 0
     assert (fine - other).abs().max() > 0
 
 
@@ -117,12 +115,12 @@ def test_mixing_all_layers_is_the_other_seed(model):
 )
 def test_options_that_do_not_fit_the_model_are_refused(model, options, message):
     with pytest.raises(OptionError, match=message):
-        pictures(model, seed=0, **options)
+        images(model, seed=0, **options)
 
 
 def test_a_model_without_classes_takes_no_label(stylegan3_folder):
     with pytest.raises(OptionError, match="this model has no classes"):
-        pictures(zoo.load(stylegan3_folder, device="cpu"), seed=0, label=1)
+        images(zoo.load(stylegan3_folder, device="cpu"), seed=0, label=1)
 
 
 def test_a_mix_names_layers():

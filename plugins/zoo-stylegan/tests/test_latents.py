@@ -107,9 +107,9 @@ def test_a_walk_is_an_animation_of_its_frames(two, tmp_path, suffix):
         "-o",
         tmp_path / f"w{suffix}",
     )
-    with Image.open(tmp_path / f"w{suffix}") as picture:
-        assert picture.size == (16, 16)
-        assert picture.n_frames == 7
+    with Image.open(tmp_path / f"w{suffix}") as image:
+        assert image.size == (16, 16)
+        assert image.n_frames == 7
 
 
 @pytest.mark.parametrize(
@@ -135,21 +135,21 @@ def test_a_walk_that_cannot_be_is_refused(two, tmp_path, monkeypatch, words, mes
 # --- Mixing ------------------------------------------------------------------------------------------------
 
 
-def test_a_table_shows_each_rows_own_picture_and_the_mixes(two, tmp_path):
+def test_a_table_shows_each_rows_own_image_and_the_mixes(two, tmp_path):
     words = ["--rows", "1,2", "--columns", "7,8,9", "--layers", "3-5", "--label", 2]
     run("mix", two, *words, "-o", tmp_path / "table.png")
     model = zoo.load(two, device="cpu")
     sheet = zoo.ContactSheet(12, columns=4)
-    with Image.open(tmp_path / "table.png") as picture:
+    with Image.open(tmp_path / "table.png") as image:
         (own,) = model.generate(seed=1, label=2)
         (mixed,) = model.generate(seed=1, label=2, mix="8:3-5")
-        sheet.paste(own.picture)
-        assert picture.size == sheet.picture.size
+        sheet.paste(own.image)
+        assert image.size == sheet.image.size
         for position, expected in ((4, own), (6, mixed)):
-            cell = sheet.layout.cut(picture, position)
-            pairs = zip(cell.tobytes(), expected.picture.tobytes(), strict=True)
+            cell = sheet.layout.cut(image, position)
+            pairs = zip(cell.tobytes(), expected.image.tobytes(), strict=True)
             assert max(abs(a - b) for a, b in pairs) <= 1
-        assert set(sheet.layout.cut(picture, 0).tobytes()) == {255}
+        assert set(sheet.layout.cut(image, 0).tobytes()) == {255}
 
 
 def test_layers_that_there_are_not_are_refused(two, tmp_path):
@@ -169,18 +169,18 @@ def perceptual():
 
 def test_the_distance_is_nought_from_itself_and_grows_with_what_is_changed(perceptual):
     torch.manual_seed(0)
-    picture = torch.nn.functional.interpolate(torch.rand(1, 3, 8, 8) * 2 - 1, size=64, mode="bilinear")
+    image = torch.nn.functional.interpolate(torch.rand(1, 3, 8, 8) * 2 - 1, size=64, mode="bilinear")
     noise = torch.randn(1, 3, 64, 64)
-    distances = [float(perceptual(picture, (picture + s * noise).clamp(-1, 1))) for s in (0, 0.05, 0.2, 0.8)]
+    distances = [float(perceptual(image, (image + s * noise).clamp(-1, 1))) for s in (0, 0.05, 0.2, 0.8)]
     assert distances[0] == 0
     assert distances == sorted(distances)
-    assert float(perceptual(picture, picture.roll(1, 3))) < distances[2]
-    grey = picture.mean(1, keepdim=True)
+    assert float(perceptual(image, image.roll(1, 3))) < distances[2]
+    grey = image.mean(1, keepdim=True)
     assert torch.equal(perceptual(grey, grey.expand(-1, 3, -1, -1)), torch.zeros(1))
 
 
 @pytest.mark.parametrize("per_layer", [False, True])
-def test_inversion_finds_a_picture_that_the_model_drew(two, per_layer):
+def test_inversion_finds_an_image_that_the_model_drew(two, per_layer):
     generator = zoo.load(two, device="cpu").generator
     with torch.no_grad():
         z, labels = generator.latent(5, 1)
@@ -232,8 +232,8 @@ def test_what_invert_found_can_be_drawn_again(two, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["none.png", "--label", "1"], "cannot be read as a picture"),
-        (["text.png", "--label", "1"], "cannot be read as a picture"),
+        (["none.png", "--label", "1"], "cannot be read as an image"),
+        (["text.png", "--label", "1"], "cannot be read as an image"),
         (["given.png"], "This model has classes"),
         (["given.png", "--label", "8"], "this model has 3 classes"),
         (["given.png", "--label", "1", "-o", "x.png"], "is no .safetensors file"),
@@ -242,7 +242,7 @@ def test_what_invert_found_can_be_drawn_again(two, tmp_path):
 )
 def test_an_inversion_that_cannot_be_is_refused(two, tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
-    Path("text.png").write_text("no picture")
+    Path("text.png").write_text("no image")
     Path("taken.safetensors").touch()
     Image.new("RGB", (20, 10)).save("given.png")
     before = sorted(path.name for path in tmp_path.iterdir())
@@ -299,13 +299,13 @@ def test_transforms_that_are_none_are_refused(three, options):
         list(zoo.load(three, device="cpu").generate(seed=0, **options))
 
 
-def test_a_picture_moves_as_it_is_told(three):
+def test_an_image_moves_as_it_is_told(three):
     model = zoo.load(three, device="cpu")
     (still,), (moved,) = model.generate(seed=0), model.generate(seed=0, translate="0.25,0")
-    inside = still.image[:, 3:13, 2:10]
-    shifted = moved.image[:, 3:13, 6:14]
-    assert (inside - shifted).abs().mean() < 0.3 * (inside - moved.image[:, 3:13, 2:10]).abs().mean()
-    assert not torch.equal(model.generate(seed=0, rotate=90.0).__next__().image, still.image)
+    inside = still.tensor[:, 3:13, 2:10]
+    shifted = moved.tensor[:, 3:13, 6:14]
+    assert (inside - shifted).abs().mean() < 0.3 * (inside - moved.tensor[:, 3:13, 2:10]).abs().mean()
+    assert not torch.equal(model.generate(seed=0, rotate=90.0).__next__().tensor, still.tensor)
 
 
 def test_stylegan2_has_no_transforms_and_stylegan3_no_noise(two, three):

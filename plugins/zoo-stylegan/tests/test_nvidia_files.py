@@ -43,7 +43,7 @@ def given(golden):
 
 @torch.inference_mode()
 @pytest.mark.parametrize("name", CASES)
-def test_a_pickle_gives_the_golden_pictures(name, golden, tmp_path, relative_error):
+def test_a_pickle_gives_the_golden_images(name, golden, tmp_path, relative_error):
     case = golden(name)
     path = write(
         tmp_path / "network.pkl", snapshot(case.under("weights/"), case.about["config"]["constructor"])
@@ -317,7 +317,7 @@ def test_a_large_file_is_streamed(tmp_path):
 import pathlib, resource
 import zoo_core
 from zoo_core import Conversion
-from zoo_core.conversion import _write
+from zoo_core.weights.conversion import _write
 from zoo_stylegan import nvidia
 from zoo_stylegan.pickles import Pickle
 import torch
@@ -335,13 +335,13 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
     assert int(done.stdout) < 2 * sum(tensor.nbytes for tensor in kept.values())
 
 
-# --- From the file to a picture ----------------------------------------------------------------------------
+# --- From the file to an image ----------------------------------------------------------------------------
 
 
-def picture_of(model, case) -> torch.Tensor:
+def image_of(model, case) -> torch.Tensor:
     generator = zoo.load(model, device="cpu").generator
     with torch.inference_mode():
-        w = generator.map(case["inputs/z"], case["inputs/c"].argmax(1).tolist())
+        w = generator.mapping(case["inputs/z"], case["inputs/c"].argmax(1).tolist())
         return generator.network.synthesis(w[:, None].repeat(1, generator.config.layers, 1))
 
 
@@ -351,14 +351,14 @@ def test_a_converted_pickle_runs(golden, tmp_path, isolated_home, relative_error
     path = write(tmp_path / "network-snapshot-000001.pkl", snapshot(*given))
     done = CliRunner().invoke(cli, ["convert", str(path), "-o", str(tmp_path / "made")])
     assert done.exit_code == 0, done.output
-    assert relative_error(picture_of(tmp_path / "made", case), case["outputs/img_psi1_none"]) < 1e-5
+    assert relative_error(image_of(tmp_path / "made", case), case["outputs/img_psi1_none"]) < 1e-5
     done = CliRunner().invoke(
         cli, ["run", str(tmp_path / "made"), "-o", str(tmp_path / "x.png"), "--seed", "1"]
     )
     assert done.exit_code == 0, done.output
 
 
-def test_a_pt_file_converts_and_gives_the_same_picture(golden, tmp_path, isolated_home, relative_error):
+def test_a_pt_file_converts_and_gives_the_same_image(golden, tmp_path, isolated_home, relative_error):
     case = golden("stylegan2_rosinality")
     torch.save({"g_ema": case.under("weights/")}, tmp_path / "cats.pt")
     done = CliRunner().invoke(cli, ["convert", str(tmp_path / "cats.pt"), "-o", str(tmp_path / "made")])
@@ -383,7 +383,7 @@ def test_a_card_of_a_pickle_is_converted_when_it_is_pulled(golden, tmp_path, loo
         license="unknown",
         weights=HubWeights("org/gan", commit, (WeightsFile("ada/n.pkl"),)),
     )
-    first = picture_of(card, case)
+    first = image_of(card, case)
     assert relative_error(first, case["outputs/img_psi1_none"]) < 1e-5
     (tmp_path / "n.pkl").unlink()
-    assert torch.equal(first, picture_of(card, case))
+    assert torch.equal(first, image_of(card, case))

@@ -65,7 +65,7 @@ def test_styles_are_the_golden_ones(network, case, relative_error):
 @torch.inference_mode()
 @pytest.mark.parametrize("by_products", [False, True], ids=["", "as on a GPU"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_pictures_are_the_golden_ones(network, case, relative_error, dtype, by_products, monkeypatch):
+def test_images_are_the_golden_ones(network, case, relative_error, dtype, by_products, monkeypatch):
     monkeypatch.setattr("zoo_stylegan.stylegan2.has_fast_products", lambda x: by_products)
     _, ws = styles(network, case, dtype)
     synthesis, centre = network.synthesis, network.mapping.w_avg
@@ -80,8 +80,8 @@ def test_pictures_are_the_golden_ones(network, case, relative_error, dtype, by_p
         f"psi0.5_cutoff{cutoff}_const": synthesis(truncate(ws, centre, 0.5, cutoff), noise),
         "mix_psi1_const": synthesis(torch.cat([ws[:1, :layer], ws[1:2, layer:]], dim=1), noise),
     }
-    for name, pictures in found.items():
-        assert relative_error(pictures, case[f"outputs/img_{name}"]) < TOLERANCE, name
+    for name, images in found.items():
+        assert relative_error(images, case[f"outputs/img_{name}"]) < TOLERANCE, name
 
 
 @torch.inference_mode()

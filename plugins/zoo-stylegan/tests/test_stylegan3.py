@@ -48,7 +48,7 @@ def styles(network, case, dtype):
 @torch.inference_mode()
 @pytest.mark.parametrize("by_products", [False, True], ids=["", "as on a GPU"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_pictures_are_the_golden_ones(network, case, relative_error, dtype, by_products, monkeypatch):
+def test_images_are_the_golden_ones(network, case, relative_error, dtype, by_products, monkeypatch):
     monkeypatch.setattr("zoo_stylegan.filters.multiplies_well", lambda x: by_products)
     ws = styles(network, case, dtype)
     synthesis, centre = network.synthesis, network.mapping.w_avg
@@ -63,8 +63,8 @@ def test_pictures_are_the_golden_ones(network, case, relative_error, dtype, by_p
         "identity_transform_psi1": synthesis(ws, torch.eye(3)),
         "user_transform_psi0.7": synthesis(pulled, case["inputs/transform"]),
     }
-    for name, pictures in found.items():
-        assert relative_error(pictures, case[f"outputs/img_{name}"]) < TOLERANCE, name
+    for name, images in found.items():
+        assert relative_error(images, case[f"outputs/img_{name}"]) < TOLERANCE, name
 
 
 @torch.inference_mode()
@@ -94,10 +94,10 @@ def test_layers_have_the_golden_sizes_and_paddings(case):
         assert list(layer.pad) * 2 == about["padding"]
 
 
-def test_the_bands_of_the_published_256_end_at_the_picture():
+def test_the_bands_of_the_published_256_end_at_the_image():
     signals = bands(StyleGAN3Config(256))
     assert [signal.size for signal in signals[:3]] == [36, 36, 36]
-    assert signals[-1] == bands(StyleGAN3Config(256, picture_channels=3))[-1]
+    assert signals[-1] == bands(StyleGAN3Config(256, image_channels=3))[-1]
     assert (signals[-1].size, signals[-1].rate, signals[-1].channels) == (256, 256, 3)
 
 

@@ -68,7 +68,7 @@ def test_the_losses_are_logistic():
     made = trainable(r1=0.0, path_length=0.0, ada_target=0.0)
     networks = {
         "generator": lambda *_: (torch.zeros(6, 1, 16, 16), torch.zeros(6, 6, 8)),
-        "discriminator": lambda pictures, *_: pictures.sum((1, 2, 3)) * 0 + 0.7,
+        "discriminator": lambda images, *_: images.sum((1, 2, 3)) * 0 + 0.7,
     }
     first, second = made.losses(networks, batch(), torch.Generator())
     logit = torch.tensor(0.7, dtype=torch.float64)
@@ -80,8 +80,8 @@ def test_the_losses_are_logistic():
 
 def test_r1_is_the_squared_norm_of_the_gradient():
     weights = torch.randn(1, 3, 4, 4)
-    pictures = torch.randn(5, 3, 4, 4, requires_grad=True)
-    penalty = gradient_penalty((pictures * weights).sum((1, 2, 3)) + 7, pictures)
+    images = torch.randn(5, 3, 4, 4, requires_grad=True)
+    penalty = gradient_penalty((images * weights).sum((1, 2, 3)) + 7, images)
     assert float(penalty) == pytest.approx(float(weights.square().sum()), rel=1e-5)
 
 
@@ -117,9 +117,9 @@ def test_the_mean_style_follows_the_mapping():
 
 
 def test_neighbours_that_are_alike_have_no_spread():
-    pictures = torch.randn(2, 3, 4, 4).repeat_interleave(4, dim=0)  # two groups of four
-    assert spread(pictures).max() < 1e-3
-    assert spread(pictures).shape == (8, 1, 4, 4)
+    images = torch.randn(2, 3, 4, 4).repeat_interleave(4, dim=0)  # two groups of four
+    assert spread(images).max() < 1e-3
+    assert spread(images).shape == (8, 1, 4, 4)
     assert spread(torch.randn(8, 3, 4, 4)).min() > 0.3
     assert spread(torch.randn(7, 3, 4, 4)).shape == (7, 1, 4, 4)  # seven groups of one
 
@@ -127,8 +127,8 @@ def test_neighbours_that_are_alike_have_no_spread():
 def test_logits_depend_on_the_class():
     torch.manual_seed(0)
     discriminator = Discriminator((8, 8), 1, classes=2, mapping_layers=2)
-    pictures = torch.randn(4, 1, 8, 8)
-    one, other = (discriminator(pictures, torch.eye(2)[[k] * 4]) for k in (0, 1))
+    images = torch.randn(4, 1, 8, 8)
+    one, other = (discriminator(images, torch.eye(2)[[k] * 4]) for k in (0, 1))
     assert one.shape == (4,)
     assert (one - other).abs().min() > 0
     assert Discriminator((8, 8), 3)(torch.randn(2, 3, 8, 8)).shape == (2,)
@@ -137,17 +137,17 @@ def test_logits_depend_on_the_class():
 # --- Augmentation -------------------------------------------------------------------------------------------
 
 
-def test_pictures_pass_while_p_is_nought_and_change_when_it_is_not():
-    augment, pictures = Augment(), torch.rand(8, 3, 16, 16) * 2 - 1
+def test_images_pass_while_p_is_nought_and_change_when_it_is_not():
+    augment, images = Augment(), torch.rand(8, 3, 16, 16) * 2 - 1
     random = torch.Generator().manual_seed(0)
-    assert augment(pictures, random) is pictures
+    assert augment(images, random) is images
     augment.p.fill_(1.0)
-    assert (augment(pictures, random) - pictures).flatten(1).abs().amax(1).min() > 0.01
+    assert (augment(images, random) - images).flatten(1).abs().amax(1).min() > 0.01
     augment.p.fill_(0.3)
-    assert 0 < int(((augment(pictures, random) - pictures).flatten(1).abs().amax(1) < 1e-5).sum()) < 8
+    assert 0 < int(((augment(images, random) - images).flatten(1).abs().amax(1) < 1e-5).sum()) < 8
 
 
-def test_p_follows_how_surely_real_pictures_are_told():
+def test_p_follows_how_surely_real_images_are_told():
     augment = Augment(target=0.6, images_to_full=100)
     for _ in range(5):
         augment.adjust(torch.ones(10))
@@ -194,16 +194,16 @@ def test_hues_turn_about_grey():
 def test_only_what_is_wanted_is_done(kind):
     augment = Augment([kind])
     augment.p.fill_(1.0)
-    pictures = torch.rand(16, 3, 16, 16)
-    changed = augment(pictures, torch.Generator().manual_seed(0))
-    assert (changed - pictures).abs().max() > 0.01
+    images = torch.rand(16, 3, 16, 16)
+    changed = augment(images, torch.Generator().manual_seed(0))
+    assert (changed - images).abs().max() > 0.01
     if kind == "colour":
-        places = pictures.flatten(2).std(2) > 0
+        places = images.flatten(2).std(2) > 0
         assert places.all()
         flat = augment(torch.zeros(2, 1, 4, 4), torch.Generator()).flatten(1)
         assert torch.allclose(flat.std(1), torch.zeros(2))
     elif kind == "flip":
-        kept, turned = (torch.isclose(changed, x).flatten(1).all(1) for x in (pictures, pictures.flip(3)))
+        kept, turned = (torch.isclose(changed, x).flatten(1).all(1) for x in (images, images.flip(3)))
         assert (kept | turned).all()
 
 
@@ -211,8 +211,8 @@ def test_only_what_is_wanted_is_done(kind):
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
     random = np.random.default_rng(0)
     for index in range(12):
         home = folder / ("dark" if index % 2 else "light")
@@ -233,11 +233,11 @@ def train(data: Path, folder: Path, *words: str) -> None:
     assert done.exit_code == 0, done.output
 
 
-def test_a_run_ends_in_a_model_with_classes_and_a_curve(pictures, tmp_path):
-    train(pictures, tmp_path / "run", "--steps", "5", "--r1-every", "2")
+def test_a_run_ends_in_a_model_with_classes_and_a_curve(images, tmp_path):
+    train(images, tmp_path / "run", "--steps", "5", "--r1-every", "2")
     model = zoo.load(tmp_path / "run", device="cpu")
     (sample,) = model.generate(seed=0, label=1)
-    assert sample.image.shape == (1, 16, 16)
+    assert sample.tensor.shape == (1, 16, 16)
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["zoo"]["class_names"] == ["dark", "light"]
     lines = (tmp_path / "run" / "training" / "curve.jsonl").read_text().splitlines()
@@ -248,10 +248,10 @@ def test_a_run_ends_in_a_model_with_classes_and_a_curve(pictures, tmp_path):
     assert Image.open(tmp_path / "run" / "training" / "curve.png").size == (1000, 1200)
 
 
-def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(pictures, tmp_path):
-    train(pictures, tmp_path / "whole", "--steps", "6")
-    train(pictures, tmp_path / "cut", "--steps", "3")
-    train(pictures, tmp_path / "cut", "--steps", "6")
+def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(images, tmp_path):
+    train(images, tmp_path / "whole", "--steps", "6")
+    train(images, tmp_path / "cut", "--steps", "3")
+    train(images, tmp_path / "cut", "--steps", "6")
     whole, cut = (tmp_path / name / "model.safetensors" for name in ("whole", "cut"))
     assert whole.read_bytes() == cut.read_bytes()
 
@@ -259,9 +259,9 @@ def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(pictures, tmp_path):
 @pytest.mark.parametrize(
     ("shape", "options", "message", "remedy"),
     [
-        ((1, 28, 28), {}, "these pictures have 28×28", "--size 32"),
-        ((3, 64, 32), {}, "these pictures have 64×32", "--size 64"),
-        ((3, 4, 4), {}, "these pictures have 4×4", "--size 8"),
+        ((1, 28, 28), {}, "these images have 28×28", "--size 32"),
+        ((3, 64, 32), {}, "these images have 64×32", "--size 64"),
+        ((3, 4, 4), {}, "these images have 4×4", "--size 8"),
         ((3, 16, 16), {"augment": "flip,twist"}, "does not know 'twist'", "flip,translate"),
     ],
 )

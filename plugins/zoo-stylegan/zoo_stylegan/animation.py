@@ -1,4 +1,4 @@
-"""Write a row of pictures: as an animation, or as numbered frames that a video is made of."""
+"""Write a row of images: as an animation, or as numbered frames that a video is made of."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from zoo_core import OutputError, write_whole
+from zoo_core import OutputError, write_atomically
 
 SUFFIXES = (".gif", ".png", ".apng", ".webp")
 MILLISECONDS = 50
@@ -38,14 +38,14 @@ def write(path: Path, frames: Iterable[Image.Image]) -> None:
     """
     if not path.suffix:
         for number, frame in enumerate(frames):
-            write_whole(path / f"{number:05d}.png", encoded([frame], "PNG"))
+            write_atomically(path / f"{number:05d}.png", encoded([frame], "PNG"))
         return
     kind = {".gif": "GIF", ".webp": "WEBP"}.get(path.suffix.lower(), "PNG")
-    write_whole(path, encoded(list(frames), kind))
+    write_atomically(path, encoded(list(frames), kind))
 
 
 def encoded(frames: Sequence[Image.Image], kind: str) -> bytes:
-    """Return a picture, or an animation of several, as a file of a kind that Pillow knows."""
+    """Return an image, or an animation of several, as a file of a kind that Pillow knows."""
     file = io.BytesIO()
     if len(frames) == 1:
         frames[0].save(file, kind)

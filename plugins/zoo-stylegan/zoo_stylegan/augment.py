@@ -1,8 +1,8 @@
-"""ADA: pictures altered before the discriminator sees them, as often as it takes to keep it from overfitting.
+"""ADA: images altered before the discriminator sees them, as often as it takes to keep it from overfitting.
 
 Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", arXiv:2006.06676: the
 controller is that of section 3, the ranges are those of appendix B. Flips, whole-pixel moves and isotropic
-scaling act on rows and columns alone; a matrix for each, made for each picture, does all three at once, and
+scaling act on rows and columns alone; a matrix for each, made for each image, does all three at once, and
 can be differentiated as often as R1 needs.
 """
 
@@ -20,12 +20,12 @@ LUMA = (1 / 3, 1 / 3, 1 / 3)
 
 
 class Augment(nn.Module):
-    """Alters pictures with probability p, and moves p by how sure the discriminator is of real ones.
+    """Alters images with probability p, and moves p by how sure the discriminator is of real ones.
 
     Args:
         kinds: Some of ``KINDS``.
-        target: The mean sign of the logits of real pictures that p holds: 0.6 in the paper. 0: p stays 0.
-        images_to_full: Pictures after which p has gone from 0 to 1, if it only grew: 500,000 in the paper.
+        target: The mean sign of the logits of real images that p holds: 0.6 in the paper. 0: p stays 0.
+        images_to_full: Images after which p has gone from 0 to 1, if it only grew: 500,000 in the paper.
     """
 
     p: Tensor
@@ -41,10 +41,10 @@ class Augment(nn.Module):
 
     @torch.no_grad()
     def adjust(self, logits: Tensor) -> None:
-        """Move p by a batch: up where real pictures are told too surely, r_t > target, else down.
+        """Move p by a batch: up where real images are told too surely, r_t > target, else down.
 
         Args:
-            logits: Of a batch of real pictures, (n,). r_t, equation 1, is their mean sign over about the last
+            logits: Of a batch of real images, (n,). r_t, equation 1, is their mean sign over about the last
                 four batches.
         """
         if self.target:
@@ -53,7 +53,7 @@ class Augment(nn.Module):
             self.p.add_(change).clamp_(0, 1)
 
     def forward(self, x: Tensor, random: torch.Generator) -> Tensor:
-        """Alter pictures (n, c, h, w), each on its own."""
+        """Alter images (n, c, h, w), each on its own."""
         if not self.p:
             return x
         return (
@@ -80,7 +80,7 @@ class Augment(nn.Module):
         return rows[:, None].to(x) @ x @ columns[:, None].transpose(2, 3).to(x)
 
     def _colour(self, x: Tensor, random: torch.Generator) -> Tensor:
-        """Change brightness, contrast and, of pictures in colours, hue and saturation."""
+        """Change brightness, contrast and, of images in colours, hue and saturation."""
         n, channels = x.shape[:2]
 
         def normal() -> Tensor:

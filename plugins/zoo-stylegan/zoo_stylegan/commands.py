@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 import zoo_core
-from zoo_core import ContactSheet, OptionError, OutputError, Seeds, ZooError, write_whole
+from zoo_core import ContactSheet, OptionError, OutputError, Seeds, ZooError, write_atomically
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,7 +30,7 @@ def _common(command: Command) -> Command:
     """The flags that all have."""
     for flag in (
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
-        click.option("--label", type=click.IntRange(0), help="Class of every picture."),
+        click.option("--label", type=click.IntRange(0), help="Class of every image."),
     ):
         command = flag(command)
     return command
@@ -102,10 +102,10 @@ def interpolate(
         labels = None if latents[0][1] is None else [ids[0] for _, ids in latents if ids]
         if space == "z" and labels is not None and len(set(labels)) > 1:
             raise OptionError("In z, all frames are of one class.", "Add --label, or --space w.")
-        anchors = z if space == "z" else generator.map(z, labels)
+        anchors = z if space == "z" else generator.mapping(z, labels)
         places = walk(anchors, frames, spherical=spherical, loop=loop)
         of_frames = None if labels is None else labels[:1] * frames
-        w = places if space == "w" else generator.map(places, of_frames)
+        w = places if space == "w" else generator.mapping(places, of_frames)
         ws = w[:, None].expand(-1, generator.config.layers, -1)
         animation.write(output, drawn_of(generator, ws, truncation, seeds[0]))
     click.echo(f"{output}")
@@ -131,7 +131,7 @@ def mix(
 ) -> None:
     """Draw a table of styles mixed from two lists of seeds.
 
-    Each row's own picture is on the left, each column's on top; in between is the row's with the column's
+    Each row's own image is on the left, each column's on top; in between is the row's with the column's
     styles in some layers (Karras et al. 2018, figure 3).
     """
     import torch
@@ -158,33 +158,33 @@ def mix(
         for own in left:
             cells += [own, *(mixed(own, other, lent) for other in top)]
         sheet = ContactSheet((len(rows) + 1) * (len(columns) + 1), columns=len(columns) + 1)
-        for picture in drawn_of(generator, torch.cat(cells), truncation, rows[0]):
+        for image in drawn_of(generator, torch.cat(cells), truncation, rows[0]):
             if not sheet.filled:
-                sheet.paste(Image.new(picture.mode, picture.size, "white"))
-            sheet.paste(picture)
-    write_whole(output, encoded([sheet.picture], "PNG"))
+                sheet.paste(Image.new(image.mode, image.size, "white"))
+            sheet.paste(image)
+    write_atomically(output, encoded([sheet.image], "PNG"))
     click.echo(f"{output}")
 
 
 @click.command()
 @click.argument("model")
-@click.argument("picture", type=click.Path(path_type=Path))
+@click.argument("image", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A .safetensors file.")
 @click.option("--steps", type=click.IntRange(1), default=300, show_default=True)
 @click.option("--per-layer", is_flag=True, help="A style for each layer: nearer, and less like the model.")
 @_common
 def invert(
     model: str,
-    picture: Path,
+    image: Path,
     output: Path,
     steps: int,
     per_layer: bool,
     label: int | None,
     device: str,
 ) -> None:
-    """Find the styles with which a model draws a given picture.
+    """Find the styles with which a model draws a given image.
 
-    Beside the file of styles it writes a sheet: the picture, the mean one it began with, and what was found.
+    Beside the file of styles it writes a sheet: the image, the mean one it began with, and what was found.
     Draw it again, mixed or truncated: zoo run MODEL --latent FILE.
     """
     import torch
@@ -201,9 +201,9 @@ def invert(
     generator = _generator(model, device)
     network, config = generator.network, generator.config
     if label is None and config.classes:
-        raise OptionError("This model has classes.", "Say which the picture is of: --label 7.")
+        raise OptionError("This model has classes.", "Say which the image is of: --label 7.")
     generator.check_label(label)
-    goal = _read(picture, config.picture_channels, config.resolution).to(generator.device)
+    goal = _read(image, config.image_channels, config.resolution).to(generator.device)
     quiet = not sys.stderr.isatty()
     with click.progressbar(length=steps, file=sys.stderr, hidden=quiet) as bar:
 
@@ -218,11 +218,11 @@ def invert(
         )
         drawn = list(drawn_of(generator, torch.cat([mean, found.ws]), 1.0, 0))
     sheet = ContactSheet(3, columns=3, captions=True)
-    for image, caption in zip([_image(goal), *drawn], ("given", "begun with", "found"), strict=True):
-        sheet.paste(image, caption)
+    for cell, caption in zip([_image(goal), *drawn], ("given", "begun with", "found"), strict=True):
+        sheet.paste(cell, caption)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_latent(output, found.ws)
-    write_whole(sheet_path, encoded([sheet.picture], "PNG"))
+    write_atomically(sheet_path, encoded([sheet.image], "PNG"))
     click.echo(f"{output}\n{sheet_path}")
     click.echo(f"Distance {found.distances[0]:.4f} at first, {found.distances[-1]:.4f} now.", err=True)
 
@@ -240,7 +240,7 @@ def _generator(model: str, device: str) -> StyleGAN:
 
 
 def drawn_of(generator: StyleGAN, ws: Tensor, truncation: float, seed: int) -> Iterator[Image]:
-    """Pictures of styles (n, layers, w_dim), with the constant noise of the checkpoint."""
+    """Images of styles (n, layers, w_dim), with the constant noise of the checkpoint."""
     import torch
 
     from zoo_stylegan.mapping import truncate
@@ -249,15 +249,15 @@ def drawn_of(generator: StyleGAN, ws: Tensor, truncation: float, seed: int) -> I
     options = SimpleNamespace(noise="const", rotate=0.0, translate=None, transform=None)
     for part in torch.split(ws, BATCH):
         noise: Noise = zoo_core.Noise([seed] * len(part), generator.device)
-        for picture in generator.draw(part, options, noise):
-            yield _image(picture[None])
+        for image in generator.synthesize(part, options, noise):
+            yield _image(image[None])
 
 
-def _image(picture: Tensor) -> Image:
-    """A picture (1, c, h, w) in [-1, 1] as Pillow has it."""
+def _image(image: Tensor) -> Image:
+    """An image (1, c, h, w) in [-1, 1] as Pillow has it."""
     from PIL import Image
 
-    array = ((picture[0] + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+    array = ((image[0] + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
 
@@ -269,7 +269,7 @@ def _check_new(path: Path) -> None:
 
 
 def _read(path: Path, channels: int, side: int) -> Tensor:
-    """A picture file as (1, channels, side, side) in [-1, 1]: its middle square, scaled."""
+    """An image file as (1, channels, side, side) in [-1, 1]: its middle square, scaled."""
     import numpy as np
     import torch
     from PIL import Image, ImageOps
@@ -277,8 +277,8 @@ def _read(path: Path, channels: int, side: int) -> Tensor:
     try:
         with Image.open(path) as file:
             upright = ImageOps.exif_transpose(file).convert("L" if channels == 1 else "RGB")
-            picture = ImageOps.fit(upright, (side, side), Image.Resampling.LANCZOS)
+            image = ImageOps.fit(upright, (side, side), Image.Resampling.LANCZOS)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ZooError(f"{path} cannot be read as a picture.", "Give a PNG or JPEG file.") from error
-    pixels = torch.from_numpy(np.array(picture)).float() / 127.5 - 1
+        raise ZooError(f"{path} cannot be read as an image.", "Give a PNG or JPEG file.") from error
+    pixels = torch.from_numpy(np.array(image)).float() / 127.5 - 1
     return pixels[None, None] if channels == 1 else pixels.permute(2, 0, 1)[None]

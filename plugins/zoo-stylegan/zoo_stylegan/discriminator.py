@@ -1,4 +1,4 @@
-"""StyleGAN2's discriminator: a residual network that shrinks a picture to the logit of its being real.
+"""StyleGAN2's discriminator: a residual network that shrinks an image to the logit of its being real.
 
 Karras et al. 2020, arXiv:1912.04958, section 4.1; conditioned by projection, as in "Training Generative
 Adversarial Networks with Limited Data", arXiv:2006.06676, section 4.
@@ -18,7 +18,7 @@ from zoo_stylegan.mapping import Mapping
 from zoo_stylegan.stylegan2 import SMALLEST, blur, kernel
 
 GROUP = 4
-"""Pictures whose spread is told to each of them."""
+"""Images whose spread is told to each of them."""
 
 
 class EqualConv(nn.Module):
@@ -76,15 +76,15 @@ def shrink(x: Tensor) -> Tensor:
 class Block(nn.Module):
     """Two convolutions, of which the second halves the sides, beside a 1×1 shortcut."""
 
-    def __init__(self, into: int, out: int, picture_channels: int | None) -> None:
+    def __init__(self, into: int, out: int, image_channels: int | None) -> None:
         super().__init__()
-        self.fromrgb = None if picture_channels is None else EqualConv(picture_channels, into, 1)
+        self.fromrgb = None if image_channels is None else EqualConv(image_channels, into, 1)
         self.conv0 = EqualConv(into, into, 3)
         self.conv1 = EqualConv(into, out, 3, down=True, gain=math.sqrt(0.5))
         self.skip = EqualConv(into, out, 1, down=True, bias=False, gain=math.sqrt(0.5), active=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map features, or in the first block a picture, (n, in, h, w) to (n, out, h/2, w/2)."""
+        """Map features, or in the first block an image, (n, in, h, w) to (n, out, h/2, w/2)."""
         if self.fromrgb is not None:
             x = self.fromrgb(x)
         y: Tensor = self.conv1(self.conv0(x)) + self.skip(x)
@@ -110,8 +110,8 @@ class Epilogue(nn.Module):
 def spread(x: Tensor) -> Tensor:
     """Return the deviation within groups of the batch x (n, c, h, w), a mean over everything: (n, 1, h, w).
 
-    What the pictures of a group have in common betrays a generator that always draws the same:
-    arXiv:1710.10196, section 3. A group's pictures are neighbours in the batch.
+    What the images of a group have in common betrays a generator that always draws the same:
+    arXiv:1710.10196, section 3. A group's images are neighbours in the batch.
     """
     n, _, h, w = x.shape
     group = max(size for size in range(1, GROUP + 1) if n % size == 0)
@@ -120,31 +120,31 @@ def spread(x: Tensor) -> Tensor:
 
 
 class Discriminator(nn.Module):
-    """Pictures, and classes where there are some, to logits of being real.
+    """Images, and classes where there are some, to logits of being real.
 
     Args:
-        channels: Of the feature maps, from 4×4 up to the pictures' resolution.
-        picture_channels: 1 or 3.
+        channels: Of the feature maps, from 4×4 up to the images' resolution.
+        image_channels: 1 or 3.
         classes: Number of classes; 0: unconditional.
         mapping_layers: Layers between a class and what the features are compared with.
     """
 
     def __init__(
-        self, channels: Sequence[int], picture_channels: int, classes: int = 0, mapping_layers: int = 8
+        self, channels: Sequence[int], image_channels: int, classes: int = 0, mapping_layers: int = 8
     ) -> None:
         super().__init__()
         self.names = []
         for index in reversed(range(1, len(channels))):
             is_first = index == len(channels) - 1
             self.names.append(f"b{SMALLEST << index}")
-            block = Block(channels[index], channels[index - 1], picture_channels if is_first else None)
+            block = Block(channels[index], channels[index - 1], image_channels if is_first else None)
             self.add_module(self.names[-1], block)
         self.b4 = Epilogue(channels[0], channels[0] if classes else 1)
         self.mapping = Mapping(0, classes, channels[0], mapping_layers) if classes else None
 
-    def forward(self, pictures: Tensor, c: Tensor | None = None) -> Tensor:
-        """Map pictures (n, c, h, w) in [-1, 1], and c (n, classes) where there are some, to logits (n,)."""
-        x = pictures.contiguous(memory_format=torch.channels_last)
+    def forward(self, images: Tensor, c: Tensor | None = None) -> Tensor:
+        """Map images (n, c, h, w) in [-1, 1], and c (n, classes) where there are some, to logits (n,)."""
+        x = images.contiguous(memory_format=torch.channels_last)
         for name in self.names:
             x = self.get_submodule(name)(x)
         logits: Tensor = self.b4(x)

@@ -1,11 +1,11 @@
-"""StyleGAN2's synthesis, arranged for drawing on a CPU: the same pictures in less time.
+"""StyleGAN2's synthesis, arranged for drawing on a CPU: the same images in less time.
 
-- The convolutions are those of ``zoo_core.convolution``: packed once, with fewer multiplications where there
+- The convolutions are those of ``zoo_core.kernels.conv``: packed once, with fewer multiplications where there
   are many channels. For that, all samples share their weights: a style scales what goes in.
 - What comes out is not demodulated there and then. A leaky ReLU lets a positive factor pass, so it is carried
   along, and done together with the next layer's style: one pass over memory less.
 - Noise and leaky ReLU go over the maps in strips of rows that stay in the processor's cache.
-- Pictures of a batch are drawn one after the other: their maps have no more in common than their weights.
+- Images of a batch are drawn one after the other: their maps have no more in common than their weights.
 
 Read ``stylegan2.py`` first: it says what is computed, this file only how.
 """
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core.convolution import PackedConv, Size, TiledWinogradConv, Workspace, give_back_memory
+from zoo_core.kernels.conv import PackedConv, Size, TiledWinogradConv, Workspace, give_back_memory
 from zoo_stylegan.layers import EPS, SLOPE
 from zoo_stylegan.stylegan2 import Block, Synthesis, SynthesisLayer, ToRGB, kernel, upsample
 
@@ -33,7 +33,7 @@ STRIP_ROWS = 64
 
 
 class FastSynthesis(nn.Module):
-    """Styles to pictures, as :class:`~zoo_stylegan.stylegan2.Synthesis`; float32, on a CPU.
+    """Styles to images, as :class:`~zoo_stylegan.stylegan2.Synthesis`; float32, on a CPU.
 
     Args:
         synthesis: The network. It is taken over, convolution by convolution, so that no second copy of the
@@ -47,20 +47,20 @@ class FastSynthesis(nn.Module):
         give_back_memory()
 
     def forward(self, ws: Tensor, noises: Sequence[Tensor | None] | None = None) -> Tensor:
-        """Map styles (n, layers, w_dim) and noises, as ``Synthesis`` takes them, to pictures (n, c, h, w)."""
+        """Map styles (n, layers, w_dim) and noises, as ``Synthesis`` takes them, to images (n, c, h, w)."""
         return torch.cat([self._draw(ws, noises, index) for index in range(len(ws))])
 
     def _draw(self, ws: Tensor, noises: Sequence[Tensor | None] | None, index: int) -> Tensor:
         styles = iter(ws[index : index + 1].unbind(1))
         own = iter([None] * ws.shape[1] if noises is None else [_of(noise, index) for noise in noises])
         x: Tensor | None = None
-        picture: Tensor | None = None
+        image: Tensor | None = None
         carried: Tensor | None = None
         style = next(styles)
         for block in self.blocks:
-            x, carried, picture, style = block(x, carried, picture, style, styles, own)
-        assert picture is not None
-        return picture
+            x, carried, image, style = block(x, carried, image, style, styles, own)
+        assert image is not None
+        return image
 
 
 def _of(noise: Tensor | None, index: int) -> Tensor | None:
@@ -83,23 +83,23 @@ class FastBlock(nn.Module):
         self,
         x: Tensor | None,
         carried: Tensor | None,
-        picture: Tensor | None,
+        image: Tensor | None,
         style: Tensor,
         styles: Iterator[Tensor],
         noises: Iterator[Tensor | None],
     ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
-        """Grow a map and a picture.
+        """Grow a map and an image.
 
         Args:
             x: (1, c, h, w) less its factors; None in the first block. It is overwritten.
             carried: The factors, (1, c); None: 1.
-            picture: (1, 3, h, w), None where there is none yet.
+            image: (1, 3, h, w), None where there is none yet.
             style: For the first layer.
             styles: For those after it; the one for the colours is also the next block's first.
             noises: For each layer.
 
         Returns:
-            The map, its factors, the picture, and the style for the next block.
+            The map, its factors, the image, and the style for the next block.
         """
         shortcut = None
         if x is None:
@@ -115,12 +115,12 @@ class FastBlock(nn.Module):
         if shortcut is not None:
             assert carried is not None
             x, carried = _scaled(x, carried).add_(shortcut), None
-        if picture is not None:
-            picture = upsample(picture)
+        if image is not None:
+            image = upsample(image)
         if self.torgb is not None:
             colours = _colours(self.torgb, x, carried, style)
-            picture = colours if picture is None else picture.add_(colours)
-        return x, carried, picture, style
+            image = colours if image is None else image.add_(colours)
+        return x, carried, image, style
 
 
 class FastLayer(nn.Module):

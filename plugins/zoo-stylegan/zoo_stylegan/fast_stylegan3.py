@@ -1,4 +1,4 @@
-"""StyleGAN3's synthesis, arranged for drawing on a CPU: the same pictures in less time.
+"""StyleGAN3's synthesis, arranged for drawing on a CPU: the same images in less time.
 
 - Upsampling filters only what is there. Of a filter's taps, those that meet a value rather than a zero put
   between are different ones for each phase: each is a short filter of its own, and the zeros never exist.
@@ -6,7 +6,7 @@
   processor's cache: the map at the higher rate never exists as a whole.
 - Filters act on one axis at a time, and on channels-last maps; demodulation is a factor of the first filter.
 - Convolutions are packed once. For that, all samples share their weights: a style scales what goes in.
-- Pictures of a batch are drawn one after the other.
+- Images of a batch are drawn one after the other.
 
 Read ``stylegan3.py`` first: it says what is computed, this file only how.
 """
@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core.convolution import Workspace, give_back_memory
+from zoo_core.kernels.conv import Workspace, give_back_memory
 from zoo_stylegan.fast_stylegan2 import pack
 from zoo_stylegan.layers import EPS, GAIN, SLOPE
 from zoo_stylegan.stylegan3 import Synthesis, SynthesisLayer
@@ -31,7 +31,7 @@ PART_ROWS = 32
 
 
 class FastSynthesis(nn.Module):
-    """Styles to pictures, as :class:`~zoo_stylegan.stylegan3.Synthesis`; float32, on a CPU.
+    """Styles to images, as :class:`~zoo_stylegan.stylegan3.Synthesis`; float32, on a CPU.
 
     Args:
         synthesis: The network. It is taken over, layer by layer, so that no second copy of the weights is
@@ -52,15 +52,15 @@ class FastSynthesis(nn.Module):
         give_back_memory()
 
     def forward(self, ws: Tensor, transform: Tensor | None = None) -> Tensor:
-        """Map styles (n, layers, w_dim), and a transform as ``Synthesis`` takes it, to pictures."""
-        pictures = []
+        """Map styles (n, layers, w_dim), and a transform as ``Synthesis`` takes it, to images."""
+        images = []
         for index in range(len(ws)):
             own = transform if transform is None or transform.ndim == 2 else transform[index]
             x = self.input(ws[index : index + 1, 0], own).contiguous(memory_format=torch.channels_last)
             for number, layer in enumerate(self.layers, start=1):
                 x = layer(x, ws[index : index + 1, number])
-            pictures.append(x * self.output_scale)
-        return torch.cat(pictures)
+            images.append(x * self.output_scale)
+        return torch.cat(images)
 
 
 class FastLayer(nn.Module):

@@ -1,4 +1,4 @@
-"""The generator of pictures: noise to styles, styles to pictures."""
+"""The generator of images: noise to styles, styles to images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo_core import Batch, Checkpoint, Noise, OptionError, Step, draw_labels
-from zoo_core.convolution import has_kernels
+from zoo_core.kernels.conv import has_kernels
 from zoo_stylegan import checkpoint as layout
 from zoo_stylegan import fast_stylegan2, fast_stylegan3
 from zoo_stylegan.graph import GraphedSynthesis
@@ -49,16 +49,16 @@ class StyleGAN:
         self.batch_size = max(1, min(16, BATCH_PIXELS // self.config.resolution**2))
 
     def generate(self, batch: Batch) -> Iterator[Step]:
-        """Draw the batch's pictures, in one step.
+        """Draw the batch's images, in one step.
 
         Raises:
             OptionError: Options that do not fit each other or this model.
         """
         ws, labels = self._locate(batch)
-        facts = None if labels is None else tuple({"label": label} for label in labels)
-        yield Step(images=self.draw(ws, batch.options, batch.noise), facts=facts)
+        metadata = None if labels is None else tuple({"label": label} for label in labels)
+        yield Step(images=self.synthesize(ws, batch.options, batch.noise), metadata=metadata)
 
-    def locate(self, batch: Batch) -> Tensor:
+    def encode(self, batch: Batch) -> Tensor:
         """Return the styles of the batch's samples, mixed and truncated as it says: (n, layers, w_dim).
 
         Raises:
@@ -85,7 +85,7 @@ class StyleGAN:
             )
         return truncate(ws, self.network.mapping.w_avg, options.truncation, cutoff), labels
 
-    def map(self, z: Tensor, label: Sequence[int] | None = None) -> Tensor:
+    def mapping(self, z: Tensor, label: Sequence[int] | None = None) -> Tensor:
         """Map z (n, z_dim), and a class each where there are classes, to w (n, w_dim)."""
         mapping = self.network.mapping
         classes = None
@@ -97,10 +97,10 @@ class StyleGAN:
 
     def styles(self, z: Tensor, labels: Sequence[int] | None) -> Tensor:
         """The same w for each layer: (n, layers, w_dim)."""
-        return self.map(z, labels)[:, None].expand(-1, self.config.layers, -1)
+        return self.mapping(z, labels)[:, None].expand(-1, self.config.layers, -1)
 
-    def draw(self, ws: Tensor, options: SimpleNamespace, noise: Noise) -> Tensor:
-        """Turn styles (n, layers, w_dim) into pictures (n, c, h, w) in [-1, 1].
+    def synthesize(self, ws: Tensor, options: SimpleNamespace, noise: Noise) -> Tensor:
+        """Turn styles (n, layers, w_dim) into images (n, c, h, w) in [-1, 1].
 
         Args:
             ws: A style for each layer.
@@ -121,11 +121,11 @@ class StyleGAN:
                 noises = self.network.synthesis.constant_noise()
             elif options.noise == "random":
                 noises = [noise.normal(1, n, n).to(self.dtype) for n in self.network.config.noise_sizes]
-            pictures: Tensor = synthesis(ws, noises)
+            images: Tensor = synthesis(ws, noises)
         else:
             given = transform(options.rotate, options.translate, options.transform)
-            pictures = synthesis(ws, given)
-        return pictures.float().clamp(-1, 1)
+            images = synthesis(ws, given)
+        return images.float().clamp(-1, 1)
 
     def latent(self, seed: int, label: int | None = None) -> tuple[Tensor, list[int] | None]:
         """Return the z (1, z_dim) and the class of the sample that has this seed.
@@ -157,7 +157,7 @@ class StyleGAN:
 def fastest_synthesis(
     network: StyleGAN2 | StyleGAN3, device: torch.device, dtype: torch.dtype
 ) -> Callable[..., Tensor]:
-    """Return what turns styles into pictures as ``network.synthesis`` does, the fastest way there is here."""
+    """Return what turns styles into images as ``network.synthesis`` does, the fastest way there is here."""
     if device.type == "cuda":
         return GraphedSynthesis(network.synthesis)
     if not has_kernels(device, dtype) or dtype != torch.float32:

@@ -1,4 +1,4 @@
-"""Synthesis on a GPU as a CUDA graph: the same pictures, and a processor that only starts it."""
+"""Synthesis on a GPU as a CUDA graph: the same images, and a processor that only starts it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class GraphedSynthesis:
         self.graph: CudaGraph[Tensor] | None = None
 
     def __call__(self, ws: Tensor, given: Given = None) -> Tensor:
-        """Map what the synthesis takes to pictures, which the next call overwrites."""
+        """Map what the synthesis takes to images, which the next call overwrites."""
         beside = [] if given is None else [given.to(ws)] if isinstance(given, Tensor) else list(given)
         tensors = [ws, *beside]
         shapes = [tensor.shape for tensor in tensors]

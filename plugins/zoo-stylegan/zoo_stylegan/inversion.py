@@ -1,4 +1,4 @@
-"""Find the styles with which a generator draws a given picture: arXiv:1912.04958, appendix D.
+"""Find the styles with which a generator draws a given image: arXiv:1912.04958, appendix D.
 
 Adam moves w toward a smaller perceptual distance, from the mean style, with noise that fades and a rate that
 rises at first and falls at the end.
@@ -24,7 +24,7 @@ RISING, FALLING = 0.05, 0.25
 NOISE, NOISY = 0.05, 0.75
 """The noise that w has at first, in deviations of w, and the share of the steps over which it fades."""
 LARGEST = 256
-"""Side at which pictures are compared."""
+"""Side at which images are compared."""
 PIXELS = 0.1
 """Weight of the squared difference of pixels beside the perceptual distance."""
 
@@ -41,31 +41,31 @@ class Inversion:
 
 def invert(
     network: Generator,
-    picture: Tensor,
+    image: Tensor,
     *,
     label: int | None,
     steps: int,
     per_layer: bool,
     on_step: Callable[[int, float], object] = lambda step, distance: None,
 ) -> Inversion:
-    """Find styles for a picture.
+    """Find styles for an image.
 
     Args:
         network: In float32, with its parameters frozen.
-        picture: (1, c, resolution, resolution) in [-1, 1].
+        image: (1, c, resolution, resolution) in [-1, 1].
         label: Class to begin from, for a network with classes.
         steps: Of Adam.
-        per_layer: Whether every layer has a style of its own (W+), which is nearer to any picture and less
+        per_layer: Whether every layer has a style of its own (W+), which is nearer to any image and less
             like what the network draws.
         on_step: Called with the steps done and the distance.
     """
     random = torch.Generator().manual_seed(0)
-    config, device = network.config, picture.device
+    config, device = network.config, image.device
     perceptual = Perceptual().to(device)
     mean, deviation = _styles_of(network, label, random)
     ws = mean.expand(1, config.layers if per_layer else 1, -1).clone().requires_grad_()
     adam = torch.optim.Adam([ws], betas=(0.9, 0.999))
-    goal = _small(picture)
+    goal = _small(image)
     with torch.no_grad():
         wanted = perceptual.features(goal)
     constant = network.synthesis.constant_noise() if isinstance(network, StyleGAN2) else None
@@ -108,7 +108,7 @@ def _ramp(done: float) -> float:
     return (0.5 - 0.5 * math.cos(math.pi * falling)) * min(1.0, (done + 1e-3) / RISING)
 
 
-def _small(picture: Tensor) -> Tensor:
-    """Average pictures down to what they are compared at."""
-    factor = picture.shape[2] // LARGEST
-    return F.avg_pool2d(picture, factor) if factor > 1 else picture
+def _small(image: Tensor) -> Tensor:
+    """Average images down to what they are compared at."""
+    factor = image.shape[2] // LARGEST
+    return F.avg_pool2d(image, factor) if factor > 1 else image

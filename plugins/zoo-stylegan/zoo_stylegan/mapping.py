@@ -1,4 +1,4 @@
-"""From noise and a class to the style vectors that the layers of a picture read.
+"""From noise and a class to the style vectors that the layers of an image read.
 
 Karras et al. 2019, "A Style-Based Generator Architecture for GANs", arXiv:1812.04948, sections 2 and B.
 """

@@ -1,4 +1,4 @@
-"""Style mixing: some layers of a picture from another seed's style; arXiv:1812.04948, section 3.1."""
+"""Style mixing: some layers of an image from another seed's style; arXiv:1812.04948, section 3.1."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ OUTER: Mapping[str, str] = {
     "w_dim": "w_dim",
     "c_dim": "classes",
     "img_resolution": "resolution",
-    "img_channels": "picture_channels",
+    "img_channels": "image_channels",
     "mapping_kwargs": "",
     "synthesis_kwargs": "",
 }

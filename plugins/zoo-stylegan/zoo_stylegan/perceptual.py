@@ -1,4 +1,4 @@
-"""How different two pictures look: LPIPS on an AlexNet that a shift of a pixel does not disturb.
+"""How different two images look: LPIPS on an AlexNet that a shift of a pixel does not disturb.
 
 Zhang et al. 2018, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", arXiv:1801.03924,
 equation 1; the network and its weights are of Ghildyal & Liu 2022, "Shift-tolerant Perceptual Similarity
@@ -30,11 +30,11 @@ STAGES = (
 """Of each stage: its convolution, its blur and the padding; whether the blur halves what the convolution
 makes, or what it reads, after a maximum."""
 SMALLEST = 64
-"""Smaller pictures are enlarged: the network halves them three times."""
+"""Smaller images are enlarged: the network halves them three times."""
 
 
 class Perceptual(nn.Module):
-    """The distance of two batches of pictures, picture by picture.
+    """The distance of two batches of images, image by image.
 
     Raises:
         PluginError: The package with the weights is not installed.
@@ -55,20 +55,20 @@ class Perceptual(nn.Module):
             self.register_buffer(name.replace(".", "_"), tensor.float())
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return the distance (n,) of pictures (n, 3, h, w) in [-1, 1] from others of that shape."""
+        """Return the distance (n,) of images (n, 3, h, w) in [-1, 1] from others of that shape."""
         return self.between(self.features(a), self.features(b))
 
     def between(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
-        """Return the distance (n,) of pictures of which these are the :meth:`features`."""
+        """Return the distance (n,) of images of which these are the :meth:`features`."""
         total = torch.zeros(len(a[0]), device=a[0].device)
         for index, (one, other) in enumerate(zip(a, b, strict=True)):
             weight = self.get_buffer(f"lin{index}_model_1_weight")
             total = total + F.conv2d((one - other).square(), weight).mean((1, 2, 3))
         return total
 
-    def features(self, pictures: Tensor) -> list[Tensor]:
-        """Return what each stage makes of pictures (n, 3 or 1, h, w) in [-1, 1], of unit length."""
-        x = pictures.expand(-1, 3, -1, -1)
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Return what each stage makes of images (n, 3 or 1, h, w) in [-1, 1], of unit length."""
+        x = images.expand(-1, 3, -1, -1)
         if min(x.shape[2:]) < SMALLEST:
             x = F.interpolate(x, scale_factor=SMALLEST / min(x.shape[2:]), mode="bilinear")
         x = (x - self.get_buffer("scaling_layer_shift")) / self.get_buffer("scaling_layer_scale")
@@ -93,7 +93,7 @@ class Perceptual(nn.Module):
 
 
 class PerceptualFeatures:
-    """The network as an extractor: what each stage sees, averaged over the picture."""
+    """The network as an extractor: what each stage sees, averaged over the image."""
 
     size, channels, batch_size = SMALLEST, 3, 128
 
@@ -102,7 +102,7 @@ class PerceptualFeatures:
         self.digest = network.digest
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return (n, 1152) of pictures (n, 3, 64, 64) in [-1, 1]."""
+        """Return (n, 1152) of images (n, 3, 64, 64) in [-1, 1]."""
         return torch.cat([stage.mean((2, 3)) for stage in self._network.features(images)], 1)
 
 

@@ -50,7 +50,7 @@ def read_config(tensors: Mapping[str, Tensor], source: str) -> StyleGAN2Config:
         z_dim=z_dim,
         w_dim=w_dim,
         mapping_layers=len(list(layers)),
-        picture_channels=colours,
+        image_channels=colours,
     )
 
 

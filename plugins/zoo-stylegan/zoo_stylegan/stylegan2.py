@@ -1,4 +1,4 @@
-"""StyleGAN2's generator: a constant grows into a picture, each convolution's inputs scaled by a style.
+"""StyleGAN2's generator: a constant grows into an image, each convolution's inputs scaled by a style.
 
 Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", arXiv:1912.04958; with the
 options of "Training Generative Adversarial Networks with Limited Data", arXiv:2006.06676. From the bottom up:
@@ -30,7 +30,7 @@ class StyleGAN2Config:
     """What tells one StyleGAN2 from another."""
 
     resolution: int
-    """Side of the pictures: a power of two, at least 8."""
+    """Side of the images: a power of two, at least 8."""
     channels: tuple[int, ...]
     """Of the feature maps, from 4×4 up to the resolution."""
     z_dim: int = 512
@@ -38,9 +38,9 @@ class StyleGAN2Config:
     classes: int = 0
     """0: unconditional."""
     mapping_layers: int = 8
-    picture_channels: int = 3
+    image_channels: int = 3
     architecture: str = "skip"
-    """``skip`` adds up pictures of all resolutions, ``resnet`` feature maps: section 4.1."""
+    """``skip`` adds up images of all resolutions, ``resnet`` feature maps: section 4.1."""
     clamp: float | None = None
     """Bound of what a layer gives, on both sides."""
 
@@ -51,7 +51,7 @@ class StyleGAN2Config:
 
     @property
     def layers(self) -> int:
-        """Styles that a picture reads."""
+        """Styles that an image reads."""
         return 2 * len(self.channels)
 
     @property
@@ -203,7 +203,7 @@ class Block(Blur):
         self.skip = Shortcut(config.channels[index - 1], out) if is_residual else None
         is_last = index == len(config.channels) - 1
         self.torgb = (
-            ToRGB(out, config.picture_channels, config.w_dim, config.clamp)
+            ToRGB(out, config.image_channels, config.w_dim, config.clamp)
             if is_last or config.architecture == "skip"
             else None
         )
@@ -214,13 +214,13 @@ class Block(Blur):
         return (self.conv1,) if self.is_first else (self.conv0, self.conv1)
 
     def forward(
-        self, x: Tensor | None, picture: Tensor | None, ws: Tensor, noises: Sequence[Tensor | None]
+        self, x: Tensor | None, image: Tensor | None, ws: Tensor, noises: Sequence[Tensor | None]
     ) -> tuple[Tensor, Tensor | None]:
-        """Grow features and picture by one resolution.
+        """Grow features and image by one resolution.
 
         Args:
             x: (n, in, h, w); None for the first block.
-            picture: (n, c, h, w), None where there is none yet.
+            image: (n, c, h, w), None where there is none yet.
             ws: (n, m, w_dim): a style for each convolution, and the one after them for the colours.
             noises: One for each convolution.
         """
@@ -233,16 +233,16 @@ class Block(Blur):
             x = convolution(x, ws[:, index], noises[index])
         if shortcut is not None:
             x = x + shortcut
-        if picture is not None:
-            picture = upsample(picture)
+        if image is not None:
+            image = upsample(image)
         if self.torgb is not None:
             colours = self.torgb(x, ws[:, len(self.convolutions)])
-            picture = colours if picture is None else picture + colours
-        return x, picture
+            image = colours if image is None else image + colours
+        return x, image
 
 
 class Synthesis(nn.Module):
-    """Styles to pictures."""
+    """Styles to images."""
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
@@ -261,22 +261,22 @@ class Synthesis(nn.Module):
         return [layer.noise_const[None, None] for block in self.blocks for layer in block.convolutions]
 
     def forward(self, ws: Tensor, noises: Sequence[Tensor | None] | None = None) -> Tensor:
-        """Map styles (n, layers, w_dim) to pictures (n, c, resolution, resolution), about [-1, 1].
+        """Map styles (n, layers, w_dim) to images (n, c, resolution, resolution), about [-1, 1].
 
         Args:
             ws: A style for each layer, the coarsest first.
             noises: (n or 1, 1, h, w) for each convolution; None: no noise.
         """
         x: Tensor | None = None
-        picture: Tensor | None = None
+        image: Tensor | None = None
         at = 0
         for block in self.blocks:
             count = len(block.convolutions)
             given = [None] * count if noises is None else noises[at : at + count]
-            x, picture = block(x, picture, ws[:, at : at + count + 1], given)
+            x, image = block(x, image, ws[:, at : at + count + 1], given)
             at += count
-        assert picture is not None
-        return picture
+        assert image is not None
+        return image
 
 
 class StyleGAN2(nn.Module):

@@ -1,4 +1,4 @@
-"""StyleGAN3's generator: continuous signals, from Fourier features to a picture that moves with them.
+"""StyleGAN3's generator: continuous signals, from Fourier features to an image that moves with them.
 
 Karras et al. 2021, "Alias-Free Generative Adversarial Networks", arXiv:2106.12423. Every layer works at the
 rate that its signal's band needs, and every leaky ReLU between an upsampling and a downsampling with designed
@@ -31,7 +31,7 @@ class StyleGAN3Config:
     w_dim: int = 512
     classes: int = 0
     mapping_layers: int = 2
-    picture_channels: int = 3
+    image_channels: int = 3
     count: int = 14
     """Layers between the Fourier features and the colours."""
     critical: int = 2
@@ -40,7 +40,7 @@ class StyleGAN3Config:
     first_stopband: float = 2**2.1
     last_stopband_rel: float = 2**0.3
     margin: int = 10
-    """Pixels beyond the picture on each side, so that its border is nothing special."""
+    """Pixels beyond the image on each side, so that its border is nothing special."""
     output_scale: float = 0.25
     kernel: int = 3
     filter_size: int = 6
@@ -52,7 +52,7 @@ class StyleGAN3Config:
 
     @property
     def layers(self) -> int:
-        """Styles that a picture reads."""
+        """Styles that an image reads."""
         return self.count + 2
 
 
@@ -63,7 +63,7 @@ class Band:
     size: int
     """Pixels of a side, margins included."""
     rate: int
-    """Samples over the width of the picture."""
+    """Samples over the width of the image."""
     cutoff: float
     half_width: float
     """Half of the transition band of a filter that ends at the cutoff."""
@@ -83,7 +83,7 @@ def bands(config: StyleGAN3Config) -> list[Band]:
         size = config.resolution if index >= config.count - 1 else rate + 2 * config.margin
         channels = round(min(config.channel_base / 2 / cutoff, config.channel_max))
         if index == config.count:
-            channels = config.picture_channels
+            channels = config.image_channels
         found.append(Band(size, rate, cutoff, max(stopband, rate / 2) - cutoff, channels))
     return found
 
@@ -115,8 +115,8 @@ class FourierInput(nn.Module):
 
         Args:
             w: Styles.
-            transform: (3, 3) or (n, 3, 3), from places in the picture to places in the signal: the inverse of
-                what is to be done to the picture. None: the one that the checkpoint has.
+            transform: (3, 3) or (n, 3, 3), from places in the image to places in the signal: the inverse of
+                what is to be done to the image. None: the one that the checkpoint has.
         """
         t = self.affine(w)
         t = t / t[:, :2].norm(dim=1, keepdim=True)  # (cos, sin, x, y)
@@ -132,7 +132,7 @@ class FourierInput(nn.Module):
         phases = self.phases + (self.freqs[None] @ whole[:, :2, 2:])[..., 0]  # (n, channels)
         band = self.band
         amplitudes = 1 - (freqs.norm(dim=2) - band.cutoff) / (band.rate / 2 - band.cutoff)
-        # Pixel centres of the whole signal, in units of the picture's width.
+        # Pixel centres of the whole signal, in units of the image's width.
         at = (torch.arange(band.size, dtype=t.dtype, device=t.device) + 0.5 - band.size / 2) / band.rate
         angle = freqs[..., 0, None, None] * at + freqs[..., 1, None, None] * at[:, None]
         x = torch.sin(2 * math.pi * (angle + phases[..., None, None]))
@@ -198,7 +198,7 @@ class SynthesisLayer(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """Styles to pictures."""
+    """Styles to images."""
 
     def __init__(self, config: StyleGAN3Config) -> None:
         super().__init__()
@@ -214,7 +214,7 @@ class Synthesis(nn.Module):
             self.add_module(self.names[-1], layer)
 
     def forward(self, ws: Tensor, transform: Tensor | None = None) -> Tensor:
-        """Map styles (n, layers, w_dim) to pictures (n, c, resolution, resolution), about [-1, 1].
+        """Map styles (n, layers, w_dim) to images (n, c, resolution, resolution), about [-1, 1].
 
         Args:
             ws: A style for the Fourier features, then one for each layer.

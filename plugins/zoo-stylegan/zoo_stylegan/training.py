@@ -1,6 +1,6 @@
 """Training: the minimax game of Goodfellow et al. 2014 (arXiv:1406.2661), as StyleGAN2 plays it.
 
-Non-saturating logistic losses; R1 on real pictures (Mescheder et al. 2018, arXiv:1801.04406) and path-length
+Non-saturating logistic losses; R1 on real images (Mescheder et al. 2018, arXiv:1801.04406) and path-length
 regularisation, both lazy (Karras et al. 2020, arXiv:1912.04958, sections 3.2 and 3.1); style mixing
 (arXiv:1812.04948, section 3.1); ADA (arXiv:2006.06676).
 """
@@ -42,7 +42,7 @@ class GeneratorInTraining(nn.Module):
     def forward(
         self, z: Tensor, other: Tensor, crossover: Tensor, c: Tensor | None, noises: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Return pictures (n, c, h, w) and the styles they were drawn from (n, layers, w_dim).
+        """Return images (n, c, h, w) and the styles they were drawn from (n, layers, w_dim).
 
         Args:
             z: Noise, (n, z_dim).
@@ -57,8 +57,8 @@ class GeneratorInTraining(nn.Module):
             mapping.w_avg.lerp_(w.detach().float().mean(0), 1 - MEAN_STYLE_DECAY)
         is_late = torch.arange(layers, device=z.device) >= crossover[:, None]
         ws = torch.where(is_late[..., None], mapping(other, c)[:, None], w[:, None])
-        pictures: Tensor = self.network.synthesis(ws, noises)
-        return pictures, ws
+        images: Tensor = self.network.synthesis(ws, noises)
+        return images, ws
 
 
 class DiscriminatorInTraining(nn.Module):
@@ -71,9 +71,9 @@ class DiscriminatorInTraining(nn.Module):
         self.network, self.augment = network, augment
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, pictures: Tensor, c: Tensor | None, random: torch.Generator) -> Tensor:
-        """Return the logits of being real, (n,), of pictures as augmentation leaves them."""
-        logits: Tensor = self.network(self.augment(pictures, random), c)
+    def forward(self, images: Tensor, c: Tensor | None, random: torch.Generator) -> Tensor:
+        """Return the logits of being real, (n,), of images as augmentation leaves them."""
+        logits: Tensor = self.network(self.augment(images, random), c)
         return logits.float()
 
 
@@ -88,7 +88,7 @@ class StyleGAN2Trainable:
         r1_every: Steps between two of them.
         path_length: Weight of path-length regularisation; 0: none.
         path_length_every: Steps between two of them.
-        mixing: Probability that a picture mixes two styles.
+        mixing: Probability that an image mixes two styles.
         dtype: The type weights are published in.
     """
 
@@ -109,7 +109,7 @@ class StyleGAN2Trainable:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         discriminator = Discriminator(
-            config.channels, config.picture_channels, len(classes), config.mapping_layers
+            config.channels, config.image_channels, len(classes), config.mapping_layers
         )
         self.networks: Mapping[str, nn.Module] = {
             "generator": GeneratorInTraining(StyleGAN2(config)),
@@ -161,11 +161,11 @@ class StyleGAN2Trainable:
             value = value + penalty * (self.r1 / 2 * self.r1_every)
         yield Loss("discriminator", value, figures)
 
-        pictures, ws = generator(*self._draw(real, c, random))
-        value = F.softplus(-discriminator(pictures, c, random)).mean()
+        images, ws = generator(*self._draw(real, c, random))
+        value = F.softplus(-discriminator(images, c, random)).mean()
         figures = {"generator loss": value.detach()}
         if self.path_length and steps % self.path_length_every == 0:
-            penalty = self._path_penalty(pictures, ws, random)
+            penalty = self._path_penalty(images, ws, random)
             figures["path length penalty"] = penalty.detach()
             value = value + penalty * (self.path_length * self.path_length_every)
         yield Loss("generator", value, figures)
@@ -173,7 +173,7 @@ class StyleGAN2Trainable:
     def _draw(
         self, like: Tensor, c: Tensor | None, random: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, list[Tensor]]:
-        """Draw what a generator makes as many pictures of as there are in ``like``."""
+        """Draw what a generator makes as many images of as there are in ``like``."""
         n, device, config = len(like), like.device, self.config
         z, other = torch.randn(2, n, config.z_dim, generator=random, device=device)
         is_mixed = torch.rand(n, generator=random, device=device) < self.mixing
@@ -183,11 +183,11 @@ class StyleGAN2Trainable:
         ]
         return z, other, crossover.masked_fill(~is_mixed, config.layers), c, noises
 
-    def _path_penalty(self, pictures: Tensor, ws: Tensor, random: torch.Generator) -> Tensor:
+    def _path_penalty(self, images: Tensor, ws: Tensor, random: torch.Generator) -> Tensor:
         """(‖Jᵀy‖ − a)², y normal and a a moving mean of the lengths: arXiv:1912.04958, equation 4."""
-        y = torch.randn(pictures.shape, generator=random, device=pictures.device)
-        y = y / math.sqrt(pictures[0, 0].numel())
-        (gradients,) = torch.autograd.grad((pictures * y).sum(), ws, create_graph=True)
+        y = torch.randn(images.shape, generator=random, device=images.device)
+        y = y / math.sqrt(images[0, 0].numel())
+        (gradients,) = torch.autograd.grad((images * y).sum(), ws, create_graph=True)
         lengths = gradients.square().sum(2).mean(1).sqrt()
         state = self.networks["generator"]
         assert isinstance(state, GeneratorInTraining)
@@ -201,23 +201,23 @@ class StyleGAN2Trainable:
         checkpoint.write(folder, generator.network, {"class_names": list(self.classes)}, self.dtype)
 
 
-def gradient_penalty(logits: Tensor, pictures: Tensor) -> Tensor:
-    """R1: the mean squared norm of the logits' gradient by real pictures; arXiv:1801.04406, equation 9."""
-    (gradients,) = torch.autograd.grad(logits.sum(), pictures, create_graph=True)
+def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    """R1: the mean squared norm of the logits' gradient by real images; arXiv:1801.04406, equation 9."""
+    (gradients,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradients.square().sum((1, 2, 3)).mean()
 
 
 def create(options: SimpleNamespace, data: TrainingData) -> StyleGAN2Trainable:
-    """Build a fresh trainable for pictures like ``data`` from the options of the trainer ``stylegan2``.
+    """Build a fresh trainable for images like ``data`` from the options of the trainer ``stylegan2``.
 
     Raises:
         OptionError: Options that do not fit the data.
     """
-    picture_channels, height, width = data.shape
+    image_channels, height, width = data.shape
     levels = int(math.log2(height / SMALLEST)) + 1 if height >= 2 * SMALLEST else 0
     if height != width or not levels or height != SMALLEST << (levels - 1):
         raise OptionError(
-            f"StyleGAN2 draws squares of 8, 16, 32, … pixels; these pictures have {height}×{width}.",
+            f"StyleGAN2 draws squares of 8, 16, 32, … pixels; these images have {height}×{width}.",
             f"Add --size {max(8, 1 << round(math.log2(max(height, width))))}.",
         )
     kinds = [kind for kind in options.augment.split(",") if kind]
@@ -234,9 +234,9 @@ def create(options: SimpleNamespace, data: TrainingData) -> StyleGAN2Trainable:
         w_dim=options.w_dim,
         classes=len(data.classes),
         mapping_layers=options.mapping_layers,
-        picture_channels=picture_channels,
+        image_channels=image_channels,
     )
-    # γ grows with the pictures' size, as in the authors' automatic setting.
+    # γ grows with the images' size, as in the authors' automatic setting.
     r1 = 0.0002 * height * width / 32 if options.r1 is None else options.r1
     return StyleGAN2Trainable(
         config,

@@ -1,4 +1,4 @@
-"""What StyleGAN3's Fourier features are turned and moved by, so that the picture is.
+"""What StyleGAN3's Fourier features are turned and moved by, so that the image is.
 
 Karras et al. 2021, arXiv:2106.12423, section 3.1, "Fourier features", and appendix F.2.
 """
@@ -14,12 +14,12 @@ from zoo_core import OptionError
 
 
 def transform(rotate: float, translate: str | None, matrix: str | None) -> Tensor | None:
-    """Return (3, 3), from places in the picture to places in the signal; None if nothing is asked for.
+    """Return (3, 3), from places in the image to places in the signal; None if nothing is asked for.
 
     Args:
-        rotate: Degrees that the picture turns by, counterclockwise.
-        translate: ``X,Y``: how far it then moves to the right and down, in widths of the picture.
-        matrix: ``A,B,C,D,E,F``: the picture's place (x, y), from its centre and in its widths, goes to
+        rotate: Degrees that the image turns by, counterclockwise.
+        translate: ``X,Y``: how far it then moves to the right and down, in widths of the image.
+        matrix: ``A,B,C,D,E,F``: the image's place (x, y), from its centre and in its widths, goes to
             (A x + B y + C, D x + E y + F); applied before the other two.
 
     Raises:
@@ -38,7 +38,7 @@ def transform(rotate: float, translate: str | None, matrix: str | None) -> Tenso
         move[:2, 2] = torch.tensor(_numbers("--translate", translate, 2))
     done = move @ turn @ done
     if abs(float(torch.linalg.det(done))) < 1e-6:
-        raise OptionError(f"--transform {matrix} has no inverse.", "Give one that keeps the picture a plane.")
+        raise OptionError(f"--transform {matrix} has no inverse.", "Give one that keeps the image a plane.")
     inverse: Tensor = torch.linalg.inv(done)
     return inverse.float()
 

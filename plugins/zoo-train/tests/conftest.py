@@ -1,4 +1,4 @@
-"""A family of models so small that training it takes no time, and pictures to train it on."""
+"""A family of models so small that training it takes no time, and images to train it on."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ TOY_MANIFEST = """
 schema = 1
 [plugin]
 name = "zoo-toy"
-summary = "A network that learns the mean picture"
+summary = "A network that learns the mean image"
 
 [[checkpoint]]
-summary = "a mean picture"
+summary = "a mean image"
 family = "toy"
 output = "image"
 config = "config.json"
-where = { kind = "mean-picture" }
+where = { kind = "mean-image" }
 files = ["config.json"]
 weights = "model"
 
 [[trainer]]
 name = "toy"
-summary = "the mean picture"
+summary = "the mean image"
 data = "image"
 [trainer.options.width]
 type = "integer"
@@ -62,7 +62,7 @@ from torch import nn
 from zoo_core import Loss, Step, save_weights
 
 class Toy:
-    """Guesses the mean picture from noise; dropout and noise make every random number count."""
+    """Guesses the mean image from noise; dropout and noise make every random number count."""
 
     def __init__(self, options, data):
         self.shape = data.shape
@@ -77,7 +77,7 @@ class Toy:
 
     def save(self, folder, networks):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps({"kind": "mean-picture", "shape": self.shape}))
+        (folder / "config.json").write_text(json.dumps({"kind": "mean-image", "shape": self.shape}))
         mean = networks["net"](torch.zeros(1, 4)).view(self.shape).detach()
         state = {k: v.contiguous() for k, v in networks["net"].state_dict().items()}
         save_weights(folder / "model.safetensors", {"mean": mean, **state})
@@ -100,9 +100,9 @@ def toy(plugin_site: Path) -> Path:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """A folder of twelve 8×8 pictures in two classes."""
-    folder = tmp_path / "pictures"
+def images(tmp_path: Path) -> Path:
+    """A folder of twelve 8×8 images in two classes."""
+    folder = tmp_path / "images"
     levels = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
     for i, level in enumerate(levels):
         home = folder / ("cats" if i % 2 else "dogs")

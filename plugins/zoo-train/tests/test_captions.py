@@ -1,4 +1,4 @@
-"""Pictures with captions: what a folder of them may look like, and what a batch of them is."""
+"""Images with captions: what a folder of them may look like, and what a batch of them is."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 
 def folder_of(folder: Path, lines: list[object], size=(8, 8)) -> Path:
     for colour, values in COLOURS.items():
-        (folder / "pictures").mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", size, values).save(folder / "pictures" / f"{colour}.png")
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size, values).save(folder / "images" / f"{colour}.png")
     told = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
     (folder / "metadata.jsonl").write_text(told + "\n", encoding="utf-8")
     return folder
 
 
 def line(colour: str, **more: object) -> dict[str, object]:
-    return {"file_name": f"pictures/{colour}.png", "text": f"a {colour} square", **more}
+    return {"file_name": f"images/{colour}.png", "text": f"a {colour} square", **more}
 
 
 class Reader(SimpleNamespace):
@@ -41,11 +41,11 @@ class Reader(SimpleNamespace):
         return [len(caption), ord(caption[2])]
 
 
-def test_pictures_come_with_their_captions(tmp_path):
+def test_images_come_with_their_captions(tmp_path):
     data = open_captioned(folder_of(tmp_path, [line(colour, more=1) for colour in COLOURS]), View())
-    assert data.facts.shape == (3, 8, 8)
-    assert data.facts.count == 3
-    assert data.facts.texts == ("a red square", "a green square", "a blue square")
+    assert data.info.shape == (3, 8, 8)
+    assert data.info.count == 3
+    assert data.info.texts == ("a red square", "a green square", "a blue square")
     items = data.items(Reader())
     batch = items.collate([items[2, False], items[0, True]])
     assert batch["captions"].tolist() == [[13, ord("b")], [12, ord("r")]]
@@ -56,7 +56,7 @@ def test_pictures_come_with_their_captions(tmp_path):
 def test_captions_may_be_told_in_halves(tmp_path):
     lines = [line(colour, halves=["a square", colour]) for colour in COLOURS]
     data = open_captioned(folder_of(tmp_path / "told", lines), View())
-    assert data.facts.texts[3:5] == ("a square", "red")
+    assert data.info.texts[3:5] == ("a square", "red")
     items = data.items(Reader())
     batch = items.collate([items[2, False], items[0, True]])
     assert batch["captions"].tolist() == [[13, ord("b")], [12, ord("r")]]
@@ -85,9 +85,9 @@ def test_a_caption_may_hold_any_sign(tmp_path):
     assert open_captioned(folder_of(tmp_path, [raw]), View()).captions == (text,)
 
 
-def test_pictures_are_brought_to_one_size(tmp_path):
+def test_images_are_brought_to_one_size(tmp_path):
     data = open_captioned(folder_of(tmp_path, [line("red")], size=(20, 12)), View(size=4))
-    assert data.facts.shape == (3, 4, 4)
+    assert data.info.shape == (3, 4, 4)
 
 
 def test_the_digest_changes_with_a_caption(tmp_path):
@@ -103,12 +103,12 @@ def test_the_digest_changes_with_a_caption(tmp_path):
         ([], "is empty"),
         (["{"], "Line 1 of .* does not say"),
         ([line("red"), ["a", "b"]], "Line 2 of .* does not say"),
-        ([{"file_name": "pictures/red.png"}], "does not say"),
+        ([{"file_name": "images/red.png"}], "does not say"),
         ([line("red", text=3)], "does not say"),
         ([line("red", file_name="../red.png")], "outside of the folder"),
         ([line("red", file_name="/etc/hostname")], "outside of the folder"),
-        ([line("violet")], "names pictures/violet.png, which is not there"),
-        ([line("red", file_name="metadata.jsonl")], "cannot be read as a picture"),
+        ([line("violet")], "names images/violet.png, which is not there"),
+        ([line("red", file_name="metadata.jsonl")], "cannot be read as an image"),
     ],
 )
 def test_lines_that_cannot_be_learned_from_are_named(tmp_path, lines, message):

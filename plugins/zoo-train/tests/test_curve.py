@@ -56,7 +56,7 @@ def test_half_a_line_left_by_a_kill_is_dropped(tmp_path: Path) -> None:
     assert [line["step"] for line in curve.lines()] == [2]
 
 
-def test_the_picture_has_axes_and_the_line(tmp_path: Path) -> None:
+def test_the_image_has_axes_and_the_line(tmp_path: Path) -> None:
     curve = Curve(tmp_path, every=1)
     for step in range(1, 50):
         curve.add(step, loss(1.0 / step), rate=0.1)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from zoo_train.data import DataError, View, open_pictures
+from zoo_train.data import DataError, View, open_images
 
 from zoo_core import ZooError, read_idx
 
@@ -27,34 +27,34 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 
 def refusal(folder: Path, view: View = View()) -> DataError:  # noqa: B008
     with pytest.raises(DataError) as caught:
-        open_pictures(folder, view)
+        open_images(folder, view)
     assert "\n" not in caught.value.message
     assert caught.value.remedy
     return caught.value
 
 
-def test_sub_folders_become_classes_in_alphabetical_order(pictures: Path) -> None:
-    data = open_pictures(pictures, View())
+def test_sub_folders_become_classes_in_alphabetical_order(images: Path) -> None:
+    data = open_images(images, View())
 
-    assert data.facts.classes == ("cats", "dogs")
-    assert data.facts.shape == (3, 8, 8)
-    assert len(data) == data.facts.count == 12
+    assert data.info.classes == ("cats", "dogs")
+    assert data.info.shape == (3, 8, 8)
+    assert len(data) == data.info.count == 12
     assert [data[i, False][1] for i in range(12)] == [0] * 6 + [1] * 6
 
 
-def test_pictures_in_the_folder_itself_have_no_labels(tmp_path: Path) -> None:
+def test_images_in_the_folder_itself_have_no_labels(tmp_path: Path) -> None:
     save(tmp_path / "a.png")
     save(tmp_path / "b.JPG")
 
-    data = open_pictures(tmp_path, View())
+    data = open_images(tmp_path, View())
 
-    assert data.facts.classes == ()
+    assert data.info.classes == ()
     assert set(data.collate([data[0, False], data[1, False]])) == {"images"}
 
 
 def test_a_batch_is_scaled_to_the_range_from_minus_one_to_one(tmp_path: Path) -> None:
     save(tmp_path / "red" / "a.png", (255, 0, 0))
-    data = open_pictures(tmp_path, View())
+    data = open_images(tmp_path, View())
 
     batch = data.collate([data[0, False]])
 
@@ -63,15 +63,15 @@ def test_a_batch_is_scaled_to_the_range_from_minus_one_to_one(tmp_path: Path) ->
     assert batch["labels"].tolist() == [0]
 
 
-def test_labels_can_be_forgotten(pictures: Path) -> None:
-    data = open_pictures(pictures, View()).without_labels()
+def test_labels_can_be_forgotten(images: Path) -> None:
+    data = open_images(images, View()).without_labels()
 
-    assert data.facts.classes == ()
+    assert data.info.classes == ()
     assert "labels" not in data.collate([data[0, False]])
 
 
-def test_mirroring_swaps_left_and_right(pictures: Path) -> None:
-    data = open_pictures(pictures, View())
+def test_mirroring_swaps_left_and_right(images: Path) -> None:
+    data = open_images(images, View())
 
     assert np.array_equal(data[0, True][0], data[0, False][0][:, :, ::-1])
 
@@ -81,52 +81,52 @@ def test_size_scales_the_shorter_side_and_cuts_the_middle(tmp_path: Path) -> Non
     wide.paste("black", (0, 0, 10, 20))
     wide.save(tmp_path / "wide.png")
 
-    data = open_pictures(tmp_path, View(size=10))
-    picture, _ = data[0, False]
+    data = open_images(tmp_path, View(size=10))
+    image, _ = data[0, False]
 
-    assert data.facts.shape == (3, 10, 10)
-    assert picture.min() > 200  # the black quarter on the left is cut off
+    assert data.info.shape == (3, 10, 10)
+    assert image.min() > 200  # the black quarter on the left is cut off
 
 
-def test_grey_has_one_channel(pictures: Path) -> None:
-    data = open_pictures(pictures, View(grey=True))
+def test_grey_has_one_channel(images: Path) -> None:
+    data = open_images(images, View(grey=True))
 
-    assert data.facts.shape == (1, 8, 8)
+    assert data.info.shape == (1, 8, 8)
     assert data[0, False][0].shape == (1, 8, 8)
 
 
 def test_transparent_parts_lie_on_white(tmp_path: Path) -> None:
     save(tmp_path / "clear.png", (0, 0, 0, 0), mode="RGBA")
 
-    assert open_pictures(tmp_path, View())[0, False][0].min() == 255
+    assert open_images(tmp_path, View())[0, False][0].min() == 255
 
 
-def test_a_picture_taken_sideways_is_turned_upright(tmp_path: Path) -> None:
+def test_an_image_taken_sideways_is_turned_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (8, 4)).save(tmp_path / "a.jpg", exif=exif)
 
-    data = open_pictures(tmp_path, View())
+    data = open_images(tmp_path, View())
 
-    assert data.facts.shape == (3, 8, 4)
+    assert data.info.shape == (3, 8, 4)
     assert data[0, False][0].shape == (3, 8, 4)
 
 
-def test_processes_that_read_ahead_can_be_sent_the_pictures(pictures: Path) -> None:
-    data = open_pictures(pictures, View())
+def test_processes_that_read_ahead_can_be_sent_the_images(images: Path) -> None:
+    data = open_images(images, View())
 
     copy = pickle.loads(pickle.dumps(data))
 
     assert np.array_equal(copy[3, True][0], data[3, True][0])
 
 
-def test_the_digest_changes_with_the_pictures(pictures: Path) -> None:
-    before = open_pictures(pictures, View()).digest
-    assert open_pictures(pictures, View()).digest == before
+def test_the_digest_changes_with_the_images(images: Path) -> None:
+    before = open_images(images, View()).digest
+    assert open_images(images, View()).digest == before
 
-    save(pictures / "cats" / "new.png")
+    save(images / "cats" / "new.png")
 
-    assert open_pictures(pictures, View()).digest != before
+    assert open_images(images, View()).digest != before
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
@@ -134,20 +134,20 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    assert "no pictures" in refusal(tmp_path).message
+    assert "no images" in refusal(tmp_path).message
 
 
-def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
-    (tmp_path / "note.png").write_text("not a picture")
+def test_a_file_that_is_no_image_is_named(tmp_path: Path) -> None:
+    (tmp_path / "note.png").write_text("not an image")
 
     assert "note.png" in refusal(tmp_path).message
 
 
-def test_a_picture_cut_short_is_named_when_it_is_read(tmp_path: Path) -> None:
+def test_an_image_cut_short_is_named_when_it_is_read(tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "a.png")
     whole = (tmp_path / "a.png").read_bytes()
     (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
-    data = open_pictures(tmp_path, View())
+    data = open_images(tmp_path, View())
 
     with pytest.raises(DataError, match=r"a\.png"):
         data[0, False]
@@ -171,10 +171,10 @@ def test_sizes_that_differ_are_answered_with_the_flag_that_helps(tmp_path: Path)
     assert "--size" in error.remedy
 
 
-def test_loose_pictures_beside_class_folders_are_refused(pictures: Path) -> None:
-    save(pictures / "loose.png")
+def test_loose_images_beside_class_folders_are_refused(images: Path) -> None:
+    save(images / "loose.png")
 
-    assert "loose.png" in refusal(pictures).message
+    assert "loose.png" in refusal(images).message
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
@@ -183,21 +183,21 @@ def test_idx_files_are_read(tmp_path: Path, suffix: str) -> None:
     write_idx(tmp_path / f"train-images-idx3-ubyte{suffix}", images)
     write_idx(tmp_path / f"train-labels-idx1-ubyte{suffix}", np.array([2, 0, 1]))
 
-    data = open_pictures(tmp_path, View(grey=True))
+    data = open_images(tmp_path, View(grey=True))
 
-    assert data.facts.shape == (1, 4, 5)
-    assert data.facts.classes == ("0", "1", "2")
+    assert data.info.shape == (1, 4, 5)
+    assert data.info.classes == ("0", "1", "2")
     assert data[0, False][1] == 2
     assert np.array_equal(data[1, False][0][0], images[1])
 
 
-def test_idx_pictures_can_be_scaled_and_coloured(tmp_path: Path) -> None:
+def test_idx_images_can_be_scaled_and_coloured(tmp_path: Path) -> None:
     write_idx(tmp_path / "train-images-idx3-ubyte", np.full((2, 4, 4), 9))
     write_idx(tmp_path / "train-labels-idx1-ubyte", np.array([0, 1]))
 
-    data = open_pictures(tmp_path, View(size=8))
+    data = open_images(tmp_path, View(size=8))
 
-    assert data[0, False][0].shape == data.facts.shape == (3, 8, 8)
+    assert data[0, False][0].shape == data.info.shape == (3, 8, 8)
 
 
 def test_idx_images_without_labels_are_refused(tmp_path: Path) -> None:
@@ -222,12 +222,12 @@ def test_a_broken_idx_file_is_named(tmp_path: Path, content: bytes) -> None:
         read_idx(path)
 
 
-def test_examples_are_taken_from_all_over(pictures: Path) -> None:
-    data = open_pictures(pictures, View())
-    assert data.facts.pictures is not None
+def test_examples_are_taken_from_all_over(images: Path) -> None:
+    data = open_images(images, View())
+    assert data.info.images is not None
 
-    examples = data.facts.pictures(4)
+    examples = data.info.images(4)
 
     assert examples.dtype == torch.uint8
     assert [example.tolist() for example in examples] == [data[i, False][0].tolist() for i in (0, 3, 6, 9)]
-    assert len(data.facts.pictures(100)) == 12
+    assert len(data.info.images(100)) == 12

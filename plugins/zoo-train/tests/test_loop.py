@@ -15,7 +15,7 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from zoo_train.checkpoints import RunError
-from zoo_train.data import Pictures, View, open_pictures
+from zoo_train.data import Images, View, open_images
 from zoo_train.loop import Habits, Outcome, Settings, train
 
 from zoo_core import Loss, TrainingData
@@ -47,15 +47,15 @@ def fresh_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def data(pictures: Path) -> Pictures:
-    return open_pictures(pictures, View(grey=True))
+def data(images: Path) -> Images:
+    return open_images(images, View(grey=True))
 
 
-class MeanPicture:
-    """Learns the mean picture of each class, through dropout."""
+class MeanImage:
+    """Learns the mean image of each class, through dropout."""
 
-    def __init__(self, facts: TrainingData) -> None:
-        self.facts = facts
+    def __init__(self, info: TrainingData) -> None:
+        self.info = info
         net = nn.Sequential(nn.Embedding(2, 8), nn.Dropout(0.2), nn.Linear(8, 64))
         self.networks: Network = {"net": net}
         self.saved: list[dict[str, Tensor]] = []
@@ -75,12 +75,12 @@ class MeanPicture:
 
 
 def learn(
-    data: Pictures, folder: Path, settings: Settings = SETTINGS, trainable: Any = None, **habits: Any
+    data: Images, folder: Path, settings: Settings = SETTINGS, trainable: Any = None, **habits: Any
 ) -> tuple[Any, Outcome]:
     made: list[Any] = []
 
-    def create(facts: TrainingData) -> Any:
-        made.append(trainable or MeanPicture(facts))
+    def create(info: TrainingData) -> Any:
+        made.append(trainable or MeanImage(info))
         return made[0]
 
     outcome = train(create, data, settings, Habits(**habits), folder)
@@ -96,7 +96,7 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_the_loss_goes_down_and_the_average_is_published(data: Pictures, tmp_path: Path) -> None:
+def test_the_loss_goes_down_and_the_average_is_published(data: Images, tmp_path: Path) -> None:
     trainable, outcome = learn(data, tmp_path / "run", log_every=5)
 
     lines = curve(tmp_path / "run")
@@ -108,13 +108,13 @@ def test_the_loss_goes_down_and_the_average_is_published(data: Pictures, tmp_pat
     assert (tmp_path / "run" / "training" / "curve.png").is_file()
 
 
-def test_the_trainable_is_told_what_the_data_are(data: Pictures, tmp_path: Path) -> None:
+def test_the_trainable_is_told_what_the_data_are(data: Images, tmp_path: Path) -> None:
     trainable, _ = learn(data, tmp_path / "run")
 
-    assert trainable.facts == TrainingData(shape=(1, 8, 8), classes=("cats", "dogs"), count=12)
+    assert trainable.info == TrainingData(shape=(1, 8, 8), classes=("cats", "dogs"), count=12)
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_others(data: Pictures, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_weights_and_another_others(data: Images, tmp_path: Path) -> None:
     first, _ = learn(data, tmp_path / "a")
     torch.rand(7)  # what a process did before is of no account
     again, _ = learn(data, tmp_path / "b")
@@ -124,7 +124,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_others(data: Pictures,
     assert not same(first.saved[-1], other.saved[-1])
 
 
-def test_reading_ahead_in_other_processes_changes_nothing(data: Pictures, tmp_path: Path) -> None:
+def test_reading_ahead_in_other_processes_changes_nothing(data: Images, tmp_path: Path) -> None:
     plain, _ = learn(data, tmp_path / "a")
     ahead, _ = learn(data, tmp_path / "b", workers=1)
 
@@ -133,10 +133,10 @@ def test_reading_ahead_in_other_processes_changes_nothing(data: Pictures, tmp_pa
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_is_saved_and_goes_on_to_the_same_weights(
-    data: Pictures, tmp_path: Path, number: signal.Signals
+    data: Images, tmp_path: Path, number: signal.Signals
 ) -> None:
     whole, _ = learn(data, tmp_path / "whole")
-    interrupted = MeanPicture(data.facts)
+    interrupted = MeanImage(data.info)
     interrupted.after_step = lambda step: os.kill(os.getpid(), number) if step == 13 else None
 
     # Built again inside, under the seed: the one above only carries the signal.
@@ -149,16 +149,16 @@ def test_an_interrupted_run_is_saved_and_goes_on_to_the_same_weights(
     assert curve(tmp_path / "run") == curve(tmp_path / "whole")
 
 
-def _seeded(trainable: MeanPicture) -> MeanPicture:
+def _seeded(trainable: MeanImage) -> MeanImage:
     """Give ``trainable`` the networks that a run with the same seed begins with."""
     from zoo_train.order import Purpose, derive_seed
 
     torch.manual_seed(derive_seed(SETTINGS.seed, Purpose.NETWORKS))
-    trainable.networks = MeanPicture(trainable.facts).networks
+    trainable.networks = MeanImage(trainable.info).networks
     return trainable
 
 
-def test_a_finished_run_that_is_run_again_writes_the_same_model(data: Pictures, tmp_path: Path) -> None:
+def test_a_finished_run_that_is_run_again_writes_the_same_model(data: Images, tmp_path: Path) -> None:
     first, _ = learn(data, tmp_path / "run")
     again, outcome = learn(data, tmp_path / "run")
 
@@ -167,7 +167,7 @@ def test_a_finished_run_that_is_run_again_writes_the_same_model(data: Pictures, 
     assert same(first.saved[-1], again.saved[-1])
 
 
-def test_beginning_again_forgets_the_run_that_is_there(data: Pictures, tmp_path: Path) -> None:
+def test_beginning_again_forgets_the_run_that_is_there(data: Images, tmp_path: Path) -> None:
     learn(data, tmp_path / "run")
     again, _ = learn(data, tmp_path / "run", replace(SETTINGS, seed=5), resume=False)
     fresh, _ = learn(data, tmp_path / "fresh", replace(SETTINGS, seed=5))
@@ -176,7 +176,7 @@ def test_beginning_again_forgets_the_run_that_is_there(data: Pictures, tmp_path:
     assert curve(tmp_path / "run") == curve(tmp_path / "fresh")
 
 
-def test_other_settings_are_refused_by_name(data: Pictures, tmp_path: Path) -> None:
+def test_other_settings_are_refused_by_name(data: Images, tmp_path: Path) -> None:
     learn(data, tmp_path / "run")
 
     with pytest.raises(RunError, match=r"lr \(0\.05 then, 0\.01 now\)") as caught:
@@ -185,7 +185,7 @@ def test_other_settings_are_refused_by_name(data: Pictures, tmp_path: Path) -> N
     assert "--no-resume" in caught.value.remedy
 
 
-def test_a_run_cannot_be_made_shorter_than_it_is(data: Pictures, tmp_path: Path) -> None:
+def test_a_run_cannot_be_made_shorter_than_it_is(data: Images, tmp_path: Path) -> None:
     constant = replace(SETTINGS, decay_steps=0)
     learn(data, tmp_path / "run", constant)
 
@@ -193,7 +193,7 @@ def test_a_run_cannot_be_made_shorter_than_it_is(data: Pictures, tmp_path: Path)
         learn(data, tmp_path / "run", replace(constant, steps=20))
 
 
-def test_a_run_killed_before_its_first_checkpoint_begins_again(data: Pictures, tmp_path: Path) -> None:
+def test_a_run_killed_before_its_first_checkpoint_begins_again(data: Images, tmp_path: Path) -> None:
     learn(data, tmp_path / "whole")
     records = tmp_path / "run" / "training"
     records.mkdir(parents=True)
@@ -204,7 +204,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again(data: Pictures, t
     assert curve(tmp_path / "run") == curve(tmp_path / "whole")
 
 
-def test_a_checkpoint_of_another_version_is_refused(data: Pictures, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_version_is_refused(data: Images, tmp_path: Path) -> None:
     learn(data, tmp_path / "run")
     (path,) = (tmp_path / "run" / "training" / "checkpoints").iterdir()
     content = torch.load(path, weights_only=True)
@@ -220,10 +220,10 @@ def test_another_number_of_processes_is_refused() -> None:
         SETTINGS.check_continues(SETTINGS, (2, 1), step=5)
 
 
-def test_a_run_can_be_made_longer_before_its_rate_falls(data: Pictures, tmp_path: Path) -> None:
+def test_a_run_can_be_made_longer_before_its_rate_falls(data: Images, tmp_path: Path) -> None:
     longer = replace(SETTINGS, steps=60)
     whole, _ = learn(data, tmp_path / "whole", longer)
-    stopping = MeanPicture(data.facts)
+    stopping = MeanImage(data.info)
     stopping.after_step = lambda step: os.kill(os.getpid(), signal.SIGINT) if step == 20 else None
 
     learn(data, tmp_path / "run", trainable=_seeded(stopping))
@@ -232,20 +232,20 @@ def test_a_run_can_be_made_longer_before_its_rate_falls(data: Pictures, tmp_path
     assert same(whole.saved[-1], resumed.saved[-1])
 
 
-def test_a_run_cannot_be_made_longer_once_its_rate_falls(data: Pictures, tmp_path: Path) -> None:
+def test_a_run_cannot_be_made_longer_once_its_rate_falls(data: Images, tmp_path: Path) -> None:
     learn(data, tmp_path / "run")
 
     with pytest.raises(RunError, match=r"steps \(40 then, 60 now\)"):
         learn(data, tmp_path / "run", replace(SETTINGS, steps=60))
 
 
-def test_samples_are_asked_for_after_the_model_was_written(data: Pictures, tmp_path: Path) -> None:
+def test_samples_are_asked_for_after_the_model_was_written(data: Images, tmp_path: Path) -> None:
     seen = []
 
     def draw(folder: Path, step: int) -> None:
         seen.append((step, (folder / "model.pt").is_file()))
 
-    train(MeanPicture, data, SETTINGS, Habits(sample_every=15), tmp_path / "run", draw)
+    train(MeanImage, data, SETTINGS, Habits(sample_every=15), tmp_path / "run", draw)
 
     assert seen == [(15, True), (30, True), (40, True)]
 
@@ -253,7 +253,7 @@ def test_samples_are_asked_for_after_the_model_was_written(data: Pictures, tmp_p
 class TwoPlayers:
     """A critic and a painter that learns through it."""
 
-    def __init__(self, facts: TrainingData) -> None:
+    def __init__(self, info: TrainingData) -> None:
         self.networks: Network = {"critic": nn.Linear(64, 1), "painter": nn.Linear(4, 64)}
         self.before: list[dict[str, Tensor]] = []
 
@@ -274,10 +274,10 @@ class TwoPlayers:
 
 
 def test_each_loss_teaches_its_own_network_alone_and_the_next_loss_sees_it(
-    data: Pictures, tmp_path: Path
+    data: Images, tmp_path: Path
 ) -> None:
     one_step = replace(SETTINGS, steps=1)
-    players, _ = learn(data, tmp_path / "run", one_step, TwoPlayers(data.facts), log_every=1)
+    players, _ = learn(data, tmp_path / "run", one_step, TwoPlayers(data.info), log_every=1)
 
     start, after_critic, after_painter = players.before
     assert torch.equal(start["painter"], after_critic["painter"])
@@ -287,7 +287,7 @@ def test_each_loss_teaches_its_own_network_alone_and_the_next_loss_sees_it(
     assert set(curve(tmp_path / "run")[0]) == {"step", "critic loss", "painter loss", "lr"}
 
 
-class Exploding(MeanPicture):
+class Exploding(MeanImage):
     """Gives a loss that is no number."""
 
     def losses(self, networks: Network, batch: Batch, random: torch.Generator) -> Iterator[Loss]:
@@ -295,29 +295,29 @@ class Exploding(MeanPicture):
             yield Loss("net", loss.value * float("nan"))
 
 
-def test_a_loss_that_is_no_number_ends_the_run(data: Pictures, tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_ends_the_run(data: Images, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no longer a number at step 10") as caught:
-        learn(data, tmp_path / "run", trainable=Exploding(data.facts))
+        learn(data, tmp_path / "run", trainable=Exploding(data.info))
 
     assert "--lr" in caught.value.remedy
 
 
-def test_gradients_are_clipped(data: Pictures, tmp_path: Path) -> None:
+def test_gradients_are_clipped(data: Images, tmp_path: Path) -> None:
     norms = []
 
-    class Huge(MeanPicture):
+    class Huge(MeanImage):
         def losses(self, networks: Network, batch: Batch, random: torch.Generator) -> Iterator[Loss]:
             for loss in super().losses(networks, batch, random):
                 yield Loss("net", loss.value * 1e6)
                 gradients = [p.grad.flatten() for p in networks["net"].parameters() if p.grad is not None]
                 norms.append(torch.cat(gradients).norm().item())
 
-    learn(data, tmp_path / "run", replace(SETTINGS, steps=2, clip=0.5), Huge(data.facts))
+    learn(data, tmp_path / "run", replace(SETTINGS, steps=2, clip=0.5), Huge(data.info))
 
     assert norms == pytest.approx([0.5, 0.5], rel=1e-3)
 
 
-def test_half_precision_trains_and_publishes_full(data: Pictures, tmp_path: Path) -> None:
+def test_half_precision_trains_and_publishes_full(data: Images, tmp_path: Path) -> None:
     trainable, outcome = learn(data, tmp_path / "run", replace(SETTINGS, precision="bf16"), log_every=5)
 
     assert outcome.finished
@@ -325,14 +325,14 @@ def test_half_precision_trains_and_publishes_full(data: Pictures, tmp_path: Path
     assert curve(tmp_path / "run")[-1]["loss"] < 0.8 * curve(tmp_path / "run")[0]["loss"]
 
 
-def test_fp16_on_a_cpu_is_refused(data: Pictures, tmp_path: Path) -> None:
+def test_fp16_on_a_cpu_is_refused(data: Images, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="CPU") as caught:
         learn(data, tmp_path / "run", replace(SETTINGS, precision="fp16"))
 
     assert "bf16" in caught.value.remedy
 
 
-def test_a_folder_that_holds_something_else_is_left_alone(data: Pictures, tmp_path: Path) -> None:
+def test_a_folder_that_holds_something_else_is_left_alone(data: Images, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("precious")
 
     with pytest.raises(RunError, match="something else"):
@@ -340,4 +340,4 @@ def test_a_folder_that_holds_something_else_is_left_alone(data: Pictures, tmp_pa
     with pytest.raises(RunError, match="is a file"):
         learn(data, tmp_path / "thesis.txt")
 
-    assert [path.name for path in tmp_path.iterdir() if path.name != "pictures"] == ["thesis.txt"]
+    assert [path.name for path in tmp_path.iterdir() if path.name != "images"] == ["thesis.txt"]

@@ -157,14 +157,14 @@ def test_a_folder_is_its_text_files_in_order_of_name(tmp_path: Path) -> None:
 
     texts = open_texts(tmp_path)
 
-    assert texts.facts.texts == ("first: é\r\n", "second")
-    assert texts.facts.count == 2
+    assert texts.info.texts == ("first: é\r\n", "second")
+    assert texts.info.count == 2
 
 
 def test_a_file_may_have_any_name(tmp_path: Path) -> None:
     (tmp_path / "README").write_text("read me", encoding="utf-8")
 
-    assert open_texts(tmp_path / "README").facts.texts == ("read me",)
+    assert open_texts(tmp_path / "README").info.texts == ("read me",)
 
 
 def test_the_digest_changes_with_the_texts_and_with_where_they_end(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_a_text_is_learned_and_samples_are_written(book: Path, tmp_path: Path) -
 
 @pytest.mark.usefixtures("parrot")
 @pytest.mark.parametrize("flag", ["--mirror", "--grey", "--no-labels", "--size=8"])
-def test_flags_of_pictures_are_refused_by_name_for_texts(flag: str, book: Path, tmp_path: Path) -> None:
+def test_flags_of_images_are_refused_by_name_for_texts(flag: str, book: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(train, ["parrot", "--data", str(book), "-o", str(tmp_path / "run"), flag])
 
     assert result.exit_code == 2

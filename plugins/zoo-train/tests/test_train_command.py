@@ -50,10 +50,10 @@ def newest_step(folder: Path) -> int:
 
 
 def test_a_run_that_is_killed_then_interrupted_then_resumed_gives_the_same_bits(
-    tmp_path: Path, pictures: Path
+    tmp_path: Path, images: Path
 ) -> None:
     run, whole = tmp_path / "run", tmp_path / "whole"
-    words = ("toy", "--data", str(pictures), "-o", str(run), *RUN)
+    words = ("toy", "--data", str(images), "-o", str(run), *RUN)
 
     killed = start(*words)
     wait_until(lambda: newest_step(run) >= 20, killed)
@@ -65,7 +65,7 @@ def test_a_run_that_is_killed_then_interrupted_then_resumed_gives_the_same_bits(
     _, told = interrupted.communicate(timeout=60)
     stopped_at = newest_step(run)
     status, out, err = zoo_train(*words)
-    assert zoo_train("toy", "--data", str(pictures), "-o", str(whole), *RUN)[0] == 0
+    assert zoo_train("toy", "--data", str(images), "-o", str(whole), *RUN)[0] == 0
 
     assert killed.returncode == -signal.SIGKILL
     assert interrupted.returncode == 130
@@ -81,9 +81,9 @@ def test_a_run_that_is_killed_then_interrupted_then_resumed_gives_the_same_bits(
     assert json.loads(curves[0].splitlines()[-1])["step"] == STEPS
 
 
-def test_two_processes_share_a_run_and_stop_at_the_same_step(tmp_path: Path, pictures: Path) -> None:
+def test_two_processes_share_a_run_and_stop_at_the_same_step(tmp_path: Path, images: Path) -> None:
     folder = tmp_path / "run"
-    words = ("toy", "--data", str(pictures), "-o", str(folder), *RUN, "--steps", "120")
+    words = ("toy", "--data", str(images), "-o", str(folder), *RUN, "--steps", "120")
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "zoo_core")
 
     process = start(*words, module=launcher)
@@ -101,10 +101,10 @@ def test_two_processes_share_a_run_and_stop_at_the_same_step(tmp_path: Path, pic
     assert [json.loads(line)["step"] for line in lines] == list(range(10, 130, 10))
 
 
-def test_the_model_runs_at_once_and_was_sampled_on_the_way(tmp_path: Path, pictures: Path) -> None:
+def test_the_model_runs_at_once_and_was_sampled_on_the_way(tmp_path: Path, images: Path) -> None:
     folder = tmp_path / "run"
     status, _, err = zoo_train(
-        "toy", "--data", str(pictures), "-o", str(folder), "--steps", "30", "--sample-every", "20"
+        "toy", "--data", str(images), "-o", str(folder), "--steps", "30", "--sample-every", "20"
     )
     assert status == 0, err
 
@@ -131,7 +131,7 @@ def test_help_lists_trainers_and_their_options_without_importing_the_plugin_that
     status, families, _ = zoo_train("--help")
     assert status == 0
     assert "toy" in families
-    assert "the mean picture" in families
+    assert "the mean image" in families
     status, options, _ = zoo_train("toy", "--help")
     assert status == 0
     assert "--width" in options
@@ -145,8 +145,8 @@ def test_a_trainer_that_does_not_exist_is_answered_with_the_nearest() -> None:
     assert "Did you mean 'toy'?" in err
 
 
-def test_an_option_out_of_range_is_wrong_usage(tmp_path: Path, pictures: Path) -> None:
-    status, _, err = zoo_train("toy", "--data", str(pictures), "-o", str(tmp_path / "run"), "--width", "0")
+def test_an_option_out_of_range_is_wrong_usage(tmp_path: Path, images: Path) -> None:
+    status, _, err = zoo_train("toy", "--data", str(images), "-o", str(tmp_path / "run"), "--width", "0")
 
     assert status == 2
     assert "an integer of at least 1" in err
@@ -157,7 +157,7 @@ def test_data_that_cannot_be_used_are_answered_with_a_remedy(tmp_path: Path) -> 
 
     assert (status, out) == (1, "")
     assert "There is no folder" in err
-    assert "Give --data a folder of pictures." in err
+    assert "Give --data a folder of images." in err
     assert not (tmp_path / "run").exists()
 
 

@@ -56,14 +56,14 @@ def train() -> None:
     "--data",
     type=click.Path(path_type=Path),
     required=True,
-    help="A folder of pictures, whose sub-folders are classes; or of MNIST's IDX files.",
+    help="A folder of images, whose sub-folders are classes; or of MNIST's IDX files.",
 )
-@click.option("--size", type=click.IntRange(4), help="Scale and cut pictures to squares of this side.")
-@click.option("--grey/--rgb", default=None, help="Channels of the pictures. [grey for IDX, else RGB]")
+@click.option("--size", type=click.IntRange(4), help="Scale and cut images to squares of this side.")
+@click.option("--grey/--rgb", default=None, help="Channels of the images. [grey for IDX, else RGB]")
 @click.option("--labels/--no-labels", default=True, help="Learn the classes too.", show_default=True)
-@click.option("--mirror", is_flag=True, help="Mirror half of the pictures left to right.")
-def pictures(**values: Any) -> None:
-    """Hold the flags of trainers that learn from pictures."""
+@click.option("--mirror", is_flag=True, help="Mirror half of the images left to right.")
+def images(**values: Any) -> None:
+    """Hold the flags of trainers that learn from images."""
 
 
 @click.command()
@@ -82,15 +82,15 @@ def texts(**values: Any) -> None:
     "--data",
     type=click.Path(path_type=Path),
     required=True,
-    help="A folder of pictures with a metadata.jsonl that has a text for each.",
+    help="A folder of images with a metadata.jsonl that has a text for each.",
 )
-@click.option("--size", type=click.IntRange(4), help="Scale and cut pictures to squares of this side.")
-@click.option("--mirror", is_flag=True, help="Mirror half of the pictures left to right.")
+@click.option("--size", type=click.IntRange(4), help="Scale and cut images to squares of this side.")
+@click.option("--mirror", is_flag=True, help="Mirror half of the images left to right.")
 def captioned(**values: Any) -> None:
-    """Hold the flags of trainers that learn from pictures with captions."""
+    """Hold the flags of trainers that learn from images with captions."""
 
 
-KINDS = {"image": pictures, "captioned-image": captioned, "text": texts}
+KINDS = {"image": images, "captioned-image": captioned, "text": texts}
 """The flags that say what to learn from, by the word that a manifest has for it."""
 
 
@@ -220,9 +220,9 @@ def _train(
     asked = {p.name: values.pop(p.name) for p in KINDS[trainer.data].params if p.name}
     learns_from_texts = trainer.data == "text"
     data, told = OPENERS[trainer.data](**asked)
-    draw = draw_texts if learns_from_texts else partial(draw_sheet, captions=data.facts.texts[:COUNT])
+    draw = draw_texts if learns_from_texts else partial(draw_sheet, captions=data.info.texts[:COUNT])
     outcome = run_loop(
-        lambda facts: create_trainable(trainer, options, facts),
+        lambda info: create_trainable(trainer, options, info),
         data,
         Settings(
             steps=steps,
@@ -248,26 +248,26 @@ def _train(
     click.echo(f"Run it: zoo run {output}{'' if learns_from_texts else ' -n 16 -o sheet.png'}", err=True)
 
 
-def _open_pictures(
+def _open_images(
     data: Path, size: int | None, grey: bool | None, labels: bool, mirror: bool
 ) -> tuple[Data, dict[str, Any]]:
-    """Return the pictures, and what of them a run is bound to."""
-    from zoo_train.data import View, is_idx, open_pictures
+    """Return the images, and what of them a run is bound to."""
+    from zoo_train.data import View, is_idx, open_images
 
-    found = open_pictures(data, View(size, is_idx(data) if grey is None else grey))
+    found = open_images(data, View(size, is_idx(data) if grey is None else grey))
     if not labels:
         found = found.without_labels()
-    facts = found.facts
-    return found, {"digest": found.digest, "shape": list(facts.shape), "classes": list(facts.classes)}
+    info = found.info
+    return found, {"digest": found.digest, "shape": list(info.shape), "classes": list(info.classes)}
 
 
 def _open_captioned(data: Path, size: int | None, mirror: bool) -> tuple[Data, dict[str, Any]]:
-    """Return the pictures and captions, and what of them a run is bound to."""
+    """Return the images and captions, and what of them a run is bound to."""
     from zoo_train.captions import open_captioned
     from zoo_train.data import View
 
     found = open_captioned(data, View(size))
-    return found, {"digest": found.digest, "shape": list(found.facts.shape)}
+    return found, {"digest": found.digest, "shape": list(found.info.shape)}
 
 
 def _open_texts(data: Path) -> tuple[Data, dict[str, Any]]:
@@ -279,7 +279,7 @@ def _open_texts(data: Path) -> tuple[Data, dict[str, Any]]:
 
 
 OPENERS: Mapping[str, Callable[..., tuple[Data, dict[str, Any]]]] = {
-    "image": _open_pictures,
+    "image": _open_images,
     "captioned-image": _open_captioned,
     "text": _open_texts,
 }

@@ -1,4 +1,4 @@
-"""The loss curve of a run: one line of JSON every so many steps, and a picture of it."""
+"""The loss curve of a run: one line of JSON every so many steps, and an image of it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Curve:
 
     def __init__(self, folder: Path, every: int) -> None:
         self.file = folder / "curve.jsonl"
-        self.picture = folder / "curve.png"
+        self.image = folder / "curve.png"
         self.every = every
         self._window: list[dict[str, torch.Tensor]] = []
 
@@ -87,7 +87,7 @@ class Curve:
             points = [(line["step"], line[name]) for line in lines if math.isfinite(line.get(name, math.nan))]
             of = descended if name.endswith(DESCENDED) else told
             of.append(Line(name, points, _smooth(points)))
-        draw_plot(self.picture, "step", [Panel(descended), Panel(told, logarithmic=False)])
+        draw_plot(self.image, "step", [Panel(descended), Panel(told, logarithmic=False)])
 
 
 def _smooth(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -53,7 +53,7 @@ class Items(Protocol):
 class Data(Protocol):
     """What a model learns from."""
 
-    facts: TrainingData
+    info: TrainingData
 
     def items(self, trainable: Trainable) -> Items:
         """Return the data as ``trainable`` sees them: of texts, it alone knows the tokens."""
@@ -81,7 +81,7 @@ class Settings:
     precision: str
     """``no``, ``bf16`` or ``fp16``."""
     mirror: bool
-    """Mirror half of the pictures left to right."""
+    """Mirror half of the images left to right."""
     seed: int
     model: Mapping[str, Any] = field(default_factory=dict)
     """The trainer and its options."""
@@ -193,7 +193,7 @@ class _Run:
         self.curve = Curve(records, habits.log_every)
 
         torch.manual_seed(derive_seed(settings.seed, Purpose.NETWORKS))
-        self.trainable = create(data.facts)
+        self.trainable = create(data.info)
         self.items = data.items(self.trainable)
         device = self.accelerator.device
         self.plain = {name: network.to(device) for name, network in self.trainable.networks.items()}
@@ -300,7 +300,7 @@ class _Run:
         return bool(self.accelerator.check_trigger())
 
     def _publish(self, with_samples: bool) -> None:
-        """Write the averaged networks as a model, the curve's picture and, if asked, samples."""
+        """Write the averaged networks as a model, the curve's image and, if asked, samples."""
         if self.accelerator.is_main_process:
             self.curve.draw()
             self.trainable.save(self.folder, {name: a.network for name, a in self.averages.items()})

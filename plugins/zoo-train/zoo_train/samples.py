@@ -23,8 +23,8 @@ def draw_sheet(folder: Path, step: int, captions: Sequence[str] = ()) -> None:
     """
     sheet = ContactSheet(COUNT)
     for sample in load(folder).generate(captions, n=COUNT, seed=SEED):
-        sheet.paste(sample.picture)
-    sheet.picture.save(_home(folder) / f"step-{step:08d}.png")
+        sheet.paste(sample.image)
+    sheet.image.save(_home(folder) / f"step-{step:08d}.png")
 
 
 def draw_texts(folder: Path, step: int) -> None:

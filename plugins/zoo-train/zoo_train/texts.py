@@ -52,7 +52,7 @@ class Texts:
     """
 
     def __init__(self, texts: tuple[str, ...], digest: str) -> None:
-        self.facts = TrainingData(shape=(), count=len(texts), texts=texts)
+        self.info = TrainingData(shape=(), count=len(texts), texts=texts)
         self.digest = digest
 
     def items(self, trainable: Trainable) -> Windows:
@@ -67,7 +67,7 @@ class Texts:
                 f"{type(trainable).__name__} has no tokens, though its manifest says it learns from text.",
                 "Tell the plugin's author: it must have context and encode().",
             )
-        encoded = [np.array(trainable.encode(text), dtype=np.uint32) for text in self.facts.texts]
+        encoded = [np.array(trainable.encode(text), dtype=np.uint32) for text in self.info.texts]
         tokens = np.concatenate(encoded)
         if len(tokens) <= trainable.context:
             raise DataError(

@@ -1,4 +1,4 @@
-"""The generator that zoo run runs: a picture pixel by pixel, each drawn given those before it."""
+"""The generator that zoo run runs: an image pixel by pixel, each drawn given those before it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .transformer import Config, Transformer, draw
 
 
 class MyModel:
-    """A transformer over the pixels of grey pictures, ready to draw.
+    """A transformer over the pixels of grey images, ready to draw.
 
-    A token is a pixel's level, and the last token of the vocabulary starts a picture.
+    A token is a pixel's level, and the last token of the vocabulary starts an image.
 
     Args:
         checkpoint: ``config.json`` and ``model.safetensors``.
@@ -35,18 +35,18 @@ class MyModel:
         self.side = round(self.network.config.context**0.5)
 
     def generate(self, batch: Batch) -> Iterator[Step]:
-        """Draw the batch's pictures, a row of pixels a step; one uniform number decides each pixel."""
+        """Draw the batch's images, a row of pixels a step; one uniform number decides each pixel."""
         u = batch.noise.uniform(self.side**2)
-        tokens = torch.full((batch.n, 1), self.levels, device=u.device)  # what starts a picture
+        tokens = torch.full((batch.n, 1), self.levels, device=u.device)  # what starts an image
         for row in range(1, self.side + 1):
             for _ in range(self.side):
                 logits = self.network(tokens)[:, -1, : self.levels].float()
                 drawn = draw(logits / batch.options.temperature, u[:, tokens.shape[1] - 1])
                 tokens = torch.cat([tokens, drawn[:, None]], dim=1)
-            yield Step(row, self.side, images=self._pictures(tokens[:, 1:]))
+            yield Step(row, self.side, images=self._images(tokens[:, 1:]))
 
-    def _pictures(self, tokens: Tensor) -> Tensor:
-        """Pictures (n, 1, side, side) of the pixels there are; the others are middle grey."""
+    def _images(self, tokens: Tensor) -> Tensor:
+        """Images (n, 1, side, side) of the pixels there are; the others are middle grey."""
         grey = torch.zeros(len(tokens), self.side**2, device=tokens.device)
         grey[:, : tokens.shape[1]] = tokens / (self.levels - 1) * 2 - 1
         return grey.view(-1, 1, self.side, self.side)

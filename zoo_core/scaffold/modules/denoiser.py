@@ -1,4 +1,4 @@
-"""A small U-Net that tells a picture from noise, and the schedule by which noise is added to it.
+"""A small U-Net that tells an image from noise, and the schedule by which noise is added to it.
 
 Ho et al. 2020 (arXiv:2006.11239) for the network; Nichol & Dhariwal 2021 (arXiv:2102.09672, equation 17) for
 the schedule. The network tells v = √ᾱ ε − √(1 − ᾱ) x_0 (Salimans & Ho 2022, arXiv:2202.00512).
@@ -19,11 +19,11 @@ class Config:
     """What the shapes follow from; kept as ``config.json`` beside the weights."""
 
     size: int = 16
-    """Side of a picture: an even number."""
+    """Side of an image: an even number."""
     channels: int = 3
     width: int = 24
     timesteps: int = 100
-    """The steps in which a picture turns into noise."""
+    """The steps in which an image turns into noise."""
 
 
 class Block(nn.Module):
@@ -43,7 +43,7 @@ class Block(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """A noisy picture and its time to v."""
+    """A noisy image and its time to v."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Denoiser(nn.Module):
         self.last = nn.Conv2d(config.width, config.channels, 3, padding=1)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """Guess v (n, c, h, w) of noisy pictures at times (n,), whole numbers from 1."""
+        """Guess v (n, c, h, w) of noisy images at times (n,), whole numbers from 1."""
         time = embed(t, self.config.width).to(x.dtype)
         fine = self.down(self.first(x), time)
         coarse = self.middle(F.avg_pool2d(fine, 2), time)
@@ -70,7 +70,7 @@ def embed(t: Tensor, width: int) -> Tensor:
 
 
 def alpha_bar(t: Tensor, timesteps: int) -> Tensor:
-    """The share of the picture's variance that is left at times t: 1 at 0, almost none at ``timesteps``."""
+    """The share of the image's variance that is left at times t: 1 at 0, almost none at ``timesteps``."""
     s = 0.008
     angle = (t.double() / timesteps + s) / (1 + s) * math.pi / 2
     return (angle.cos() ** 2 / math.cos(s / (1 + s) * math.pi / 2) ** 2).clamp(min=1e-6)

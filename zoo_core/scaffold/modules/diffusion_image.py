@@ -1,4 +1,4 @@
-"""The generator that zoo run runs: noise to a picture, a little cleaner at each step."""
+"""The generator that zoo run runs: noise to an image, a little cleaner at each step."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MyModel:
         self.network = read(checkpoint, Config, Denoiser, device, self.dtype)
 
     def generate(self, batch: Batch) -> Iterator[Step]:
-        """Draw the batch's pictures by DDIM (Song et al. 2021, arXiv:2010.02502, equation 12 with σ = 0).
+        """Draw the batch's images by DDIM (Song et al. 2021, arXiv:2010.02502, equation 12 with σ = 0).
 
         Raises:
             OptionError: More steps than the model has.

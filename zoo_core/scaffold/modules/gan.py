@@ -17,7 +17,7 @@ class Config:
     width: int = 24
     """Channels of every layer."""
     size: int = 32
-    """Side of a picture: 4 times a power of two."""
+    """Side of an image: 4 times a power of two."""
     channels: int = 3
 
     @property
@@ -27,7 +27,7 @@ class Config:
 
 
 class Generator(nn.Module):
-    """Latents to pictures: 4×4 pixels, doubled until they are as many as asked for."""
+    """Latents to images: 4×4 pixels, doubled until they are as many as asked for."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Generator(nn.Module):
         self.last = nn.Conv2d(config.width, config.channels, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Draw pictures (n, c, h, w) in [-1, 1] from latents (n, z_dim)."""
+        """Draw images (n, c, h, w) in [-1, 1] from latents (n, z_dim)."""
         x = pixel_norm(self.start(z).view(len(z), self.config.width, 4, 4))
         for layer in self.layers:
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
@@ -48,7 +48,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Pictures to one number each: how real they look."""
+    """Images to one number each: how real they look."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Discriminator(nn.Module):
         self.last = nn.Linear(16 * config.width, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Judge pictures (n, c, h, w): (n,), above zero for what looks real."""
+        """Judge images (n, c, h, w): (n,), above zero for what looks real."""
         x = F.leaky_relu(self.first(images), 0.2)
         for layer in self.layers:
             x = F.avg_pool2d(F.leaky_relu(layer(x), 0.2), 2)

@@ -1,4 +1,4 @@
-"""The generator that zoo run runs: latents to pictures in one step."""
+"""The generator that zoo run runs: latents to images in one step."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MyModel:
         self.network = read(checkpoint, Config, Generator, device, self.dtype)
 
     def generate(self, batch: Batch) -> Iterator[Step]:
-        """Draw the batch's pictures; all randomness comes from ``batch.noise``."""
+        """Draw the batch's images; all randomness comes from ``batch.noise``."""
         z = batch.noise.normal(self.network.config.z_dim)  # (n, z_dim), row i from sample i's own stream
         images = self.network((batch.options.truncation * z).to(self.dtype))
         yield Step(images=images.float())

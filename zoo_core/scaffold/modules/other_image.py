@@ -1,4 +1,4 @@
-"""The generator that zoo run runs: latents to pictures, by the decoder of an autoencoder."""
+"""The generator that zoo run runs: latents to images, by the decoder of an autoencoder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MyModel:
         self.network = read(checkpoint, Config, Decoder, device, self.dtype)
 
     def generate(self, batch: Batch) -> Iterator[Step]:
-        """Draw the batch's pictures; all randomness comes from ``batch.noise``."""
+        """Draw the batch's images; all randomness comes from ``batch.noise``."""
         config = self.network.config
         z = batch.options.scale * batch.noise.normal(config.z_dim)  # (n, z_dim)
         pixels = torch.tanh(self.network(z.to(self.dtype)))  # (n, h · w, channels)

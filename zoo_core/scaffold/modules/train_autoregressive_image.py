@@ -15,11 +15,11 @@ from .checkpoint import write
 from .transformer import Config, Transformer
 
 SIDE, LEVELS = 8, 16
-"""Pictures are made grey and so small that each is a short text of so many levels."""
+"""Images are made grey and so small that each is a short text of so many levels."""
 
 
 class Training:
-    """One transformer that learns how pictures go on."""
+    """One transformer that learns how images go on."""
 
     def __init__(self, data: TrainingData) -> None:
         config = Config(vocabulary=LEVELS + 1, context=SIDE**2, causal=True)

@@ -1,4 +1,4 @@
-"""Training: tell picture and noise apart at any strength (Ho et al. 2020, Algorithm 1, told as v)."""
+"""Training: tell image and noise apart at any strength (Ho et al. 2020, Algorithm 1, told as v)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .denoiser import Config, Denoiser, alpha_bar
 
 
 class Training:
-    """One network that learns to tell pictures from noise."""
+    """One network that learns to tell images from noise."""
 
     def __init__(self, data: TrainingData) -> None:
         channels, height, width = data.shape
         if height != width or width % 2:
             raise OptionError(
-                f"Pictures of {height}×{width} do not suit this network.",
+                f"Images of {height}×{width} do not suit this network.",
                 "Add --size 16 or 32.",
             )
         self.config = Config(size=width, channels=channels)

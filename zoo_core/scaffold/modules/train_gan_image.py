@@ -25,7 +25,7 @@ class Training:
         config = Config(size=width, channels=channels)
         if height != width or 4 * 2**config.doublings != width:
             raise OptionError(
-                f"Pictures of {height}×{width} do not suit this network.",
+                f"Images of {height}×{width} do not suit this network.",
                 "Add --size 32 or 64.",
             )
         self.config = config

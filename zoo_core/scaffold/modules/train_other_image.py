@@ -30,7 +30,7 @@ class Training:
     def losses(
         self, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor], random: torch.Generator
     ) -> Iterator[Loss]:
-        """Yield the one loss of a step: the negative lower bound of log p(picture), in nats a picture."""
+        """Yield the one loss of a step: the negative lower bound of log p(image), in nats an image."""
         pixels = batch["images"].flatten(2).mT  # (n, h · w, channels)
         encoder, decoder = networks["autoencoder"].children()
         mean, log_variance = encoder(pixels)

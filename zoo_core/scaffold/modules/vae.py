@@ -1,7 +1,7 @@
 """The networks of a small variational autoencoder (Kingma & Welling 2014, arXiv:1312.6114).
 
 The decoder tells what stands at a place from a latent and from where that place is (as Stanley 2007,
-"Compositional Pattern Producing Networks"), so that the same network does for pictures and for texts.
+"Compositional Pattern Producing Networks"), so that the same network does for images and for texts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Config:
     """What the shapes follow from; kept as ``config.json`` beside the weights."""
 
     shape: tuple[int, ...]
-    """Extent of the places: (h, w) of a picture, (length,) of a text."""
+    """Extent of the places: (h, w) of an image, (length,) of a text."""
     outputs: int
     """Numbers told of each place: channels, or logits of tokens."""
     z_dim: int = 16

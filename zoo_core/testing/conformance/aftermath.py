@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 import weakref
 
-from zoo_core.generator import Batch
-from zoo_core.tampering import torch_functions
+from zoo_core.plugins.torch_guard import torch_functions
+from zoo_core.protocols import Batch
 from zoo_core.testing.conformance.check import check
 from zoo_core.testing.conformance.running import a_run_ends_with_a_result, any_number_of_samples_can_be_made
 from zoo_core.testing.conformance.seeds import global_random_state_is_not_used
@@ -40,7 +40,7 @@ def the_batch_is_left_as_it_was(subject: Subject) -> None:
 
 
 @check(
-    "Let pictures go once they are yielded; keep results in no list, cache or attribute.",
+    "Let images go once they are yielded; keep results in no list, cache or attribute.",
     needs=(any_number_of_samples_can_be_made,),
 )
 def memory_does_not_grow_with_the_number_of_samples(subject: Subject) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import ModuleType
 
 from zoo_core.testing.conformance import (
-    abilities,
     aftermath,
+    capabilities,
     computing,
     loading,
     options,
@@ -25,7 +25,7 @@ SECTIONS: tuple[ModuleType, ...] = (
     aftermath,
     options,
     computing,
-    abilities,
+    capabilities,
     recording,
 )
 """Modules of checks; the first line of each one's docstring is its heading."""

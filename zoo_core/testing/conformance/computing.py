@@ -7,7 +7,7 @@ from unittest import mock
 import torch
 
 from zoo_core.errors import PluginError
-from zoo_core.model import DTYPES, load
+from zoo_core.running.model import DTYPES, load
 from zoo_core.testing.conformance.check import check
 from zoo_core.testing.conformance.running import any_number_of_samples_can_be_made
 from zoo_core.testing.conformance.seeds import global_random_state_is_not_used
@@ -53,7 +53,7 @@ def the_dtype_it_names_is_the_one_it_computes_in(subject: Subject) -> None:
     same = "Asked for bfloat16, it says so, and computes what it computes in float32."
     if subject.card.family != "autoregressive":
         assert max(map(difference, made["bfloat16"], made["float32"])) > 0, same
-    elif "score" in subject.card.abilities:
+    elif "score" in subject.card.capabilities:
         # Tokens that are drawn do not show so small a difference; how likely they are does.
         rows = subject.scored
         coarse, fine = (subject.score(rows, (5, 6), models[t]).nats for t in ("bfloat16", "float32"))

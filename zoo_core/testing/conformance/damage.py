@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from zoo_core.errors import PluginError, ZooError
-from zoo_core.manifest import installed_plugins
-from zoo_core.model import Model
-from zoo_core.plugins import PluginHost
+from zoo_core.plugins.discovery import installed_plugins
+from zoo_core.plugins.host import PluginHost
+from zoo_core.running.model import Model
 from zoo_core.weights import Checkpoint, save_weights
 from zoo_core.weights.reading import read_tensors
 

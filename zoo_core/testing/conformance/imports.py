@@ -8,7 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from zoo_core.manifest import InstalledPlugin
+from zoo_core.plugins.discovery import InstalledPlugin
 
 SECONDS = 60
 """How long importing a plugin may take."""
@@ -17,8 +17,8 @@ MARK = "zoo-imports "
 LOAD = f"""\
 import contextlib, importlib, json, sys
 from zoo_core.errors import ZooError
-from zoo_core.manifest import installed_plugins
-from zoo_core.plugins import PluginHost
+from zoo_core.plugins.discovery import installed_plugins
+from zoo_core.plugins.host import PluginHost
 name, module = sys.argv[1:]
 host = PluginHost(installed_plugins())
 before, problem = set(sys.modules), None

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
-from zoo_core.card import Option
 from zoo_core.errors import OptionError, ZooError
-from zoo_core.generator import Batch, Generator, Step
-from zoo_core.model import Model
+from zoo_core.manifest.cards import Option
+from zoo_core.protocols import Batch, Generator, Step
+from zoo_core.running.model import Model
 from zoo_core.testing.conformance.check import Unclaimed, check, first_line
 from zoo_core.testing.conformance.damage import is_contained
 from zoo_core.testing.conformance.loading import the_model_can_be_loaded, weights_must_fit

@@ -7,11 +7,11 @@ from functools import cached_property
 
 import click
 
-from zoo_core.card import Manifest
 from zoo_core.errors import PluginError
-from zoo_core.generator import TrainingData
-from zoo_core.manifest import InstalledPlugin, installed_plugins
-from zoo_core.plugins import contained
+from zoo_core.manifest.cards import Manifest
+from zoo_core.plugins.discovery import InstalledPlugin, installed_plugins
+from zoo_core.plugins.host import plugin_errors
+from zoo_core.protocols import TrainingData
 from zoo_core.testing.conformance.check import Judged, Unclaimed, check
 from zoo_core.testing.conformance.imports import Imports, imports_of_listing, imports_of_loading
 from zoo_core.training import create_trainable
@@ -155,7 +155,7 @@ def commands_are_there(subject: PluginSubject) -> None:
         raise Unclaimed(f"{subject.name} brings no command")
     for card in subject.manifest.commands:
         module, _, attribute = card.target.partition(":")
-        with contained(subject.name, f"bringing its command {card.name!r}", "Correct its target."):
+        with plugin_errors(subject.name, f"bringing its command {card.name!r}", "Correct its target."):
             command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command), f"{card.target} is a {type(command).__name__}, no command."
         assert command.get_help(click.Context(command, info_name=card.name)), f"{card.name} has no help."

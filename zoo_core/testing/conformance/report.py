@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zoo_core.card import HubWeights, ModelCard
 from zoo_core.errors import CatalogError, PluginError, ZooError
-from zoo_core.manifest import installed_plugins
-from zoo_core.plugins import PluginHost
+from zoo_core.manifest.cards import HubWeights, ModelCard
+from zoo_core.plugins.discovery import installed_plugins
+from zoo_core.plugins.host import PluginHost
 from zoo_core.testing.conformance.check import Check, Judged, Outcome
 from zoo_core.testing.conformance.checks import MODEL_CHECKS, PLUGIN_CHECKS
 from zoo_core.testing.conformance.plugin import (
@@ -19,7 +19,7 @@ from zoo_core.testing.conformance.plugin import (
     the_plugin_can_be_imported,
 )
 from zoo_core.testing.conformance.subject import Subject
-from zoo_core.weights import pulled
+from zoo_core.weights import is_cached
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def check_plugin(
 
 def is_here(card: ModelCard) -> bool:
     """True if a model's weights are on this machine."""
-    return not isinstance(card.weights, HubWeights) or pulled(card) is not None
+    return not isinstance(card.weights, HubWeights) or is_cached(card) is not None
 
 
 _NEEDED = (the_manifest_is_valid, the_plugin_can_be_imported, hooks_are_those_the_manifest_announces)

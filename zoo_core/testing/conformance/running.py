@@ -13,7 +13,7 @@ from zoo_core.testing.conformance.loading import (
 from zoo_core.testing.conformance.subject import SEEDS, Subject
 from zoo_core.testing.soundness import (
     require_facts,
-    require_pictures,
+    require_images,
     require_result,
     require_rows,
     require_sound,
@@ -61,7 +61,7 @@ def steps_count_up_to_their_total(subject: Subject) -> None:
     quick=True,
 )
 def every_sample_has_its_row(subject: Subject) -> None:
-    """Whatever a step carries, pictures, texts or facts, it carries one of it per sample.
+    """Whatever a step carries, images, texts or metadata, it carries one of it per sample.
 
     Row i belongs to seed i: with one row less, every later sample is saved under another's seed.
     """
@@ -69,18 +69,18 @@ def every_sample_has_its_row(subject: Subject) -> None:
 
 
 @check(
-    "Bring pictures, previews too, into [-1, 1] as floats (n, c, h, w), by tanh() or clamp(-1, 1).",
+    "Bring images, previews too, into [-1, 1] as floats (n, c, h, w), by tanh() or clamp(-1, 1).",
     needs=(a_run_ends_with_a_result,),
     quick=True,
 )
-def pictures_are_finite_and_in_range(subject: Subject) -> None:
-    """Pictures, previews included, are floats (n, c, h, w) in [-1, 1], with 1, 3 or 4 channels.
+def images_are_finite_and_in_range(subject: Subject) -> None:
+    """Images, previews included, are floats (n, c, h, w) in [-1, 1], with 1, 3 or 4 channels.
 
     Every writer, scorer and measure takes them so; a value out of range is cut off without a word.
     """
     if subject.card.output != "image":
-        raise Unclaimed(f"{subject.card.id} makes no pictures")
-    require_pictures(subject.reference)
+        raise Unclaimed(f"{subject.card.id} makes no images")
+    require_images(subject.reference)
 
 
 @check(
@@ -99,7 +99,7 @@ def texts_are_text(subject: Subject) -> None:
 
 
 @check(
-    "Keep facts to strings, numbers, booleans, lists and mappings of them.",
+    "Keep metadata to strings, numbers, booleans, lists and mappings of them.",
     needs=(a_run_ends_with_a_result,),
     quick=True,
 )
@@ -113,7 +113,7 @@ def facts_can_be_recorded(subject: Subject) -> None:
 
 COMPARABLE = (
     every_sample_has_its_row,
-    pictures_are_finite_and_in_range,
+    images_are_finite_and_in_range,
     texts_are_text,
     facts_can_be_recorded,
 )
@@ -125,9 +125,9 @@ COMPARABLE = (
     needs=COMPARABLE,
 )
 def previews_grow_into_the_result(subject: Subject) -> None:
-    """A text so far begins the next one; a picture so far has the size of the result.
+    """A text so far begins the next one; an image so far has the size of the result.
 
-    A text is shown while it is written, and what is shown cannot be taken back; previews of a picture become
+    A text is shown while it is written, and what is shown cannot be taken back; previews of an image become
     an animation, whose frames are of one size.
     """
     texts = [step.texts for step in subject.reference if step.texts is not None]
@@ -143,12 +143,12 @@ def previews_grow_into_the_result(subject: Subject) -> None:
     needs=(a_run_ends_with_a_result,),
 )
 def gradients_are_not_kept(subject: Subject) -> None:
-    """No picture carries a graph.
+    """No image carries a graph.
 
-    A graph holds the memory of everything that made the picture for as long as the picture lives.
+    A graph holds the memory of everything that made the image for as long as the image lives.
     """
     for step in subject.reference:
-        assert step.images is None or not step.images.requires_grad, "A picture requires a gradient."
+        assert step.images is None or not step.images.requires_grad, "An image requires a gradient."
 
 
 @check(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from zoo_core.card import Option
+from zoo_core.manifest.cards import Option
 from zoo_core.testing.conformance.check import Unclaimed, check
 from zoo_core.testing.conformance.running import any_number_of_samples_can_be_made
 from zoo_core.testing.conformance.subject import SEEDS, Subject, named_values
@@ -42,7 +42,7 @@ def other_seeds_make_other_samples(subject: Subject) -> None:
         return
     for i, one in enumerate(rows):
         for j, other in enumerate(rows[:i]):
-            assert difference(one, other) > 0, f"Seeds {j} and {i} made the same picture."
+            assert difference(one, other) > 0, f"Seeds {j} and {i} made the same image."
 
 
 @check(
@@ -69,7 +69,7 @@ def global_random_state_is_not_used(subject: Subject) -> None:
 def global_random_state_is_left_alone(subject: Subject) -> None:
     """A run neither draws from the global generators nor seeds them.
 
-    They belong to the caller: a notebook that seeds torch and then draws a picture must go on as it would
+    They belong to the caller: a notebook that seeds torch and then draws an image must go on as it would
     have without it.
     """
     with global_random_state(5):
@@ -112,7 +112,7 @@ def a_sample_is_the_same_in_any_batch(subject: Subject) -> None:
         require_alike(run.rows(range(n)), wide[:n], f"A batch of {n}, compared with one of {len(wide)},")
     for size in (1, 2, 5):
         samples = run.model.generate(run.prompt, n=5, seed=0, batch_size=size, **run.options)
-        rows = [sample.image if sample.image is not None else sample.text or "" for sample in samples]
+        rows = [sample.tensor if sample.tensor is not None else sample.text or "" for sample in samples]
         require_alike(rows, wide[:5], f"A run of 5 in batches of {size}")
 
 
@@ -138,7 +138,7 @@ def prompts_of_a_batch_do_not_mix(subject: Subject) -> None:
     needs=(a_sample_is_the_same_in_any_batch,),
 )
 def options_given_per_sample_do_not_mix(subject: Subject) -> None:
-    """Row i follows value i of an option declared ``each``, whatever the other values of its batch.
+    """Row i follows value i of an option declared ``per_sample``, whatever the other values of its batch.
 
     ``--label 0-9`` is ten classes in one batch.
     """
@@ -146,7 +146,7 @@ def options_given_per_sample_do_not_mix(subject: Subject) -> None:
     pairs = {
         option.name: values
         for option in subject.card.options.values()
-        if option.each and len(values := _accepted(run, option)) > 1
+        if option.per_sample and len(values := _accepted(run, option)) > 1
     }
     if not pairs:
         raise Unclaimed(f"{subject.card.id} has no option that is given per sample")

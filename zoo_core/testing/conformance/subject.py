@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
-from zoo_core.card import ModelCard, Option
 from zoo_core.errors import ZooError
-from zoo_core.generator import Batch, Generator, Score, Scorer, Step
-from zoo_core.manifest import installed_plugins, package_folder
-from zoo_core.model import Model, load
+from zoo_core.files import is_inside
+from zoo_core.manifest.cards import ModelCard, Option
 from zoo_core.noise import Noise
-from zoo_core.screening import is_inside
+from zoo_core.plugins.discovery import installed_plugins, package_folder
+from zoo_core.protocols import Batch, Generator, Score, Scorer, Step
+from zoo_core.running.model import Model, load
 from zoo_core.testing.conformance.check import Judged, Unclaimed
 from zoo_core.testing.conformance.damage import damages, load_damaged
 from zoo_core.testing.driving import Row, Runner, rows_of
@@ -30,7 +30,7 @@ SEEDS = (0, 1, 2)
 WIDE = 64
 """Samples of the widest batch, where they are small."""
 WIDE_VALUES = 2**22
-"""Values of all its pictures together; of larger pictures it has fewer, but at least 8."""
+"""Values of all its images together; of larger images it has fewer, but at least 8."""
 
 Named = str | os.PathLike[str] | ModelCard
 """What :func:`zoo_core.load` takes."""
@@ -199,13 +199,13 @@ class Subject(Judged):
         return self.score(self.scored, (5, 6))
 
     def score(self, rows: Sequence[Row], seeds: Sequence[int], model: Model | None = None) -> Score:
-        """Score samples, as ``zoo score`` will: pictures in 8 bits, texts as they are."""
+        """Score samples, as ``zoo score`` will: images in 8 bits, texts as they are."""
         self.require_ability("score", Scorer)
         model = model or self.run.model
         scorer = model.generator
         assert isinstance(scorer, Scorer)
-        pictures = [row for row in rows if isinstance(row, torch.Tensor)]
-        data: Any = (127.5 * (torch.stack(pictures) + 1)).round().to(torch.uint8) if pictures else rows
+        images = [row for row in rows if isinstance(row, torch.Tensor)]
+        data: Any = (127.5 * (torch.stack(images) + 1)).round().to(torch.uint8) if images else rows
         with torch.inference_mode():
             return scorer.log_likelihood(data, Noise(seeds, model.device))
 
@@ -213,10 +213,10 @@ class Subject(Judged):
         """A batch like the reference's."""
         return self.run.batch(SEEDS)
 
-    def require_ability(self, ability: str, protocol: type) -> None:
-        """Leave a check that is about an ability to the models that have it."""
-        if ability not in self.card.abilities or not isinstance(self.generator, protocol):
-            raise Unclaimed(f"{self.card.id} has no ability {ability}")
+    def require_ability(self, capability: str, protocol: type) -> None:
+        """Leave a check that is about a capability to the models that have it."""
+        if capability not in self.card.capabilities or not isinstance(self.generator, protocol):
+            raise Unclaimed(f"{self.card.id} has no capability {capability}")
 
 
 def options_of_runs(card: ModelCard) -> dict[str, Any]:

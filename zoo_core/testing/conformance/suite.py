@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from zoo_core.card import ModelCard
-from zoo_core.model import Model
+from zoo_core.manifest.cards import ModelCard
+from zoo_core.running.model import Model
 from zoo_core.testing.conformance.check import Check, Judged
 from zoo_core.testing.conformance.checks import MODEL_CHECKS, PLUGIN_CHECKS
 from zoo_core.testing.conformance.plugin import PluginSubject

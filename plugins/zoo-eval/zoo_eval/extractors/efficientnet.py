@@ -68,7 +68,7 @@ class Block(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """From pictures to 1280 features, and from these to ImageNet's classes."""
+    """From images to 1280 features, and from these to ImageNet's classes."""
 
     size, channels, batch_size = 224, 3, 16
 

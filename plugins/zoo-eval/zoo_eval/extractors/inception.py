@@ -145,7 +145,7 @@ class InceptionE(nn.Module):
 
 
 class Inception(nn.Module):
-    """From pictures to 2048 features."""
+    """From images to 2048 features."""
 
     size, channels, batch_size = 299, 3, 32
 

@@ -1,6 +1,6 @@
 """Any network by its path: ``PACKAGE.MODULE:NAME`` of a module, or of what makes one when it is called.
 
-It takes pictures as torchvision's do, normalised by ImageNet's mean and deviation, unless it says otherwise
+It takes images as torchvision's do, normalised by ImageNet's mean and deviation, unless it says otherwise
 by attributes ``size``, ``mean`` and ``std``. What it makes of them is flattened.
 """
 
@@ -38,7 +38,7 @@ class Module:
         self.digest = "sha256:" + content.hexdigest()
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return (n, d) of pictures (n, 3, size, size) in [-1, 1]."""
+        """Return (n, d) of images (n, 3, size, size) in [-1, 1]."""
         made: Tensor = self.network(((images + 1) / 2 - self._mean) / self._std)
         return made.flatten(1).float()
 

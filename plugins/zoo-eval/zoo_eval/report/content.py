@@ -27,14 +27,14 @@ class Row:
     seconds: float | None = None
     """Time to draw one sample."""
     sheet: bytes | None = None
-    """A PNG of some of its pictures."""
+    """A PNG of some of its images."""
     pairs: bytes | None = None
-    """A PNG of the pictures nearest to the training data, each above its neighbour."""
+    """A PNG of the images nearest to the training data, each above its neighbour."""
     texts: Sequence[str] = ()
     """Some of its texts."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain JSON, pictures left out."""
+        """Return it as plain JSON, images left out."""
         return {
             "name": self.name,
             "model": self.model,
@@ -66,7 +66,7 @@ class Report:
     command: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain JSON, pictures left out."""
+        """Return it as plain JSON, images left out."""
         return {
             "schema": SCHEMA,
             "data": {"name": self.data, "count": self.count},

@@ -30,9 +30,9 @@ def conventions(data: Items, held_out: Items | None, copies_by: str) -> Iterator
         yield f"Samples and data are cut to passages of {WORDS} words; n-grams are of whole texts, in words."
         yield "The divergence frontier is MAUVE's over GPT-2's features only, and these are not they."
         return
-    yield f"Pictures: {CONVENTION} (Parmar et al. 2022)."
+    yield f"Images: {CONVENTION} (Parmar et al. 2022)."
     yield (
-        f"Copies: distances to the nearest of the {count} training pictures, by {copies_by}. Distance ratio: "
+        f"Copies: distances to the nearest of the {count} training images, by {copies_by}. Distance ratio: "
         "the median of samples over that of held-out data. Closer than held-out: nearer than any of the "
         "held-out data is. Authenticity: farther from the nearest than that is from its own neighbour, as "
         "fresh data are by a half or more and copies never."

@@ -126,11 +126,11 @@ def _sweeps(report: Report) -> Iterator[str]:
 def _sheets(report: Report) -> Iterator[str]:
     if any(row.sheet for row in report.rows):
         yield '<h2>Samples</h2><div class="sheets">'
-        yield from (_picture(row.name, row.sheet) for row in report.rows if row.sheet)
+        yield from (_image(row.name, row.sheet) for row in report.rows if row.sheet)
         yield "</div>"
     if any(row.pairs for row in report.rows):
         yield "<h2>Nearest to the training data, above their neighbours there</h2><div class='sheets'>"
-        yield from (_picture(row.name, row.pairs) for row in report.rows if row.pairs)
+        yield from (_image(row.name, row.pairs) for row in report.rows if row.pairs)
         yield "</div>"
     if any(row.texts for row in report.rows):
         yield "<h2>Samples</h2>"
@@ -138,7 +138,7 @@ def _sheets(report: Report) -> Iterator[str]:
             yield from (f"<p>{escape(row.name)}<blockquote>{escape(text)}</blockquote>" for text in row.texts)
 
 
-def _picture(name: str, png: bytes) -> str:
+def _image(name: str, png: bytes) -> str:
     source = base64.b64encode(png).decode()
-    picture = f'<img src="data:image/png;base64,{source}" alt="">'
-    return f"<figure>{picture}<figcaption>{escape(name)}</figcaption></figure>"
+    image = f'<img src="data:image/png;base64,{source}" alt="">'
+    return f"<figure>{image}<figcaption>{escape(name)}</figcaption></figure>"

@@ -1,0 +1,12 @@
+#!/bin/sh
+# The images of README and docs, by the built-in models; each carries how it was made (zoo replay).
+set -eu
+out=docs/images
+zoo run ddpm-digits --label 0-9 -n 40 --seed 0 --force -o $out/ddpm-digits.png
+zoo run imagegpt-digits --label 0-9 -n 40 --seed 0 --force -o $out/imagegpt-digits.png
+zoo run stylegan2-digits --label 0-9 -n 40 --seed 0 --force -o $out/stylegan2-digits.png
+zoo run stylegan2-digits --label 4 --seeds 7,7,7,7,7,7,7,7,7 --force \
+    --truncation 0.4,0.55,0.7,0.85,1,1.15,1.3,1.45,1.6 -o $out/stylegan2-truncation.png
+for object in cube ball "teddy bear"; do
+    for material in denim brick crochet fur; do echo "a $material $object on tabletop"; done
+done | zoo run gigagan-tabletop --prompts - --seed 0 --force -o $out/gigagan-tabletop.png

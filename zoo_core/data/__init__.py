@@ -1,0 +1,1 @@
+"""Data of the user: image files, MNIST's IDX files, class labels."""

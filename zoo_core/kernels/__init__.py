@@ -1,0 +1,1 @@
+"""Fast implementations that several plugins share; the only modules that call torch's private operators."""

@@ -1,0 +1,221 @@
+"""Find the plugins that are installed and read their manifests, importing none of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from zoo_core import files, paths
+from zoo_core.errors import CardError, PluginError, ZooError, short_repr
+from zoo_core.manifest.cache import Remembered, without_collection
+from zoo_core.manifest.cards import Manifest, read_manifest
+from zoo_core.plugins.entrypoints import EntryPoint, entry_points
+
+if TYPE_CHECKING:
+    import importlib.metadata
+
+GROUP = "zoo.plugins"
+FILE = "zoo.toml"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_VERSION = re.compile(r"[A-Za-z0-9.!+_-]{1,60}")
+
+Status = Literal["ok", "disabled", "broken"]
+
+
+@dataclass(frozen=True)
+class InstalledPlugin:
+    """A plugin as its distribution declares it: usable, disabled by the user, or broken."""
+
+    name: str
+    """The entry point's name, which is also the distribution's."""
+    module: str
+    """What is imported to get its hook implementations."""
+    manifest: Manifest | None = None
+    """None if it could not be read."""
+    status: Status = "ok"
+    problem: ZooError | None = None
+    """Why it is broken."""
+    notes: tuple[ZooError, ...] = ()
+    """What its author should mend, though it can be used."""
+    metadata: Path | None = None
+    """The ``*.dist-info`` folder of its distribution."""
+
+    @property
+    def distribution(self) -> importlib.metadata.Distribution | None:
+        """Its distribution; None for a plugin that was not installed as one."""
+        import importlib.metadata
+
+        return importlib.metadata.Distribution.at(self.metadata) if self.metadata else None
+
+    @property
+    def version(self) -> str:
+        """The distribution's version; ``unknown`` where there is none, or something else in its place."""
+        version = self.distribution.version if self.distribution else ""
+        return version if _VERSION.fullmatch(version or "") else "unknown"
+
+
+def installed_plugins() -> tuple[InstalledPlugin, ...]:
+    """Every plugin of this environment, by name, with its manifest and status.
+
+    A plugin whose manifest is missing or wrong, or that claims a name an earlier plugin has, is broken; the
+    others are not affected. Of a disabled one the manifest is read too, so that asking for one of its models
+    can be answered, but whatever is wrong with it is nobody's problem.
+    """
+    with without_collection():
+        return tuple(_break_duplicates(_inspect_all()))
+
+
+def _inspect_all() -> list[InstalledPlugin]:
+    disabled = disabled_plugins()
+    entries = sorted(entry_points(GROUP), key=lambda entry: (entry.name, entry.module))
+    manifests = Remembered(Manifest, paths.cache_dir() / "manifests.json")
+    plugins = [
+        replace(plugin, status="disabled", problem=None) if plugin.name in disabled else plugin
+        for plugin in (_inspect(entry, manifests) for entry in entries)
+    ]
+    manifests.save()
+    return plugins
+
+
+def disabled_plugins() -> frozenset[str]:
+    """Names of the plugins the user disabled."""
+    return frozenset(map(str, files.read_json(disabled_file(), default=[])))
+
+
+def disabled_file() -> Path:
+    """Where the names of disabled plugins are kept."""
+    return paths.data_dir() / "disabled.json"
+
+
+def package_folder(module: str) -> Path | None:
+    """The folder of a package that is not to be imported; None if there is none.
+
+    Only the top-level name is looked up by the import system; :func:`importlib.util.find_spec` of a dotted
+    name would import its parents.
+    """
+    top, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    for location in (spec.submodule_search_locations or ()) if spec else ():
+        folder = Path(location, *rest)
+        if folder.is_dir():
+            return folder
+    return None
+
+
+def read_toml(path: Path) -> dict[str, object]:
+    """Parse a TOML file; CardError names the file and the place."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CardError(
+            f"{path}: cannot be read: {error.strerror}.", "Reinstall what it belongs to."
+        ) from None
+    return parse_toml(data, path)
+
+
+def parse_toml(data: bytes, path: Path) -> dict[str, object]:
+    """Parse what a TOML file holds; CardError names the file and the place."""
+    import tomli
+
+    try:
+        return tomli.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # tomli's own error, or a number or a nesting beyond bounds
+        raise CardError(f"{path}: not valid TOML: {error}.", "Correct that file.") from None
+
+
+def _inspect(entry: EntryPoint, manifests: Remembered[Manifest]) -> InstalledPlugin:
+    if not _NAME.fullmatch(entry.name):
+        name = short_repr(entry.name)
+        distribution = entry.metadata.name.partition("-")[0].replace("_", "-")
+        problem = PluginError(
+            f"{name} cannot be the name of a plugin.", f"Remove it: pip uninstall {distribution}"
+        )
+        return InstalledPlugin(name, entry.module, status="broken", problem=problem, metadata=entry.metadata)
+    plugin = InstalledPlugin(entry.name, entry.module, metadata=entry.metadata)
+    try:
+        folder = package_folder(entry.module)
+        if folder is None:
+            raise PluginError(
+                f"{entry.name}: there is no package {entry.module!r}.",
+                f"Reinstall it: zoo install {entry.name}",
+            )
+        file = folder / FILE
+        if not file.is_file():
+            raise PluginError(
+                f"{entry.name}: its package has no {FILE}.",
+                f"Ask its author, or remove it: zoo uninstall {entry.name}",
+            )
+        manifest = manifests.read(file, lambda: read_manifest(read_toml(file), file, folder))
+        if manifest.name != entry.name:
+            raise CardError(
+                f"{file}: [plugin] name: expected {entry.name!r}, as its entry point is called, "
+                f"not {manifest.name!r}.",
+                "Correct that file.",
+            )
+    except ZooError as problem:
+        return replace(plugin, status="broken", problem=problem)
+    return replace(plugin, manifest=manifest)
+
+
+def _break_duplicates(plugins: Sequence[InstalledPlugin]) -> list[InstalledPlugin]:
+    """Mark as broken every plugin that claims a name which another, healthy one has.
+
+    A plugin that the registries list comes before one that they do not, whatever it is called; then the first
+    by name does.
+    """
+    owners: dict[tuple[str, str], str] = {}
+    result = []
+    for plugin in _listed_first(plugins):
+        claims = _claims(plugin)
+        taken = next((claim for claim in claims if claim in owners), None)
+        if taken:
+            kind, name = taken
+            owner = owners[taken]
+            if owner != plugin.name:
+                remedy = f"Keep one of the two: zoo disable {owner}, or zoo disable {plugin.name}"
+            else:
+                assert plugin.distribution is not None  # a name stands twice only in two distributions
+                remedy = f"Remove one of the two: pip uninstall {plugin.distribution.name}"
+            problem = PluginError(
+                f"{plugin.name}: the {kind} {name!r} is already provided by {owner}.", remedy
+            )
+            plugin = replace(plugin, status="broken", problem=problem)
+        else:
+            owners.update(dict.fromkeys(claims, plugin.name))
+        result.append(plugin)
+    return sorted(result, key=lambda plugin: (plugin.name, plugin.module))
+
+
+def _listed_first(plugins: Sequence[InstalledPlugin]) -> Sequence[InstalledPlugin]:
+    """The same plugins; where two claim one name, those that a registry lists stand at the front."""
+    claims = [claim for plugin in plugins for claim in _claims(plugin)]
+    if len(set(claims)) == len(claims):
+        return plugins
+    from zoo_core.registry import registries  # seldom needed, and made of this module
+
+    try:
+        listed = {entry.name for registry in registries() for entry in registry.entries}
+    except ZooError:  # which zoo doctor tells
+        listed = set()
+    return sorted(plugins, key=lambda plugin: plugin.name not in listed)
+
+
+def _claims(plugin: InstalledPlugin) -> list[tuple[str, str]]:
+    if plugin.status != "ok" or plugin.manifest is None:
+        return []
+    manifest = plugin.manifest
+    return [
+        ("plugin", plugin.name),
+        *(("model", name.lower()) for card in manifest.models for name in (card.id, *card.aliases)),
+        *(("trainer", trainer.name) for trainer in manifest.trainers),
+        *(("command", command.name) for command in manifest.commands),
+        *(("extractor", extractor.name) for extractor in manifest.extractors),
+    ]

@@ -1,0 +1,179 @@
+"""The plugin host: load the one plugin that is needed, contain its failures, enable and disable."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import io
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from zoo_core import files
+from zoo_core.errors import PluginDeprecation, PluginError, ZooError, short_repr, some
+from zoo_core.plugins.discovery import InstalledPlugin, disabled_file, disabled_plugins
+
+if TYPE_CHECKING:
+    import pluggy
+
+
+class PluginHost:
+    """Loads plugins one at a time and calls their hooks.
+
+    Whatever a plugin does wrong becomes a PluginError that names it; the others are not affected. What it
+    prints while it is imported goes to stderr, for stdout belongs to results.
+    """
+
+    def __init__(self, plugins: Sequence[InstalledPlugin]) -> None:
+        import pluggy
+
+        from zoo_core.plugins import hookspecs
+
+        self._plugins = {plugin.name: plugin for plugin in reversed(plugins)}
+        self._manager = pluggy.PluginManager("zoo")
+        self._manager.add_hookspecs(hookspecs)
+        self.notes: dict[str, list[PluginError]] = {}
+        """By plugin: what was noticed when it was loaded that does not keep it from being used."""
+
+    def load(self, name: str) -> None:
+        """Import a plugin and register its hooks, if that has not been done.
+
+        Raises:
+            PluginError: It is not installed, disabled or broken (it is then not imported), or fails now; the
+                host is then as it was.
+        """
+        if self._manager.has_plugin(name):
+            return
+        plugin = self._plugins.get(name)
+        if plugin is None:
+            raise PluginError(f"The plugin {name} is not installed.", f"Install it: zoo install {name}")
+        if plugin.status == "disabled":
+            raise PluginError(f"The plugin {name} is disabled.", f"Enable it: zoo enable {name}")
+        if plugin.problem is not None:
+            raise plugin.problem
+        if problem := missing_requirement(plugin):
+            raise problem
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always", PluginDeprecation)
+            module, printed = _import(plugin)
+            self._register(module, name)
+        self.notes[name] = [*_printing(name, printed), *_deprecations(name, warned)]
+        for other in warned:
+            if not issubclass(other.category, PluginDeprecation):
+                warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
+
+    def _register(self, module: object, name: str) -> None:
+        import pluggy
+
+        try:
+            self._manager.register(module, name)
+            self._manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            if self._manager.has_plugin(name):
+                self._manager.unregister(name=name)
+            reason = " ".join(str(error).split())
+            raise PluginError(
+                f"{name}: its hooks do not fit this version of the zoo: {reason}",
+                f"Update it (zoo install --upgrade {name}) or zoo disable {name}",
+            ) from error
+
+    def call(self, name: str, hook: str, **arguments: Any) -> Any:
+        """Call one hook of one plugin, loading it first; None if it does not implement the hook."""
+        self.load(name)
+        others = [plugin for other, plugin in self._manager.list_name_plugin() if other != name]
+        caller: pluggy.HookCaller = self._manager.subset_hook_caller(hook, others)
+        with plugin_errors(name, f"running {hook}", "Run again with --debug, and tell its author."):
+            return caller(**arguments)
+
+
+def _import(plugin: InstalledPlugin) -> tuple[ModuleType, str]:
+    """The plugin's module, and what it printed; torch is afterwards as it was."""
+    from zoo_core.plugins.torch_guard import torch_kept
+
+    name, printed = plugin.name, io.StringIO()
+    remedy = f"Reinstall it (zoo install {name}) or zoo disable {name}"
+    try:
+        with (
+            torch_kept() as replaced,
+            redirect_stdout(printed),
+            plugin_errors(name, "being imported", remedy),
+        ):
+            module = importlib.import_module(plugin.module)
+    finally:
+        sys.stderr.write(printed.getvalue())
+    if replaced:
+        sys.modules.pop(plugin.module, None)
+        raise PluginError(
+            f"{name} replaced {some(replaced)} while being imported, which has been undone.",
+            f"Disable it: zoo disable {name}; and tell its author: torch belongs to everybody.",
+        )
+    return module, printed.getvalue()
+
+
+def _printing(name: str, printed: str) -> Iterator[PluginError]:
+    if printed.strip():
+        yield PluginError(
+            f"{name} prints while it is imported: {short_repr(printed.strip())}.",
+            "Tell its author: what is printed goes between results.",
+        )
+
+
+def _deprecations(name: str, warned: Sequence[warnings.WarningMessage]) -> Iterator[PluginError]:
+    for warning in warned:
+        if issubclass(warning.category, PluginDeprecation):
+            yield PluginError(f"{name}: {warning.message}", f"Update it: zoo install --upgrade {name}")
+
+
+def missing_requirement(plugin: InstalledPlugin) -> PluginError | None:
+    """What the plugin's distribution requires and this environment lacks; None if nothing."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for line in (plugin.distribution.requires or ()) if plugin.distribution else ():
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            continue
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        remedy = f"Install it: pip install '{requirement.name}{requirement.specifier}'"
+        try:
+            version = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            return PluginError(f"{plugin.name} needs {requirement.name}, which is not installed.", remedy)
+        if not requirement.specifier.contains(version, prereleases=True):
+            return PluginError(
+                f"{plugin.name} needs {requirement.name}{requirement.specifier}; {version} is installed.",
+                remedy,
+            )
+    return None
+
+
+def set_enabled(name: str, enabled: bool, plugins: Sequence[InstalledPlugin]) -> bool:
+    """Enable or disable a plugin; False if it already was so.
+
+    Raises:
+        PluginError: No plugin of that name is installed.
+    """
+    if name not in {plugin.name for plugin in plugins}:
+        raise PluginError(f"The plugin {name} is not installed.", "See which are: zoo plugins")
+    with files.locked(disabled_file()):
+        before = disabled_plugins()
+        after = before - {name} if enabled else before | {name}
+        files.write_state(disabled_file(), sorted(after))
+    return before != after
+
+
+@contextmanager
+def plugin_errors(name: str, doing: str, remedy: str) -> Iterator[None]:
+    """Turn whatever a plugin raises, SystemExit included, into a PluginError that names it."""
+    try:
+        yield
+    except (ZooError, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        lines = str(error).strip().splitlines()
+        reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        raise PluginError(f"{name} failed while {doing}: {reason}", remedy) from error

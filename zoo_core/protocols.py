@@ -1,0 +1,280 @@
+"""The protocols: what a generator is, what else it may do, and what passes between it and the core.
+
+A deep generative model is a distribution transformer, a function from noise to data. The core hands every
+generator the same thing, a :class:`Batch` with one noise stream per sample, and takes back
+:class:`Step` s, the last of which carries the result. A capability is a small protocol: a generator has it by
+having the method, and its card names it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+from zoo_core.errors import PluginError
+from zoo_core.noise import Noise
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+OptionsT = TypeVar("OptionsT")
+
+
+class Options(SimpleNamespace):
+    """Every declared option as an attribute, checked, defaults filled in.
+
+    :func:`read_options` makes a dataclass of it, which a type checker knows.
+    """
+
+    if not TYPE_CHECKING:  # a type checker takes any attribute from SimpleNamespace already
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            raise AttributeError(_unknown(name, vars(self)))
+
+
+def read_options(options_type: type[OptionsT], options: Options) -> OptionsT:
+    """Make a dataclass of the options it has fields for; other options are left out.
+
+    Args:
+        options_type: A dataclass. Each field is an option that the manifest declares; one declared
+            ``per_sample`` is a tuple with a value per sample.
+        options: From a batch, or what ``zoo_create_trainable`` was given.
+
+    Raises:
+        PluginError: A field is no declared option.
+    """
+    values = vars(options)
+    names = [field.name for field in fields(options_type)]  # type: ignore[arg-type]
+    if unknown := next((name for name in names if name not in values), None):
+        raise PluginError(
+            f"{options_type.__module__}.{options_type.__qualname__}: {_unknown(unknown, values)}",
+            "Tell the plugin's author: each field must be an option in its manifest.",
+        )
+    return options_type(**{name: values[name] for name in names})
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"declared are: {', '.join(known) or 'none'}."
+    return f"there is no option {name!r}; {hint}"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The samples to make in one go."""
+
+    noise: Noise
+    """One stream per sample; draws come on the device the generator was made for."""
+    options: Options
+    """Every option of the card by name, checked. One declared ``per_sample`` is a tuple of n values."""
+    prompts: tuple[str | None, ...]
+    """One prompt per sample; None where none was given."""
+
+    @property
+    def n(self) -> int:
+        """The number of samples."""
+        return len(self.noise.seeds)
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far along a batch is, with a preview of it; the last step carries the result."""
+
+    index: int = 1
+    """Steps done so far, from 1 to ``total``."""
+    total: int = 1
+    images: torch.Tensor | None = None
+    """Images so far, (n, c, h, w), floats in [-1, 1]; c is 1, 3 or 4."""
+    texts: tuple[str, ...] | None = None
+    """Texts so far, n of them."""
+    metadata: tuple[Mapping[str, Any], ...] | None = None
+    """What to record with each sample beside its options (a class that was drawn, why a text ended): JSON."""
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """What every plugin provides.
+
+    A generator may have an attribute ``batch_size``: how many samples it likes to make at once where the
+    user does not say (1 without it).
+    """
+
+    def generate(self, batch: Batch) -> Iterator[Step]:
+        """Make the batch's samples, yielding at least one step.
+
+        Sample *i* depends on (checkpoint, options, its own values and prompt, its stream) alone, not on the
+        batch it rode in. The core runs it under ``torch.inference_mode`` and cancels by closing the iterator.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Score:
+    """How likely data are under a model."""
+
+    nats: torch.Tensor
+    """(n,): log-likelihood of each item in nats, or a lower bound of it; float64."""
+    size: torch.Tensor
+    """(n,): what a rate is taken over: dimensions of an image, tokens of a text."""
+    bound: bool = False
+    """True if ``nats`` is a lower bound."""
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Capability ``score``: the model can say how likely given data are."""
+
+    def log_likelihood(self, data: Any, noise: Noise) -> Score:
+        """Score data: images as (n, c, h, w) uint8, texts as a sequence of n strings.
+
+        ``noise`` has one stream per item, for bounds that are estimated by sampling.
+        """
+        ...
+
+
+class Prediction(Protocol):
+    """The distribution over the token that follows a prompt."""
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The prompt's own, the one that begins a text included."""
+        ...
+
+    @property
+    def log_probabilities(self) -> torch.Tensor:
+        """(vocabulary,) floats: log p(· | tokens), in nats."""
+        ...
+
+    def top(self, k: int) -> list[tuple[int, str, float]]:
+        """Return the k likeliest next tokens, each as (id, its text, its probability)."""
+        ...
+
+    def chain(self) -> list[tuple[int, str, float]]:
+        """Return the chain rule's factors: each token but the first as (id, its text, log p in nats)."""
+        ...
+
+
+@runtime_checkable
+class NextToken(Protocol):
+    """Capability ``next-token``: the model gives the distribution over the next token."""
+
+    def next_token(self, prompt: str) -> Prediction:
+        """Return the distribution over the token that follows ``prompt``."""
+        ...
+
+
+@runtime_checkable
+class Latents(Protocol):
+    """Capability ``latents``: the model has a latent space one can work in.
+
+    What ``generate`` makes of a batch is ``synthesize(encode(batch), batch.options, batch.noise)``.
+    """
+
+    def mapping(self, z: torch.Tensor, **condition: Any) -> torch.Tensor:
+        """Map noise latents (n, z_dim) to the space images are edited in."""
+        ...
+
+    def encode(self, batch: Batch) -> torch.Tensor:
+        """Return where in that space the batch's samples are, (n, …), as its options move them."""
+        ...
+
+    def synthesize(self, latents: torch.Tensor, options: Options, noise: Noise) -> torch.Tensor:
+        """Return the images at places (n, …): (n, c, h, w) in [-1, 1]. What else is random is of noise."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a trainer may know about the data before training begins."""
+
+    shape: tuple[int, ...]
+    """Shape of one item: (c, h, w) for images, () for texts."""
+    classes: tuple[str, ...] = ()
+    """Names of the labels, in label order; empty if the data have none."""
+    count: int = 0
+    """Number of items."""
+    texts: tuple[str, ...] = field(default=(), repr=False)
+    """Texts or captions themselves, for a vocabulary is made from them; empty for mere images."""
+    images: Callable[[int], torch.Tensor] | None = field(default=None, repr=False, compare=False)
+    """Returns at most so many of the images, (m, c, h, w) uint8, for a palette is made from them."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One loss to descend."""
+
+    network: str
+    """Name of the network whose parameters take the step."""
+    value: torch.Tensor
+    """The scalar to differentiate."""
+    metrics: Mapping[str, float | torch.Tensor] = field(default_factory=dict)
+    """More figures for the curve. One named as the loss itself (``NETWORK loss``) stands in its place."""
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """What a plugin's ``zoo_create_trainable`` returns: the networks, the losses, and how to publish them.
+
+    The training loop owns optimisers, averaging, devices, checkpoints and data order, and knows no family.
+    A trainable may have an attribute ``betas``: Adam's, where the usual (0.9, 0.999) do not suit it.
+    """
+
+    networks: Mapping[str, nn.Module]
+    """The networks by name. Each gets its own optimiser, and a moving average of its parameters."""
+
+    def losses(
+        self,
+        networks: Mapping[str, nn.Module],
+        batch: Mapping[str, torch.Tensor],
+        random: torch.Generator,
+    ) -> Iterator[Loss]:
+        """Yield the losses of one training step, in the order in which they are to be descended.
+
+        The loop takes an optimiser step for ``loss.network`` after each one, so that a later loss sees the
+        updated parameters (a discriminator's, then a generator's).
+
+        Args:
+            networks: The same networks, as the loop wrapped them for its devices: call these.
+            batch: ``images`` (n, c, h, w) in [-1, 1] and, where there are classes, ``labels`` (n,) int64;
+                for a :class:`TextTrainable`, ``tokens`` (n, context + 1) int64; for a
+                :class:`CaptionTrainable`, ``captions`` (n, length) int64 beside the images and, where
+                they are told, the ``halves`` (n, 2, length) that they can be put together of.
+            random: The source of all randomness in the step, on the batch's device.
+        """
+        ...
+
+    def save(self, folder: Path, networks: Mapping[str, nn.Module]) -> None:
+        """Write ``networks`` (the averaged ones) into ``folder`` as a checkpoint ``zoo run`` can run."""
+        ...
+
+
+@runtime_checkable
+class TextTrainable(Trainable, Protocol):
+    """A trainable that learns from texts. What a token is, it alone knows."""
+
+    context: int
+    """Tokens that are predicted in one item of a batch, which has one more."""
+
+    def encode(self, text: str) -> Sequence[int]:
+        """Return the tokens of a whole text, with the one that ends it."""
+        ...
+
+
+@runtime_checkable
+class CaptionTrainable(Trainable, Protocol):
+    """A trainable that learns from images with captions. How it reads a caption, it alone knows."""
+
+    def encode_caption(self, caption: str) -> Sequence[int]:
+        """Return a caption as numbers, as many for each caption."""
+        ...
+
+
+PROTOCOLS: Mapping[str, type] = {"score": Scorer, "latents": Latents, "next-token": NextToken}
+"""The protocol behind each capability a card may name."""

@@ -1,0 +1,1 @@
+"""Run a model: plan the samples, load the generator, make them batch by batch."""

@@ -1,0 +1,193 @@
+"""How a file says what made it: records in PNG text chunks, in GIF comments, in JSON files beside others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo_core.errors import OutputError
+from zoo_core.samples.containers import GIF_SIGNATURES, PNG_SIGNATURE, gif_comments, png_texts
+from zoo_core.samples.record import Record
+
+if TYPE_CHECKING:
+    from PIL.PngImagePlugin import PngInfo
+
+MAX_RECORD = 4 * 1024 * 1024
+"""The longest record that is written or read, in bytes of JSON."""
+
+_RECORD, _LAYOUT = "zoo", "zoo-sheet"
+_RECORD_START = b'{"schema"'
+_NOT_OURS = "Only files as zoo wrote them can be made again; editors and messengers often strip such notes."
+
+
+def record_text(record: Record) -> str:
+    """Return a record as one line of ASCII JSON, which every kind of file can hold.
+
+    Raises:
+        OutputError: It is longer than MAX_RECORD.
+    """
+    text = json.dumps(record.to_json(), allow_nan=False)
+    if len(text) > MAX_RECORD:
+        raise OutputError(
+            f"The record of seed {record.seed} takes {len(text):,} bytes; at most {MAX_RECORD:,} fit.",
+            "Give a shorter prompt.",
+        )
+    return text
+
+
+def describe(record: Record) -> str:
+    """Say in one line what a sample is: model, seed, prompt and options."""
+    parts = [record.model, f"seed {record.seed}"]
+    if record.prompt is not None:
+        parts.append(f"prompt {record.prompt!r}")
+    parts += [f"{name} {value}" for name, value in record.options.items() if value is not None]
+    return ", ".join(parts)
+
+
+def png_chunks(records: Iterable[Record], layout: Mapping[str, Any] | None = None) -> PngInfo:
+    """Text chunks for a PNG: each record's JSON, and standard keywords for people and other tools.
+
+    Args:
+        records: The record of the one sample, or of all samples of a contact sheet.
+        layout: Where a contact sheet has its samples.
+    """
+    from PIL.PngImagePlugin import PngInfo
+
+    chunks = PngInfo()
+    for position, record in enumerate(records):
+        if position == 0:
+            chunks.add_text("Software", f"zoo-core {record.versions.get('zoo-core', '')}".rstrip())
+            several = f"Contact sheet of {layout['count']} samples: " if layout else ""
+            # A prompt from the command line may hold bytes that are no UTF-8.
+            chunks.add_itxt("Description", several + describe(record).encode("utf-8", "replace").decode())
+            if layout is not None:
+                chunks.add_itxt(_LAYOUT, json.dumps(layout))
+        chunks.add_itxt(_RECORD, record_text(record))
+    return chunks
+
+
+def carries_its_record(path: Path) -> bool:
+    """True for the formats with room for a record inside; the others have a sidecar."""
+    return path.suffix.lower() in (".png", ".apng", ".gif")
+
+
+def sidecar_path(path: Path) -> Path:
+    """The file beside ``path`` that holds its record: ``seed0007.jpg.json``."""
+    return path.with_name(path.name + ".json")
+
+
+def sidecar_bytes(record: Record, data: bytes) -> bytes:
+    """What the sidecar of a file with the bytes ``data`` says: its record, and the hash that ties the two."""
+    return f'{{"sha256": "{hashlib.sha256(data).hexdigest()}", "record": {record_text(record)}}}\n'.encode()
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """Read the records that a file carries, one at a time: one of a sample, all of a contact sheet.
+
+    The file must be whole: a PNG or GIF up to its last block, any other to the hash in its sidecar.
+
+    Raises:
+        OutputError: The file is missing, cut short or damaged, or carries no record that can be read.
+    """
+    found = False
+    for keyword, document in _read_notes(path):
+        if keyword == _RECORD:
+            found = True
+            yield read_record_json(document, str(path))
+    if not found:
+        raise OutputError(f"{path} does not say how it was made.", _NOT_OURS)
+
+
+def read_sidecar(path: Path) -> Record | None:
+    """The record in the sidecar of ``path``, fitting or not and even if ``path`` is not there.
+
+    None if there is no sidecar or none that can be read.
+    """
+    try:
+        document = _sidecar_document(path)
+        return None if document is None else Record.from_json(document["record"])
+    except (OutputError, OSError):
+        return None
+
+
+def read_layout(path: Path) -> Any:
+    """Where a contact sheet has its samples; None if the file is no contact sheet."""
+    return next((document for keyword, document in _read_notes(path) if keyword == _LAYOUT), None)
+
+
+def read_record_json(document: object, where: str) -> Record:
+    """Read a record's JSON; the error names ``where`` it stood."""
+    try:
+        return Record.from_json(document)
+    except OutputError as error:
+        raise OutputError(f"{where}: {error.message}", error.remedy) from None
+
+
+def parse_json(text: str | bytes, where: str) -> Any:
+    """Read standard JSON, however hostile.
+
+    Raises:
+        OutputError: It is no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise OutputError(f"{where}: what should be a record is broken JSON.", _NOT_OURS) from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _read_notes(path: Path) -> Iterator[tuple[str, Any]]:
+    """Everything the core noted in a file, as keyword and parsed JSON."""
+    where = str(path)
+    try:
+        with open(path, "rb") as file:
+            start = file.read(8)
+            if start == PNG_SIGNATURE:
+                keywords = {_RECORD.encode(), _LAYOUT.encode()}
+                for keyword, text in png_texts(file, path, keywords, MAX_RECORD):
+                    yield keyword.decode(), parse_json(text, where)
+            elif start[:6] in GIF_SIGNATURES:
+                file.seek(0)
+                for comment in gif_comments(file, path, MAX_RECORD):
+                    if comment.startswith(_RECORD_START):
+                        yield _RECORD, parse_json(comment, where)
+            else:
+                file.seek(0)
+                yield from _read_sidecar(path, hashlib.file_digest(file, "sha256").hexdigest())
+    except FileNotFoundError:
+        raise OutputError(f"There is no file {path}.", "Check the path.") from None
+    except IsADirectoryError:
+        raise OutputError(f"{path} is a folder.", "Name one of the files in it.") from None
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from None
+
+
+def _read_sidecar(path: Path, digest: str) -> Iterator[tuple[str, Any]]:
+    document = _sidecar_document(path)
+    if document is None:
+        return
+    if document["sha256"] != digest:
+        raise OutputError(
+            f"{path} is not the file that {sidecar_path(path).name} describes.",
+            "One of the two was changed or replaced since: make the sample anew.",
+        )
+    yield _RECORD, document["record"]
+
+
+def _sidecar_document(path: Path) -> dict[str, Any] | None:
+    sidecar = sidecar_path(path)
+    try:
+        with open(sidecar, "rb") as file:
+            text = file.read(2 * MAX_RECORD)
+    except FileNotFoundError:
+        return None
+    document = parse_json(text, str(sidecar))
+    if not isinstance(document, dict) or not {"sha256", "record"} <= document.keys():
+        raise OutputError(f"{sidecar} is no record of {path.name}.", _NOT_OURS)
+    return document

@@ -1,0 +1,214 @@
+"""What ``-o`` means: from a path to what writes samples there.
+
+======================  ====================================================================
+``out/``, ``out``       a folder with a file for each sample; resumed, only what is missing
+``x.png``, .jpg, .webp  one image: that file
+``x.png``               several images: their contact sheet
+``x.gif``, ``x.apng``   one image: the animation of its steps
+``x.txt``               one text: that file
+``x.jsonl``             texts, one a line; resumed, only what is missing
+``-``                   texts, to the standard output
+======================  ====================================================================
+
+A file that exists is refused before any work is done, unless it is to be overwritten. A folder refuses
+nothing, because it never puts one sample in another's place.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from zoo_core.errors import OutputError
+from zoo_core.files import check_folder, write_atomically
+from zoo_core.samples.base import Output
+from zoo_core.samples.folder import RunFolder
+from zoo_core.samples.images import ANIMATIONS, encode_png
+from zoo_core.samples.lines import JsonLines
+from zoo_core.samples.provenance import png_chunks
+from zoo_core.samples.sheet import ContactSheet
+from zoo_core.samples.single import (
+    check_suffix,
+    files_of,
+    recorded_at,
+    steps_path,
+    text_bytes,
+    write_sample,
+    write_steps,
+)
+
+if TYPE_CHECKING:
+    from zoo_core.samples.record import Record
+    from zoo_core.samples.sample import Sample
+
+
+def open_output(
+    target: str | os.PathLike[str],
+    *,
+    kind: str,
+    count: int,
+    resume: bool = False,
+    overwrite: bool = False,
+    steps: str | None = None,
+    caption: str | None = None,
+) -> Output:
+    """Make ready what a path stands for; the table above says what.
+
+    Args:
+        target: What the user gave as ``-o``.
+        kind: What the samples are: ``image`` or ``text``.
+        count: How many there will be.
+        resume: Go on with a folder or a ``.jsonl`` file.
+        overwrite: Replace a file that exists.
+        steps: ``.gif`` or ``.apng``: beside each image, an animation of its steps.
+        caption: What to write below each image of a contact sheet: ``seed``, ``prompt``, or the name of an
+            option or a fact.
+
+    Raises:
+        OutputError: The target does not fit the samples, exists, or cannot be written.
+    """
+    path = Path(target)
+    to_stdout = os.fspath(target) == "-"
+    to_folder = not to_stdout and is_folder(target)
+    to_lines = path.suffix.lower() == ".jsonl" and kind == "text" and not to_folder
+    to_sheet = path.suffix.lower() == ".png" and kind == "image" and not to_folder and count > 1
+    if resume and not (to_folder or to_lines):
+        raise OutputError(
+            f"{target} is written in one go, so there is nothing to resume.",
+            "Give a folder, or a .jsonl file for texts; or leave out --resume.",
+        )
+    if caption and not to_sheet:
+        raise OutputError("Only a contact sheet has captions.", "Give a .png and more than one sample.")
+    if steps and (kind != "image" or to_sheet or path.suffix.lower() in ANIMATIONS):
+        raise OutputError(
+            f"The steps cannot be kept beside {'a contact sheet' if to_sheet else target}.",
+            "Save the steps of images in a folder, or of one image: -o x.png",
+        )
+    if to_stdout:
+        if kind != "text":
+            raise OutputError("Only texts go to the standard output.", "Give a file or a folder: -o out/")
+        return StandardOutput(sys.stdout.buffer, count)
+    if to_folder:
+        return RunFolder(path, resume=resume, overwrite=overwrite, steps=steps)
+    if to_lines:
+        return JsonLines(path, resume=resume, overwrite=overwrite)
+    suffix = check_suffix(path, kind)
+    if count > 1 and not to_sheet:
+        fit = "a .png for a contact sheet" if kind == "image" else "a .jsonl"
+        raise OutputError(f"{count:,} samples do not fit in a {suffix}.", f"Give a folder, or {fit}.")
+    animation = (steps_path(path, steps),) if steps else ()
+    for taken in files_of(path) + animation:
+        if os.path.lexists(taken) and not overwrite:
+            raise _is_there(taken)
+    check_folder(path.parent)
+    if to_sheet:
+        return SheetFile(path, count, caption, overwrite=overwrite)
+    return SingleFile(path, overwrite=overwrite, steps=steps)
+
+
+def save(sample: Sample, target: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write one sample to a file or into a folder; see :meth:`zoo_core.Sample.save`."""
+    if is_folder(target):
+        return RunFolder(Path(target), overwrite=overwrite).write(sample)
+    path = Path(target)
+    try:
+        write_sample(sample, path, overwrite=overwrite)
+    except FileExistsError:
+        if recorded_at(path) != sample.record:
+            raise _is_there(next(taken for taken in files_of(path) if os.path.lexists(taken))) from None
+        write_sample(sample, path, overwrite=True)
+    return path
+
+
+def is_folder(target: str | os.PathLike[str]) -> bool:
+    """True for a path that exists as a folder, ends in a slash, or has no suffix."""
+    text = os.fspath(target)
+    return text.endswith(("/", os.sep)) or not Path(text).suffix or os.path.isdir(text)
+
+
+class SingleFile(Output):
+    """One sample in one file."""
+
+    path: Path
+
+    def __init__(self, path: Path, *, overwrite: bool = False, steps: str | None = None) -> None:
+        self.path = path
+        self.wants_frames = steps is not None or path.suffix.lower() in ANIMATIONS
+        self._overwrite = overwrite
+        self._steps = steps
+
+    def write(self, sample: Sample) -> Path:
+        """Write the sample, and its animation beside it."""
+        path = save(sample, self.path, overwrite=self._overwrite)
+        if self._steps:
+            write_steps(sample, steps_path(path, self._steps))
+        return path
+
+
+class SheetFile(Output):
+    """The contact sheet of a run, written when all its samples have come."""
+
+    path: Path
+
+    def __init__(
+        self, path: Path, count: int, caption: str | None = None, *, overwrite: bool = False
+    ) -> None:
+        self.path = path
+        self._sheet = ContactSheet(count, captions=caption is not None)
+        self._caption = caption
+        self._overwrite = overwrite
+        self._records: list[Record] = []
+
+    def write(self, sample: Sample) -> Path:
+        """Paste the sample into the next cell."""
+        caption = caption_of(sample.record, self._caption) if self._caption else ""
+        self._sheet.paste(sample.image, caption)
+        self._records.append(sample.record)
+        return self.path
+
+    def finish(self) -> None:
+        """Write the sheet."""
+        image, layout = self._sheet.image, self._sheet.layout
+        assert layout is not None
+        data = encode_png(image, png_chunks(self._records, layout.to_json()))
+        try:
+            write_atomically(self.path, data, overwrite=self._overwrite)
+        except FileExistsError:
+            raise _is_there(self.path) from None
+
+
+class StandardOutput(Output):
+    """Texts one after the other; with more than one, each below a line with its seed."""
+
+    def __init__(self, stream: BinaryIO, count: int) -> None:
+        self._stream = stream
+        self._count = count
+
+    def write(self, sample: Sample) -> None:
+        """Write the text and a newline, and flush."""
+        heading = f"==> seed {sample.seed} <==\n" if self._count > 1 else ""
+        self._stream.write(heading.encode() + text_bytes(sample) + b"\n")
+        self._stream.flush()
+
+
+def caption_of(record: Record, name: str) -> str:
+    """What a contact sheet says below a sample: its ``seed``, its ``prompt``, or an option or a fact by name.
+
+    Raises:
+        OutputError: The record has nothing of that name.
+    """
+    given = {option: value for option, value in record.options.items() if value is not None}
+    known = {**record.metadata, **given, "seed": record.seed, "prompt": record.prompt or ""}
+    if name not in known:
+        raise OutputError(
+            f"The samples have no {name!r} to write below them.", f"Choose from: {', '.join(sorted(known))}."
+        )
+    return str(known[name]) if name == "prompt" else f"{name} {known[name]}"
+
+
+def _is_there(path: Path) -> OutputError:
+    return OutputError(
+        f"{path} is there already.", "Give --force (overwrite=True) to replace it, or another path."
+    )
