@@ -1,1 +1,30 @@
 """Fast implementations that several plugins share; the only modules that call torch's private operators."""
+
+from __future__ import annotations
+
+from zoo_core.kernels.capabilities import Size, has_fbgemm, has_packed_conv, has_packed_linear
+from zoo_core.kernels.conv import PackedConv, PackedUpsampleConv, pack_conv, pack_linear
+from zoo_core.kernels.cuda_graph import CudaGraph
+from zoo_core.kernels.linear import HalfLinear, Int8Linear, PackedLinear
+from zoo_core.kernels.winograd import TiledWinogradConv, WinogradConv, pack_3x3
+from zoo_core.kernels.workspace import Workspace, give_back_memory
+
+__all__ = [
+    "CudaGraph",
+    "HalfLinear",
+    "Int8Linear",
+    "PackedConv",
+    "PackedLinear",
+    "PackedUpsampleConv",
+    "Size",
+    "TiledWinogradConv",
+    "WinogradConv",
+    "Workspace",
+    "give_back_memory",
+    "has_fbgemm",
+    "has_packed_conv",
+    "has_packed_linear",
+    "pack_3x3",
+    "pack_conv",
+    "pack_linear",
+]

@@ -1,36 +1,11 @@
-"""Convolutions for drawing images on a CPU: the same results in less time.
-
-They run at the peak rate of the vector units as they are. What is left to save are multiplications, by
-Winograd's minimal filtering and where pixels are repeated first, and the passes over memory around them.
-All take channels-last images, and weights packed once in the layout of oneDNN's kernels.
-"""
+"""Convolutions whose weights are packed once, in the layout of oneDNN's CPU kernels."""
 
 from __future__ import annotations
-
-import ctypes
-import math
-import sys
-from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-Size = tuple[int, int]
-
-WINOGRAD_PIXELS = 256
-WINOGRAD_CHANNELS = 96
-"""Below so many pixels or channels, Winograd's additions cost more than the multiplications it saves."""
-
-kernels: Any = torch.ops.mkldnn
-"""oneDNN's kernels as torch's own compiler calls them, which is where packed weights are to be had."""
-
-
-def has_kernels(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether this torch, on this processor, gives access to oneDNN's convolutions in ``dtype``."""
-    if device.type != "cpu" or not hasattr(kernels, "_convolution_pointwise"):
-        return False
-    return dtype == torch.float32 or (dtype == torch.bfloat16 and bool(kernels._is_mkldnn_bf16_supported()))
+from zoo_core.kernels.capabilities import Size, onednn
 
 
 class PackedConv(nn.Module):
@@ -59,7 +34,7 @@ class PackedConv(nn.Module):
         self.bias = None if bias is None else bias.detach().to(dtype, copy=True)
         dilation, groups = (1, 1), 1
         self.geometry = (padding, stride, dilation, groups)
-        self.weight = kernels._reorder_convolution_weight(
+        self.weight = onednn._reorder_convolution_weight(
             weight.detach().to(dtype), *self.geometry, (1, weight.shape[1], *size)
         )
 
@@ -67,217 +42,50 @@ class PackedConv(nn.Module):
         """Map (n, c_in, h, w) to (n, c_out, h', w'), by another bias (c_out,) and plus a map, if given."""
         bias = self.bias if bias is None else bias
         if residual is None:
-            out = kernels._convolution_pointwise(x, self.weight, bias, *self.geometry, "none", [], "")
+            out = onednn._convolution_pointwise(x, self.weight, bias, *self.geometry, "none", [], "")
         else:
-            out = kernels._convolution_pointwise.binary(
+            out = onednn._convolution_pointwise.binary(
                 x, residual, self.weight, bias, *self.geometry, "add", 1, None, [], None
             )
         assert isinstance(out, Tensor)
         return out
 
 
-class WinogradConv(nn.Module):
-    """A 3×3 convolution by minimal filtering, F(4, 3) down the columns; float32, height a multiple of 4.
+class PackedUpsampleConv(nn.Module):
+    """Nearest-neighbour upsampling and a 3×3 convolution, as one transposed convolution.
 
-    Lavin and Gray 2016 (arXiv:1509.09308), section 4: four rows of the result are sums of six products, each
-    of one combination of six rows of the image with one of the kernel's three rows. A product is a 1×3
-    convolution of an image a quarter as high: 6·3 multiplications in place of 4·9. Filtering across as well
-    would save more of them, but spend it on additions, and lose precision.
-
-    The combinations are polynomials, evaluated at the points 0, ±a, ±b and infinity. The paper's a = 1 and
-    b = 2 lose half as much precision again.
+    Once pixels are repeated, the three taps of a kernel meet only two different pixels: an even position sees
+    w0 of the pixel before and w1 + w2 of its own, an odd one w0 + w1 of its own and w2 of the pixel after.
+    A transposed convolution of stride 2 with the kernel (w2, w1 + w2, w0 + w1, w0) does just that.
     """
 
-    a, b = 5 / 8, 3 / 2
-    BIAS = torch.tensor([1 - 1 / a**2, (1 / a + 1) / 2, (1 / a - 1) / 2, 0, 0, 1 - a**2])
-    """What to add at each point so that every row of the result gains 1."""
+    TAPS = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=torch.float32)
+    """Three taps to four, in each direction."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, size: Size) -> None:
+    def __init__(self, conv: nn.Conv2d, size: Size, dtype: torch.dtype) -> None:
         super().__init__()
-        self.bias = bias.detach().clone()
-        at_points = self.kernel_at_points() @ weight.detach()  # (c_out, c_in, 6, 3)
-        quarter = (size[0] // 4, size[1])
-        self.convs = nn.ModuleList(
-            PackedConv(at_point[:, :, None], None, quarter, torch.float32, padding=(0, 1))
-            for at_point in at_points.unbind(2)
+        self.bias = conv.get_parameter("bias").detach().to(dtype, copy=True)
+        padding, output_padding, stride, dilation, groups = (1, 1), (0, 0), (2, 2), (1, 1), 1
+        self.geometry = (padding, output_padding, stride, dilation, groups)
+        weight = self.TAPS @ conv.weight.detach() @ self.TAPS.T  # (c_out, c_in, 4, 4)
+        self.weight = onednn._reorder_convolution_transpose_weight(
+            weight.to(dtype).transpose(0, 1).contiguous(), *self.geometry, (1, conv.in_channels, *size)
         )
 
-    @classmethod
-    def kernel_at_points(cls) -> Tensor:
-        """Return (6, 3): from a kernel's rows to its values at 0, a, -a, b, -b and infinity.
-
-        Each is scaled by what makes :meth:`forward` cheapest: ±a by a, ±b by b², infinity by -b².
-        """
-        a, b = cls.a, cls.b
-        points = [0, a, -a, b, -b]
-        scales = [1, a, a, b**2, b**2]
-        rows = [
-            [scale * p**i / math.prod(p - q for q in points if q != p) for i in range(3)]
-            for p, scale in zip(points, scales, strict=True)
-        ]
-        return torch.tensor([*rows, [0, 0, -(b**2)]], dtype=torch.float32)
-
-    def forward(self, x: Tensor, bias: Tensor | None = None, residual: Tensor | None = None) -> Tensor:
-        """Map (n, c_in, h, w) to (n, c_out, h, w), by another bias (c_out,) and plus a map, if given."""
-        n, _, h, w = x.shape
-        a, b = self.a, self.b
-        at_0, at_a, at_minus_a, at_b, at_minus_b, at_infinity = self.convs
-        biases = torch.outer(self.BIAS, self.bias if bias is None else bias)
-
-        # The rows of every tile of four, x1 to x4. Rows x0 above it and x5 below it are its neighbours' x4
-        # and x1, and zero outside the image.
-        x1, x2, x3, x4 = (x[:, :, i::4] for i in range(4))  # (n, c_in, h/4, w)
-        odd, even = torch.sub(x3, x1, alpha=b**2), torch.sub(x4, x2, alpha=b**2)
-        y_a = at_a(torch.add(even, odd, alpha=a), biases[1])
-        y_minus_a = at_minus_a(torch.sub(even, odd, alpha=a), biases[2])
-        # At 0: x4 - (a² + b²) x2 + a²b² x0. At infinity: x3 (a² + b²) - x5 - a²b² x1, over b².
-        even.sub_(x2, alpha=a**2)[:, :, 1:].add_(x4[:, :, :-1], alpha=(a * b) ** 2)
-        y_0 = at_0(even, biases[0])
-        torch.add(x3, odd, alpha=(a / b) ** 2, out=odd)[:, :, :-1].sub_(x1[:, :, 1:], alpha=b**-2)
-        y_infinity = at_infinity(odd, biases[5])
-        torch.sub(x3, x1, alpha=a**2, out=odd)
-        torch.sub(x4, x2, alpha=a**2, out=even)
-        y_b = at_b(torch.add(even, odd, alpha=b))
-        y_minus_b = at_minus_b(even.sub_(odd, alpha=b))
-
-        out = torch.empty((n, y_0.shape[1], h, w), dtype=x.dtype, memory_format=torch.channels_last)
-        at = (y_0, y_a, y_minus_a, y_b, y_minus_b, y_infinity)
-        _from_points(at, out.view(n, -1, h // 4, 4, w), dim=3)
-        return out if residual is None else out.add_(residual)
-
-
-class Workspace:
-    """Memory that is used over and over: what a system gives anew, it first fills with zeros, page by page.
-
-    For large maps that takes as long as a fourth of all that is computed. A buffer's content lasts until its
-    name is asked for again.
-    """
-
-    def __init__(self) -> None:
-        self._buffers: dict[str, Tensor] = {}
-
-    def take(self, name: str, *shape: int) -> Tensor:
-        """Return a float32 tensor of this shape, contiguous, with anything in it."""
-        count = math.prod(shape)
-        if name not in self._buffers or len(self._buffers[name]) < count:
-            self._buffers.pop(name, None)  # before there is another
-            self._buffers[name] = torch.empty(count)
-        return self._buffers[name][:count].view(shape)
-
-    def map(self, name: str, c: int, height: int, width: int) -> Tensor:
-        """Return a channels-last map (1, c, height, width), with anything in it."""
-        return self.take(name, 1, height, width, c).permute(0, 3, 1, 2)
-
-
-class TiledWinogradConv(nn.Module):
-    """A 3×3 convolution by minimal filtering along both axes, F(4×4, 3×3); float32, images of any size.
-
-    Lavin and Gray 2016 (arXiv:1509.09308), section 4.1: of a tile of 6×6 values come 4×4 results by 36
-    products in place of 144. Each of the 36 is a product of matrices, tiles by channels: faster than
-    :class:`WinogradConv` where there are many channels, for four times the memory of the weights.
-
-    Args:
-        weight: (c_out, c_in, 3, 3).
-        padding: Zeros on every side.
-        workspace: What it computes in. Its result lies there too, under the name ``convolved``.
-    """
-
-    STRIP = 4
-    """Rows of tiles that are done at once: what lies between the steps stays in the processor's cache."""
-
-    def __init__(self, weight: Tensor, padding: int, workspace: Workspace) -> None:
-        super().__init__()
-        self.take = workspace.take
-        c_out, c_in = weight.shape[:2]
-        at_points = WinogradConv.kernel_at_points()
-        taps = weight.detach().float().flatten(2)  # (c_out, c_in, 9)
-        self.weight = torch.empty(36, c_in, c_out)  # by column, then by row
-        for index, values in enumerate(
-            self.weight
-        ):  # one by one: all at once would take three times the memory
-            column, row = divmod(index, 6)
-            values.copy_((taps @ torch.outer(at_points[row], at_points[column]).flatten()).T)
-        self.padding = padding
-
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """Map (1, c_in, h, w) to (1, c_out, h', w'), by a bias (c_out,)."""
-        _, c_in, h, w = x.shape
-        c_out, p = len(bias), self.padding
-        height, width = h + 2 * p - 2, w + 2 * p - 2
-        down, across = -(-height // 4), -(-width // 4)  # tiles
-        given = x.permute(0, 2, 3, 1)[0]  # (h, w, c_in)
-        out = self.take("convolved", 1, 4 * down, 4 * across, c_out)
-        for first in range(0, down, self.STRIP):
-            last = min(first + self.STRIP, down)
-            rows = last - first
-            values = self.take("padded", 4 * rows + 2, 4 * across + 2, c_in).zero_()
-            top, bottom = max(4 * first - p, 0), min(4 * last + 2 - p, h)
-            start = top + p - 4 * first
-            values[start : start + bottom - top, p : p + w] = given[top:bottom]
-            by_row = self.take("by row", 6, rows, 4 * across + 2, c_in)
-            self._at_points(values, by_row, dim=0)
-            by_both = self.take("by both", 6, 6, rows, across, c_in)
-            self._at_points(by_row, by_both, dim=2)
-            tiles = by_both.view(36, rows * across, c_in)
-            products = torch.bmm(tiles, self.weight, out=self.take("products", 36, rows * across, c_out))
-            made = self.take("made", 6, rows, across, 4, c_out)
-            _from_points(products.view(6, 6, rows, across, c_out), made, dim=3)
-            strip = out[0, 4 * first : 4 * last].view(rows, 4, 4 * across, c_out)
-            _from_points(made.view(6, rows, 4 * across, c_out), strip, dim=1)
-            strip.add_(bias)
-        return out.permute(0, 3, 1, 2)[:, :, :height, :width]
-
-    def _at_points(self, x: Tensor, out: Tensor, dim: int) -> None:
-        """Evaluate every six values along an axis, four apart, at the six points: ``out[i]`` at point i."""
-        a, b = WinogradConv.a, WinogradConv.b
-        span = x.shape[dim] - 5
-        x0, x1, x2, x3, x4, x5 = (
-            x.narrow(dim, start, span)[(slice(None),) * dim + (slice(None, None, 4),)] for start in range(6)
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, c, h, w) to (n, c, 2h, 2w)."""
+        double: Tensor = onednn._convolution_transpose_pointwise(
+            x, self.weight, self.bias, *self.geometry, "none", [], ""
         )
-        odd = torch.sub(x3, x1, alpha=b**2, out=self.take("odd", *x1.shape))
-        even = torch.sub(x4, x2, alpha=b**2, out=self.take("even", *x1.shape))
-        torch.add(even, odd, alpha=a, out=out[1])
-        torch.sub(even, odd, alpha=a, out=out[2])
-        torch.add(even.sub_(x2, alpha=a**2), x0, alpha=(a * b) ** 2, out=out[0])
-        torch.sub(torch.add(x3, odd, alpha=(a / b) ** 2, out=odd), x5, alpha=b**-2, out=out[5])
-        torch.sub(x3, x1, alpha=a**2, out=odd)
-        torch.sub(x4, x2, alpha=a**2, out=even)
-        torch.add(even, odd, alpha=b, out=out[3])
-        torch.sub(even, odd, alpha=b, out=out[4])
+        return double
 
 
-def _from_points(y: Sequence[Tensor] | Tensor, out: Tensor, dim: int) -> None:
-    """Return from the six points, ``y[i]``, to four values along an axis of ``out``; y is overwritten."""
-    a, b = WinogradConv.a, WinogradConv.b
-    sum_a, difference_a = y[1] + y[2], y[1].sub_(y[2])
-    sum_b, difference_b = y[3] + y[4], y[3].sub_(y[4])
-    out0, out1, out2, out3 = out.unbind(dim)
-    torch.add(y[0].add_(sum_a, alpha=1 / a), sum_b, alpha=b**-2, out=out0)
-    torch.add(difference_a, difference_b, alpha=1 / b, out=out1)
-    torch.add(sum_b, sum_a, alpha=a, out=out2)
-    torch.add(y[5].add_(difference_a, alpha=a**2), difference_b, alpha=b, out=out3)
-
-
-def give_back_memory() -> None:
-    """Return to the system what packing freed: glibc keeps it, in pieces that nothing else fits into."""
-    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
-        trim(0)
-
-
-def pack(conv: nn.Conv2d, size: Size, dtype: torch.dtype) -> PackedConv:
+def pack_conv(conv: nn.Conv2d, size: Size, dtype: torch.dtype) -> PackedConv:
     """Pack a convolution for images of ``size``."""
     padding, (down, across) = conv.padding, conv.stride
     assert not isinstance(padding, str)
     top, left = padding
     return PackedConv(conv.weight, conv.bias, size, dtype, padding=(top, left), stride=(down, across))
-
-
-def pack_3x3(weight: Tensor, bias: Tensor, size: Size, dtype: torch.dtype) -> nn.Module:
-    """Pack a 3×3 convolution that keeps the size, in the way that is fastest for images of ``size``."""
-    pays = size[0] * size[1] >= WINOGRAD_PIXELS and min(weight.shape[:2]) >= WINOGRAD_CHANNELS
-    if dtype == torch.float32 and size[0] % 4 == 0 and pays:
-        return WinogradConv(weight, bias, size)
-    return PackedConv(weight, bias, size, dtype, padding=(1, 1))
 
 
 def pack_linear(weight: Tensor, bias: Tensor, size: Size, dtype: torch.dtype) -> PackedConv:

@@ -9,10 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from zoo_ddpm.fast import PackedUpsample, prepare_for_sampling
+from zoo_ddpm.fast import prepare_for_sampling
 from zoo_ddpm.unet import UNet, UNetConfig, Upsample
 
-from zoo_core.kernels.conv import PackedConv, WinogradConv
+from zoo_core.kernels import PackedConv, PackedUpsampleConv, WinogradConv
 
 PLAIN: dict[str, Any] = {
     "sample_size": 16,
@@ -76,7 +76,7 @@ def test_the_winograd_configuration_does_take_that_path():
     prepare_for_sampling(unet)
     kinds = [type(module) for module in unet.modules()]
     assert WinogradConv in kinds
-    assert PackedUpsample in kinds
+    assert PackedUpsampleConv in kinds
 
 
 @pytest.mark.parametrize("name", ["several heads", "one head", "Winograd", "labels"])
@@ -103,7 +103,7 @@ def test_float64_is_computed_in_float64(relative_error):
 def test_without_onednn_the_plain_layers_remain(monkeypatch, relative_error):
     unet = random_unet(CONFIGS["one head"])
     x, _ = inputs(unet.config)
-    monkeypatch.setattr("zoo_core.kernels.conv.kernels", object())
+    monkeypatch.setattr("zoo_core.kernels.capabilities.onednn", object())
     prepared_unet = copy.deepcopy(unet)
     prepared = prepare_for_sampling(prepared_unet)
     assert not any(isinstance(module, PackedConv) for module in prepared_unet.modules())
@@ -145,4 +145,4 @@ def test_upsampling_repeats_pixels_and_convolves(relative_error):
     upsample = Upsample(16).requires_grad_(False)
     x = torch.randn(2, 16, 6, 5).to(memory_format=torch.channels_last)
     with torch.inference_mode():
-        assert relative_error(PackedUpsample(upsample, (6, 5), torch.float32)(x), upsample(x)) < 1e-5
+        assert relative_error(PackedUpsampleConv(upsample.conv, (6, 5), torch.float32)(x), upsample(x)) < 1e-5

@@ -1,6 +1,6 @@
 """The same U-Net, arranged for sampling on a CPU: the same numbers in less time.
 
-Nearly all of a step goes into convolutions: ``zoo_core.kernels.conv`` has faster ones. The layers here are
+Nearly all of a step goes into convolutions: ``zoo_core.kernels`` has faster ones. The layers here are
 made of them. The time embedding enters as the bias of a convolution, residual sums are its last step, one
 head of attention needs half as many linear layers, and images stay channels-last throughout.
 
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core.kernels.conv import Size, has_kernels, kernels, pack, pack_3x3, pack_linear
+from zoo_core.kernels import PackedUpsampleConv, Size, has_packed_conv, pack_3x3, pack_conv, pack_linear
 from zoo_ddpm.unet import Attention, Downsample, ResnetBlock, UNet, Upsample
 
 Denoiser = Callable[[Tensor, Tensor | float, Tensor | None], Tensor]
@@ -44,7 +44,7 @@ def prepare_for_sampling(unet: UNet, dtype: torch.dtype = torch.float32) -> Deno
     """
     image_size = unet.config.image_size
     unet = unet.eval().requires_grad_(False)
-    if has_kernels(next(unet.parameters()).device, dtype):
+    if has_packed_conv(next(unet.parameters()).device, dtype):
         _replace_layers(unet.float(), image_size, dtype)
     else:
         unet = unet.to(dtype=dtype)
@@ -63,14 +63,14 @@ def prepare_for_sampling(unet: UNet, dtype: torch.dtype = torch.float32) -> Deno
 
 def _replace_layers(unet: UNet, size: Size, dtype: torch.dtype) -> None:
     """Replace every layer that handles images; what makes the time embedding is small and stays float32."""
-    unet.set_submodule("conv_in", pack(unet.conv_in, size, dtype))
+    unet.set_submodule("conv_in", pack_conv(unet.conv_in, size, dtype))
     for down, up in zip(unet.down_blocks, reversed(unet.up_blocks), strict=True):
         _replace_block(down, size, dtype)
         _replace_block(up, size, dtype)
         if down.downsamplers:
             size = (size[0] // 2, size[1] // 2)
     _replace_block(unet.mid_block, size, dtype)
-    unet.set_submodule("conv_out", pack(unet.conv_out, unet.config.image_size, dtype))
+    unet.set_submodule("conv_out", pack_conv(unet.conv_out, unet.config.image_size, dtype))
     # One tensor still mapped from a file keeps all of the file in memory.
     for parameter in unet.parameters():
         parameter.data = parameter.data.clone()
@@ -81,7 +81,7 @@ def _replace_block(block: nn.Module, size: Size, dtype: torch.dtype) -> None:
         ResnetBlock: PackedResnetBlock,
         Attention: _pack_attention,
         Downsample: PackedDownsample,
-        Upsample: PackedUpsample,
+        Upsample: _pack_upsample,
     }
     for layers in block.children():
         assert isinstance(layers, nn.ModuleList)
@@ -112,7 +112,7 @@ class PackedResnetBlock(nn.Module):
         self.time_bias = block.time_emb_proj.bias + block.conv1.get_parameter("bias")
         self.conv1 = pack_3x3(*_both(block.conv1), size, dtype)
         self.conv2 = pack_3x3(*_both(block.conv2), size, dtype)
-        self.conv_shortcut = block.conv_shortcut and pack(block.conv_shortcut, size, dtype)
+        self.conv_shortcut = block.conv_shortcut and pack_conv(block.conv_shortcut, size, dtype)
         self.scale = block.scale
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
@@ -206,7 +206,7 @@ class PackedDownsample(nn.Module):
     def __init__(self, downsample: Downsample, size: Size, dtype: torch.dtype) -> None:
         super().__init__()
         self.pads_at_the_end = downsample.conv.padding == (0, 0)
-        self.conv = pack(downsample.conv, size, dtype)
+        self.conv = pack_conv(downsample.conv, size, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, c, h, w) to (n, c, h/2, w/2)."""
@@ -214,31 +214,5 @@ class PackedDownsample(nn.Module):
         return half
 
 
-class PackedUpsample(nn.Module):
-    """:class:`~zoo_ddpm.unet.Upsample` as one transposed convolution.
-
-    Once pixels are repeated, the three taps of a kernel meet only two different pixels: an even position sees
-    w0 of the pixel before and w1 + w2 of its own, an odd one w0 + w1 of its own and w2 of the pixel after.
-    A transposed convolution of stride 2 with the kernel (w2, w1 + w2, w0 + w1, w0) does just that.
-    """
-
-    TAPS = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=torch.float32)
-    """Three taps to four, in each direction."""
-
-    def __init__(self, upsample: Upsample, size: Size, dtype: torch.dtype) -> None:
-        super().__init__()
-        conv = upsample.conv
-        self.bias = conv.get_parameter("bias").detach().to(dtype, copy=True)
-        padding, output_padding, stride, dilation, groups = (1, 1), (0, 0), (2, 2), (1, 1), 1
-        self.geometry = (padding, output_padding, stride, dilation, groups)
-        weight = self.TAPS @ conv.weight.detach() @ self.TAPS.T  # (c_out, c_in, 4, 4)
-        self.weight = kernels._reorder_convolution_transpose_weight(
-            weight.to(dtype).transpose(0, 1).contiguous(), *self.geometry, (1, conv.in_channels, *size)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, c, h, w) to (n, c, 2h, 2w)."""
-        double: Tensor = kernels._convolution_transpose_pointwise(
-            x, self.weight, self.bias, *self.geometry, "none", [], ""
-        )
-        return double
+def _pack_upsample(upsample: Upsample, size: Size, dtype: torch.dtype) -> PackedUpsampleConv:
+    return PackedUpsampleConv(upsample.conv, size, dtype)

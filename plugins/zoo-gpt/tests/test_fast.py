@@ -9,9 +9,9 @@ import torch
 from zoo_gpt import checkpoint as layout
 from zoo_gpt.decoding import decode
 from zoo_gpt.fast import fastest_dtype, prepare_for_sampling
-from zoo_gpt.linear import HalfLinear, Int8Linear, PackedLinear, has_fbgemm, has_onednn
 
 from zoo_core import Checkpoint, OptionError, WeightsError
+from zoo_core.kernels import HalfLinear, Int8Linear, PackedLinear, has_fbgemm, has_packed_linear
 
 CPU = torch.device("cpu")
 TOLERANCES = {torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 5e-2, torch.int8: 5e-2}
@@ -72,7 +72,7 @@ def test_int8_is_refused_where_it_has_no_kernels(parts):
         prepare_for_sampling(parts.build(), torch.device("meta"), torch.int8)
 
 
-@pytest.mark.skipif(not has_onednn(torch.float32), reason="this torch gives no access to oneDNN")
+@pytest.mark.skipif(not has_packed_linear(torch.float32), reason="this torch gives no access to oneDNN")
 @pytest.mark.parametrize("rows", [1, 2, 8, 40])
 @torch.inference_mode()
 def test_float32_is_as_exact_packed_as_plain_also_of_a_weight_that_lies_transposed_in_its_file(rows):
@@ -149,7 +149,7 @@ def test_the_engine_that_a_process_has_set_stays(parts):
 
 
 def test_float32_has_layers_of_onednn(parts):
-    if not has_onednn(torch.float32):
+    if not has_packed_linear(torch.float32):
         pytest.skip("this torch gives no access to oneDNN")
     network = prepare_for_sampling(parts.build(), CPU, torch.float32)
     assert isinstance(network.head, PackedLinear)

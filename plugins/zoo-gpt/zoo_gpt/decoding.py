@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from zoo_core.kernels import has_packed_linear
 from zoo_gpt.graph import GraphedStep
-from zoo_gpt.linear import has_onednn
 from zoo_gpt.transformer import Cache, Transformer, TransformerConfig
 
 CACHE_MEMORY = 2**30
@@ -49,7 +49,7 @@ def decode(
     pads = torch.tensor(missing, device=device) if any(missing) else None
     room = longest + steps - 1  # the last token is not read again
     dtype = transformer.dtype
-    if device.type == "cpu" and not has_onednn(dtype):
+    if device.type == "cpu" and not has_packed_linear(dtype):
         # oneDNN's bfloat16 makes attention faster than float32 does; float16 took up to twice as long.
         dtype = torch.promote_types(dtype, torch.float32)
     cache = Cache(transformer.config, len(prompts), room, device, dtype, pads)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from zoo_core import OptionError
-from zoo_gpt.linear import HalfLinear, Int8Linear, PackedLinear, has_fbgemm, has_onednn
+from zoo_core.kernels import HalfLinear, Int8Linear, PackedLinear, has_fbgemm, has_packed_linear
 from zoo_gpt.transformer import Transformer
 
 HALVES = (torch.float16, torch.bfloat16)
@@ -58,7 +58,7 @@ def _packed(device: torch.device, dtype: torch.dtype) -> type[nn.Module] | None:
         return Int8Linear
     if device.type != "cpu":
         return None
-    if has_onednn(dtype):
+    if has_packed_linear(dtype):
         return PackedLinear
     return HalfLinear if dtype in HALVES and has_fbgemm() else None
 

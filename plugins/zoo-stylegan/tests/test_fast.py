@@ -12,10 +12,10 @@ from zoo_stylegan.stylegan2 import SynthesisLayer as Layer2
 from zoo_stylegan.stylegan3 import StyleGAN3, StyleGAN3Config
 from zoo_stylegan.stylegan3 import SynthesisLayer as Layer3
 
-from zoo_core.kernels.conv import TiledWinogradConv, Workspace, has_kernels
+from zoo_core.kernels import TiledWinogradConv, Workspace, has_packed_conv
 
 pytestmark = pytest.mark.skipif(
-    not has_kernels(torch.device("cpu"), torch.float32), reason="this torch has no oneDNN"
+    not has_packed_conv(torch.device("cpu"), torch.float32), reason="this torch has no oneDNN"
 )
 TWO = {
     "skip": StyleGAN2Config(32, (24, 24, 16, 8), 16, 16),

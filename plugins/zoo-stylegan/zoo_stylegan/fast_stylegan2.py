@@ -1,6 +1,6 @@
 """StyleGAN2's synthesis, arranged for drawing on a CPU: the same images in less time.
 
-- The convolutions are those of ``zoo_core.kernels.conv``: packed once, with fewer multiplications where there
+- The convolutions are those of ``zoo_core.kernels``: packed once, with fewer multiplications where there
   are many channels. For that, all samples share their weights: a style scales what goes in.
 - What comes out is not demodulated there and then. A leaky ReLU lets a positive factor pass, so it is carried
   along, and done together with the next layer's style: one pass over memory less.
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core.kernels.conv import PackedConv, Size, TiledWinogradConv, Workspace, give_back_memory
+from zoo_core.kernels import PackedConv, Size, TiledWinogradConv, Workspace, give_back_memory
 from zoo_stylegan.layers import EPS, SLOPE
 from zoo_stylegan.stylegan2 import Block, Synthesis, SynthesisLayer, ToRGB, kernel, upsample
 

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core.kernels.conv import Workspace, give_back_memory
+from zoo_core.kernels import Workspace, give_back_memory
 from zoo_stylegan.fast_stylegan2 import pack
 from zoo_stylegan.layers import EPS, GAIN, SLOPE
 from zoo_stylegan.stylegan3 import Synthesis, SynthesisLayer

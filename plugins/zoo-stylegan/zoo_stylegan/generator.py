@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo_core import Batch, Checkpoint, Noise, OptionError, Step, draw_labels
-from zoo_core.kernels.conv import has_kernels
+from zoo_core.kernels import has_packed_conv
 from zoo_stylegan import checkpoint as layout
 from zoo_stylegan import fast_stylegan2, fast_stylegan3
 from zoo_stylegan.graph import GraphedSynthesis
@@ -160,7 +160,7 @@ def fastest_synthesis(
     """Return what turns styles into images as ``network.synthesis`` does, the fastest way there is here."""
     if device.type == "cuda":
         return GraphedSynthesis(network.synthesis)
-    if not has_kernels(device, dtype) or dtype != torch.float32:
+    if not has_packed_conv(device, dtype) or dtype != torch.float32:
         return network.synthesis
     if isinstance(network, StyleGAN2):
         return fast_stylegan2.FastSynthesis(network.synthesis)

@@ -9,30 +9,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from zoo_core import WeightsError
-
-onednn: Any = torch.ops.mkldnn
-"""oneDNN's kernels as torch's own compiler calls them, which is where packed weights are to be had."""
-
-fbgemm: Any = torch.ops.quantized
-"""FBGEMM's kernels, of which there are some for every x86 processor with AVX2."""
-
-
-def has_onednn(dtype: torch.dtype) -> bool:
-    """Whether this torch, on this processor, gives access to oneDNN's linear layers in ``dtype``."""
-    if not hasattr(onednn, "_linear_pointwise"):
-        return False
-    return dtype == torch.float32 or (dtype == torch.bfloat16 and bool(onednn._is_mkldnn_bf16_supported()))
-
-
-def has_fbgemm() -> bool:
-    """Whether this torch, on this processor, has FBGEMM's linear layers."""
-    return "fbgemm" in torch.backends.quantized.supported_engines
+from zoo_core.errors import WeightsError
+from zoo_core.kernels.capabilities import fbgemm, onednn
 
 
 class PackedLinear(nn.Module):
