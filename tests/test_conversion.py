@@ -119,7 +119,7 @@ def test_a_missing_file_and_a_folder_that_is_taken_are_refused(foreign, tmp_path
 
 
 @pytest.fixture
-def is_cached(foreign, loopback_hub):
+def pulled(foreign, loopback_hub):
     loopback_hub.add("org/numbers", {"numbers.pkl": b"numbers 0.5 0.5"})
     return Catalog.read().find("numbers")
 

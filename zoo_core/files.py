@@ -195,7 +195,7 @@ def write_state(path: Path, value: Any) -> None:
     try:
         write_atomically(path, data, overwrite=True)
     except OutputError as error:
-        raise ZooError(error.message, _STATE_REMEDY) from error
+        raise ZooError(f"{path} cannot be written: {error.message}", _STATE_REMEDY) from error
 
 
 @contextmanager

@@ -84,8 +84,8 @@ def test_where_and_under_which_name_it_ran_is_not(change: dict[str, Any]) -> Non
 
 
 def test_a_record_of_a_newer_version_says_so() -> None:
-    with pytest.raises(OutputError, match="schema 2; this version reads schema 1") as caught:
-        Record.from_json({**make_record().to_json(), "schema": 2})
+    with pytest.raises(OutputError, match="schema 3; this version reads schemas 1 to 2") as caught:
+        Record.from_json({**make_record().to_json(), "schema": 3})
     assert "Upgrade" in caught.value.remedy
 
 

@@ -161,7 +161,7 @@ def test_another_version_of_the_core_reads_everything_again(
 ) -> None:
     write_plugin(plugin_site, "zoo-a", text())
     installed_plugins()
-    monkeypatch.setattr(cache.version, "VERSION", "99")
+    monkeypatch.setattr(cache.compatibility, "VERSION", "99")
     store = Remembered(Manifest, cache_file())
     value = Manifest("zoo-a", "read anew")
     assert store.read(plugin_site / "zoo_a" / "zoo.toml", lambda: value) is value

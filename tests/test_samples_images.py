@@ -22,13 +22,13 @@ def rule(x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGBA")])
 def test_a_png_holds_exactly_what_the_rule_says(tmp_path: Path, channels: int, mode: str) -> None:
     torch.manual_seed(0)
-    image = torch.rand(channels, 33, 17) * 2.4 - 1.2
-    path = Sample(make_record(), 0, tensor=image).save(tmp_path / "x.png")
+    tensor = torch.rand(channels, 33, 17) * 2.4 - 1.2
+    path = Sample(make_record(), 0, tensor=tensor).save(tmp_path / "x.png")
     with Image.open(path) as image:
         assert image.mode == mode
         assert image.size == (17, 33)
         levels = np.asarray(image).reshape(33, 17, channels)
-    assert np.array_equal(levels, rule(image.numpy()).transpose(1, 2, 0))
+    assert np.array_equal(levels, rule(tensor.numpy()).transpose(1, 2, 0))
 
 
 def test_every_level_comes_back_as_itself() -> None:

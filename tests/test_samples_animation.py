@@ -52,7 +52,7 @@ def test_a_gif_shows_grey_exactly_and_colours_nearly(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".apng"])
-@pytest.mark.parametrize(("count", "per_sample"), [(60, 50), (15, 200), (3, 200)])
+@pytest.mark.parametrize(("count", "each"), [(60, 50), (15, 200), (3, 200)])
 def test_the_way_takes_three_seconds_and_the_image_stays_two(
     tmp_path: Path, suffix: str, count: int, each: int
 ) -> None:

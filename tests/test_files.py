@@ -58,7 +58,7 @@ def test_a_folder_that_cannot_be_made_is_named_with_the_remedy(tmp_path: Path) -
 def test_changes_of_several_processes_are_all_kept(tmp_path: Path) -> None:
     path = tmp_path / "count.json"
     program = (
-        "import sys; from pathlib import Path; from zoo_core import home; path = Path(sys.argv[1])\n"
+        "import sys; from pathlib import Path; from zoo_core import files; path = Path(sys.argv[1])\n"
         "for _ in range(20):\n"
         "    with files.locked(path):\n"
         "        files.write_state(path, files.read_json(path, 0) + 1)\n"
