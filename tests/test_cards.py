@@ -19,8 +19,8 @@ from zoo_core.manifest.cards import (
     Option,
     TrainerCard,
     WeightsFile,
-    read_manifest,
 )
+from zoo_core.manifest.reader import read_manifest
 
 COMMIT = "0123456789" * 4
 SHA256 = "0123456789abcdef" * 4
@@ -344,7 +344,10 @@ MISTAKES = [
     (PLUGIN + MODEL + TRUNCATION + "maximum = '2'", f"{IN_OPTION} maximum: expected a number, not '2'"),
     (PLUGIN + MODEL + TRUNCATION + "maximum = nan", f"{IN_OPTION} maximum: expected a number, not nan"),
     (PLUGIN + MODEL + TRUNCATION + "maximum = -1", f"{IN_OPTION} maximum: expected a number of at least"),
-    (PLUGIN + MODEL + TRUNCATION + "per_sample = 1", f"{IN_OPTION} per_sample: expected true or false, not 1"),
+    (
+        PLUGIN + MODEL + TRUNCATION + "per_sample = 1",
+        f"{IN_OPTION} per_sample: expected true or false, not 1",
+    ),
     (
         PLUGIN + MODEL + TRUNCATION + "enum = [1, 2]",
         f"{IN_OPTION} enum: expected a list of texts, not [1, 2]",

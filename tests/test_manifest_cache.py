@@ -14,7 +14,8 @@ import pytest
 from zoo_core import paths
 from zoo_core.manifest import cache
 from zoo_core.manifest.cache import Remembered
-from zoo_core.manifest.cards import Manifest, read_manifest
+from zoo_core.manifest.cards import Manifest
+from zoo_core.manifest.reader import read_manifest
 from zoo_core.manifest.serialize import from_plain, to_plain
 from zoo_core.plugins import discovery
 from zoo_core.plugins.discovery import installed_plugins

@@ -13,7 +13,7 @@ import tomli_w
 from zoo_core.catalog import Catalog
 from zoo_core.errors import CardError, ZooError, short_repr
 from zoo_core.files import is_inside
-from zoo_core.manifest.cards import read_manifest
+from zoo_core.manifest.reader import read_manifest
 from zoo_core.manifest.untrusted import is_plain
 from zoo_core.plugins.discovery import installed_plugins, parse_toml
 from zoo_core.registry import read_registry

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal
 from zoo_core import files, paths
 from zoo_core.errors import CardError, PluginError, ZooError, short_repr
 from zoo_core.manifest.cache import Remembered, without_collection
-from zoo_core.manifest.cards import Manifest, read_manifest
+from zoo_core.manifest.cards import Manifest
+from zoo_core.manifest.reader import read_manifest
 from zoo_core.plugins.entrypoints import EntryPoint, entry_points
 
 if TYPE_CHECKING:

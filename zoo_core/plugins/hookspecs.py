@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 import pluggy
 
 from zoo_core.manifest.cards import ModelCard, TrainerCard
-from zoo_core.protocols import Generator, Options, Trainable, TrainingData
+from zoo_core.protocols import Conversion, Generator, Options, Trainable, TrainingData
 
 if TYPE_CHECKING:
     import torch
 
     from zoo_core.weights import Checkpoint
-    from zoo_core.weights.conversion import Conversion
 
 hookspec = pluggy.HookspecMarker("zoo")
 hookimpl = pluggy.HookimplMarker("zoo")

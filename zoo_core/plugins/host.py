@@ -7,10 +7,11 @@ import importlib.metadata
 import io
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from zoo_core import files
 from zoo_core.errors import PluginDeprecation, PluginError, ZooError, short_repr, some
@@ -18,6 +19,8 @@ from zoo_core.plugins.discovery import InstalledPlugin, disabled_file, disabled_
 
 if TYPE_CHECKING:
     import pluggy
+
+    from zoo_core.protocols import Conversion
 
 
 class PluginHost:
@@ -87,6 +90,23 @@ class PluginHost:
         caller: pluggy.HookCaller = self._manager.subset_hook_caller(hook, others)
         with plugin_errors(name, f"running {hook}", "Run again with --debug, and tell its author."):
             return caller(**arguments)
+
+    def converters(
+        self, path: Path, *, only: str | None = None
+    ) -> dict[str, Callable[[Path], Conversion | None]]:
+        """Return a reader per plugin that converts files with this suffix; with ``only``, of that plugin."""
+
+        def reader(name: str) -> Callable[[Path], Conversion | None]:
+            return lambda path: cast(
+                "Conversion | None", self.call(name, "zoo_convert_checkpoint", path=path)
+            )
+
+        return {
+            plugin.name: reader(plugin.name)
+            for plugin in self._plugins.values()
+            if plugin.status == "ok" and plugin.manifest and path.suffix in plugin.manifest.converts
+            if only in (None, plugin.name)
+        }
 
 
 def _import(plugin: InstalledPlugin) -> tuple[ModuleType, str]:

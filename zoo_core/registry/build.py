@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo_core.errors import RegistryError, ZooError
-from zoo_core.manifest.cards import read_manifest
+from zoo_core.manifest.reader import read_manifest
 from zoo_core.plugins.discovery import FILE, GROUP, installed_plugins, package_folder, parse_toml, read_toml
 from zoo_core.plugins.entrypoints import parse_group
 from zoo_core.registry.entries import PACKAGE, read_entry

@@ -10,7 +10,8 @@ from typing import Any
 
 from zoo_core.errors import CardError, PluginError, ZooError
 from zoo_core.files import is_inside
-from zoo_core.manifest.cards import Manifest, read_manifest
+from zoo_core.manifest.cards import Manifest
+from zoo_core.manifest.reader import read_manifest
 from zoo_core.manifest.toml_reader import Table
 from zoo_core.manifest.untrusted import screen
 from zoo_core.plugins.discovery import read_toml
