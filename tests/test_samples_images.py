@@ -60,7 +60,7 @@ def test_an_image_with_nan_is_an_error_not_a_black_square() -> None:
 
 @pytest.mark.parametrize("shape", [(2, 4, 4), (4, 4), (3, 0, 4)])
 def test_a_tensor_that_holds_no_image_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(OutputError, match="holds no images"):
+    with pytest.raises(OutputError, match="is not a batch of images"):
         to_bytes(torch.zeros(shape))
 
 
@@ -110,7 +110,7 @@ def test_the_sidecar_is_named_after_the_whole_file_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["x.bmp", "x.txt", "x.jsonl", "x.v1"])
 def test_a_suffix_that_fits_no_image_says_which_do(tmp_path: Path, name: str) -> None:
-    with pytest.raises(OutputError, match=r"'image' are written as \.png, \.jpg") as caught:
+    with pytest.raises(OutputError, match=r"image samples are written as \.png, \.jpg") as caught:
         make_image().save(tmp_path / name)
     assert "slash" in caught.value.remedy
     assert not list(tmp_path.iterdir())

@@ -47,7 +47,7 @@ def test_every_line_is_an_object_with_text_and_record(tmp_path: Path) -> None:
 def test_a_file_that_exists_is_refused_resumed_or_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     fill(path)
-    with pytest.raises(OutputError, match=r"out\.jsonl is there already") as caught:
+    with pytest.raises(OutputError, match=r"out\.jsonl exists already") as caught:
         JsonLines(path)
     assert "--resume" in caught.value.remedy
     with JsonLines(path, resume=True) as lines:
@@ -134,7 +134,7 @@ def test_two_runs_do_not_write_one_file(tmp_path: Path) -> None:
 def test_an_image_is_refused(tmp_path: Path) -> None:
     with (
         JsonLines(tmp_path / "out.jsonl") as lines,
-        pytest.raises(OutputError, match="An image does not fit"),
+        pytest.raises(OutputError, match="An image cannot be written"),
     ):
         lines.write(make_image())
 

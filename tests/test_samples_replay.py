@@ -141,7 +141,7 @@ def test_other_weights_are_an_error_that_names_both() -> None:
 
 
 def test_another_plugin_is_an_error_that_names_both() -> None:
-    with pytest.raises(OutputError, match=r"made by zoo-test; test-model is now run by zoo-b") as caught:
+    with pytest.raises(OutputError, match=r"made by zoo-test; test-model now belongs to zoo-b") as caught:
         check_replay(make_record(), replace(make_record(), plugin="zoo-b"))
     assert "zoo install zoo-test" in caught.value.remedy
 
@@ -153,7 +153,7 @@ def save_with_pillow(path: Path) -> None:
 def test_an_image_that_zoo_did_not_write_says_so(tmp_path: Path) -> None:
     for name in ("x.png", "x.gif", "x.jpg", "x.webp"):
         save_with_pillow(tmp_path / name)
-        with pytest.raises(OutputError, match="does not say how it was made") as caught:
+        with pytest.raises(OutputError, match="has no record of how it was made") as caught:
             read_record(tmp_path / name)
         assert "editors and messengers" in caught.value.remedy
 
@@ -162,7 +162,7 @@ def test_an_image_that_an_editor_stripped_says_so(tmp_path: Path) -> None:
     path = make_image(7).save(tmp_path / "x.png")
     with Image.open(path) as image:
         image.save(tmp_path / "y.png")
-    with pytest.raises(OutputError, match="does not say how it was made"):
+    with pytest.raises(OutputError, match="has no record of how it was made"):
         read_record(tmp_path / "y.png")
 
 
@@ -178,7 +178,7 @@ def test_missing_files_and_folders_say_so(tmp_path: Path) -> None:
 def test_a_file_edited_after_its_sidecar_was_written_says_so(tmp_path: Path) -> None:
     path = make_text(7).save(tmp_path / "x.txt")
     path.write_text("I improved it")
-    with pytest.raises(OutputError, match=r"not the file that x\.txt\.json describes") as caught:
+    with pytest.raises(OutputError, match=r"not match the hash in x\.txt\.json") as caught:
         read_record(path)
     assert "changed" in caught.value.remedy
 
@@ -193,5 +193,5 @@ def test_a_sheet_whose_layout_does_not_fit_its_image_says_so(tmp_path: Path) -> 
     data = path.read_bytes()
     header = struct.pack(">II", 5, 5) + data[24:29]
     path.write_bytes(data[:16] + header + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + data[33:])
-    with pytest.raises(OutputError, match="not the contact sheet it says it is"):
+    with pytest.raises(OutputError, match="does not match its own layout"):
         compare(f"{path}:2", make_image(1))

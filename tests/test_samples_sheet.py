@@ -98,7 +98,7 @@ def test_captions_stay_in_their_strip_and_are_written() -> None:
 
 def test_a_caption_that_no_sample_has_names_those_they_have(tmp_path: Path) -> None:
     sheet = open_output(tmp_path / "x.png", kind="image", count=2, caption="colour")
-    with pytest.raises(OutputError, match="no 'colour'") as caught:
+    with pytest.raises(OutputError, match="no field 'colour'") as caught:
         sheet.write(make_image())
     assert caught.value.remedy == "Choose from: guidance, label, prompt, sampler, seed."
 
@@ -107,7 +107,7 @@ def test_a_caption_that_no_sample_has_names_those_they_have(tmp_path: Path) -> N
 def test_images_that_differ_make_no_sheet(other: object) -> None:
     sheet = ContactSheet(2)
     sheet.paste(make_image(0).image)
-    with pytest.raises(OutputError, match="differ in size or in colour"):
+    with pytest.raises(OutputError, match="differ in size or channels"):
         sheet.paste(other.image)  # type: ignore[attr-defined]
 
 

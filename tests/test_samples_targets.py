@@ -54,23 +54,30 @@ def test_a_path_says_what_is_written(
 @pytest.mark.parametrize(
     ("target", "kind", "count", "options", "message", "remedy"),
     [
-        ("-", "image", 1, {}, "Only texts go to the standard output", "-o out/"),
-        ("x.bmp", "image", 1, {}, r"suffix of x\.bmp does not fit.*\.png, \.jpg", "slash"),
-        ("x.jsonl", "image", 1, {}, r"suffix of x\.jsonl does not fit", "slash"),
-        ("x.png", "text", 1, {}, r"suffix of x\.png does not fit.*\.txt", "slash"),
-        ("x.wav", "audio", 1, {}, "'audio' are written as nothing yet", "slash"),
-        ("x.jpg", "image", 1200, {}, r"1,200 samples do not fit in a \.jpg", r".png for a contact sheet"),
-        ("x.txt", "text", 2, {}, r"2 samples do not fit in a \.txt", ".jsonl"),
-        ("x.png", "image", 1, {"resume": True}, "nothing to resume", "leave out --resume"),
-        ("x.png", "image", 2, {"resume": True}, "nothing to resume", "leave out --resume"),
-        ("-", "text", 2, {"resume": True}, "nothing to resume", "leave out --resume"),
+        ("-", "image", 1, {}, "Only texts can be written", "-o out/"),
+        ("x.bmp", "image", 1, {}, r"x\.bmp: image samples are written as .*\.png, \.jpg", "slash"),
+        ("x.jsonl", "image", 1, {}, r"x\.jsonl: image samples are written as", "slash"),
+        ("x.png", "text", 1, {}, r"x\.png: text samples are written as .*\.txt", "slash"),
+        ("x.wav", "audio", 1, {}, "audio samples are written as nothing", "slash"),
+        (
+            "x.jpg",
+            "image",
+            1200,
+            {},
+            r"A \.jpg file holds one sample, not 1,200",
+            r".png for a contact sheet",
+        ),
+        ("x.txt", "text", 2, {}, r"A \.txt file holds one sample, not 2", ".jsonl"),
+        ("x.png", "image", 1, {"resume": True}, "cannot be resumed", "leave out --resume"),
+        ("x.png", "image", 2, {"resume": True}, "cannot be resumed", "leave out --resume"),
+        ("-", "text", 2, {"resume": True}, "cannot be resumed", "leave out --resume"),
         ("out/", "image", 2, {"caption": "seed"}, "Only a contact sheet has captions", ".png"),
-        ("x.png", "image", 2, {"steps": ".gif"}, "beside a contact sheet", "folder"),
-        ("x.gif", "image", 1, {"steps": ".gif"}, r"beside x\.gif", "folder"),
-        ("out/", "text", 1, {"steps": ".gif"}, "beside out/", "images"),
-        ("old.png", "image", 1, {}, r"old\.png is there already", "--force"),
-        ("old.png", "image", 2, {}, r"old\.png is there already", "--force"),
-        ("new.png", "image", 1, {"steps": ".gif"}, r"new-steps\.gif is there already", "--force"),
+        ("x.png", "image", 2, {"steps": ".gif"}, "with a contact sheet", "folder"),
+        ("x.gif", "image", 1, {"steps": ".gif"}, r"with x\.gif", "folder"),
+        ("out/", "text", 1, {"steps": ".gif"}, "with out/", "images"),
+        ("old.png", "image", 1, {}, r"old\.png exists already", "--force"),
+        ("old.png", "image", 2, {}, r"old\.png exists already", "--force"),
+        ("new.png", "image", 1, {"steps": ".gif"}, r"new-steps\.gif exists already", "--force"),
         ("old", "image", 1, {}, "old is not a folder", "another path"),
         ("old/x.png", "image", 1, {}, "old is not a folder", "another path"),
     ],
@@ -118,7 +125,7 @@ def test_saving_replaces_only_the_same_sample_unless_told(tmp_path: Path) -> Non
     path = tmp_path / "x.jpg"
     make_image(7).save(path)
     make_image(7).save(path)
-    with pytest.raises(OutputError, match=r"x\.jpg is there already") as caught:
+    with pytest.raises(OutputError, match=r"x\.jpg exists already") as caught:
         make_image(8).save(path)
     assert "overwrite=True" in caught.value.remedy
     assert read_record(path).seed == 7
@@ -128,9 +135,9 @@ def test_saving_replaces_only_the_same_sample_unless_told(tmp_path: Path) -> Non
 
 def test_a_file_of_the_users_in_the_sidecars_place_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.jpg.json").write_text("{}")
-    with pytest.raises(OutputError, match=r"x\.jpg\.json is there already"):
+    with pytest.raises(OutputError, match=r"x\.jpg\.json exists already"):
         make_image(7).save(tmp_path / "x.jpg")
-    with pytest.raises(OutputError, match=r"x\.jpg\.json is there already"):
+    with pytest.raises(OutputError, match=r"x\.jpg\.json exists already"):
         open_output(tmp_path / "x.jpg", kind="image", count=1)
     assert (tmp_path / "x.jpg.json").read_text() == "{}"
 

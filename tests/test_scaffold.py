@@ -167,7 +167,7 @@ def test_what_is_there_is_left_alone(tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to("nowhere")
     for name in ("full", "file", "link"):
-        with pytest.raises(OutputError, match="is there already"):
+        with pytest.raises(OutputError, match="exists already"):
             write_plugin_folder(tmp_path / name, {"a": b""})
     assert (tmp_path / "file").read_text() == "mine"
     assert sorted(os.listdir(tmp_path)) == ["file", "full", "link"]

@@ -74,6 +74,6 @@ def test_a_folder_that_is_there_is_refused(zoo):
     os.mkdir("zoo-fresh")
     outcome = zoo("new", "zoo-fresh")
     assert outcome.err == (
-        "Error: zoo-fresh is there already.\nGive another name, or move it out of the way.\n"
+        "Error: zoo-fresh exists already.\nGive another name, or move it out of the way.\n"
     )
     assert os.listdir("zoo-fresh") == []
