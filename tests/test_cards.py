@@ -262,13 +262,13 @@ MISTAKES = [
     (PLUGIN + "homepage = 3", "[plugin] homepage: expected an address https://…, not 3"),
     (PLUGIN + "[[modell]]", "modell: expected no such key; did you mean 'model'?"),
     (PLUGIN + "[model]", "model: expected tables written [[model]]"),
-    (PLUGIN + MODEL + MODEL, "model: expected names that differ; 'dcgan-faces' stands there twice"),
+    (PLUGIN + MODEL + MODEL, "model: expected different names; 'dcgan-faces' occurs twice"),
     (
         PLUGIN + MODEL + "aliases = ['dcgan-faces']",
-        "model: expected names that differ; 'dcgan-faces' stands there twice",
+        "model: expected different names; 'dcgan-faces' occurs twice",
     ),
-    (PLUGIN + TRAINER + TRAINER, "trainer: expected names that differ; 'dcgan' stands there twice"),
-    (PLUGIN + COMMAND + COMMAND, "command: expected names that differ; 'mix' stands there twice"),
+    (PLUGIN + TRAINER + TRAINER, "trainer: expected different names; 'dcgan' occurs twice"),
+    (PLUGIN + COMMAND + COMMAND, "command: expected different names; 'mix' occurs twice"),
     # A model.
     (PLUGIN + "[[model]]", "[model 1] id: expected lower-case letters, digits, dots, dashes; the"),
     (
@@ -484,7 +484,7 @@ def test_a_fit_value_is_taken(option: Option, given: object, value: object) -> N
 def test_an_unfit_value_is_refused_with_what_fits(option: Option, given: object) -> None:
     with pytest.raises(OptionError) as caught:
         option.check(given)
-    assert caught.value.message.startswith(f"{option.flag} does not take ")
+    assert caught.value.message.startswith(f"{option.flag} does not accept ")
     assert caught.value.remedy == f"Give {option.expects}."
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from zoo_core import paths
 from zoo_core.manifest import cache
-from zoo_core.manifest.cache import Remembered
+from zoo_core.manifest.cache import FileCache
 from zoo_core.manifest.cards import Manifest
 from zoo_core.manifest.reader import read_manifest
 from zoo_core.manifest.serialize import from_plain, to_plain
@@ -153,7 +153,7 @@ def test_a_cache_with_other_contents_is_ignored(tmp_path: Path, entry: object) -
     data = json.dumps([cache._fingerprint(Manifest), {str(source): entry}]).encode()
     file.write_bytes(b"%08x\n%b" % (cache.zlib.crc32(data), data))
     value = Manifest("zoo-a", "A")
-    assert Remembered(Manifest, file).read(source, lambda: value) is value
+    assert FileCache(Manifest, file).read(source, lambda: value) is value
 
 
 @pytest.mark.usefixtures("settled")
@@ -163,7 +163,7 @@ def test_another_version_of_the_core_reads_everything_again(
     write_plugin(plugin_site, "zoo-a", text())
     installed_plugins()
     monkeypatch.setattr(cache.compatibility, "VERSION", "99")
-    store = Remembered(Manifest, cache_file())
+    store = FileCache(Manifest, cache_file())
     value = Manifest("zoo-a", "read anew")
     assert store.read(plugin_site / "zoo_a" / "zoo.toml", lambda: value) is value
 
@@ -180,7 +180,7 @@ def test_listing_works_where_nothing_can_be_kept(plugin_site: Path) -> None:
 def test_what_json_has_not_is_read_every_time(tmp_path: Path) -> None:
     source = tmp_path / "zoo.toml"
     source.touch()
-    store = Remembered(Manifest, tmp_path / "cache.json")
+    store = FileCache(Manifest, tmp_path / "cache.json")
     odd = Manifest("zoo-a", "A", homepage=date(2026, 1, 1))  # type: ignore[arg-type]
     assert store.read(source, lambda: odd) is odd
     store.save()

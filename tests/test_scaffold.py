@@ -129,7 +129,7 @@ def test_the_modules_use_public_names_alone_and_know_their_alphabet():
 def test_what_cannot_be_a_name_is_refused_shortly(name):
     with pytest.raises(PluginError) as caught:
         check_name(name, Catalog.read())
-    assert "cannot be the name of a plugin" in caught.value.message
+    assert "is not a valid plugin name" in caught.value.message
     assert caught.value.message.isprintable()
     assert len(caught.value.message) < 200
     assert "zoo-mymodel" in caught.value.remedy

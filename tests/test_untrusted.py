@@ -244,7 +244,7 @@ def test_an_entry_point_with_a_hostile_name_is_a_row_that_a_terminal_can_show(pl
         points.write_text(f"[zoo.plugins]\n{name} = zoo_y{number}\n")
     rows = installed_plugins()
     assert [row.status for row in rows if row.name == "zoo-x"] == ["ok"]
-    hostile = [row for row in rows if "cannot be the name of a plugin" in str(row.problem)]
+    hostile = [row for row in rows if "is not a valid plugin name" in str(row.problem)]
     assert len(hostile) == 3
     for row in hostile:
         assert is_plain(row.name, "")

@@ -58,7 +58,7 @@ def test_training_is_added_when_asked_for(zoo):
         (("zoo-x", "--family", "flow"), 2, "'flow' is not one of", "zoo new --help"),
         (("zoo-x", "--license", "wtfpl"), 2, "'wtfpl' is not one of", "zoo new --help"),
         ((), 2, "Missing argument 'PLUGIN'", "zoo new --help"),
-        (("../x",), 1, "'../x' cannot be the name of a plugin.", "such as zoo-mymodel"),
+        (("../x",), 1, "'../x' is not a valid plugin name.", "such as zoo-mymodel"),
         (("zoo-toy",), 1, "There is a plugin called zoo-toy already.", "Choose another name."),
     ],
 )

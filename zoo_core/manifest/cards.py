@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from zoo_core.errors import OptionError
+from zoo_core.errors import OptionError, short_repr
 
 CAPABILITIES = ("score", "latents", "next-token")
 """What a generator can do besides generating; each names a protocol in :mod:`zoo_core.protocols`."""
@@ -26,15 +26,15 @@ OPTION_TYPES: dict[str, tuple[type, ...]] = {
 }
 NUMERIC = ("integer", "number")
 LONGEST_RANGE = 1_000_000
-"""How many values a range such as ``5-7`` may stand for; a slip of the finger should not fill the memory."""
+"""Most values of a range such as ``5-7``; a typo should not fill the memory."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """One setting of a model, described in JSON Schema's words."""
+    """One option of a model, in the terms of JSON Schema."""
 
     name: str
-    """As written in the manifest and in Python: ``guidance_scale``; the flag is ``--guidance-scale``."""
+    """The name in the manifest and in Python: ``guidance_scale``; the flag is ``--guidance-scale``."""
     type: OptionType
     description: str = ""
     default: Any = None
@@ -52,7 +52,7 @@ class Option:
 
     @property
     def expects(self) -> str:
-        """What a value must be, in words: "a number from 0 to 1"."""
+        """The accepted values in words: "a number from 0 to 1"."""
         article = "an" if self.type == "integer" else "a"
         if self.enum:
             return "one of " + ", ".join(self.enum)
@@ -65,9 +65,12 @@ class Option:
         return f"{article} {self.type}"
 
     def check(self, value: object) -> Any:
-        """Return ``value``, a number option's integer turned into a float; raise OptionError if unfit.
+        """Return ``value`` if it is accepted, an integer for a number option as a float.
 
-        With ``per_sample``, a list or tuple of fit values is fit too and comes back as a tuple.
+        With ``per_sample``, a list or tuple of accepted values is returned as a tuple.
+
+        Raises:
+            OptionError: The value is not accepted.
         """
         if value is None:
             return None
@@ -122,12 +125,12 @@ class Option:
         return text
 
     def _unfit(self, value: object) -> OptionError:
-        return OptionError(f"{self.flag} does not take {value!r}.", f"Give {self.expects}.")
+        return OptionError(f"{self.flag} does not accept {short_repr(value)}.", f"Give {self.expects}.")
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file of a Hub repository; ``bytes`` and ``sha256`` are None where they are not known."""
+    """A file of a Hub repository; ``bytes`` and ``sha256`` are None if they are unknown."""
 
     name: str
     bytes: int | None = None
@@ -136,28 +139,28 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class HubWeights:
-    """Weights in a Hub repository, at a commit where one is known."""
+    """Weights in a Hub repository, at a commit if one is known."""
 
     repo: str
     revision: str | None
     files: tuple[WeightsFile, ...]
-    """Empty for a repository named as ``hf:``: what to fetch follows from its listing."""
+    """Empty for a repository given as ``hf:``, whose listing says what to fetch."""
 
 
 @dataclass(frozen=True)
 class EmbeddedWeights:
-    """Weights that lie in the plugin's own package: ``folder`` is absolute."""
+    """Weights in the plugin's package; ``folder`` is absolute."""
 
     folder: Path
 
 
 @dataclass(frozen=True)
 class LocalWeights:
-    """Weights in a folder the user named."""
+    """Weights in a local folder."""
 
     folder: Path
     files: tuple[str, ...]
-    """Paths inside it: what the rule that recognised the folder names, of a folder that may hold more."""
+    """Paths inside it that the matching rule names; the folder may hold more."""
 
 
 Weights = HubWeights | EmbeddedWeights | LocalWeights
@@ -165,7 +168,7 @@ Weights = HubWeights | EmbeddedWeights | LocalWeights
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What is known about a model without running anything."""
+    """A model, described without running anything."""
 
     id: str
     plugin: str
@@ -174,7 +177,7 @@ class ModelCard:
     family: str
     """The kind of model: ``gan``, ``autoregressive``, ``diffusion``, …"""
     output: str
-    """What a sample is: ``image``, ``text``, …"""
+    """The kind of sample: ``image``, ``text``."""
     license: str
     weights: Weights
     aliases: tuple[str, ...] = ()
@@ -188,41 +191,41 @@ class ModelCard:
     training: Mapping[str, str] = field(default_factory=dict)
     """For models trained in this project: ``data``, ``recipe``, ``steps``, in words."""
     quality: tuple[str, ...] = ()
-    """Measured figures, each with how it was measured."""
+    """Measured figures, each with its method."""
     options: Mapping[str, Option] = field(default_factory=dict)
     check: Mapping[str, Any] = field(default_factory=dict)
-    """Options, and a ``prompt``, with which the conformance suite runs it: where a default takes long, or
-    there is none. A file of the plugin's package may stand for its path."""
+    """Option values, and a ``prompt``, for the conformance suite, if a default is slow or missing. A file of
+    the plugin's package may be given as a path inside it."""
 
 
 @dataclass(frozen=True)
 class CheckpointRule:
-    """Which checkpoints without a card a plugin runs, told by a config file in them."""
+    """Checkpoints without a card that a plugin runs, recognised by a config file in them."""
 
     plugin: str
     summary: str
     family: str
     output: str
     config: str
-    """Path, inside the checkpoint, of the JSON file that is looked at."""
+    """Path of the JSON file inside the checkpoint."""
     where: Mapping[str, tuple[str, ...]]
-    """Keys of that file and the values they may have."""
+    """Keys of that file and their possible values."""
     files: tuple[str, ...]
-    """Files to fetch beside the weights, where they exist."""
+    """Further files to fetch, if they exist."""
     weights: tuple[str, ...]
-    """Paths of the weights without suffix (``unet/diffusion_pytorch_model``); the first there is, is used."""
+    """Paths of the weights without suffix (``unet/diffusion_pytorch_model``); the first existing one is used."""
     prompt: Literal["none", "optional", "required"] = "none"
     capabilities: tuple[str, ...] = ()
     options: Mapping[str, Option] = field(default_factory=dict)
 
     def matches(self, config: Mapping[str, Any]) -> bool:
-        """True if every key of ``where`` has one of its values in ``config``."""
+        """Return True if every key of ``where`` has one of its values in ``config``."""
         return all(config.get(key) in values for key, values in self.where.items())
 
 
 @dataclass(frozen=True)
 class CommandCard:
-    """A verb of the command line that a plugin brings; imported when called."""
+    """A command that a plugin adds to ``zoo``; imported when it is called."""
 
     name: str
     plugin: str
@@ -233,50 +236,50 @@ class CommandCard:
 
 @dataclass(frozen=True)
 class TrainerCard:
-    """A family of models that can be trained from scratch: what ``zoo train NAME`` needs to know."""
+    """A family of models that ``zoo train NAME`` can train from scratch."""
 
     name: str
     plugin: str
     summary: str
     data: str
-    """What it learns from: ``image``, ``text``, …"""
+    """The kind of training data: ``image``, ``text``, ``captioned-image``."""
     options: Mapping[str, Option] = field(default_factory=dict)
     defaults: Mapping[str, int | float] = field(default_factory=dict)
-    """Defaults of the loop's own flags (``lr``, ``batch_size``, …) that suit this family better."""
+    """Defaults for this family of the training loop's flags: ``lr``, ``batch_size``, …"""
 
 
 @dataclass(frozen=True)
 class ExtractorCard:
-    """A network that makes features of samples, over which they can be compared with data."""
+    """A network that extracts features, in which samples are compared with data."""
 
     name: str
     plugin: str
     summary: str
     data: str
-    """What it looks at: ``image``, ``text``."""
+    """The kind of sample: ``image``, ``text``."""
     target: str
-    """``module:attribute`` of what builds it: see :func:`zoo_core.create_extractor`."""
+    """``module:attribute`` of the function that builds it: see :func:`zoo_core.create_extractor`."""
     weights: Weights | None = None
-    """None if it has none, or if a package that it needs has them."""
+    """None if it has none, or if a required package has them."""
     frechet: str | None = None
-    """What the field calls the Fréchet distance over these features, where it has a name for it."""
+    """The usual name of the Fréchet distance in these features, such as FID."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything a plugin says about itself in its ``zoo.toml``."""
+    """The content of a plugin's ``zoo.toml``."""
 
     name: str
     summary: str
     homepage: str | None = None
     core: str | None = None
-    """The versions of the core that it is for: ``>=0.1,<0.2``. None: it does not say."""
+    """Versions of the core that it is made for: ``>=0.2,<0.3``. None: not stated."""
     lists_models: bool = False
-    """True if it has models that only running code can know: its hook ``zoo_list_models`` is then asked."""
+    """True if it has models that only its hook ``zoo_list_models`` knows."""
     quantized: tuple[str, ...] = ()
-    """Types of ``QUANTIZED`` that its generators know."""
+    """Types of ``QUANTIZED`` that its generators support."""
     converts: tuple[str, ...] = ()
-    """Suffixes of foreign checkpoints that its hook ``zoo_convert_checkpoint`` may know."""
+    """Suffixes of foreign checkpoints for its hook ``zoo_convert_checkpoint``."""
     models: tuple[ModelCard, ...] = ()
     checkpoints: tuple[CheckpointRule, ...] = ()
     trainers: tuple[TrainerCard, ...] = ()
@@ -285,7 +288,7 @@ class Manifest:
 
 
 def _split_list(text: str, kind: str) -> list[str] | None:
-    """``0,2,5-7`` as its items, ranges only of integers; None if ``text`` is no such list."""
+    """Return the items of ``0,2,5-7``, with ranges for integers only; None if ``text`` is not a list."""
     parts: list[str] = []
     spans = False
     for part in text.split(","):

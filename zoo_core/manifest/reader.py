@@ -32,7 +32,7 @@ from zoo_core.manifest.untrusted import screen
 
 SCHEMA = 1
 SHARED = ("family", "output", "license", "paper", "cite", "prompt", "capabilities", "option_set", "check")
-"""Keys of a model that a manifest may give once, in ``[shared]``."""
+"""Keys of a model that a manifest may give for all models, in ``[shared]``."""
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _REPO = re.compile(r"\w[\w.-]{0,99}(/\w[\w.-]{0,99})?", re.ASCII)
@@ -44,17 +44,17 @@ _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | None) -> Manifest:
-    """Check a parsed ``zoo.toml`` and turn it into a Manifest.
+    """Check a parsed ``zoo.toml`` and return its cards.
 
     Args:
         document: The parsed TOML.
         file: Its path, for error messages.
-        folder: The plugin's package folder, against which embedded weights are resolved. None for an entry
-            of the registry, whose plugin is not installed: embedded weights then have a relative folder.
+        folder: The plugin's package folder, which paths of embedded weights start from. None for an entry of
+            a registry: embedded weights then have a relative folder.
 
     Raises:
         CardError: Names file, table, key and what was expected.
-        PluginError: The plugin is for other versions of the core than this one.
+        PluginError: The plugin is made for other versions of the core.
     """
     screen(document, file)
     top = Table(document, file, "")
@@ -62,13 +62,13 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
     if schema != SCHEMA:
         problem = top.error("schema", f"the number {SCHEMA}, not {short_repr(schema)}")
         if schema > SCHEMA:
-            problem.remedy = "It is of a later time; update the core: pip install --upgrade zoo-core"
+            problem.remedy = "Update the core: pip install --upgrade zoo-core"
         raise problem
     plugin = top.table("plugin")
     name = plugin.text("name", _ID, "lower-case letters, digits, dots, dashes")
     core = plugin.optional_text("core", CORE_RANGE, "a range of versions such as >=0.1 or >=0.1,<0.2")
     if core is not None:
-        check_core(name, core)  # before anything that another version may write in another way
+        check_core(name, core)  # first: another version may write the rest differently
     shared = top.optional_table("options")
     common = _read_options(shared, {}) if shared else {}
     named = top.optional_table("option_sets")
@@ -105,11 +105,11 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
 def _refuse_doubles(top: Table, table: str, names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
-            raise top.error(table, f"names that differ; {name!r} stands there twice")
+            raise top.error(table, f"different names; {name!r} occurs twice")
 
 
 def _read_shared(top: Table) -> dict[str, Any]:
-    """What a plugin's models have in common; each value is checked with each model."""
+    """Return the values that all models share; they are checked with each model."""
     if top.optional("shared") is None:
         return {}
     table = top.table("shared")
@@ -121,7 +121,7 @@ def _read_shared(top: Table) -> dict[str, Any]:
 def _option_set(
     table: Table, sets: dict[str, dict[str, Option]], common: dict[str, Option]
 ) -> dict[str, Option]:
-    """The options of the set a table names: the common ones and the set's own; else the common ones."""
+    """Return the options of the option set that a table names; without one, the common options."""
     name = table.optional_text("option_set")
     if name is None:
         return common
@@ -158,7 +158,7 @@ def _read_model(table: Table, plugin: str, folder: Path | None, common: dict[str
 
 
 def _read_check(table: Table, options: Mapping[str, Option]) -> dict[str, Any]:
-    """Values of options, and a prompt, with which the conformance suite runs the model."""
+    """Return the option values and the prompt with which the conformance suite runs the model."""
     given = table.optional_table("check")
     if given is None:
         return {}
@@ -180,7 +180,7 @@ def _read_weights(table: Table, folder: Path | None) -> Weights:
         embedded = table.path("embedded", "a folder inside the plugin's package")
         table.finish()
         return EmbeddedWeights((folder or Path()) / embedded)
-    repo = table.text("repo", _REPO, "ORG/NAME, or embedded = FOLDER in its place")
+    repo = table.text("repo", _REPO, "ORG/NAME, or embedded = FOLDER instead")
     revision = table.optional_text("revision")
     if revision is not None and not _COMMIT.fullmatch(revision):
         raise table.error("revision", "a commit: 40 hexadecimal digits")
@@ -278,7 +278,7 @@ def _read_extractor(table: Table, plugin: str, folder: Path | None) -> Extractor
 
 
 def _read_options(tables: Table, common: dict[str, Option]) -> dict[str, Option]:
-    """Options by name: the common ones, each overridden key by key by a table of the same name."""
+    """Return options by name; a table overrides the common option of its name key by key."""
     options = dict(common)
     for name in tables:
         table = tables.table(name)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from zoo_core import paths
 from zoo_core.errors import RegistryError, ZooError
-from zoo_core.manifest.cache import Remembered, without_collection
+from zoo_core.manifest.cache import FileCache, gc_paused
 from zoo_core.plugins.discovery import read_toml
 from zoo_core.registry import remote
 from zoo_core.registry.addresses import is_address
@@ -80,8 +80,8 @@ def registries() -> tuple[Registry, ...]:
         CardError: config.toml cannot be read.
         RegistryError: It says something it should not.
     """
-    with without_collection():
-        kept = Remembered(Registry, paths.cache_dir() / "registries.json")
+    with gc_paused():
+        kept = FileCache(Registry, paths.cache_dir() / "registries.json")
         found = tuple(_read(name, location, kept) for name, location in configured().items())
         kept.save()
     return found
@@ -105,7 +105,7 @@ def refresh(*, again: bool = False) -> list[ZooError]:
     return problems
 
 
-def _read(name: str, location: str, kept: Remembered[Registry]) -> Registry:
+def _read(name: str, location: str, kept: FileCache[Registry]) -> Registry:
     try:
         file = Path(location)
         if is_address(location):
