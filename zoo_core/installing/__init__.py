@@ -1,4 +1,4 @@
-"""Installing and removing plugins by the installer of this environment, which stays usable if that fails."""
+"""Install and remove plugins with this environment's installer; a failed install is undone."""
 
 from __future__ import annotations
 

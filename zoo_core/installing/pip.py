@@ -1,4 +1,4 @@
-"""pip, which installs into most environments."""
+"""Install with pip."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 from zoo_core.installing.installers import Change, held_versions, run
 
-# Neither a pip.py nor a folder called pip in the working folder is to be run in pip's place.
+# -P: a pip.py in the working folder must not run instead of pip.
 _PIP = [sys.executable, "-P", "-m", "pip", "--no-input", "--disable-pip-version-check"]
 
 
 class Pip:
-    """pip, as this environment has it."""
+    """This environment's pip."""
 
     name = "pip"
 
@@ -35,8 +35,8 @@ class Pip:
         with tempfile.TemporaryDirectory() as folder:
             report, held = Path(folder, "report.json"), Path(folder, "held.txt")
             held.write_text(held_versions())
-            asking = ["--dry-run", "--report", str(report), "--constraint", str(held)]
-            command = [*_PIP, "install", *asking]
+            dry_run = ["--dry-run", "--report", str(report), "--constraint", str(held)]
+            command = [*_PIP, "install", *dry_run]
             run(command, [*options, "--", requirement], f"{requirement} cannot be installed")
             found = json.loads(report.read_text(encoding="utf-8"))
         return [_Reported(item) for item in found["install"]]
@@ -44,7 +44,9 @@ class Pip:
     def apply(self, changes: Sequence[Change]) -> None:
         """See :class:`Installer`."""
         lines = [change.pinned for change in changes]
-        if not all("--hash" in line for line in lines):  # a folder has none, and pip wants all or nothing
+        if not all(
+            "--hash" in line for line in lines
+        ):  # a folder has none, and pip wants hashes for all or for none
             lines = [line.partition(" --hash")[0] for line in lines]
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "requirements.txt")
@@ -69,7 +71,7 @@ class _Reported:
         self._direct = item["is_direct"]
 
     def as_change(self) -> Change:
-        """The change with the line that asks for this very file."""
+        """Return the change, with the line that names this very file."""
         name, version = self._metadata["name"], self._metadata["version"]
         line = f"{name} @ {self._download['url']}" if self._direct else f"{name}=={version}"
         for kind, digest in sorted(self._download.get("archive_info", {}).get("hashes", {}).items()):

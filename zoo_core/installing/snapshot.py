@@ -1,7 +1,7 @@
-"""The files of an environment that an install will touch, so that they can be put back if it fails.
+"""Copy the files of an environment that an install changes, to restore them if it fails.
 
-Copies and not a second install: what is here may be a version that no index has any more, or no index may be
-in reach.
+Copies rather than a second install: the installed version may be gone from every index, or no index may be
+reachable.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOTS = ("purelib", "platlib", "scripts")
-"""Where installers put what a distribution has; it has entries of its own there, folders or files."""
+"""The folders that installers write to; a distribution has its own files or folders there."""
 
 
 class Snapshot:
-    """What some distributions have in this environment, and what else there is beside them.
+    """The files of some distributions in this environment, and the list of everything else.
 
     Args:
         names: Distributions that will be installed or changed.
@@ -39,7 +39,7 @@ class Snapshot:
         self._contents = {entry: set(entry.rglob("*")) for entry in touched}
 
     def restore(self) -> None:
-        """Remove what came, and put back what was there, as it was."""
+        """Remove what was added, and restore what was there."""
         kept = {entry for file in self._files(ours=False) for entry in self._entry(file)}
         for entry in set(self._list()) - self._entries - kept:
             _delete(entry)
@@ -55,14 +55,14 @@ class Snapshot:
             yield from root.iterdir() if root.is_dir() else ()
 
     def _files(self, *, ours: bool) -> Iterator[Path]:
-        """Every file of the distributions in question, or of all others."""
+        """Yield every file of the named distributions, or of all others."""
         for distribution in importlib.metadata.distributions(path=[str(root) for root in self._roots]):
             if (_normal(distribution.name) in self._names) == ours:
                 for file in distribution.files or ():
                     yield Path(os.path.normpath(str(distribution.locate_file(file))))
 
     def _entry(self, file: Path) -> list[Path]:
-        """The entry of a root that a file belongs to; none for a file elsewhere."""
+        """Return the entry of a root that holds a file; empty for a file elsewhere."""
         return [root / file.relative_to(root).parts[0] for root in self._roots if root in file.parents][:1]
 
 

@@ -1,4 +1,4 @@
-"""An install that ends in a plugin that works, or leaves the environment as it was."""
+"""Install plugins and check them; undo everything if one fails."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ CHECK_SECONDS = 600
 
 
 def install(changes: Sequence[Change], installer: Installer) -> list[str]:
-    """Make the changes, and run the quick check of every plugin among them; returns the plugins' names.
+    """Make the changes, run the quick check of every plugin among them, and return the plugins' names.
+
+    If anything fails or is interrupted, the environment is restored.
 
     Raises:
-        PluginError: The installer failed, there is no plugin among the changes, or one fails its check. The
-            environment is then as it was, as it is too when this is interrupted.
+        PluginError: The installer failed, there is no plugin among the changes, or one fails its check.
     """
     with tempfile.TemporaryDirectory(prefix="zoo-install-") as folder:
         snapshot = Snapshot((change.name for change in changes), Path(folder))
@@ -34,7 +35,7 @@ def install(changes: Sequence[Change], installer: Installer) -> list[str]:
             plugins = _plugins_of(changes)
             if not plugins:
                 names = ", ".join(change.name for change in changes)
-                raise PluginError(f"{names}: no plugin of the zoo is among it.", "Ask its author.")
+                raise PluginError(f"{names} contains no plugin of the zoo.", "Check the name.")
             for plugin in plugins:
                 check_quickly(plugin)
         except PluginError as error:
@@ -47,10 +48,10 @@ def install(changes: Sequence[Change], installer: Installer) -> list[str]:
 
 
 def check_quickly(plugin: str) -> None:
-    """Run ``zoo check --quick`` in a new process, which sees what has just been installed.
+    """Run ``zoo check --quick`` in a new process, which sees the new installation.
 
     Raises:
-        PluginError: It fails; says which check, and why.
+        PluginError: A check fails; says which, and why.
     """
     command = [sys.executable, "-P", "-m", "zoo_core", "check", plugin, "--quick", "--json"]
     try:
@@ -64,13 +65,13 @@ def check_quickly(plugin: str) -> None:
 
 
 def _failure(done: subprocess.CompletedProcess[str]) -> str:
-    """In one line, what the check found first; else what it last wrote."""
+    """Return the first failed check in one line, or else the first line of the error."""
     try:
         failed = [each for each in json.loads(done.stdout)["results"] if each["outcome"] == "failed"]
         return f"{failed[0]['subject']}, {failed[0]['check']}: {failed[0]['seen']}"
     except (ValueError, KeyError, IndexError, TypeError):
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        return lines[0].removeprefix("Error: ") if lines else f"it ended with status {done.returncode}."
+        return lines[0].removeprefix("Error: ") if lines else f"exit status {done.returncode}."
 
 
 def _plugins_of(changes: Sequence[Change]) -> list[str]:

@@ -1,4 +1,4 @@
-"""uv, which installs into the environments that it made."""
+"""Install with uv, in environments that uv made."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zoo_core.installing.installers import Change, held_versions, run
 
 
 class Uv:
-    """uv, told which environment is meant."""
+    """uv, applied to this environment."""
 
     name = "uv"
 
@@ -33,13 +33,13 @@ class Uv:
         with tempfile.TemporaryDirectory() as folder:
             held = Path(folder, "held.txt")
             held.write_text(held_versions())
-            told = run(
+            output = run(
                 [*self._pip("install"), "--dry-run", "--constraint", str(held)],
                 [*options, "--", requirement],
                 f"{requirement} cannot be installed",
             )
-        # " + name==1.0", " ~ name==1.0 (from file:///…)": what comes, and what is made anew.
-        lines = re.finditer(r"^ [+~] (\S+?)(?:==(\S+))?(?: \(from (.+)\))?$", told, re.MULTILINE)
+        # " + name==1.0", " ~ name==1.0 (from file:///…)": new, and reinstalled.
+        lines = re.finditer(r"^ [+~] (\S+?)(?:==(\S+))?(?: \(from (.+)\))?$", output, re.MULTILINE)
         digest = re.search(r"#sha256=([0-9a-f]{64})$", requirement)
         hashed = f" --hash=sha256:{digest[1]}" if digest else ""
         return [
@@ -66,15 +66,15 @@ class Uv:
 
 
 def _again(requirement: str) -> list[str]:
-    """The option that installs a package anew, though it is here."""
+    """Return the option that reinstalls a package."""
     return [f"--reinstall-package={name}" for name in _names(requirement)]
 
 
 def _newer(requirement: str) -> list[str]:
-    """The option that takes the newest version of a package, and of nothing else."""
+    """Return the option that upgrades this package only."""
     return [f"--upgrade-package={name}" for name in _names(requirement)]
 
 
 def _names(requirement: str) -> list[str]:
-    """The package's name; none for a path or an address."""
+    """Return the package's name; empty for a path or an address."""
     return re.findall(r"^[\w.-]+(?=[=<>!~ @]|$)", requirement)

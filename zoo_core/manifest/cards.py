@@ -213,7 +213,7 @@ class CheckpointRule:
     files: tuple[str, ...]
     """Further files to fetch, if they exist."""
     weights: tuple[str, ...]
-    """Paths of the weights without suffix (``unet/diffusion_pytorch_model``); the first that exists counts."""
+    """Paths of weights without suffix (``unet/diffusion_pytorch_model``); the first that exists counts."""
     prompt: Literal["none", "optional", "required"] = "none"
     capabilities: tuple[str, ...] = ()
     options: Mapping[str, Option] = field(default_factory=dict)
