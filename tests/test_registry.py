@@ -226,7 +226,7 @@ def test_a_registry_has_a_largest_size(served: Any, monkeypatch: pytest.MonkeyPa
     (served.folder / "registry.toml").write_text("#" * 1_000_001)
     configure(acme=f"{served.address}/registry.toml")
     (problem,) = refresh()
-    assert "more than 1 MB" in problem.message
+    assert "larger than 1 MB" in problem.message
     assert not remote.copy_of(f"{served.address}/registry.toml").exists()
 
 

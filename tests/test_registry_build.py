@@ -153,7 +153,7 @@ def test_sources_that_are_no_plugins_are_named(tmp_path: Path) -> None:
         tmp_path / "file": "neither a folder nor a wheel",
         tmp_path / "bad.whl": "not a wheel with a plugin",
         bare: "there is no zoo.toml in zoo_bare",
-        other: "distribution is called 'x'",
+        other: "the distribution 'x'",
         dynamic: "does not say the version",
         "zoo-none": "nor an installed plugin",
     }.items():
