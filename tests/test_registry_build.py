@@ -112,7 +112,7 @@ def test_a_wheel_is_named_with_its_digest_beside_the_registry(tmp_path: Path) ->
 def test_a_wheel_elsewhere_is_refused(tmp_path: Path) -> None:
     wheel = write_wheel(tmp_path / "zoo_faces-1.0-py3-none-any.whl", "zoo-faces")
     (tmp_path / "registry").mkdir()
-    assert "does not lie beside" in refusal(tmp_path / "registry", wheel).message
+    assert "is not beside the registry" in refusal(tmp_path / "registry", wheel).message
 
 
 def test_an_installed_plugin_is_known_by_its_metadata(plugin_site: Path, tmp_path: Path) -> None:
