@@ -212,7 +212,7 @@ def test_a_wheel_beside_its_registry_is_installed_if_it_is_the_one_that_was_list
 def test_what_no_registry_lists_is_installed_when_asked_for(there, index):
     before = there.state()
     wheel = index / "simple" / "zoo-leaf" / "zoo_leaf-1.1-py3-none-any.whl"
-    assert "wants --unlisted" in there.zoo("install", "--yes", str(wheel)).stderr
+    assert "add --unlisted" in there.zoo("install", "--yes", str(wheel)).stderr
     done = there.zoo("install", "--yes", "--unlisted", str(wheel))
     assert done.returncode == 0, done.stderr
     assert "which no registry lists" in done.stdout

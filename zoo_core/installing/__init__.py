@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zoo_core.installing.choice import installer_of_this_environment
-from zoo_core.installing.installers import Change, Installer
+from zoo_core.installing.installers import Change, Installer, refuse_to_build
 from zoo_core.installing.requests import Request, ask_registries, requirement_of, take_unlisted
 from zoo_core.installing.transaction import install
 
@@ -14,6 +14,7 @@ __all__ = [
     "ask_registries",
     "install",
     "installer_of_this_environment",
+    "refuse_to_build",
     "requirement_of",
     "take_unlisted",
 ]

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import shlex
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from zoo_core.errors import PluginError
 
+SOURCE_ARCHIVES = (".tar.gz", ".tar.bz2", ".zip")
 HELD = ("zoo-core", "torch")
 """Distributions that no install changes: the running program, and gigabytes that the user chose."""
 
@@ -41,13 +44,15 @@ class Installer(Protocol):
 
     name: str
 
-    def plan(self, requirement: str, *, upgrade: bool, repair: bool) -> list[Change]:
+    def plan(self, requirement: str, *, upgrade: bool, repair: bool, build: bool) -> list[Change]:
         """Return what installing a requirement would change; nothing is changed.
 
         Args:
             requirement: A PEP 508 requirement, or a path.
             upgrade: Take the newest version, even if an installed one fits.
             repair: Reinstall it even if it is installed.
+            build: Build source distributions, which runs their code; without it only wheels are used, and
+                nothing of a package is run.
 
         Raises:
             PluginError: It is not available, or conflicts with what is installed.
@@ -59,6 +64,18 @@ class Installer(Protocol):
 
         Raises:
             PluginError: It is not.
+        """
+        ...
+
+    def files(self, changes: Sequence[Change], folder: Path) -> list[Path]:
+        """Return every file that the changes would write; nothing is installed.
+
+        Args:
+            changes: From :meth:`plan`.
+            folder: An empty folder for downloads.
+
+        Raises:
+            PluginError: A distribution cannot be downloaded, or is damaged.
         """
         ...
 
@@ -92,6 +109,24 @@ def held_versions() -> str:
     return "".join(f"{name}=={version}\n" for name in HELD if (version := installed_version(name)))
 
 
+def refuse_to_build(requirement: str) -> None:
+    """Refuse a requirement that can only be installed by building it.
+
+    Raises:
+        PluginError: It is a folder, a source archive or a repository.
+    """
+    target = requirement.rpartition(" @ ")[2]
+    place = Path(target)
+    is_source = (
+        place.is_dir() or target.startswith("git+") or target.endswith((".tar.gz", ".zip", ".tar.bz2"))
+    )
+    if is_source:
+        raise PluginError(
+            f"{requirement} has to be built, which runs its code before anything is shown.",
+            "If you trust it, add --build; or give a wheel (.whl).",
+        )
+
+
 def run(command: list[str], arguments: list[str], failure: str) -> str:
     """Run the installer and return its output.
 
@@ -112,7 +147,7 @@ def run(command: list[str], arguments: list[str], failure: str) -> str:
                 f"Install another version of the plugin, or change {name} yourself.",
             )
     raise PluginError(
-        f"{failure}: {_reason(output)}", f"Run it yourself to see more: {' '.join(arguments[-1:])}"
+        f"{failure}: {_reason(output)}", f"See the whole output: {shlex.join([*command, *arguments])}"
     )
 
 

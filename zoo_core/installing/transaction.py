@@ -11,7 +11,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo_core.errors import PluginError
+from zoo_core.errors import PluginError, some
+from zoo_core.installing.contents import check_files, normal_name
 from zoo_core.installing.installers import Change, Installer
 from zoo_core.installing.snapshot import Snapshot
 from zoo_core.plugins.discovery import GROUP
@@ -29,18 +30,28 @@ def install(changes: Sequence[Change], installer: Installer) -> list[str]:
         PluginError: The installer failed, there is no plugin among the changes, or one fails its check.
     """
     with tempfile.TemporaryDirectory(prefix="zoo-install-") as folder:
-        snapshot = Snapshot((change.name for change in changes), Path(folder))
+        names = [change.name for change in changes]
+        downloads, copies = Path(folder, "downloads"), Path(folder, "copies")
+        downloads.mkdir()
+        copies.mkdir()
+        written = installer.files(changes, downloads)
+        check_files(written, names)
+        snapshot = Snapshot(names, written, copies)
         try:
             installer.apply(changes)
             plugins = _plugins_of(changes)
             if not plugins:
-                names = ", ".join(change.name for change in changes)
-                raise PluginError(f"{names} contains no plugin of the zoo.", "Check the name.")
+                raise PluginError(f"{', '.join(names)} contains no plugin of the zoo.", "Check the name.")
             for plugin in plugins:
                 check_quickly(plugin)
         except PluginError as error:
-            snapshot.restore()
-            raise PluginError(error.message, f"{error.remedy} The environment is as it was.") from error
+            differing = snapshot.restore()
+            outcome = (
+                f"These files could not be restored: {some([str(file) for file in differing])}."
+                if differing
+                else "The environment is as it was."
+            )
+            raise PluginError(error.message, f"{error.remedy} {outcome}") from error
         except BaseException:
             snapshot.restore()
             raise
@@ -76,14 +87,10 @@ def _failure(done: subprocess.CompletedProcess[str]) -> str:
 
 def _plugins_of(changes: Sequence[Change]) -> list[str]:
     importlib.invalidate_caches()
-    names = {_normal(change.name) for change in changes}
+    names = {normal_name(change.name) for change in changes}
     found = []
     for entry in entry_points(GROUP):
         distribution = re.split(r"-\d|\.dist-info", entry.metadata.name)[0]
-        if _normal(distribution) in names:
+        if normal_name(distribution) in names:
             found.append(entry.name)
     return sorted(set(found))
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

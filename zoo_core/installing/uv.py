@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from zoo_core.installing.contents import files_of_target
 from zoo_core.installing.installers import Change, held_versions, run
 
 
@@ -19,15 +21,24 @@ class Uv:
     def __init__(self, program: str) -> None:
         self._program = program
 
-    def plan(self, requirement: str, *, upgrade: bool, repair: bool) -> list[Change]:
+    def plan(self, requirement: str, *, upgrade: bool, repair: bool, build: bool) -> list[Change]:
         """See :class:`Installer`."""
-        return self._plan(
-            requirement, _again(requirement) if repair else _newer(requirement) if upgrade else []
-        )
+        options = _again(requirement) if repair else _newer(requirement) if upgrade else []
+        return self._plan(requirement, [*options, *([] if build else ["--no-build"])])
+
+    def files(self, changes: Sequence[Change], folder: Path) -> list[Path]:
+        """See :class:`Installer`.
+
+        uv cannot download; it installs into the folder instead, which runs nothing.
+        """
+        with _requirements(changes) as file:
+            options = ["--no-deps", "--target", str(folder), "--requirement", str(file)]
+            run(self._pip("install"), options, "The download failed")
+        return files_of_target(folder)
 
     def find(self, requirement: str) -> None:
         """See :class:`Installer`."""
-        self._plan(requirement, [*_again(requirement), "--no-deps"])
+        self._plan(requirement, [*_again(requirement), "--no-deps", "--no-build"])
 
     def _plan(self, requirement: str, options: list[str]) -> list[Change]:
         with tempfile.TemporaryDirectory() as folder:
@@ -51,9 +62,7 @@ class Uv:
 
     def apply(self, changes: Sequence[Change]) -> None:
         """See :class:`Installer`."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "requirements.txt")
-            file.write_text("\n".join(change.pinned for change in changes))
+        with _requirements(changes) as file:
             options = [*(f"--reinstall-package={change.name}" for change in changes), "--no-deps"]
             run(self._pip("install"), [*options, "--requirement", str(file)], "The installation failed")
 
@@ -63,6 +72,14 @@ class Uv:
 
     def _pip(self, verb: str) -> list[str]:
         return [self._program, "pip", verb, "--python", sys.executable]
+
+
+@contextmanager
+def _requirements(changes: Sequence[Change]) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "requirements.txt")
+        file.write_text("\n".join(change.pinned for change in changes))
+        yield file
 
 
 def _again(requirement: str) -> list[str]:
