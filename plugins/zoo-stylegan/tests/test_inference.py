@@ -1,4 +1,4 @@
-"""The networks as arranged for drawing give what the plain ones give, on each path through them."""
+"""Test that optimize_for_inference agrees with the networks, on each path through them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import copy
 
 import pytest
 import torch
-from zoo_stylegan import fast_stylegan2, fast_stylegan3
-from zoo_stylegan.stylegan2 import StyleGAN2, StyleGAN2Config
-from zoo_stylegan.stylegan2 import SynthesisLayer as Layer2
-from zoo_stylegan.stylegan3 import StyleGAN3, StyleGAN3Config
-from zoo_stylegan.stylegan3 import SynthesisLayer as Layer3
+from zoo_stylegan.inference import optimize_for_inference
+from zoo_stylegan.networks.stylegan2 import StyleGAN2, StyleGAN2Config
+from zoo_stylegan.networks.stylegan2 import SynthesisLayer as Layer2
+from zoo_stylegan.networks.stylegan3 import StyleGAN3, StyleGAN3Config
+from zoo_stylegan.networks.stylegan3 import SynthesisLayer as Layer3
 
 from zoo_core.kernels import TiledWinogradConv, Workspace, has_packed_conv
 
@@ -34,8 +34,13 @@ THREE = {
 }
 
 
+def optimize(network):
+    """Return the fast synthesis of a copy: it takes the weights over."""
+    return optimize_for_inference(copy.deepcopy(network), device=torch.device("cpu"), dtype=torch.float32)
+
+
 def alive(network: torch.nn.Module) -> torch.nn.Module:
-    """Give values to what begins at zero or one."""
+    """Give biases, noise and gains values other than their initial 0 or 1."""
     torch.manual_seed(1)
     for module in network.modules():
         if isinstance(module, Layer2 | Layer3):
@@ -59,7 +64,7 @@ def test_stylegan2_gives_the_same(name, kind, relative_error):
         "const": plain.constant_noise(),
         "random": [torch.randn(3, 1, size, size) for size in config.noise_sizes],
     }[kind]
-    fast = fast_stylegan2.FastSynthesis(copy.deepcopy(plain))
+    fast = optimize(network)
     assert relative_error(fast(ws, noises), plain(ws, noises)) < 1e-5
     assert torch.equal(fast(ws, noises), fast(ws, noises))
 
@@ -70,18 +75,22 @@ def test_stylegan3_gives_the_same(name, relative_error):
     network = alive(StyleGAN3(THREE[name]))
     plain = network.synthesis
     ws = torch.randn(2, network.config.layers, 16)
-    fast = fast_stylegan3.FastSynthesis(copy.deepcopy(plain))
+    fast = optimize(network)
     moved = torch.tensor([[0.8, 0.6, 0.1], [-0.6, 0.8, -0.2], [0, 0, 1.0]])
     for transform in (None, moved, torch.stack([moved, torch.eye(3)])):
         assert relative_error(fast(ws, transform), plain(ws, transform)) < 1e-5
     assert torch.equal(fast(ws), fast(ws))
 
 
-def test_the_large_case_takes_the_fast_paths():
-    kinds = {type(m) for m in fast_stylegan2.FastSynthesis(StyleGAN2(TWO["Winograd"]).synthesis).modules()}
-    assert TiledWinogradConv in kinds
-    kinds = {type(m) for m in fast_stylegan3.FastSynthesis(StyleGAN3(THREE["Winograd"]).synthesis).modules()}
-    assert TiledWinogradConv in kinds
+@pytest.mark.parametrize("network", [StyleGAN2(TWO["Winograd"]), StyleGAN3(THREE["Winograd"])])
+def test_many_channels_use_winograd(network):
+    assert TiledWinogradConv in {type(module) for module in optimize(network).modules()}
+
+
+def test_other_types_keep_the_network():
+    network = StyleGAN3(THREE["T"])
+    device = torch.device("cpu")
+    assert optimize_for_inference(network, device=device, dtype=torch.float64) is network.synthesis
 
 
 @torch.inference_mode()
