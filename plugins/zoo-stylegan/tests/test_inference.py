@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 from zoo_stylegan.inference import optimize_for_inference
+from zoo_stylegan.inference.cuda_graph import GraphedSynthesis
 from zoo_stylegan.networks.stylegan2 import StyleGAN2, StyleGAN2Config
 from zoo_stylegan.networks.stylegan2 import SynthesisLayer as Layer2
 from zoo_stylegan.networks.stylegan3 import StyleGAN3, StyleGAN3Config
@@ -103,3 +104,33 @@ def test_tiled_winograd_is_the_convolution(height, width, padding, relative_erro
     conv = TiledWinogradConv(weight, padding, Workspace())
     expected = torch.nn.functional.conv2d(x.double(), weight.double(), bias.double(), padding=padding)
     assert relative_error(conv(x, bias).double(), expected) < 1e-5
+
+
+class EagerGraph:
+    """Stands in for a CUDA graph on a CPU: runs again on the inputs' memory."""
+
+    def __init__(self, run, device, inputs):
+        self.run, self.inputs = run, inputs
+
+    def __call__(self, *inputs):
+        for mine, given in zip(self.inputs, inputs, strict=True):
+            mine.copy_(given)
+        return self.run()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("kind", ["none", "noises", "transform"])
+def test_a_graph_is_replayed_with_new_values_from_the_second_batch_of_a_shape(kind, monkeypatch):
+    monkeypatch.setattr("zoo_stylegan.inference.cuda_graph.CudaGraph", EagerGraph)
+    network = alive(StyleGAN3(THREE["T"]) if kind == "transform" else StyleGAN2(TWO["skip"]))
+    config, synthesis = network.config, network.synthesis
+    graphed = GraphedSynthesis(synthesis)
+    for batch in (2, 2, 2, 1, 1):
+        ws = torch.randn(batch, config.layers, config.w_dim)
+        condition = {
+            "none": lambda: None,
+            "noises": lambda: [torch.randn(1, 1, size, size) for size in config.noise_sizes],
+            "transform": lambda: torch.eye(3) + torch.randn(3, 3) / 10,
+        }[kind]()
+        assert torch.equal(graphed(ws, condition), synthesis(ws, condition))
+    assert graphed.graph is not None

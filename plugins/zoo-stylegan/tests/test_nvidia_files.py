@@ -132,7 +132,7 @@ def test_tensorflow_era_pickles_are_refused_with_the_reason(tmp_path):
 
 
 class Calls:
-    """Pickles as a call."""
+    """Pickles as a call of a function."""
 
     def __init__(self, function, *arguments):
         self.call = (function, arguments)
@@ -142,7 +142,7 @@ class Calls:
 
 
 def call(module: str, name: str, *arguments: str) -> bytes:
-    """A call by name, without having it here."""
+    """Return instructions that call a function by name."""
     texts = b"".join(b"X" + struct.pack("<I", len(a)) + a.encode() for a in arguments)
     return f"c{module}\n{name}\n(".encode() + texts + b"tR"
 
@@ -156,7 +156,7 @@ def text(value: str) -> bytes:
 
 
 def zip_inside() -> bytes:
-    """A tensor whose numbers are an archive that wants something called."""
+    """Return a storage that is an archive which calls os.system."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("archive/data.pkl", stream(call("os", "system", "touch ran"), 2))
@@ -272,7 +272,7 @@ def test_a_harmful_name_is_named(tmp_path):
 
 
 def test_harmful_files_take_little_memory(tmp_path):
-    """Each in a process that may not have 3 GB: a length that lies is not believed."""
+    """A false length in a file allocates nothing."""
     for number, content in enumerate(content for content in HARMFUL.values() if content is not None):
         (tmp_path / f"{number}.pkl").write_bytes(content)
     script = f"""
@@ -309,7 +309,7 @@ def test_a_shape_beyond_the_storage_is_refused(tmp_path, given):
 
 @pytest.mark.slow
 def test_a_large_file_is_streamed(tmp_path):
-    """Of 380 MB, three networks, one is kept: memory grows by no more than twice that one."""
+    """Reading one of three networks, 380 MB in all, takes at most twice the memory of that one."""
     kept = {f"mapping.fc{index}.weight": torch.randn(2048, 2048) for index in range(8)}  # 134 MB
     path = write(tmp_path / "large.pkl", {**snapshot(kept, {}), "D": generator(kept, {})})
     assert path.stat().st_size > 380e6

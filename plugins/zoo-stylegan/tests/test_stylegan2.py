@@ -1,4 +1,4 @@
-"""StyleGAN2 beside the reference implementations, and what its blocks promise."""
+"""Compare StyleGAN2 with the reference implementations."""
 
 from __future__ import annotations
 

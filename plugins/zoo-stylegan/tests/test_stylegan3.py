@@ -1,4 +1,4 @@
-"""StyleGAN3 beside the reference implementation, and its filters beside the stored ones."""
+"""Compare StyleGAN3 and its filters with the reference implementation."""
 
 from __future__ import annotations
 

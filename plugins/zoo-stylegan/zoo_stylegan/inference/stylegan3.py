@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from zoo_core.kernels import Workspace, give_back_memory
 from zoo_stylegan.inference.stylegan2 import choose_conv
+from zoo_stylegan.networks.filters import downsample
 from zoo_stylegan.networks.layers import EPS, GAIN, SLOPE
 from zoo_stylegan.networks.stylegan3 import SynthesisLayer, SynthesisNetwork
 
@@ -167,26 +168,14 @@ def upsample_axis(x: Tensor, phases: list[Phase], span: slice, gain: Tensor, dim
     for index, phase in enumerate(phases):
         taps = phase.taps * gain[:, None]
         inputs = x.narrow(dim, first + phase.offset - low, last - first + len(phase.taps) - 1)
-        out[(slice(None),) * dim + (slice(index, None, count),)] = _filter_axis(inputs, taps, 1, dim)
+        out[(slice(None),) * dim + (slice(index, None, count),)] = _filter_axis(inputs, taps, dim)
     return out.narrow(dim, span.start - first * count, span.stop - span.start)
 
 
-def downsample(x: Tensor, kernel: Tensor | None, factor: int) -> Tensor:
-    """Filter x (1, c, h, w) by (taps,) or (taps, taps) and keep every ``factor``-th value."""
-    c = x.shape[1]
-    if kernel is None:
-        return x[..., ::factor, ::factor]
-    if kernel.ndim == 2:
-        return F.conv2d(x, kernel.expand(c, 1, -1, -1), stride=factor, groups=c)
-    taps = kernel.expand(c, -1)
-    return _filter_axis(_filter_axis(x, taps, factor, 3), taps, factor, 2)
-
-
-def _filter_axis(x: Tensor, taps: Tensor, stride: int, dim: int) -> Tensor:
+def _filter_axis(x: Tensor, taps: Tensor, dim: int) -> Tensor:
     """Filter each channel of x (1, c, h, w) along one axis by (c, taps)."""
-    if dim == 2:
-        return F.conv2d(x, taps[:, None, :, None], stride=(stride, 1), groups=len(taps))
-    return F.conv2d(x, taps[:, None, None, :], stride=(1, stride), groups=len(taps))
+    weight = taps[:, None, :, None] if dim == 2 else taps[:, None, None, :]
+    return F.conv2d(x, weight, groups=len(taps))
 
 
 def _padded_span(x: Tensor, low: int, high: int, dim: int) -> Tensor:

@@ -11,7 +11,8 @@ from PIL import Image
 from zoo_core import OutputError, write_atomically
 
 SUFFIXES = (".gif", ".png", ".apng", ".webp")
-FRAME_MILLISECONDS = 50
+MILLISECONDS = 50
+"""Duration of a frame."""
 
 
 def check_output(path: Path) -> None:
@@ -39,22 +40,16 @@ def write_frames(path: Path, frames: Iterable[Image.Image]) -> None:
         for number, frame in enumerate(frames):
             write_atomically(path / f"{number:05d}.png", encode_image([frame], "PNG"))
         return
-    image_format = {".gif": "GIF", ".webp": "WEBP"}.get(path.suffix.lower(), "PNG")
-    write_atomically(path, encode_image(list(frames), image_format))
+    file_type = {".gif": "GIF", ".webp": "WEBP"}.get(path.suffix.lower(), "PNG")
+    write_atomically(path, encode_image(list(frames), file_type))
 
 
-def encode_image(frames: Sequence[Image.Image], image_format: str) -> bytes:
+def encode_image(frames: Sequence[Image.Image], file_type: str) -> bytes:
     """Return the bytes of a file with one image, or with an animation of several, in a format of Pillow."""
     file = io.BytesIO()
     if len(frames) == 1:
-        frames[0].save(file, image_format)
+        frames[0].save(file, file_type)
     else:
-        frames[0].save(
-            file,
-            image_format,
-            save_all=True,
-            append_images=frames[1:],
-            duration=FRAME_MILLISECONDS,
-            loop=0,
-        )
+        options = {"append_images": frames[1:], "duration": MILLISECONDS, "loop": 0}
+        frames[0].save(file, file_type, save_all=True, **options)
     return file.getvalue()

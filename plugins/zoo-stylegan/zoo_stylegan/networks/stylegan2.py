@@ -11,22 +11,29 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core import Between
-from zoo_stylegan.networks.layers import GAIN, SLOPE, EqualLinear, demodulation, modulate
+from zoo_stylegan.networks.layers import (
+    GAIN,
+    SLOPE,
+    Bound,
+    Depth,
+    EqualLinear,
+    Size,
+    Width,
+    demodulation,
+    modulate,
+)
 from zoo_stylegan.networks.mapping import MappingNetwork
 
 FILTER = (1.0, 3.0, 3.0, 1.0)
 """Taps of the binomial low-pass filter that every upsampling and downsampling uses."""
 MIN_RESOLUTION = 4
 """Side of the learned constant, the input of the first block."""
-Width = Annotated[int, Between(1, 2**20)]
-Clamp = Annotated[float, Between(0, 2**20)] | None
 
 
 @dataclass(frozen=True)
@@ -39,22 +46,21 @@ class StyleGAN2Config:
     """Channels of the feature maps, from 4×4 up to the resolution."""
     z_dim: Width = 512
     w_dim: Width = 512
-    classes: Annotated[int, Between(0, 2**20)] = 0
+    classes: Size = 0
     """Number of classes; 0: unconditional."""
-    mapping_layers: Annotated[int, Between(0, 64)] = 8
+    mapping_layers: Depth = 8
     image_channels: Width = 3
     architecture: Literal["skip", "resnet"] = "skip"
     """``skip`` sums images of all resolutions, ``resnet`` feature maps: section 4.1."""
-    clamp: Clamp = None
+    clamp: Bound | None = None
     """Clamp the output of each layer to ±this; None: no clamping."""
 
     def __post_init__(self) -> None:
         """Raise ValueError if there is not one entry of ``channels`` per resolution from 4 up."""
-        if self.resolution < 2 * MIN_RESOLUTION or self.resolutions[-1:] != (self.resolution,):
+        if len(self.channels) < 2 or self.resolution != MIN_RESOLUTION << (len(self.channels) - 1):
             raise ValueError(
-                f"resolution is {self.resolution}, which does not fit channels; expected a power of two from "
-                f"{2 * MIN_RESOLUTION}, and one number of channels for each power of two from "
-                f"{MIN_RESOLUTION} to it"
+                f"resolution is {self.resolution}, which does not fit channels; expected a power of two "
+                "from 8, and a number of channels for each power of two from 4 to it"
             )
 
     @property

@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core import Between
 from zoo_stylegan.networks.filters import design_lowpass, downsample, upsample
-from zoo_stylegan.networks.layers import GAIN, SLOPE, EqualLinear, demodulation, modulate
+from zoo_stylegan.networks.layers import (
+    GAIN,
+    SLOPE,
+    Bound,
+    Depth,
+    EqualLinear,
+    Size,
+    Width,
+    demodulation,
+    modulate,
+)
 from zoo_stylegan.networks.mapping import MappingNetwork
-
-Width = Annotated[int, Between(1, 2**20)]
-Depth = Annotated[int, Between(0, 64)]
-Size = Annotated[int, Between(0, 2**20)]
-NonNegative = Annotated[float, Between(0, 2**20)]
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,15 @@ class StyleGAN3Config:
     """Number of layers between the Fourier features and ToRGB; NVIDIA's ``num_layers``."""
     critical: Depth = 2
     """Number of critically sampled layers at the end, which trade aliasing for detail: ``num_critical``."""
-    first_cutoff: NonNegative = 2.0
+    first_cutoff: Bound = 2.0
     """Cutoff frequency of the first layer, f_c,0."""
-    first_stopband: NonNegative = 2**2.1
+    first_stopband: Bound = 2**2.1
     """Minimum stopband of the first layer, f_t,0."""
-    last_stopband_rel: NonNegative = 2**0.3
+    last_stopband_rel: Bound = 2**0.3
     """Minimum stopband of the last layer, relative to its cutoff."""
     margin: Size = 10
     """Pixels beyond the image on each side, so that padding does not reach the image: ``margin_size``."""
-    output_scale: NonNegative = 0.25
+    output_scale: Bound = 0.25
     kernel: Depth = 3
     """Side of the convolution kernels, ``conv_kernel``: 3 in configuration T, 1 in R."""
     filter_size: Depth = 6
@@ -63,7 +66,7 @@ class StyleGAN3Config:
     """Sampling rate of the leaky ReLU relative to its layer: ``lrelu_upsampling``."""
     radial: bool = False
     """True for radially symmetric downsampling filters, ``use_radial_filters``: configuration R."""
-    clamp: NonNegative | None = 256.0
+    clamp: Bound | None = 256.0
     """Clamp the output of each layer to ±this; None: no clamping."""
 
     def __post_init__(self) -> None:
