@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from zoo_stylegan.formats.checkpoint import load_generator, parse_config, to_json
-from zoo_stylegan.latents.mixing import StyleMix
+from zoo_stylegan.latents.mixing import parse_mix
 from zoo_stylegan.networks.stylegan2 import StyleGAN2, StyleGAN2Config
 from zoo_stylegan.networks.stylegan3 import StyleGAN3, StyleGAN3Config
 
@@ -124,7 +124,7 @@ def test_a_model_without_classes_takes_no_label(stylegan3_folder):
 
 
 def test_a_mix_parses_seed_and_layers():
-    assert StyleMix.parse("7:4-6,9,5", 10) == StyleMix(7, (4, 5, 6, 9))
+    assert parse_mix("7:4-6,9,5", 10) == (7, (4, 5, 6, 9))
 
 
 def test_a_plain_pt_file_gets_its_own_w_avg(golden, tmp_path):

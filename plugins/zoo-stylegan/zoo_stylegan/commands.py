@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 BATCH = 8
 MAX_SEEDS = 1000
 """Limit of the seeds of an interpolation, and of the rows or columns of a table."""
+
+
+def _output(help_text: str) -> Callable[..., Any]:
+    return click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help=help_text)
+
 
 _device = click.option(
     "--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1, mps."
@@ -67,13 +72,7 @@ _truncation = click.option(
     help="Interpolation between two seeds. [default: spherical in z, linear in w]",
 )
 @click.option("--loop", is_flag=True, help="Return to the first seed at the end.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Animation to write, .gif, .png (APNG) or .webp; without a suffix, a folder of frames.",
-)
+@_output("Animation to write, .gif, .png (APNG) or .webp; without a suffix, a folder of frames.")
 @_truncation
 @_label
 @_device
@@ -139,7 +138,7 @@ def interpolate(
 @click.option(
     "--layers", help="Layers that take the column's style, such as 0-3 or 4-9,12. [default: the finer half]"
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="PNG file to write.")
+@_output("PNG file to write.")
 @_truncation
 @_label
 @_device
@@ -195,9 +194,7 @@ def mix(
 @click.command()
 @click.argument("model")
 @click.argument("image", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help=".safetensors file to write."
-)
+@_output(".safetensors file to write.")
 @click.option(
     "--steps", type=click.IntRange(1), default=300, show_default=True, help="Number of optimization steps."
 )
@@ -239,7 +236,7 @@ def invert(
     network, config = generator.network, generator.config
     if label is None and config.classes:
         raise OptionError("This model has classes.", "Give the class of the image: --label 7")
-    generator.check_label(label)
+    generator.draw_z(0, label)  # refuses an unknown class before any work is done
     target = _read_square(image, config.image_channels, config.resolution).to(generator.device)
     quiet = not sys.stderr.isatty()
     with click.progressbar(length=steps, file=sys.stderr, hidden=quiet) as bar:

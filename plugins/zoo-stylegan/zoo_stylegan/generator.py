@@ -12,7 +12,7 @@ from zoo_core import Batch, Checkpoint, Noise, OptionError, Options, Step, draw_
 from zoo_stylegan.formats.checkpoint import load_generator
 from zoo_stylegan.inference import optimize_for_inference
 from zoo_stylegan.latents.files import read_latent
-from zoo_stylegan.latents.mixing import StyleMix, mix_styles
+from zoo_stylegan.latents.mixing import mix_styles, parse_mix
 from zoo_stylegan.latents.transforms import inverse_transform
 from zoo_stylegan.networks.mapping import truncate
 from zoo_stylegan.networks.stylegan2 import StyleGAN2
@@ -101,9 +101,9 @@ class StyleGAN:
         if options.latent is not None:
             ws = read_latent(options.latent, self.config).to(ws).expand_as(ws)
         if options.mix is not None:
-            mix = StyleMix.parse(options.mix, self.config.layers)
-            other = self.styles(self.draw_z(mix.seed)[0].expand_as(z), labels)
-            ws = mix_styles(ws, other, mix.layers)
+            seed, layers = parse_mix(options.mix, self.config.layers)
+            other = self.styles(self.draw_z(seed)[0].expand_as(z), labels)
+            ws = mix_styles(ws, other, layers)
         cutoff = options.truncation_cutoff
         if cutoff is not None and cutoff > self.config.layers:
             raise OptionError(
@@ -162,18 +162,13 @@ class StyleGAN:
         Args:
             seed: The sample's seed.
             label: The class; None: drawn from the seed in a conditional model.
-        """
-        noise = Noise([seed], self.device)
-        labels = self._labels([label], noise)  # drawn before z
-        return noise.normal(self.config.z_dim), labels
-
-    def check_label(self, label: int | None) -> None:
-        """Check that the model has this class.
 
         Raises:
             OptionError: The model has no such class, or no classes.
         """
-        self._labels([label], Noise([0], self.device))
+        noise = Noise([seed], self.device)
+        labels = self._labels([label], noise)  # drawn before z
+        return noise.normal(self.config.z_dim), labels
 
     def _labels(self, given: Sequence[int | None], noise: Noise) -> list[int] | None:
         if self.config.classes:

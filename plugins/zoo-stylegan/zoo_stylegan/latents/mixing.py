@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,30 +12,20 @@ from zoo_core import OptionError
 LAYERS = re.compile(r"\d{1,4}(?:-\d{1,4})?(?:,\d{1,4}(?:-\d{1,4})?)*")
 
 
-@dataclass(frozen=True)
-class StyleMix:
-    """The value of ``--mix SEED:LAYERS``."""
+def parse_mix(text: str, count: int) -> tuple[int, tuple[int, ...]]:
+    """Parse ``7:4-9,12`` as seed 7 and layers 4 to 9 and 12.
 
-    seed: int
-    layers: tuple[int, ...]
+    Args:
+        text: The value of ``--mix``.
+        count: Number of layers in the model.
 
-    @classmethod
-    def parse(cls, text: str, count: int) -> StyleMix:
-        """Parse ``7:4-9,12``: layers 4 to 9 and 12 from seed 7.
-
-        Args:
-            text: The option's value.
-            count: Number of layers in the model.
-
-        Raises:
-            OptionError: The text has another form, or the model has no such layer.
-        """
-        match = re.fullmatch(rf"(\d{{1,18}}):({LAYERS.pattern})", text)
-        if not match:
-            raise OptionError(
-                f"--mix {text[:80]} is not SEED:LAYERS.", "Give a seed and layers: --mix 7:4-9,12"
-            )
-        return cls(int(match[1]), parse_layers("--mix", match[2], count))
+    Raises:
+        OptionError: The text has another form, or the model has no such layer.
+    """
+    match = re.fullmatch(rf"(\d{{1,18}}):({LAYERS.pattern})", text)
+    if not match:
+        raise OptionError(f"--mix {text[:80]} is not SEED:LAYERS.", "Give a seed and layers: --mix 7:4-9,12")
+    return int(match[1]), parse_layers("--mix", match[2], count)
 
 
 def parse_layers(flag: str, text: str, count: int) -> tuple[int, ...]:

@@ -7,19 +7,10 @@ Karras et al. 2018, "Progressive Growing of GANs", arXiv:1710.10196, section 4.1
 from __future__ import annotations
 
 import math
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from zoo_core import Between
-
-# Types of the configs' fields, with the bounds that read_config checks.
-Width = Annotated[int, Between(1, 2**20)]
-Size = Annotated[int, Between(0, 2**20)]
-Depth = Annotated[int, Between(0, 64)]
-Bound = Annotated[float, Between(0, 2**20)]
 
 SLOPE = 0.2
 """Negative slope of the leaky ReLU."""

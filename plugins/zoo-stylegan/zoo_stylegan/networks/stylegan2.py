@@ -17,17 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_stylegan.networks.layers import (
-    GAIN,
-    SLOPE,
-    Bound,
-    Depth,
-    EqualLinear,
-    Size,
-    Width,
-    demodulation,
-    modulate,
-)
+from zoo_stylegan.networks.fields import Bound, Depth, Size, Width
+from zoo_stylegan.networks.layers import GAIN, SLOPE, EqualLinear, demodulation, modulate
 from zoo_stylegan.networks.mapping import MappingNetwork
 
 FILTER = (1.0, 3.0, 3.0, 1.0)
@@ -140,21 +131,14 @@ class SynthesisLayer(FIRFilter):
     noise_const: Tensor
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        w_dim: int,
-        resolution: int,
-        *,
-        up: bool,
-        gain: float,
-        clamp: float | None,
+        self, config: StyleGAN2Config, index: int, in_channels: int, *, up: bool = False, gain: float = 1.0
     ) -> None:
         super().__init__()
+        out_channels, resolution = config.channels[index], config.resolutions[index]
         self.up = up
         self.gain = GAIN * gain
-        self.clamp = None if clamp is None else clamp * gain
-        self.affine = EqualLinear(w_dim, in_channels, bias_init=1.0)
+        self.clamp = None if config.clamp is None else config.clamp * gain
+        self.affine = EqualLinear(config.w_dim, in_channels, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.noise_strength = nn.Parameter(torch.zeros(()))
@@ -184,12 +168,12 @@ class SynthesisLayer(FIRFilter):
 class ToRGB(nn.Module):
     """A modulated 1×1 convolution to image channels, without demodulation."""
 
-    def __init__(self, in_channels: int, out_channels: int, w_dim: int, clamp: float | None) -> None:
+    def __init__(self, config: StyleGAN2Config, in_channels: int) -> None:
         super().__init__()
-        self.clamp = clamp
-        self.affine = EqualLinear(w_dim, in_channels, bias_init=1.0)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.clamp = config.clamp
+        self.affine = EqualLinear(config.w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(config.image_channels, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(config.image_channels))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Map (n, in, h, w) to (n, out, h, w)."""
@@ -215,27 +199,17 @@ class SynthesisBlock(FIRFilter):
 
     def __init__(self, config: StyleGAN2Config, index: int) -> None:
         super().__init__()
-        resolution, channels = config.resolutions[index], config.channels[index]
+        channels, in_channels = config.channels[index], config.channels[index - 1]
         is_residual = config.architecture == "resnet" and index > 0
         self.is_first = index == 0
-
-        def layer(in_channels: int, *, up: bool = False, gain: float = 1.0) -> SynthesisLayer:
-            return SynthesisLayer(
-                in_channels, channels, config.w_dim, resolution, up=up, gain=gain, clamp=config.clamp
-            )
-
         if self.is_first:
-            self.const = nn.Parameter(torch.randn(channels, resolution, resolution))
+            self.const = nn.Parameter(torch.randn(channels, MIN_RESOLUTION, MIN_RESOLUTION))
         else:
-            self.conv0 = layer(config.channels[index - 1], up=True)
-        self.conv1 = layer(channels, gain=math.sqrt(0.5) if is_residual else 1.0)
-        self.skip = Shortcut(config.channels[index - 1], channels) if is_residual else None
-        is_last = index == len(config.channels) - 1
-        self.torgb = (
-            ToRGB(channels, config.image_channels, config.w_dim, config.clamp)
-            if is_last or config.architecture == "skip"
-            else None
-        )
+            self.conv0 = SynthesisLayer(config, index, in_channels, up=True)
+        self.conv1 = SynthesisLayer(config, index, channels, gain=math.sqrt(0.5) if is_residual else 1.0)
+        self.skip = Shortcut(in_channels, channels) if is_residual else None
+        has_torgb = config.architecture == "skip" or index == len(config.channels) - 1
+        self.torgb = ToRGB(config, channels) if has_torgb else None
 
     @property
     def convolutions(self) -> tuple[SynthesisLayer, ...]:
