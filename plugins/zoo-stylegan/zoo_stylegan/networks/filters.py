@@ -72,7 +72,10 @@ def upsample(x: Tensor, kernel: Tensor | None, factor: int, pad: tuple[int, int]
 
 
 def downsample(x: Tensor, kernel: Tensor | None, factor: int) -> Tensor:
-    """Filter square x (n, c, h, w) by (taps,) or (taps, taps) and keep every ``factor``-th value."""
+    """Filter x (n, c, h, w) by (taps,) or (taps, taps) and keep every ``factor``-th value.
+
+    x must be square where :func:`prefers_matmul` is True.
+    """
     if kernel is None:
         return x[..., ::factor, ::factor]
     if kernel.ndim == 1 and prefers_matmul(x):
