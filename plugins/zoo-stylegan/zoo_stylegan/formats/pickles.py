@@ -1,9 +1,9 @@
-"""Read a pickle without running anything in it: tensors stay in the file, objects become plain data.
+"""Read a pickle without running anything in it: objects become plain data, tensors are read on demand.
 
-A pickle is a program for a stack machine, and Python's own reader calls whatever the program names. This one
-has no way to call: it knows the few names that networks are made of (``KNOWN``), and what each of them stands
-for is built here. Anything else is refused by name. Tensors are left where they lie until they are asked for,
-so that a file costs no memory beyond what is taken from it.
+A pickle is a program for a stack machine, and Python's own reader calls whatever the program names. This
+reader cannot call anything. It knows the few names that networks need (``KNOWN``) and builds a stand-in for
+each; every other name is refused by name. Tensors stay in the file until they are requested, so that memory
+is needed only for those that are used.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from torch import Tensor
 
 from zoo_core import WeightsError
 
-MOST_STEPS = 1_000_000
-"""Instructions that a file may have, and items that it may copy: far more than a network takes."""
-LONGEST_NAME = 1 << 16
-"""Bytes of a line, where the format has lines."""
-MOST_AXES = 8
-"""Of a tensor."""
-MOST_ELEMENTS = 1 << 40
-"""Along an axis of a tensor."""
+MAX_STEPS = 1_000_000
+"""Limit of instructions plus copied items: far more than a network needs."""
+MAX_LINE = 1 << 16
+"""Limit of a line's length in bytes; old protocols have lines."""
+MAX_AXES = 8
+"""Limit of a tensor's axes."""
+MAX_ELEMENTS = 1 << 40
+"""Limit of a tensor's size along an axis."""
 
 
 @dataclass(frozen=True)
 class Name:
-    """Something that the file wants by name: module and attribute."""
+    """A name that the file refers to: module and attribute."""
 
     path: str
 
 
 @dataclass(frozen=True)
 class Span:
-    """Bytes that were left in the file."""
+    """A range of bytes in the file."""
 
     start: int
     size: int
@@ -51,15 +51,15 @@ class Span:
 
 @dataclass(frozen=True)
 class Storage:
-    """The numbers of a tensor, as PyTorch writes them: in a file of their own, inside this one."""
+    """The values of a tensor, a file in PyTorch's format inside the pickle."""
 
     content: Span | bytes
-    """Few bytes are here."""
+    """Where the bytes are, or the bytes themselves if they are few."""
 
 
 @dataclass(frozen=True)
 class LazyTensor:
-    """A tensor that was not read yet."""
+    """A tensor that has not been read yet."""
 
     storage: Storage
     offset: int
@@ -69,13 +69,13 @@ class LazyTensor:
 
 @dataclass(frozen=True)
 class Instance:
-    """An object of a class whose source came along, which is not run: what it was made of."""
+    """An object of a class whose source is in the file: its description, without running the source."""
 
     meta: Mapping[str, Any]
 
     @property
     def class_name(self) -> str:
-        """Its class."""
+        """Name of its class."""
         return str(self.meta.get("class_name"))
 
     @property
@@ -87,18 +87,18 @@ class Instance:
 
 @dataclass(frozen=True)
 class NumpyType:
-    """The type of numpy's numbers."""
+    """A numpy dtype."""
 
     code: str
 
 
 @dataclass(frozen=True)
 class NumpyArray:
-    """An array of numpy's, whose content is left out: none is part of a generator."""
+    """A numpy array without its content: no generator contains one."""
 
 
 class RefusedError(WeightsError):
-    """The file asks for something that is not done for it, or is not what it seems."""
+    """The file contains an instruction, a name or a structure that no network needs."""
 
 
 class Pickle:
@@ -108,7 +108,7 @@ class Pickle:
         path: The file.
 
     Raises:
-        WeightsError: It cannot be read.
+        WeightsError: The file cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -128,28 +128,28 @@ class Pickle:
         self._file.close()
 
     def load(self) -> Any:
-        """Return what the file holds, as plain data with :class:`LazyTensor` and :class:`Instance` in it.
+        """Return the content of the file as plain data, :class:`LazyTensor` s and :class:`Instance` s.
 
         Raises:
-            RefusedError: It asks for something that is not done for it.
-            WeightsError: It is damaged.
+            RefusedError: The file contains something that no network needs.
+            WeightsError: The file is damaged.
         """
         self._file.seek(0)
         machine = _Machine(self._refused)
         try:
             for opcode, argument, _ in pickletools.genops(_Bounded(self._file, self._size)):  # type: ignore[arg-type]
                 if opcode.name in BYTES:
-                    # The length precedes the bytes; the file is now behind them.
+                    # The file position is now behind the bytes.
                     argument = Span(self._file.tell() - len(argument or b""), len(argument or b""))
                 machine.step(opcode.name, argument)
         except WeightsError:
             raise
         except RecursionError as error:
             raise self._refused("is nested deeper than any network") from error
-        except Exception as error:  # a damaged pickle trips the reader up in every way there is
+        except Exception as error:  # a damaged pickle can raise any exception
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise WeightsError(
-                f"{self.path} is not a whole pickle: {reason.rstrip('.')[:200]}.",
+                f"{self.path} is not a complete pickle: {reason.rstrip('.')[:200]}.",
                 "Get a fresh copy of the file.",
             ) from error
         return machine.result
@@ -158,19 +158,19 @@ class Pickle:
         """Read one tensor.
 
         Raises:
-            WeightsError: Its numbers are not there, or are not what they are said to be.
+            WeightsError: Its values are missing, or do not fit its shape and type.
         """
         content = lazy.storage.content
         try:
             if isinstance(content, Span):
                 self._file.seek(content.start)
                 content = self._file.read(content.size)
-            # PyTorch's own reader for files of tensors alone, which calls nothing either.
+            # With weights_only, PyTorch's reader calls nothing either.
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about a class of PyTorch's own
+                warnings.simplefilter("ignore")  # a deprecated class of PyTorch itself
                 storage = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
                 numbers = torch.tensor([], dtype=storage.dtype).set_(storage)
-            # Bounds are checked: no stride reaches beyond the storage.
+            # as_strided checks bounds: no stride reaches beyond the storage.
             return numbers.as_strided(lazy.shape, lazy.stride, lazy.offset).clone()
         except Exception as error:
             raise WeightsError(
@@ -180,13 +180,13 @@ class Pickle:
 
     def _refused(self, what: str) -> RefusedError:
         return RefusedError(
-            f"{self.path} {what}, so it was not read further; nothing in it was run.",
-            "Get the model from its authors, in safetensors if they have that.",
+            f"{self.path} {what}; reading stopped, and nothing in the file was run.",
+            "Get the model from its authors, as safetensors if they offer that.",
         )
 
 
 class _Bounded:
-    """A file that cannot be asked for more than it has."""
+    """A file that refuses to read beyond its end, so that a false length allocates nothing."""
 
     def __init__(self, file: io.BufferedReader, size: int) -> None:
         self._file, self._size = file, size
@@ -198,11 +198,11 @@ class _Bounded:
         return self._file.read(count)
 
     def readline(self) -> bytes:
-        return self._file.readline(LONGEST_NAME)
+        return self._file.readline(MAX_LINE)
 
 
 BYTES = frozenset({"BINBYTES", "BINBYTES8"})
-"""Instructions with many bytes in them, which stay in the file."""
+"""Instructions whose bytes stay in the file."""
 VALUES = frozenset({
     "SHORT_BINBYTES", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
     "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT",
@@ -219,18 +219,18 @@ IGNORED = frozenset({"PROTO", "FRAME"})
 
 
 class _Machine:
-    """The stack machine, less everything that calls."""
+    """The pickle stack machine without any instruction that calls."""
 
     def __init__(self, refused: Callable[[str], RefusedError]) -> None:
         self._refused = refused
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
-        self._left = MOST_STEPS
+        self._steps_left = MAX_STEPS
         self.result: Any = None
 
     def step(self, name: str, argument: Any) -> None:
-        """Do one instruction."""
+        """Execute one instruction."""
         stack = self._stack
         self._spend(1)
         if name in IGNORED:
@@ -256,13 +256,13 @@ class _Machine:
             stack.append(self._memo[argument])
         elif name in ("SETITEM", "SETITEMS"):
             items = self._since_mark() if name == "SETITEMS" else self._pop(2)
-            self._top(dict).update(zip(self._plain(items[::2]), items[1::2], strict=True))
+            self._top(dict).update(zip(self._check_keys(items[::2]), items[1::2], strict=True))
         elif name in ("APPEND", "APPENDS"):
             items = self._since_mark() if name == "APPENDS" else self._pop(1)
             self._top(list).extend(items)
         elif name == "ADDITEMS":
             items = self._since_mark()
-            self._top(set).update(self._plain(items))
+            self._top(set).update(self._check_keys(items))
         elif name == "GLOBAL":
             stack.append(self._name(*argument.split(" ", 1)))
         elif name == "STACK_GLOBAL":
@@ -277,22 +277,22 @@ class _Machine:
         elif name == "POP":
             stack.pop()
         else:
-            raise self._refused(f"uses {name}, which no network needs")
+            raise self._refused(f"contains the instruction {name}, which no network needs")
 
     def _spend(self, count: int) -> None:
-        self._left -= count
-        if self._left < 0:
+        self._steps_left -= count
+        if self._steps_left < 0:
             raise self._refused("has more parts than any network")
 
-    def _plain(self, keys: list[Any]) -> list[Any]:
-        """Keys of a dict or a set. To hash tuples within tuples, Python goes down until its stack is full."""
+    def _check_keys(self, keys: list[Any]) -> list[Any]:
+        """Return the keys of a dict or a set; refuse tuples: hashing nested ones overflows the stack."""
         if not all(isinstance(key, str | int | float | None) for key in keys):
-            raise self._refused("has keys that are neither texts nor numbers")
+            raise self._refused("has keys that are neither strings nor numbers")
         return keys
 
     def _take(self, count: int) -> list[Any]:
         if len(self._stack) < count:
-            raise ValueError("it takes more from its stack than it put there")
+            raise ValueError("it takes more from the stack than it put there")
         return self._stack[-count:]
 
     def _pop(self, count: int) -> list[Any]:
@@ -309,17 +309,17 @@ class _Machine:
     def _top(self, kind: type) -> Any:
         top = self._stack[-1]
         if not isinstance(top, kind):
-            raise self._refused("puts items into something that takes none")
+            raise self._refused("adds items to something that is no container")
         return top
 
     def _name(self, module: Any, attribute: Any) -> Name:
         if not isinstance(module, str) or not isinstance(attribute, str):
-            raise self._refused("asks for something whose name is no text")
+            raise self._refused("has a name that is not a string")
         path = f"{module}.{attribute}"
         if path.startswith("dnnlib.tflib."):
             raise RefusedError(
-                "This is a network of the TensorFlow era: code, which cannot be rebuilt here.",
-                "Look for the same model as a PyTorch pickle (stylegan2-ada-pytorch, stylegan3) or .pt.",
+                "This pickle is from the TensorFlow era (dnnlib.tflib) and cannot be converted: it is code.",
+                "Get the same model as a PyTorch pickle (stylegan2-ada-pytorch, stylegan3) or a .pt file.",
             )
         if path not in KNOWN:
             raise self._refused(f"asks for {path[:120]!r}, which no network needs")
@@ -327,17 +327,17 @@ class _Machine:
 
     def _build(self, name: Any, arguments: Any) -> Any:
         if not isinstance(name, Name) or not isinstance(arguments, tuple):
-            raise self._refused("calls something that is no name it knows")
+            raise self._refused("calls something that is not a known name")
         self._spend(sum(len(each) for each in arguments if isinstance(each, list | tuple | set | dict)))
         try:
             return KNOWN[name.path](*arguments)
         except (TypeError, ValueError) as error:
-            raise self._refused(f"gives {name.path} what it does not take") from error
+            raise self._refused(f"passes arguments to {name.path} that it does not take") from error
 
     def _set_state(self, target: Any, state: Any) -> None:
-        # Of numpy's types and arrays nothing more is wanted; an EasyDict's or OrderedDict's items are in it.
+        # The state is ignored: numpy's is not needed, and a dict already has its items.
         if not isinstance(target, NumpyType | NumpyArray | dict):
-            raise self._refused("sets the state of something that has none")
+            raise self._refused("sets the state of an object that has none")
 
 
 def _dictionary(items: Any = ()) -> dict[Any, Any]:
@@ -350,27 +350,27 @@ def _set(items: Any = ()) -> set[Any]:
 
 def _storage(content: Any) -> Storage:
     if not isinstance(content, Span | bytes):
-        raise TypeError("no bytes")
+        raise TypeError("not bytes")
     return Storage(content)
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *more: Any) -> LazyTensor:
-    if not isinstance(storage, Storage) or not len(shape) == len(stride) <= MOST_AXES:
-        raise TypeError("no tensor")
-    if not all(type(size) is int and 0 <= size < MOST_ELEMENTS for size in (offset, *shape, *stride)):
-        raise ValueError("no shape")
+    if not isinstance(storage, Storage) or not len(shape) == len(stride) <= MAX_AXES:
+        raise TypeError("not a tensor")
+    if not all(type(size) is int and 0 <= size < MAX_ELEMENTS for size in (offset, *shape, *stride)):
+        raise ValueError("not a shape")
     return LazyTensor(storage, offset, tuple(shape), tuple(stride))
 
 
 def _parameter(data: Any, *more: Any) -> LazyTensor:
     if not isinstance(data, LazyTensor):
-        raise TypeError("no tensor")
+        raise TypeError("not a tensor")
     return data
 
 
 def _instance(meta: Any) -> Instance:
     if not isinstance(meta, dict):
-        raise TypeError("no description")
+        raise TypeError("not a description")
     return Instance(meta)
 
 
@@ -380,13 +380,13 @@ def _array(*more: Any) -> NumpyArray:
 
 def _dtype(code: Any, *more: Any) -> NumpyType:
     if not isinstance(code, str) or not NUMBER.fullmatch(code):
-        raise TypeError("no type of numbers")
+        raise TypeError("not a numeric type")
     return NumpyType(code)
 
 
 def _number(kind: Any, content: Any) -> float | int | bool:
     if not isinstance(kind, NumpyType) or not isinstance(content, bytes):
-        raise TypeError("no number")
+        raise TypeError("not a number")
     (number,) = np.frombuffer(content, kind.code)
     plain: float | int | bool = number.item()
     return plain
@@ -408,4 +408,4 @@ KNOWN: Mapping[str, Callable[..., Any]] = {
     **{f"{module}._reconstruct": _array for module in NUMPY},
     **{f"{module}.scalar": _number for module in NUMPY},
 }
-"""What stands for each name that a file may have. Nothing behind these names is ever looked up."""
+"""The stand-in for each name that a file may contain. The names themselves are never imported."""

@@ -1,9 +1,9 @@
-"""StyleGAN3's generator: continuous signals, from Fourier features to an image that moves with them.
+"""StyleGAN3's generator: Fourier features and alias-free layers, equivariant to translation and rotation.
 
-Karras et al. 2021, "Alias-Free Generative Adversarial Networks", arXiv:2106.12423. Every layer works at the
-rate that its signal's band needs, and every leaky ReLU between an upsampling and a downsampling with designed
-filters (section 3). Configuration T is equivariant to translation, R to rotation too, by 1×1 convolutions
-and radial filters. Tensors have the names of NVIDIA's PyTorch checkpoints.
+Karras et al. 2021, "Alias-Free Generative Adversarial Networks", arXiv:2106.12423. Each layer has the
+sampling rate that the band of its signal needs, and applies its leaky ReLU between an upsampling and a
+downsampling with designed filters (section 3). Configuration T is equivariant to translation; R, with 1×1
+convolutions and radial filters, to rotation too. Tensors have the names of NVIDIA's PyTorch checkpoints.
 """
 
 from __future__ import annotations
@@ -15,63 +15,79 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_stylegan.filters import design_lowpass, downsample, upsample
-from zoo_stylegan.layers import EPS, GAIN, SLOPE, EqualLinear, scale
-from zoo_stylegan.mapping import Mapping
+from zoo_stylegan.networks.fields import Bound, Depth, Size, Width
+from zoo_stylegan.networks.filters import design_lowpass, downsample, upsample
+from zoo_stylegan.networks.layers import GAIN, SLOPE, EqualLinear, demodulation, modulate
+from zoo_stylegan.networks.mapping import MappingNetwork
 
 
 @dataclass(frozen=True)
 class StyleGAN3Config:
-    """What tells one StyleGAN3 from another."""
+    """The architecture of a StyleGAN3 generator, as config.json has it."""
 
-    resolution: int
-    channel_base: int = 32768
-    channel_max: int = 512
-    z_dim: int = 512
-    w_dim: int = 512
-    classes: int = 0
-    mapping_layers: int = 2
-    image_channels: int = 3
-    count: int = 14
-    """Layers between the Fourier features and the colours."""
-    critical: int = 2
-    """Of them, how many of the last are sampled critically: they trade aliasing for detail."""
-    first_cutoff: float = 2.0
-    first_stopband: float = 2**2.1
-    last_stopband_rel: float = 2**0.3
-    margin: int = 10
-    """Pixels beyond the image on each side, so that its border is nothing special."""
-    output_scale: float = 0.25
-    kernel: int = 3
-    filter_size: int = 6
-    """Taps of a filter for each step of its factor."""
-    upsampling: int = 2
-    """Rate of a leaky ReLU over that of its layer."""
+    resolution: Width
+    """Side of the images: a power of two, at least 8."""
+    channel_base: Width = 32768
+    """Channels of a layer times twice its cutoff frequency, up to ``channel_max``."""
+    channel_max: Width = 512
+    z_dim: Width = 512
+    w_dim: Width = 512
+    classes: Size = 0
+    """Number of classes; 0: unconditional."""
+    mapping_layers: Depth = 2
+    image_channels: Width = 3
+    count: Depth = 14
+    """Number of layers between the Fourier features and ToRGB; NVIDIA's ``num_layers``."""
+    critical: Depth = 2
+    """Number of critically sampled layers at the end, which trade aliasing for detail: ``num_critical``."""
+    first_cutoff: Bound = 2.0
+    """Cutoff frequency of the first layer, f_c,0."""
+    first_stopband: Bound = 2**2.1
+    """Minimum stopband of the first layer, f_t,0."""
+    last_stopband_rel: Bound = 2**0.3
+    """Minimum stopband of the last layer, relative to its cutoff."""
+    margin: Size = 10
+    """Pixels beyond the image on each side, so that padding does not reach the image: ``margin_size``."""
+    output_scale: Bound = 0.25
+    kernel: Depth = 3
+    """Side of the convolution kernels, ``conv_kernel``: 3 in configuration T, 1 in R."""
+    filter_size: Depth = 6
+    """Taps of a filter per unit of its up- or downsampling factor."""
+    upsampling: Size = 2
+    """Sampling rate of the leaky ReLU relative to its layer: ``lrelu_upsampling``."""
     radial: bool = False
-    clamp: float | None = 256.0
+    """True for radially symmetric downsampling filters, ``use_radial_filters``: configuration R."""
+    clamp: Bound | None = 256.0
+    """Clamp the output of each layer to ±this; None: no clamping."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if the resolution is no power of two from 8."""
+        if self.resolution < 8 or self.resolution & (self.resolution - 1):
+            raise ValueError(f"resolution is {self.resolution}; expected a power of two from 8")
 
     @property
     def layers(self) -> int:
-        """Styles that an image reads."""
+        """Number of styles an image takes: one w for the Fourier features and one for each layer."""
         return self.count + 2
 
 
 @dataclass(frozen=True)
 class Band:
-    """The signal between two layers."""
+    """Size and frequency band of the signal between two layers."""
 
     size: int
-    """Pixels of a side, margins included."""
+    """Side in pixels, margins included."""
     rate: int
-    """Samples over the width of the image."""
+    """Sampling rate s: samples over the width of the image."""
     cutoff: float
+    """Cutoff frequency f_c."""
     half_width: float
-    """Half of the transition band of a filter that ends at the cutoff."""
+    """Half-width f_h of the filter's transition band."""
     channels: int
 
 
 def bands(config: StyleGAN3Config) -> list[Band]:
-    """The signals after the Fourier features and each layer: arXiv:2106.12423, sections 3.2 and C.1."""
+    """Return the bands after the Fourier features and each layer: arXiv:2106.12423, sections 3.2 and C.1."""
     last_cutoff = config.resolution / 2
     last_stopband = last_cutoff * config.last_stopband_rel
     found = []
@@ -89,7 +105,7 @@ def bands(config: StyleGAN3Config) -> list[Band]:
 
 
 class FourierInput(nn.Module):
-    """A random, learned mixture of sinusoids, turned and moved by the style and by who runs it."""
+    """Fourier features: sinusoids of random frequency, rotated and moved by the style, then mixed."""
 
     freqs: Tensor
     phases: Tensor
@@ -98,7 +114,7 @@ class FourierInput(nn.Module):
     def __init__(self, w_dim: int, band: Band) -> None:
         super().__init__()
         self.band = band
-        # Frequencies evenly in the disc of the band: section 3.1.
+        # Frequencies uniform in the disc of the band: section 3.1.
         freqs = torch.randn(band.channels, 2)
         radii = freqs.square().sum(1, keepdim=True).sqrt()
         freqs = freqs / (radii * radii.square().exp().pow(0.25)) * band.cutoff
@@ -115,48 +131,48 @@ class FourierInput(nn.Module):
 
         Args:
             w: Styles.
-            transform: (3, 3) or (n, 3, 3), from places in the image to places in the signal: the inverse of
-                what is to be done to the image. None: the one that the checkpoint has.
+            transform: (3, 3) or (n, 3, 3), from image to signal coordinates: the inverse of the transform to
+                apply to the image. None: the one in the checkpoint.
         """
         t = self.affine(w)
         t = t / t[:, :2].norm(dim=1, keepdim=True)  # (cos, sin, x, y)
-        turn = torch.eye(3, dtype=t.dtype, device=t.device).repeat(len(t), 1, 1)
-        turn[:, 0, 0], turn[:, 0, 1] = t[:, 0], -t[:, 1]
-        turn[:, 1, 0], turn[:, 1, 1] = t[:, 1], t[:, 0]
-        move = torch.eye(3, dtype=t.dtype, device=t.device).repeat(len(t), 1, 1)
-        move[:, 0, 2], move[:, 1, 2] = -t[:, 2], -t[:, 3]
-        given = self.transform if transform is None else transform.to(t)
-        whole = turn @ move @ given  # (n, 3, 3)
+        rotation = torch.eye(3, dtype=t.dtype, device=t.device).repeat(len(t), 1, 1)
+        rotation[:, 0, 0], rotation[:, 0, 1] = t[:, 0], -t[:, 1]
+        rotation[:, 1, 0], rotation[:, 1, 1] = t[:, 1], t[:, 0]
+        translation = torch.eye(3, dtype=t.dtype, device=t.device).repeat(len(t), 1, 1)
+        translation[:, 0, 2], translation[:, 1, 2] = -t[:, 2], -t[:, 3]
+        user = self.transform if transform is None else transform.to(t)
+        combined = rotation @ translation @ user  # (n, 3, 3)
 
-        freqs = self.freqs[None] @ whole[:, :2, :2]  # (n, channels, 2)
-        phases = self.phases + (self.freqs[None] @ whole[:, :2, 2:])[..., 0]  # (n, channels)
+        freqs = self.freqs[None] @ combined[:, :2, :2]  # (n, channels, 2)
+        phases = self.phases + (self.freqs[None] @ combined[:, :2, 2:])[..., 0]  # (n, channels)
         band = self.band
         amplitudes = 1 - (freqs.norm(dim=2) - band.cutoff) / (band.rate / 2 - band.cutoff)
         # Pixel centres of the whole signal, in units of the image's width.
         at = (torch.arange(band.size, dtype=t.dtype, device=t.device) + 0.5 - band.size / 2) / band.rate
         angle = freqs[..., 0, None, None] * at + freqs[..., 1, None, None] * at[:, None]
         x = torch.sin(2 * math.pi * (angle + phases[..., None, None]))
-        x = scale(x, amplitudes.clamp(0, 1))
+        x = modulate(x, amplitudes.clamp(0, 1))
         weight = self.weight / math.sqrt(len(self.weight))
         return F.conv2d(x, weight[:, :, None, None])
 
 
 class SynthesisLayer(nn.Module):
-    """A modulated convolution, then a leaky ReLU at a higher rate; or, to colours, the convolution alone."""
+    """A modulated convolution and a leaky ReLU at a higher sampling rate; ToRGB is the convolution alone."""
 
     up_filter: Tensor | None
     down_filter: Tensor | None
     magnitude_ema: Tensor
 
-    def __init__(self, config: StyleGAN3Config, before: Band, after: Band, *, critical: bool, colours: bool):
+    def __init__(self, config: StyleGAN3Config, before: Band, after: Band, *, critical: bool, is_torgb: bool):
         super().__init__()
-        self.colours = colours
+        self.is_torgb = is_torgb
         self.size = after.size
         self.clamp = config.clamp
-        kernel = 1 if colours else config.kernel
-        rate = max(before.rate, after.rate) * (1 if colours else config.upsampling)
+        kernel = 1 if is_torgb else config.kernel
+        rate = max(before.rate, after.rate) * (1 if is_torgb else config.upsampling)
         self.up, self.down = rate // before.rate, rate // after.rate
-        filtered = [factor > 1 and not colours for factor in (self.up, self.down)]
+        filtered = [factor > 1 and not is_torgb for factor in (self.up, self.down)]
         taps = [
             config.filter_size * factor if has_filter else 1
             for factor, has_filter in zip((self.up, self.down), filtered, strict=True)
@@ -164,7 +180,7 @@ class SynthesisLayer(nn.Module):
         total = (after.size - 1) * self.down + 1 + sum(taps) - 2 - (before.size + kernel - 1) * self.up
         low = (total + self.up) // 2
         self.pad = (low, total - low)
-        self.affine = EqualLinear(config.w_dim, before.channels, bias=1.0)
+        self.affine = EqualLinear(config.w_dim, before.channels, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(after.channels, before.channels, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(after.channels))
         self.register_buffer("magnitude_ema", torch.ones(()))
@@ -178,27 +194,26 @@ class SynthesisLayer(nn.Module):
         """Map (n, in, size, size) to (n, out, new size, new size)."""
         style = self.affine(w)
         weight: Tensor = self.weight
-        if self.colours:
+        if self.is_torgb:
             style = style / math.sqrt(weight[0].numel())
         else:
-            # Unit variance before demodulation keeps ε as small as it is meant to be.
+            # With unit variance before demodulation, ε stays negligible.
             weight = weight * weight.square().mean((1, 2, 3), keepdim=True).rsqrt()
             style = style * style.square().mean(1, keepdim=True).rsqrt()
         gain = self.magnitude_ema.rsqrt()
-        x = F.conv2d(scale(x, style * gain), weight, padding=weight.shape[2] - 1)
-        if not self.colours:
-            energy = style.square() @ weight.square().sum((2, 3)).T
-            x = scale(x, (energy + EPS).rsqrt())
+        x = F.conv2d(modulate(x, style * gain), weight, padding=weight.shape[2] - 1)
+        if not self.is_torgb:
+            x = modulate(x, demodulation(weight, style))
         x = upsample(x + self.bias[:, None, None], self.up_filter, self.up, self.pad)
-        if not self.colours:
+        if not self.is_torgb:
             x = F.leaky_relu(x, SLOPE) * GAIN
         if self.clamp is not None:
             x = x.clamp(-self.clamp, self.clamp)
         return downsample(x, self.down_filter, self.down)
 
 
-class Synthesis(nn.Module):
-    """Styles to images."""
+class SynthesisNetwork(nn.Module):
+    """Maps styles to images."""
 
     def __init__(self, config: StyleGAN3Config) -> None:
         super().__init__()
@@ -209,16 +224,16 @@ class Synthesis(nn.Module):
         for index, after in enumerate(signals):
             before = signals[max(index - 1, 0)]
             critical = index >= config.count - config.critical
-            layer = SynthesisLayer(config, before, after, critical=critical, colours=index == config.count)
+            layer = SynthesisLayer(config, before, after, critical=critical, is_torgb=index == config.count)
             self.names.append(f"L{index}_{after.size}_{after.channels}")
             self.add_module(self.names[-1], layer)
 
     def forward(self, ws: Tensor, transform: Tensor | None = None) -> Tensor:
-        """Map styles (n, layers, w_dim) to images (n, c, resolution, resolution), about [-1, 1].
+        """Map styles (n, layers, w_dim) to images (n, c, resolution, resolution), roughly in [-1, 1].
 
         Args:
             ws: A style for the Fourier features, then one for each layer.
-            transform: Of the Fourier features: see :class:`FourierInput`.
+            transform: Transform of the Fourier features: see :class:`FourierInput`.
         """
         x = self.input(ws[:, 0], transform)
         for index, name in enumerate(self.names, start=1):
@@ -228,10 +243,10 @@ class Synthesis(nn.Module):
 
 
 class StyleGAN3(nn.Module):
-    """The generator, whole: mapping and synthesis."""
+    """The whole generator: mapping and synthesis networks."""
 
     def __init__(self, config: StyleGAN3Config) -> None:
         super().__init__()
         self.config = config
-        self.mapping = Mapping(config.z_dim, config.classes, config.w_dim, config.mapping_layers)
-        self.synthesis = Synthesis(config)
+        self.mapping = MappingNetwork(config.z_dim, config.classes, config.w_dim, config.mapping_layers)
+        self.synthesis = SynthesisNetwork(config)

@@ -1,4 +1,4 @@
-"""The networks as arranged for drawing give what the plain ones give, on each path through them."""
+"""Test that optimize_for_inference agrees with the networks, on each path through them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import copy
 
 import pytest
 import torch
-from zoo_stylegan import fast_stylegan2, fast_stylegan3
-from zoo_stylegan.stylegan2 import StyleGAN2, StyleGAN2Config
-from zoo_stylegan.stylegan2 import SynthesisLayer as Layer2
-from zoo_stylegan.stylegan3 import StyleGAN3, StyleGAN3Config
-from zoo_stylegan.stylegan3 import SynthesisLayer as Layer3
+from zoo_stylegan.inference import optimize_for_inference
+from zoo_stylegan.inference.cuda_graph import GraphedSynthesis
+from zoo_stylegan.networks.stylegan2 import StyleGAN2, StyleGAN2Config
+from zoo_stylegan.networks.stylegan2 import SynthesisLayer as Layer2
+from zoo_stylegan.networks.stylegan3 import StyleGAN3, StyleGAN3Config
+from zoo_stylegan.networks.stylegan3 import SynthesisLayer as Layer3
 
 from zoo_core.kernels import TiledWinogradConv, Workspace, has_packed_conv
 
@@ -34,8 +35,13 @@ THREE = {
 }
 
 
+def optimize(network):
+    """Return the fast synthesis of a copy: it takes the weights over."""
+    return optimize_for_inference(copy.deepcopy(network), device=torch.device("cpu"), dtype=torch.float32)
+
+
 def alive(network: torch.nn.Module) -> torch.nn.Module:
-    """Give values to what begins at zero or one."""
+    """Give biases, noise and gains values other than their initial 0 or 1."""
     torch.manual_seed(1)
     for module in network.modules():
         if isinstance(module, Layer2 | Layer3):
@@ -59,7 +65,7 @@ def test_stylegan2_gives_the_same(name, kind, relative_error):
         "const": plain.constant_noise(),
         "random": [torch.randn(3, 1, size, size) for size in config.noise_sizes],
     }[kind]
-    fast = fast_stylegan2.FastSynthesis(copy.deepcopy(plain))
+    fast = optimize(network)
     assert relative_error(fast(ws, noises), plain(ws, noises)) < 1e-5
     assert torch.equal(fast(ws, noises), fast(ws, noises))
 
@@ -70,18 +76,22 @@ def test_stylegan3_gives_the_same(name, relative_error):
     network = alive(StyleGAN3(THREE[name]))
     plain = network.synthesis
     ws = torch.randn(2, network.config.layers, 16)
-    fast = fast_stylegan3.FastSynthesis(copy.deepcopy(plain))
+    fast = optimize(network)
     moved = torch.tensor([[0.8, 0.6, 0.1], [-0.6, 0.8, -0.2], [0, 0, 1.0]])
     for transform in (None, moved, torch.stack([moved, torch.eye(3)])):
         assert relative_error(fast(ws, transform), plain(ws, transform)) < 1e-5
     assert torch.equal(fast(ws), fast(ws))
 
 
-def test_the_large_case_takes_the_fast_paths():
-    kinds = {type(m) for m in fast_stylegan2.FastSynthesis(StyleGAN2(TWO["Winograd"]).synthesis).modules()}
-    assert TiledWinogradConv in kinds
-    kinds = {type(m) for m in fast_stylegan3.FastSynthesis(StyleGAN3(THREE["Winograd"]).synthesis).modules()}
-    assert TiledWinogradConv in kinds
+@pytest.mark.parametrize("network", [StyleGAN2(TWO["Winograd"]), StyleGAN3(THREE["Winograd"])])
+def test_many_channels_use_winograd(network):
+    assert TiledWinogradConv in {type(module) for module in optimize(network).modules()}
+
+
+def test_other_types_keep_the_network():
+    network = StyleGAN3(THREE["T"])
+    device = torch.device("cpu")
+    assert optimize_for_inference(network, device=device, dtype=torch.float64) is network.synthesis
 
 
 @torch.inference_mode()
@@ -94,3 +104,33 @@ def test_tiled_winograd_is_the_convolution(height, width, padding, relative_erro
     conv = TiledWinogradConv(weight, padding, Workspace())
     expected = torch.nn.functional.conv2d(x.double(), weight.double(), bias.double(), padding=padding)
     assert relative_error(conv(x, bias).double(), expected) < 1e-5
+
+
+class EagerGraph:
+    """Stands in for a CUDA graph on a CPU: runs again on the inputs' memory."""
+
+    def __init__(self, run, device, inputs):
+        self.run, self.inputs = run, inputs
+
+    def __call__(self, *inputs):
+        for mine, given in zip(self.inputs, inputs, strict=True):
+            mine.copy_(given)
+        return self.run()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("kind", ["none", "noises", "transform"])
+def test_a_graph_is_replayed_with_new_values_from_the_second_batch_of_a_shape(kind, monkeypatch):
+    monkeypatch.setattr("zoo_stylegan.inference.cuda_graph.CudaGraph", EagerGraph)
+    network = alive(StyleGAN3(THREE["T"]) if kind == "transform" else StyleGAN2(TWO["skip"]))
+    config, synthesis = network.config, network.synthesis
+    graphed = GraphedSynthesis(synthesis)
+    for batch in (2, 2, 2, 1, 1):
+        ws = torch.randn(batch, config.layers, config.w_dim)
+        condition = {
+            "none": lambda: None,
+            "noises": lambda: [torch.randn(1, 1, size, size) for size in config.noise_sizes],
+            "transform": lambda: torch.eye(3) + torch.randn(3, 3) / 10,
+        }[kind]()
+        assert torch.equal(graphed(ws, condition), synthesis(ws, condition))
+    assert graphed.graph is not None

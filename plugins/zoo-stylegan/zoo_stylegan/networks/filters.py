@@ -1,4 +1,4 @@
-"""Low-pass filters and changes of sampling rate: arXiv:2106.12423, sections 3.2 and C.1."""
+"""Low-pass filters, upsampling and downsampling: arXiv:2106.12423, sections 3.2 and C.1."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import Tensor
 def design_lowpass(
     taps: int, cutoff: float, width: float, rate: float, *, radial: bool = False
 ) -> Tensor | None:
-    """Return a windowed ideal low-pass filter of gain 1, (taps,), or (taps, taps) if radial; None for 1 tap.
+    """Return a Kaiser-windowed low-pass filter of gain 1, (taps,), or (taps, taps) if radial; None for 1 tap.
 
     Args:
-        taps: Its length.
-        cutoff: Where the passband ends, in the unit of ``rate``.
-        width: Of the transition band. It chooses the Kaiser window's β (Kaiser 1974).
+        taps: Length of the filter.
+        cutoff: Cutoff frequency, in the unit of ``rate``.
+        width: Width of the transition band; it determines the window's β (Kaiser 1974).
         rate: Sampling rate.
-        radial: The same response in all directions, by the jinc function.
+        radial: True for the same response in all directions, by the jinc function.
     """
     if taps == 1:
         return None
@@ -41,7 +41,7 @@ def _unit_gain(kernel: Tensor) -> Tensor:
 
 
 def _kaiser_beta(attenuation: float) -> float:
-    """β by the attenuation in dB: Oppenheim & Schafer, "Discrete-Time Signal Processing", equation 7.75."""
+    """Return β for an attenuation in dB: Oppenheim & Schafer, "Discrete-Time Signal Processing", eq. 7.75."""
     if attenuation > 50:
         return 0.1102 * (attenuation - 8.7)
     if attenuation > 21:
@@ -50,18 +50,19 @@ def _kaiser_beta(attenuation: float) -> float:
 
 
 def upsample(x: Tensor, kernel: Tensor | None, factor: int, pad: tuple[int, int]) -> Tensor:
-    """Put zeros between the values of x (n, c, h, w), pad, and filter so that the mean stays what it was.
+    """Upsample x (n, c, h, w): insert zeros, pad, and filter so that the mean stays the same.
 
     Args:
         x: A square signal.
-        kernel: (taps,), for both axes; None: none.
-        factor: Of the rate.
-        pad: Zeros before and after each axis, at the new rate; negative ones cut.
+        kernel: Filter of both axes, (taps,); None for no filter.
+        factor: New sampling rate over the old one.
+        pad: Zeros before and after each axis, at the new rate; negative values crop.
     """
     n, c, h, w = x.shape
-    if kernel is not None and multiplies_well(x):
+    if kernel is not None and prefers_matmul(x):
         size = h * factor + sum(pad) - len(kernel) + 1
-        return _on_both_axes(x, _matrix(kernel.to(x) * factor, (size, h), up=factor, low=pad[0]))
+        matrix = _filter_matrix(kernel.to(x) * factor, (size, h), up=factor, pad=pad[0])
+        return matrix @ x @ matrix.T
     if factor > 1:
         x = F.pad(x[..., None, :, None], (0, factor - 1, 0, 0, 0, factor - 1)).reshape(
             n, c, h * factor, w * factor
@@ -71,36 +72,39 @@ def upsample(x: Tensor, kernel: Tensor | None, factor: int, pad: tuple[int, int]
 
 
 def downsample(x: Tensor, kernel: Tensor | None, factor: int) -> Tensor:
-    """Filter square x (n, c, h, w) by (taps,) or (taps, taps), and keep every ``factor``-th value."""
+    """Filter x (n, c, h, w) by (taps,) or (taps, taps) and keep every ``factor``-th value.
+
+    x must be square where :func:`prefers_matmul` is True.
+    """
     if kernel is None:
         return x[..., ::factor, ::factor]
-    if kernel.ndim == 1 and multiplies_well(x):
+    if kernel.ndim == 1 and prefers_matmul(x):
         size = (x.shape[2] - len(kernel)) // factor + 1
-        return _on_both_axes(x, _matrix(kernel.to(x), (size, x.shape[2]), down=factor))
+        matrix = _filter_matrix(kernel.to(x), (size, x.shape[2]), down=factor)
+        return matrix @ x @ matrix.T
     return _filter(x, kernel, factor)
 
 
-def multiplies_well(x: Tensor) -> bool:
-    """Whether products cost little beside passes over memory: on a GPU, and in half precision on a CPU.
+def prefers_matmul(x: Tensor) -> bool:
+    """Return True where matrix products filter faster than depthwise convolutions.
 
-    Products of matrices then filter sooner than convolutions of each channel do.
+    That is so where multiplications are cheap relative to passes over memory: on a GPU, and in half
+    precision on a CPU.
     """
     return x.device.type != "cpu" or x.dtype.itemsize == 2
 
 
-def _matrix(kernel: Tensor, shape: tuple[int, int], up: int = 1, down: int = 1, low: int = 0) -> Tensor:
-    """What a filter and its changes of rate, with ``low`` zeros before, do to an axis, as a matrix."""
+def _filter_matrix(
+    kernel: Tensor, shape: tuple[int, int], up: int = 1, down: int = 1, pad: int = 0
+) -> Tensor:
+    """Return upsampling, ``pad`` zeros in front, a filter and downsampling of one axis as one matrix."""
     rows, columns = (torch.arange(size, device=kernel.device) for size in shape)
-    tap = columns * up - rows[:, None] * down + low
+    tap = columns * up - rows[:, None] * down + pad
     return kernel[tap.clamp(0, len(kernel) - 1)] * ((tap >= 0) & (tap < len(kernel)))
 
 
-def _on_both_axes(x: Tensor, matrix: Tensor) -> Tensor:
-    return matrix @ x @ matrix.T
-
-
 def _filter(x: Tensor, kernel: Tensor, stride: int = 1) -> Tensor:
-    """Convolve each channel. Kernels are symmetrical, so that convolution and correlation are one."""
+    """Convolve each channel. Kernels are symmetric, so convolution and correlation are the same."""
     c = x.shape[1]
     kernel = kernel.to(x)
     if kernel.ndim == 2:

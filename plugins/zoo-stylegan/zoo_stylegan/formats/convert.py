@@ -1,4 +1,4 @@
-"""Convert what others published: to a config and tensors by NVIDIA's names."""
+"""Convert published files to a config and tensors with NVIDIA's names."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from torch import Tensor
 
 from zoo_core import Checkpoint, Conversion
-from zoo_stylegan import nvidia
-from zoo_stylegan.checkpoint import Config, read, to_json
+from zoo_stylegan.formats import nvidia
+from zoo_stylegan.formats.checkpoint import Config, load_generator, to_json
 
 
-def convert(path: Path) -> Conversion | None:
-    """Return the generator in a file: a pickle of NVIDIA's, or a plain ``.pt`` with ``g_ema`` in it.
+def convert(path: Path) -> Conversion:
+    """Convert the generator in one of NVIDIA's pickles, or in a plain ``.pt`` file with ``g_ema``.
 
     Raises:
         WeightsError: The file is damaged, or its generator cannot be rebuilt; says why.
@@ -21,8 +21,8 @@ def convert(path: Path) -> Conversion | None:
     config: Config
     tensors: Mapping[str, Tensor]
     if path.suffix == ".pkl":
-        config, tensors = nvidia.read(path)
+        config, tensors = nvidia.read_pickle(path)
     else:
-        generator = read(Checkpoint(str(path), {path.name: path}, ""))
+        generator = load_generator(Checkpoint(str(path), {path.name: path}, ""))
         config, tensors = generator.config, generator.state_dict()
     return Conversion(to_json(config), tensors)
