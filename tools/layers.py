@@ -37,10 +37,12 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "running": ("manifest", "plugins", "protocols", "samples", "weights"),
     "environment": ("catalog", "manifest", "plugins", "protocols", "registry", "running", "weights"),
     "scaffold": ("catalog", "environment", "manifest", "plugins", "weights"),
-    "testing": ("catalog", "environment", "manifest", "plugins", "protocols", "running", "samples", "weights"),
+    "testing": (
+        "catalog", "environment", "manifest", "plugins", "protocols", "running", "samples", "weights",
+    ),
     "cli": (
-        "catalog", "data", "environment", "installing", "manifest", "plugins", "protocols", "registry", "running",
-        "samples", "scaffold", "testing", "weights",
+        "catalog", "data", "environment", "installing", "manifest", "plugins", "protocols", "registry",
+        "running", "samples", "scaffold", "testing", "weights",
     ),
     "__main__": ("cli",),
 }  # fmt: skip
