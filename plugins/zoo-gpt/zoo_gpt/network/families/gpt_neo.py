@@ -1,0 +1,55 @@
+"""GPT-Neo (Black et al. 2021) and TinyStories: global and local attention in turn, scores not scaled."""
+
+from __future__ import annotations
+
+from zoo_gpt.network.config import TransformerConfig
+from zoo_gpt.network.config_reader import ConfigReader
+from zoo_gpt.network.families import gpt2
+from zoo_gpt.network.family import Family
+
+NAMES = gpt2.NAMES | {
+    "h.*.attn.attention.q_proj": "blocks.*.attention.q",
+    "h.*.attn.attention.k_proj": "blocks.*.attention.k",
+    "h.*.attn.attention.v_proj": "blocks.*.attention.v",
+    "h.*.attn.attention.out_proj": "blocks.*.attention.out",
+}
+
+
+def read(reader: ConfigReader) -> TransformerConfig:
+    """Read a GPT-Neo config."""
+    width, heads, layers = reader.size("hidden_size"), reader.size("num_heads"), reader.size("num_layers")
+    vocab_size = reader.size("vocab_size")
+    return TransformerConfig(
+        vocab_size=vocab_size,
+        vocab_out=vocab_size,
+        width=width,
+        layers=layers,
+        heads=heads,
+        kv_heads=heads,
+        head_dim=reader.head_dim(width, heads),
+        context=reader.size("max_position_embeddings"),
+        mlp_width=reader.size("intermediate_size", default=4 * width),
+        activation=reader.activation("activation_function", default="gelu_new"),
+        norm_eps=reader.get(float, "layer_norm_epsilon", default=1e-5),
+        attention_scale=1.0,
+        windows=_windows(reader, layers),
+        qkv_bias=False,
+        tied=reader.get(bool, "tie_word_embeddings", default=True),
+    )
+
+
+def _windows(reader: ConfigReader, layers: int) -> tuple[int | None, ...]:
+    window = reader.size("window_size", default=256)
+    types = reader.get(list, "attention_types", default=[[["global", "local"], layers // 2]])
+    reader.get(list, "attention_layers", optional=True)  # the same, one entry per layer
+    try:
+        kinds = [kind for pattern, times in types for kind in pattern * times]
+        windows = tuple({"global": None, "local": window}[kind] for kind in kinds)
+    except (KeyError, TypeError, ValueError):
+        raise reader.error(f"attention_types is {types!r}; expected patterns of global and local") from None
+    if len(windows) != layers:
+        raise reader.error(f"attention_types describes {len(windows)} layers of {layers}")
+    return windows
+
+
+FAMILY = Family(read, NAMES, "transformer.")

@@ -1,0 +1,66 @@
+"""Llama (Touvron et al. 2023, arXiv:2302.13971) and models in its layout, such as SmolLM2."""
+
+from __future__ import annotations
+
+from zoo_gpt.network.config import TransformerConfig
+from zoo_gpt.network.config_reader import ConfigReader
+from zoo_gpt.network.family import Family
+
+NAMES = {
+    "embed_tokens": "embedding",
+    "layers.*.input_layernorm": "blocks.*.norm1",
+    "layers.*.self_attn.q_proj": "blocks.*.attention.q",
+    "layers.*.self_attn.k_proj": "blocks.*.attention.k",
+    "layers.*.self_attn.v_proj": "blocks.*.attention.v",
+    "layers.*.self_attn.o_proj": "blocks.*.attention.out",
+    "layers.*.self_attn.q_norm": "blocks.*.attention.q_norm",
+    "layers.*.self_attn.k_norm": "blocks.*.attention.k_norm",
+    "layers.*.post_attention_layernorm": "blocks.*.norm2",
+    "layers.*.mlp.gate_proj": "blocks.*.mlp.gate",
+    "layers.*.mlp.up_proj": "blocks.*.mlp.up",
+    "layers.*.mlp.down_proj": "blocks.*.mlp.down",
+    "norm": "norm",
+    "lm_head": "head",
+}
+
+
+def read(reader: ConfigReader) -> TransformerConfig:
+    """Read a Llama config."""
+    bias = reader.get(bool, "attention_bias", default=False)
+    return read_llama_like(reader, qkv_bias=bias, out_bias=bias)
+
+
+def read_llama_like(
+    reader: ConfigReader, *, qkv_bias: bool, out_bias: bool = False, qk_norm: bool = False
+) -> TransformerConfig:
+    """Read a config in Llama's layout; Qwen differs from Llama by the three flags."""
+    # With use_sliding_window off, sliding_window has no effect.
+    reader.require(False, "use_sliding_window")
+    reader.require_full_attention()
+    width, heads = reader.size("hidden_size"), reader.size("num_attention_heads")
+    head_dim = reader.get(int, "head_dim", optional=True) or reader.head_dim(width, heads)
+    vocab_size = reader.size("vocab_size")
+    return TransformerConfig(
+        vocab_size=vocab_size,
+        vocab_out=vocab_size,
+        width=width,
+        layers=reader.size("num_hidden_layers"),
+        heads=heads,
+        kv_heads=reader.size("num_key_value_heads", default=heads),
+        head_dim=head_dim,
+        context=reader.size("max_position_embeddings"),
+        mlp_width=reader.size("intermediate_size"),
+        activation=reader.activation("hidden_act", default="silu"),
+        gated=True,
+        rms_norm=True,
+        norm_eps=reader.get(float, "rms_norm_eps", default=1e-6),
+        rope=reader.rope(head_dim),
+        qk_norm=qk_norm,
+        qkv_bias=qkv_bias,
+        out_bias=out_bias,
+        mlp_bias=reader.get(bool, "mlp_bias", default=False),
+        tied=reader.get(bool, "tie_word_embeddings", default=False),
+    )
+
+
+FAMILY = Family(read, NAMES, "model.")
