@@ -27,15 +27,8 @@ def _common(command: Command) -> Command:
     """Add the options that both commands have."""
     for flag in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON only."),
-        click.option(
-            "--dtype",
-            default="auto",
-            show_default=True,
-            help="Type of the weights: auto, float32, float16, bfloat16 or int8.",
-        ),
-        click.option(
-            "--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1 or mps."
-        ),
+        click.option("--dtype", default="auto", show_default=True, help="auto, float32, float16, int8, …"),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
     ):
         command = flag(command)
     return command
@@ -44,9 +37,7 @@ def _common(command: Command) -> Command:
 @click.command("next")
 @click.argument("model")
 @click.argument("prompt")
-@click.option(
-    "--top", type=click.IntRange(1), default=10, show_default=True, help="Number of tokens to show."
-)
+@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="Tokens to show.")
 @click.option("--chain", is_flag=True, help="Also show the log-likelihood of each token of the prompt.")
 @_common
 def next_token(
@@ -54,7 +45,8 @@ def next_token(
 ) -> None:
     """Show a model's most likely next tokens.
 
-    With --chain, also show the factors of p(X) = p(x₁) p(x₂ | x₁) … for the prompt, and their sum, log p(X).
+    With --chain, also show the logarithm of each factor of p(X) = p(x₁) p(x₂ | x₁) … for the prompt X, and
+    their sum.
     """
     import torch
 

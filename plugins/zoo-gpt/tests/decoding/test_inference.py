@@ -8,7 +8,7 @@ import pytest
 import torch
 from zoo_gpt.decoding.decode import decode
 from zoo_gpt.decoding.inference import default_dtype, optimize_for_inference
-from zoo_gpt.network.checkpoint import TransformerCheckpoint
+from zoo_gpt.network.checkpoint import load_transformer
 
 from zoo_core import Checkpoint, OptionError, WeightsError
 from zoo_core.kernels import HalfLinear, Int8Linear, PackedLinear, has_fbgemm, has_packed_linear
@@ -20,18 +20,19 @@ needs_fbgemm = pytest.mark.skipif(not has_fbgemm(), reason="needs FBGEMM")
 
 
 @pytest.fixture
-def checkpoint(gpt2_folder: Path) -> TransformerCheckpoint:
+def checkpoint(gpt2_folder: Path) -> Checkpoint:
     files = {path.name: path for path in gpt2_folder.iterdir()}
-    return TransformerCheckpoint.read(Checkpoint(source=str(gpt2_folder), files=files, digest=""))
+    return Checkpoint(source=str(gpt2_folder), files=files, digest="")
 
 
 @needs_fbgemm
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @torch.inference_mode()
 def test_logits_match_the_plain_network(checkpoint, dtype):
-    tokens = torch.randint(checkpoint.config.vocab_size, (3, 20))
-    expected = checkpoint.build()(tokens)
-    found = optimize_for_inference(checkpoint.build(), device=CPU, dtype=dtype)(tokens)
+    plain = load_transformer(checkpoint)
+    tokens = torch.randint(plain.config.vocab_size, (3, 20))
+    expected = plain(tokens)
+    found = optimize_for_inference(load_transformer(checkpoint), device=CPU, dtype=dtype)(tokens)
     assert float((found.float() - expected).abs().max() / expected.abs().max()) < TOLERANCES[dtype]
 
 
@@ -39,7 +40,10 @@ def test_logits_match_the_plain_network(checkpoint, dtype):
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @torch.inference_mode()
 def test_cached_steps_match_the_plain_network_for_prompts_of_different_lengths(checkpoint, dtype):
-    plain, network = checkpoint.build(), optimize_for_inference(checkpoint.build(), device=CPU, dtype=dtype)
+    plain, network = (
+        load_transformer(checkpoint),
+        optimize_for_inference(load_transformer(checkpoint), device=CPU, dtype=dtype),
+    )
     texts = [list(range(3, 3 + length)) for length in (9, 1, 4)]
 
     def sample(logits: torch.Tensor) -> torch.Tensor:
@@ -55,8 +59,8 @@ def test_cached_steps_match_the_plain_network_for_prompts_of_different_lengths(c
 
 @torch.inference_mode()
 def test_a_type_without_kernels_uses_plain_layers(checkpoint):
-    tokens = torch.randint(checkpoint.config.vocab_size, (1, 5))
-    network = optimize_for_inference(checkpoint.build(), device=CPU, dtype=torch.float64)
+    network = optimize_for_inference(load_transformer(checkpoint), device=CPU, dtype=torch.float64)
+    tokens = torch.randint(network.config.vocab_size, (1, 5))
     assert network.dtype == network(tokens).dtype == torch.float64
 
 
@@ -64,12 +68,15 @@ def test_a_type_without_kernels_uses_plain_layers(checkpoint):
 def test_by_default_a_cpu_has_float16_weights_and_float32_sums(checkpoint):
     assert default_dtype(CPU) == torch.float16
     assert default_dtype(torch.device("cuda")) == torch.float32
-    assert optimize_for_inference(checkpoint.build(), device=CPU, dtype=torch.float16).dtype == torch.float32
+    assert (
+        optimize_for_inference(load_transformer(checkpoint), device=CPU, dtype=torch.float16).dtype
+        == torch.float32
+    )
 
 
 def test_int8_is_refused_without_kernels(checkpoint):
     with pytest.raises(OptionError, match="int8 needs an x86 CPU"):
-        optimize_for_inference(checkpoint.build(), device=torch.device("meta"), dtype=torch.int8)
+        optimize_for_inference(load_transformer(checkpoint), device=torch.device("meta"), dtype=torch.int8)
 
 
 @pytest.mark.skipif(not has_packed_linear(torch.float32), reason="needs oneDNN")
@@ -144,12 +151,12 @@ def test_int8_accepts_zero_rows_and_zero_outputs():
 @needs_fbgemm
 def test_the_quantization_engine_of_the_process_is_restored(checkpoint):
     before = torch.backends.quantized.engine
-    optimize_for_inference(checkpoint.build(), device=CPU, dtype=torch.int8)
+    optimize_for_inference(load_transformer(checkpoint), device=CPU, dtype=torch.int8)
     assert torch.backends.quantized.engine == before
 
 
 def test_float32_uses_packed_layers(checkpoint):
     if not has_packed_linear(torch.float32):
         pytest.skip("needs oneDNN")
-    network = optimize_for_inference(checkpoint.build(), device=CPU, dtype=torch.float32)
+    network = optimize_for_inference(load_transformer(checkpoint), device=CPU, dtype=torch.float32)
     assert isinstance(network.head, PackedLinear)

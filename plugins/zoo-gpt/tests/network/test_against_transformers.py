@@ -15,7 +15,7 @@ from zoo_gpt.decoding.cuda_graph import StaticKVCache
 from zoo_gpt.decoding.decode import decode
 from zoo_gpt.decoding.likelihood import log_likelihoods
 from zoo_gpt.network.cache import KVCache
-from zoo_gpt.network.checkpoint import TransformerCheckpoint
+from zoo_gpt.network.checkpoint import load_transformer
 from zoo_gpt.network.transformer import Transformer
 
 from zoo_core import Checkpoint
@@ -92,7 +92,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("model")
     theirs.save_pretrained(folder)
     tokens = torch.randint(VOCAB - 1, (3, 40))
-    return Pair(theirs, TransformerCheckpoint.read(read_folder(folder)).build(), tokens)
+    return Pair(theirs, load_transformer(read_folder(folder)), tokens)
 
 
 def read_folder(folder: Path) -> Checkpoint:

@@ -359,7 +359,7 @@ def test_special_tokens_map_is_read_if_the_config_declares_no_tokens(checkpoint)
 @pytest.mark.parametrize(
     ("declared", "problem"),
     [
-        ({"999": {"content": "<x>"}}, "gives '<x>' the id 300, its config says 999"),
+        ({"999": {"content": "<x>"}}, "gives '<x>' the id 300; its config says 999"),
         ({"zero": {"content": "<x>"}}, "malformed"),
         ({"300": {"text": "<x>"}}, "malformed"),
         (["<x>"], "malformed"),

@@ -15,12 +15,7 @@ import tokenizers
 import torch
 import transformers
 from torch import Tensor
-from zoo_gpt.network.checkpoint import (
-    TransformerCheckpoint,
-    from_published,
-    to_published,
-    transformer_config,
-)
+from zoo_gpt.network.checkpoint import from_published, load_transformer, to_published, transformer_config
 from zoo_gpt.network.transformer import Transformer
 from zoo_gpt.text.bpe_trainer import END_OF_TEXT, BPETrainer
 from zoo_gpt.text.tokenizer import Tokenizer
@@ -158,7 +153,7 @@ def test_a_saved_checkpoint_is_read_by_us_and_by_transformers(weights: str, tmp_
     learner.save(tmp_path, learner.networks)
     tokens = tokens_of(learner)
 
-    ours = TransformerCheckpoint.read(checkpoint_in(tmp_path)).build().float()
+    ours = load_transformer(checkpoint_in(tmp_path)).float()
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
     with torch.inference_mode():
         logits, reference = ours(tokens), theirs(tokens).logits

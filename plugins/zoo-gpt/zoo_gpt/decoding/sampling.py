@@ -62,7 +62,9 @@ class TokenSampler:
     def __call__(self, logits: Tensor) -> Tensor:
         """Map logits (n, vocab) to tokens (n,) int64."""
         if self.uniforms is None:
-            tokens = self._greedy(logits)
+            if self.seen is not None:  # of all filters only this one can change the likeliest token
+                logits = apply_repetition_penalty(logits, self.seen, self.filters["repetition_penalty"])
+            tokens = logits.argmax(dim=1)
         else:
             probabilities = distribution(logits, seen=self.seen, **self.filters)
             tokens = draw(probabilities, self.uniforms[:, self.step])
@@ -70,12 +72,6 @@ class TokenSampler:
         if self.seen is not None:
             self.seen.scatter_(1, tokens[:, None], True)
         return tokens
-
-    def _greedy(self, logits: Tensor) -> Tensor:
-        """Return the likeliest tokens; of all filters only the repetition penalty can change them."""
-        if self.seen is not None:
-            logits = apply_repetition_penalty(logits, self.seen, self.filters["repetition_penalty"])
-        return logits.argmax(dim=1)
 
 
 def distribution(

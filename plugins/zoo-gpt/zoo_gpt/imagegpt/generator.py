@@ -35,7 +35,7 @@ from zoo_gpt.decoding.inference import default_dtype, optimize_for_inference
 from zoo_gpt.decoding.likelihood import token_log_likelihoods
 from zoo_gpt.decoding.sampling import SamplingOptions, TokenSampler
 from zoo_gpt.imagegpt.palette import ColorPalette
-from zoo_gpt.network.checkpoint import TransformerCheckpoint
+from zoo_gpt.network.checkpoint import load_transformer
 
 
 @dataclass(frozen=True)
@@ -63,16 +63,17 @@ class ImageGPT:
     def __init__(
         self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None = None
     ) -> None:
-        loaded = TransformerCheckpoint.read(checkpoint)
+        transformer = load_transformer(checkpoint)
+        config = transformer.config
         preprocessor = checkpoint.json("preprocessor_config.json")
         source = f"{checkpoint.source}: preprocessor_config.json"
-        zoo = loaded.config_json.get("zoo") or {}
+        zoo = checkpoint.json("config.json").get("zoo") or {}
         self.classes = Classes.read(zoo, f"{checkpoint.source}: config.json")
-        self.palette = ColorPalette.read(preprocessor, loaded.config.context, source, zoo.get("patch", 1))
+        self.palette = ColorPalette.read(preprocessor, config.context, source, zoo.get("patch", 1))
         self.dtype = dtype or default_dtype(device)
-        self.transformer = optimize_for_inference(loaded.build(), device=device, dtype=self.dtype)
-        self.batch_size = batch_size_for(loaded.config)
-        self.start = loaded.config.vocab_out
+        self.transformer = optimize_for_inference(transformer, device=device, dtype=self.dtype)
+        self.batch_size = batch_size_for(config)
+        self.start = config.vocab_out
         """The start token of images, or that of the first class: the first token after the colours."""
 
     def generate(self, batch: Batch) -> Iterator[Step]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from zoo_core import Classes, Loss, OptionError, Options, PluginError, TrainingData, read_options
 from zoo_gpt.imagegpt.palette import ColorPalette, learn_colours
-from zoo_gpt.network.checkpoint import WEIGHT_TYPES, save_transformer, transformer_config
+from zoo_gpt.network.checkpoint import save_transformer, transformer_config
 from zoo_gpt.network.initialisation import initialise
 from zoo_gpt.network.transformer import Transformer
 
@@ -155,5 +155,5 @@ def create(given: Options, data: TrainingData) -> ImageGPTTrainable:
         "zoo": zoo,
     }
     return ImageGPTTrainable(
-        config, palette, options.label_dropout, options.dropout, WEIGHT_TYPES[options.weights]
+        config, palette, options.label_dropout, options.dropout, getattr(torch, options.weights)
     )

@@ -10,6 +10,7 @@ are the keys of the published ``vq_ds16_c2i.pt``.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count, pairwise, takewhile
@@ -119,30 +120,15 @@ class Attention(nn.Module):
         return out
 
 
-class Downsample(nn.Module):
-    """Halve height and width by a convolution of stride 2, padded at the right and at the bottom."""
-
-    def __init__(self, c: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(c, c, 3, stride=2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, c, h, w) to (n, c, h / 2, w / 2)."""
-        out: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)))
-        return out
+def downsampling(c: int) -> nn.Sequential:
+    """Return a layer that halves height and width: a convolution of stride 2, padded right and below."""
+    return nn.Sequential(OrderedDict(pad=nn.ZeroPad2d((0, 1, 0, 1)), conv=nn.Conv2d(c, c, 3, stride=2)))
 
 
-class Upsample(nn.Module):
-    """Double height and width by nearest-neighbour interpolation, then apply a convolution."""
-
-    def __init__(self, c: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(c, c, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, c, h, w) to (n, c, 2 h, 2 w)."""
-        out: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-        return out
+def upsampling(c: int) -> nn.Sequential:
+    """Return a layer that doubles height and width: nearest-neighbour interpolation, then a convolution."""
+    resize = nn.Upsample(scale_factor=2.0, mode="nearest")
+    return nn.Sequential(OrderedDict(resize=resize, conv=nn.Conv2d(c, c, 3, padding=1)))
 
 
 class Level(nn.Module):
@@ -162,8 +148,8 @@ class Level(nn.Module):
         widths = [c_in] + [c_out] * blocks
         self.res = nn.ModuleList(ResnetBlock(*pair) for pair in pairwise(widths))
         self.attn = nn.ModuleList(Attention(c_out) if attention else nn.Identity() for _ in range(blocks))
-        self.downsample = Downsample(c_out) if downsample else nn.Identity()
-        self.upsample = Upsample(c_out) if upsample else nn.Identity()
+        self.downsample = downsampling(c_out) if downsample else nn.Identity()
+        self.upsample = upsampling(c_out) if upsample else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, c_in, h, w) to (n, c_out, …) at the next level's resolution."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,50 +12,32 @@ from torch import Tensor
 
 from zoo_core import Checkpoint, WeightsError, load_network, save_checkpoint
 from zoo_gpt.network.config import TransformerConfig
-from zoo_gpt.network.config_reader import ConfigReader
 from zoo_gpt.network.families import FAMILIES
+from zoo_gpt.network.family import ConfigReader
 from zoo_gpt.network.transformer import Transformer
 
 STEMS = ("model", "pytorch_model")
 """Names of weights files: the first for safetensors, the second for pickles."""
 NOT_WEIGHTS = re.compile(r"\.(attn|attention)\.(attention\.)?(bias|masked_bias)$|rotary_emb\.inv_freq$")
 """Masks and tables that old files hold beside the weights."""
-WEIGHT_TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-"""Types that trained weights may be written in."""
 
 
-@dataclass(frozen=True)
-class TransformerCheckpoint:
-    """A checkpoint whose config has been read and checked."""
+def load_transformer(checkpoint: Checkpoint) -> Transformer:
+    """Return a checkpoint's network, for evaluation, on the CPU and in the type of its file.
 
-    config: TransformerConfig
-    config_json: Mapping[str, Any]
-    checkpoint: Checkpoint
+    Tensors stay mapped from the file: none takes memory before it is used.
 
-    @classmethod
-    def read(cls, checkpoint: Checkpoint) -> TransformerCheckpoint:
-        """Read the config of a checkpoint.
-
-        Raises:
-            WeightsError: zoo-gpt does not support its family or one of its settings.
-        """
-        config = checkpoint.json("config.json")
-        return cls(transformer_config(config, f"{checkpoint.source}: config.json"), config, checkpoint)
-
-    def build(self) -> Transformer:
-        """Return the network with its weights, for evaluation, on the CPU and in the type of its file.
-
-        Tensors stay mapped from the file: none takes memory before it is used.
-
-        Raises:
-            WeightsError: Tensors are missing, unexpected or of another shape.
-        """
-        checkpoint = self.checkpoint
-        stem = next((s for s in STEMS if any(f.startswith(f"{s}.") for f in checkpoint.files)), STEMS[0])
-        tensors = from_published(self.config_json, checkpoint.tensors(stem))
-        # The type of one tensor for all: one of another type would be converted, and not stay mapped.
-        dtype = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), None)
-        return load_network(lambda: Transformer(self.config), tensors, checkpoint.source, dtype)
+    Raises:
+        WeightsError: zoo-gpt does not support the family or one of the settings; or tensors are missing,
+            unexpected or of another shape.
+    """
+    config_json = checkpoint.json("config.json")
+    config = transformer_config(config_json, f"{checkpoint.source}: config.json")
+    stem = next((s for s in STEMS if any(f.startswith(f"{s}.") for f in checkpoint.files)), STEMS[0])
+    tensors = from_published(config_json, checkpoint.tensors(stem))
+    # The type of one tensor for all: one of another type would be converted, and not stay mapped.
+    dtype = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), None)
+    return load_network(lambda: Transformer(config), tensors, checkpoint.source, dtype)
 
 
 def transformer_config(config: Mapping[str, Any], source: str) -> TransformerConfig:

@@ -12,7 +12,7 @@ from zoo_gpt.decoding.decode import decode
 from zoo_gpt.decoding.inference import default_dtype, optimize_for_inference
 from zoo_gpt.decoding.likelihood import log_likelihoods, token_log_likelihoods
 from zoo_gpt.decoding.sampling import SamplingOptions, TokenSampler
-from zoo_gpt.network.checkpoint import TransformerCheckpoint
+from zoo_gpt.network.checkpoint import load_transformer
 from zoo_gpt.text.chat import render
 from zoo_gpt.text.prediction import Prediction
 from zoo_gpt.text.streaming import Answer, StreamDecoder
@@ -49,11 +49,11 @@ class GPT:
     def __init__(
         self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None = None
     ) -> None:
-        loaded = TransformerCheckpoint.read(checkpoint)
+        transformer = load_transformer(checkpoint)
         self.tokenizer = Tokenizer.read(checkpoint)
         self.dtype = dtype or default_dtype(device)
-        self.transformer = optimize_for_inference(loaded.build(), device=device, dtype=self.dtype)
-        self.context = loaded.config.context
+        self.transformer = optimize_for_inference(transformer, device=device, dtype=self.dtype)
+        self.context = transformer.config.context
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         """Continue the batch's prompts; every step has the texts so far.

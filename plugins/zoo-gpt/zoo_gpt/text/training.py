@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo_core import Loss, OptionError, Options, TrainingData, read_options
-from zoo_gpt.network.checkpoint import WEIGHT_TYPES, save_transformer, transformer_config
+from zoo_gpt.network.checkpoint import save_transformer, transformer_config
 from zoo_gpt.network.initialisation import initialise
 from zoo_gpt.network.transformer import Transformer
 from zoo_gpt.text.bpe_trainer import BPETrainer
@@ -136,7 +136,7 @@ def create(given: Options, data: TrainingData) -> GPTTrainable:
         "bos_token_id": bpe.eos,
         "eos_token_id": bpe.eos,
     }
-    return GPTTrainable(config, bpe, options.dropout, WEIGHT_TYPES[options.weights])
+    return GPTTrainable(config, bpe, options.dropout, getattr(torch, options.weights))
 
 
 def gated_width(width: int) -> int:

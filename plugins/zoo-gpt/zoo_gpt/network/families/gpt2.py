@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoo_gpt.network.config import TransformerConfig
-from zoo_gpt.network.config_reader import ConfigReader
-from zoo_gpt.network.family import Family
+from zoo_gpt.network.family import ConfigReader, Family
 
 NAMES = {
     "wte": "embedding",
@@ -33,17 +32,10 @@ def shared_settings(reader: ConfigReader, activation: str = "gelu_new") -> dict[
     """Read the settings that GPT-2 and ImageGPT share."""
     reader.require(True, "scale_attn_weights")
     reader.require(False, "scale_attn_by_inverse_layer_idx", "add_cross_attention")
-    width, heads, vocab_size = reader.size("n_embd"), reader.size("n_head"), reader.size("vocab_size")
-    return {
-        "vocab_size": vocab_size,
-        "vocab_out": vocab_size,
-        "width": width,
-        "layers": reader.size("n_layer"),
-        "heads": heads,
-        "kv_heads": heads,
-        "head_dim": reader.head_dim(width, heads),
-        "context": reader.size("n_positions"),
-        "mlp_width": reader.size("n_inner", default=4 * width),
+    sizes = reader.sizes("n_embd", "n_layer", "n_head", "n_positions")
+    return sizes | {
+        "head_dim": reader.head_dim(sizes),
+        "mlp_width": reader.size("n_inner", default=4 * sizes["width"]),
         "activation": reader.activation("activation_function", default=activation),
         "norm_eps": reader.get(float, "layer_norm_epsilon", default=1e-5),
     }

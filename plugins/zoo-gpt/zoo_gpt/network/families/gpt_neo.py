@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from zoo_gpt.network.config import TransformerConfig
-from zoo_gpt.network.config_reader import ConfigReader
 from zoo_gpt.network.families import gpt2
-from zoo_gpt.network.family import Family
+from zoo_gpt.network.family import ConfigReader, Family
 
 NAMES = gpt2.NAMES | {
     "h.*.attn.attention.q_proj": "blocks.*.attention.q",
@@ -17,22 +16,15 @@ NAMES = gpt2.NAMES | {
 
 def read(reader: ConfigReader) -> TransformerConfig:
     """Read a GPT-Neo config."""
-    width, heads, layers = reader.size("hidden_size"), reader.size("num_heads"), reader.size("num_layers")
-    vocab_size = reader.size("vocab_size")
+    sizes = reader.sizes("hidden_size", "num_layers", "num_heads", "max_position_embeddings")
     return TransformerConfig(
-        vocab_size=vocab_size,
-        vocab_out=vocab_size,
-        width=width,
-        layers=layers,
-        heads=heads,
-        kv_heads=heads,
-        head_dim=reader.head_dim(width, heads),
-        context=reader.size("max_position_embeddings"),
-        mlp_width=reader.size("intermediate_size", default=4 * width),
+        **sizes,
+        head_dim=reader.head_dim(sizes),
+        mlp_width=reader.size("intermediate_size", default=4 * sizes["width"]),
         activation=reader.activation("activation_function", default="gelu_new"),
         norm_eps=reader.get(float, "layer_norm_epsilon", default=1e-5),
         attention_scale=1.0,
-        windows=_windows(reader, layers),
+        windows=_windows(reader, sizes["layers"]),
         qkv_bias=False,
         tied=reader.get(bool, "tie_word_embeddings", default=True),
     )

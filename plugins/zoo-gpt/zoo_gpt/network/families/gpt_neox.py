@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from zoo_gpt.network.config import TransformerConfig
-from zoo_gpt.network.config_reader import ConfigReader
-from zoo_gpt.network.family import Family
+from zoo_gpt.network.family import ConfigReader, Family
 
 NAMES = {
     "embed_in": "embedding",
@@ -22,18 +21,12 @@ NAMES = {
 
 def read(reader: ConfigReader) -> TransformerConfig:
     """Read a GPT-NeoX config."""
-    width, heads = reader.size("hidden_size"), reader.size("num_attention_heads")
-    vocab_size, head_dim = reader.size("vocab_size"), reader.head_dim(width, heads)
+    sizes = reader.sizes("hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
+    head_dim = reader.head_dim(sizes)
     bias = reader.get(bool, "attention_bias", default=True)
     return TransformerConfig(
-        vocab_size=vocab_size,
-        vocab_out=vocab_size,
-        width=width,
-        layers=reader.size("num_hidden_layers"),
-        heads=heads,
-        kv_heads=heads,
+        **sizes,
         head_dim=head_dim,
-        context=reader.size("max_position_embeddings"),
         mlp_width=reader.size("intermediate_size"),
         activation=reader.activation("hidden_act", default="gelu"),
         norm_eps=reader.get(float, "layer_norm_eps", default=1e-5),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from zoo_core import Classes
 from zoo_gpt.network.config import TransformerConfig
-from zoo_gpt.network.config_reader import ConfigReader
 from zoo_gpt.network.families.gpt2 import NAMES, shared_settings
-from zoo_gpt.network.family import Family
+from zoo_gpt.network.family import ConfigReader, Family
 
 
 def read(reader: ConfigReader) -> TransformerConfig:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from zoo_gpt.network.config import TransformerConfig
-from zoo_gpt.network.config_reader import ConfigReader
-from zoo_gpt.network.family import Family
+from zoo_gpt.network.family import ConfigReader, Family
 
 NAMES = {
     "embed_tokens": "embedding",
@@ -37,18 +36,12 @@ def read_llama_like(
     # With use_sliding_window off, sliding_window has no effect.
     reader.require(False, "use_sliding_window")
     reader.require_full_attention()
-    width, heads = reader.size("hidden_size"), reader.size("num_attention_heads")
-    head_dim = reader.get(int, "head_dim", optional=True) or reader.head_dim(width, heads)
-    vocab_size = reader.size("vocab_size")
+    sizes = reader.sizes("hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
+    sizes["kv_heads"] = reader.size("num_key_value_heads", default=sizes["heads"])
+    head_dim = reader.get(int, "head_dim", optional=True) or reader.head_dim(sizes)
     return TransformerConfig(
-        vocab_size=vocab_size,
-        vocab_out=vocab_size,
-        width=width,
-        layers=reader.size("num_hidden_layers"),
-        heads=heads,
-        kv_heads=reader.size("num_key_value_heads", default=heads),
+        **sizes,
         head_dim=head_dim,
-        context=reader.size("max_position_embeddings"),
         mlp_width=reader.size("intermediate_size"),
         activation=reader.activation("hidden_act", default="silu"),
         gated=True,

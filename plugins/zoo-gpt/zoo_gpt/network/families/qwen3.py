@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from zoo_gpt.network.config import TransformerConfig
-from zoo_gpt.network.config_reader import ConfigReader
 from zoo_gpt.network.families.llama import NAMES, read_llama_like
-from zoo_gpt.network.family import Family
+from zoo_gpt.network.family import ConfigReader, Family
 
 
 def read(reader: ConfigReader) -> TransformerConfig:
