@@ -29,7 +29,7 @@ def logs(*probabilities):
 
 
 def kept(probabilities):
-    """The ids of positive probability in the first row."""
+    """Return the ids with positive probability in the first row."""
     return probabilities[0].nonzero().flatten().tolist()
 
 

@@ -68,9 +68,8 @@ class TestConformance(GeneratorConformance):
 
 def test_patches_are_decoded_to_their_places():
     examples = images(5, channels=3)
-    palette = ColorPalette(
-        learn_colours(examples, 1000, 2), SIDE, 2
-    )  # at least as many colours as there are: lossless
+    # The examples have fewer than 1,000 colours: the palette is lossless.
+    palette = ColorPalette(learn_colours(examples, 1000, 2), SIDE, 2)
     values = examples / 127.5 - 1
     codes = palette.encode(values)
     assert codes.shape == (5, 36)
@@ -220,7 +219,9 @@ def test_training_without_images_is_refused():
         create(Options(**OPTIONS), TrainingData((1, SIDE, SIDE)))
 
 
-@pytest.mark.parametrize("broken", [{"class_names": 3}, {"patch": "2"}, {"patch": 0}, {"patch": 5}])
+@pytest.mark.parametrize(
+    "broken", [{"class_names": 3}, {"patch": "2"}, {"patch": 0}, {"patch": 5}, {"patches": 2}]
+)
 def test_an_invalid_zoo_table_is_refused(tmp_path, broken):
     folder = saved(tmp_path, trainable(classes=NAMES))
     config = json.loads((folder / "config.json").read_text())

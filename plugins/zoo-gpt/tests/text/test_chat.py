@@ -54,7 +54,7 @@ SYSTEM = {"role": "system", "content": "Answer briefly.\n"}
 
 @pytest.fixture
 def folder(tmp_path):
-    """``folder(template)``: a checkpoint's folder whose tokenizer has that chat template."""
+    """``folder(template)`` writes a checkpoint whose tokenizer has that chat template."""
 
     def write(template):
         backend = Backend(
@@ -73,7 +73,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def tokenizer(folder):
-    """``tokenizer(template)``: a tokenizer with that chat template."""
+    """``tokenizer(template)`` returns a tokenizer with that chat template."""
 
     def read(template):
         path = folder(template)

@@ -78,7 +78,7 @@ def backend(request):
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """``checkpoint(backend, **{"config.json": {…}})``: a folder with these files; of dicts, their JSON."""
+    """``checkpoint(backend, **{"config.json": {…}})`` writes these files, dicts as JSON."""
 
     def write(backend=None, **files):
         if backend is not None:

@@ -17,8 +17,8 @@ import transformers
 from torch import Tensor
 from zoo_gpt.network.checkpoint import from_published, load_transformer, to_published, transformer_config
 from zoo_gpt.network.transformer import Transformer
-from zoo_gpt.text.bpe_trainer import END_OF_TEXT, BPETrainer
-from zoo_gpt.text.tokenizer import Tokenizer
+from zoo_gpt.text.bpe_trainer import BPETrainer
+from zoo_gpt.text.tokenizer import END_OF_TEXT, Tokenizer
 from zoo_gpt.text.training import GPTTrainable, create
 
 from zoo_core import Checkpoint, OptionError, Options, TrainingData, load

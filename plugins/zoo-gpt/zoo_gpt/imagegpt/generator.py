@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from zoo_core import (
     Batch,
+    Between,
     Checkpoint,
     Classes,
     Noise,
@@ -27,6 +29,7 @@ from zoo_core import (
     ZooError,
     classifier_free_guidance,
     draw_labels,
+    read_config,
     read_image,
     read_options,
 )
@@ -48,6 +51,14 @@ class ImageOptions(SamplingOptions):
     guidance_scale: float
 
 
+@dataclass(frozen=True)
+class PatchConfig:
+    """The table ``zoo`` in config.json, without the classes."""
+
+    patch: Annotated[int, Between(1, 1024)] = 1
+    """Height and width in pixels of the patch that one colour stands for."""
+
+
 class ImageGPT:
     """An image model that draws, completes and scores images.
 
@@ -67,9 +78,10 @@ class ImageGPT:
         config = transformer.config
         preprocessor = checkpoint.json("preprocessor_config.json")
         source = f"{checkpoint.source}: preprocessor_config.json"
-        zoo = checkpoint.json("config.json").get("zoo") or {}
-        self.classes = Classes.read(zoo, f"{checkpoint.source}: config.json")
-        self.palette = ColorPalette.read(preprocessor, config.context, source, zoo.get("patch", 1))
+        zoo, zoo_source = checkpoint.json("config.json").get("zoo") or {}, f"{checkpoint.source}: config.json"
+        self.classes = Classes.read(zoo, zoo_source)
+        patch = read_config(PatchConfig, zoo, zoo_source, ignore=("class_names", "null_class")).patch
+        self.palette = ColorPalette.read(preprocessor, config.context, source, patch)
         self.dtype = dtype or default_dtype(device)
         self.transformer = optimize_for_inference(transformer, device=device, dtype=self.dtype)
         self.batch_size = batch_size_for(config)

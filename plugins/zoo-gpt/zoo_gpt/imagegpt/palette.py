@@ -32,23 +32,18 @@ class ColorPalette:
     """Height and width in pixels of the patch that one colour stands for."""
 
     @classmethod
-    def read(cls, config: Mapping[str, Any], length: int, source: str, patch: Any = 1) -> ColorPalette:
+    def read(cls, config: Mapping[str, Any], length: int, source: str, patch: int = 1) -> ColorPalette:
         """Read ``clusters`` from a preprocessor_config.json.
 
         Args:
             config: Its content.
             length: Number of colours in an image's sequence.
             source: The file, for messages.
-            patch: ``patch`` of the table ``zoo`` in config.json.
+            patch: Height and width of a patch, from config.json.
 
         Raises:
-            WeightsError: The clusters are missing or not colours, or ``patch`` or the length is not valid.
+            WeightsError: The clusters are missing or not colours of such patches, or the length is no square.
         """
-        if type(patch) is not int or patch < 1:
-            raise WeightsError(
-                f"{source}: zoo.patch is {patch!r}; expected an integer of at least 1.",
-                "Correct zoo.patch in config.json.",
-            )
         try:
             clusters = torch.tensor(config.get("clusters"), dtype=torch.float32)
         except (TypeError, ValueError, RuntimeError):

@@ -19,7 +19,7 @@ from zoo_gpt.network.transformer import Transformer
 STEMS = ("model", "pytorch_model")
 """Names of weights files: the first for safetensors, the second for pickles."""
 NOT_WEIGHTS = re.compile(r"\.(attn|attention)\.(attention\.)?(bias|masked_bias)$|rotary_emb\.inv_freq$")
-"""Masks and tables that old files hold beside the weights."""
+"""Masks and tables that old files hold besides the weights."""
 
 
 def load_transformer(checkpoint: Checkpoint) -> Transformer:

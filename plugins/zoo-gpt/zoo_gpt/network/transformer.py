@@ -47,7 +47,7 @@ class AttentionInputs:
     masks: Mapping[int | None, Tensor | None]
     """By window size: (n or 1, 1, t, s), True where a query sees a key; None: no mask is needed."""
     causal: bool
-    """Where there is no mask: apply the causal one, which kernels have built in."""
+    """Where ``masks`` has None: use the kernels' built-in causal mask."""
 
 
 def norm(config: TransformerConfig, width: int) -> nn.Module:

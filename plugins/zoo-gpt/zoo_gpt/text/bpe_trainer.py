@@ -18,8 +18,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
 from zoo_core import OptionError
-
-END_OF_TEXT = "<|endoftext|>"
+from zoo_gpt.text.tokenizer import END_OF_TEXT
 
 
 @dataclass(frozen=True)
