@@ -49,8 +49,7 @@ class HalfLinear(nn.Module):
         if float(rounded.abs().amax()) > torch.finfo(torch.float16).max:
             raise WeightsError("A weight is too large for float16.", "Use --dtype float32.")
         with _fbgemm_engine():
-            packed = fbgemm.linear_prepack_fp16(rounded, None if bias is None else bias.detach().float())
-        self.packed = packed
+            self.packed = fbgemm.linear_prepack_fp16(rounded, None if bias is None else bias.detach().float())
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (…, in) float32 to (…, out) float32."""

@@ -123,13 +123,9 @@ class ImageGPT:
                 "Resize or convert the images first.",
             )
         sequences = self.palette.encode(data / 127.5 - 1).tolist()
-        nats = torch.stack([self._log_p(sequence) for sequence in sequences])
+        by_class = torch.stack([self._log_p_by_class(sequence) for sequence in sequences])
+        nats = by_class.logsumexp(1) - math.log(by_class.shape[1])
         return Score(nats, torch.full((len(data),), math.prod(self.palette.shape)))
-
-    def _log_p(self, colours: Sequence[int]) -> Tensor:
-        """Return log p of one image, float64."""
-        by_class = self._log_p_by_class(colours)
-        return by_class.logsumexp(0) - math.log(len(by_class))
 
     def _log_p_by_class(self, colours: Sequence[int]) -> Tensor:
         """Return log p(x | k) of an image, or of its upper part, for each class k: (K,) float64, K ≥ 1."""

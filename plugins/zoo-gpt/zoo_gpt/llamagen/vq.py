@@ -66,11 +66,11 @@ class VQConfig:
 
         try:
             size, code_width = tensors["quantize.embedding.weight"].shape
-            encoder, decoder = (f"{side}.conv_blocks.{{}}.res.0.conv1" for side in ("encoder", "decoder"))
+            encoding, decoding = (f"{side}.conv_blocks.{{}}.res.0.conv1" for side in ("encoder", "decoder"))
             config = cls(
                 stem_width=width("encoder.conv_in"),
-                encoder_widths=tuple(width(encoder.format(i)) for i in numbered(encoder)),
-                decoder_widths=tuple(width(decoder.format(i)) for i in numbered(decoder)),
+                encoder_widths=tuple(width(encoding.format(i)) for i in numbered(encoding)),
+                decoder_widths=tuple(width(decoding.format(i)) for i in numbered(decoding)),
                 blocks=len(numbered("encoder.conv_blocks.0.res.{}.conv1")),
                 z_channels=width("post_quant_conv"),
                 codebook_size=size,
@@ -164,54 +164,44 @@ def middle(c: int) -> nn.Sequential:
     return nn.Sequential(ResnetBlock(c, c), Attention(c), ResnetBlock(c, c))
 
 
-class Encoder(nn.Module):
-    """Map images (n, 3, f h, f w) to features (n, z_channels, h, w); f is the tokenizer's factor."""
-
-    def __init__(self, config: VQConfig) -> None:
-        super().__init__()
-        widths = config.encoder_widths
-        last = len(widths) - 1
-        self.conv_in = nn.Conv2d(3, config.stem_width, 3, padding=1)
-        self.conv_blocks = nn.Sequential(
-            *(
-                Level(c_in, c_out, config.blocks, attention=i == last, downsample=i != last)
-                for i, (c_in, c_out) in enumerate(pairwise((config.stem_width, *widths)))
-            )
+def encoder(config: VQConfig) -> nn.Sequential:
+    """Return a network from images (n, 3, f h, f w) to features (n, z_channels, h, w); f is the factor."""
+    widths = config.encoder_widths
+    last = len(widths) - 1
+    levels = (
+        Level(c_in, c_out, config.blocks, attention=i == last, downsample=i != last)
+        for i, (c_in, c_out) in enumerate(pairwise((config.stem_width, *widths)))
+    )
+    return nn.Sequential(
+        OrderedDict(
+            conv_in=nn.Conv2d(3, config.stem_width, 3, padding=1),
+            conv_blocks=nn.Sequential(*levels),
+            mid=middle(widths[-1]),
+            norm_out=nn.GroupNorm(GROUPS, widths[-1], EPS),
+            activation=nn.SiLU(),
+            conv_out=nn.Conv2d(widths[-1], config.z_channels, 3, padding=1),
         )
-        self.mid = middle(widths[-1])
-        self.norm_out = nn.GroupNorm(GROUPS, widths[-1], EPS)
-        self.conv_out = nn.Conv2d(widths[-1], config.z_channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map images to features."""
-        x = self.mid(self.conv_blocks(self.conv_in(x)))
-        out: Tensor = self.conv_out(F.silu(self.norm_out(x)))
-        return out
+    )
 
 
-class Decoder(nn.Module):
-    """Map features (n, z_channels, h, w) to images (n, 3, f h, f w); f is the tokenizer's factor."""
-
-    def __init__(self, config: VQConfig) -> None:
-        super().__init__()
-        widths = config.decoder_widths
-        last = len(widths) - 1
-        self.conv_in = nn.Conv2d(config.z_channels, widths[0], 3, padding=1)
-        self.mid = middle(widths[0])
-        self.conv_blocks = nn.Sequential(
-            *(
-                Level(c_in, c_out, config.blocks + 1, attention=i == 0, upsample=i != last)
-                for i, (c_in, c_out) in enumerate(pairwise((widths[0], *widths)))
-            )
+def decoder(config: VQConfig) -> nn.Sequential:
+    """Return a network from features (n, z_channels, h, w) to images (n, 3, f h, f w); f is the factor."""
+    widths = config.decoder_widths
+    last = len(widths) - 1
+    levels = (
+        Level(c_in, c_out, config.blocks + 1, attention=i == 0, upsample=i != last)
+        for i, (c_in, c_out) in enumerate(pairwise((widths[0], *widths)))
+    )
+    return nn.Sequential(
+        OrderedDict(
+            conv_in=nn.Conv2d(config.z_channels, widths[0], 3, padding=1),
+            mid=middle(widths[0]),
+            conv_blocks=nn.Sequential(*levels),
+            norm_out=nn.GroupNorm(GROUPS, widths[-1], EPS),
+            activation=nn.SiLU(),
+            conv_out=nn.Conv2d(widths[-1], 3, 3, padding=1),
         )
-        self.norm_out = nn.GroupNorm(GROUPS, widths[-1], EPS)
-        self.conv_out = nn.Conv2d(widths[-1], 3, 3, padding=1)
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Map features to images."""
-        x = self.conv_blocks(self.mid(self.conv_in(z)))
-        out: Tensor = self.conv_out(F.silu(self.norm_out(x)))
-        return out
+    )
 
 
 class Codebook(nn.Module):
@@ -241,8 +231,8 @@ class VQ(nn.Module):
     def __init__(self, config: VQConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
-        self.decoder = Decoder(config)
+        self.encoder = encoder(config)
+        self.decoder = decoder(config)
         self.quantize = Codebook(config.codebook_size, config.code_width)
         self.quant_conv = nn.Conv2d(config.z_channels, config.code_width, 1)
         self.post_quant_conv = nn.Conv2d(config.code_width, config.z_channels, 1)

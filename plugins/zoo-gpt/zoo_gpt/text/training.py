@@ -90,8 +90,7 @@ class GPTTrainable:
         """Write network and tokenizer into ``folder``, in the layout of Llama's repositories."""
         folder.mkdir(parents=True, exist_ok=True)
         self.bpe.save(folder)
-        ends = {name: self.config[name] for name in ("bos_token_id", "eos_token_id")}
-        also = {"generation_config.json": ends}
+        also = {"generation_config.json": {k: self.config[k] for k in ("bos_token_id", "eos_token_id")}}
         save_transformer(folder, networks["transformer"], self.config, self.dtype, also)
 
 

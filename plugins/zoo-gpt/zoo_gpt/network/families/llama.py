@@ -23,16 +23,16 @@ NAMES = {
 }
 
 
-def read(reader: ConfigReader) -> TransformerConfig:
-    """Read a Llama config."""
-    bias = reader.get(bool, "attention_bias", default=False)
-    return read_llama_like(reader, qkv_bias=bias, out_bias=bias)
+def read(reader: ConfigReader, *, qkv_bias: bool | None = None, qk_norm: bool = False) -> TransformerConfig:
+    """Read a config in Llama's layout.
 
-
-def read_llama_like(
-    reader: ConfigReader, *, qkv_bias: bool, out_bias: bool = False, qk_norm: bool = False
-) -> TransformerConfig:
-    """Read a config in Llama's layout; Qwen differs from Llama by the three flags."""
+    Args:
+        reader: The reader.
+        qkv_bias: Queries, keys and values have biases; None: as the setting attention_bias says, which then
+            counts for attention's output too.
+        qk_norm: Queries and keys are normalised.
+    """
+    out_bias = qkv_bias is None and reader.get(bool, "attention_bias", default=False)
     # With use_sliding_window off, sliding_window has no effect.
     reader.require(False, "use_sliding_window")
     reader.require_full_attention()
@@ -49,7 +49,7 @@ def read_llama_like(
         norm_eps=reader.get(float, "rms_norm_eps", default=1e-6),
         rope=reader.rope(head_dim),
         qk_norm=qk_norm,
-        qkv_bias=qkv_bias,
+        qkv_bias=out_bias if qkv_bias is None else qkv_bias,
         out_bias=out_bias,
         mlp_bias=reader.get(bool, "mlp_bias", default=False),
         tied=reader.get(bool, "tie_word_embeddings", default=False),

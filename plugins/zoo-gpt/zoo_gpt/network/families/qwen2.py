@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from zoo_gpt.network.config import TransformerConfig
-from zoo_gpt.network.families.llama import NAMES, read_llama_like
-from zoo_gpt.network.family import ConfigReader, Family
+from functools import partial
 
+from zoo_gpt.network.families import llama
+from zoo_gpt.network.family import Family
 
-def read(reader: ConfigReader) -> TransformerConfig:
-    """Read a Qwen2 config."""
-    return read_llama_like(reader, qkv_bias=True)
-
-
-FAMILY = Family(read, NAMES, "model.")
+FAMILY = Family(partial(llama.read, qkv_bias=True), llama.NAMES, "model.")
