@@ -66,11 +66,11 @@ def save_model(folder: Path, network: Mapping[str, int]) -> None:
     """Save a network with random weights, and a tokenizer of its own."""
     import torch
     import transformers
-    from zoo_gpt.vocabulary import Vocabulary
+    from zoo_gpt.text.bpe_trainer import BPETrainer
 
     torch.manual_seed(0)
     transformers.logging.disable_progress_bar()
-    vocabulary = Vocabulary.learn([" ".join(str(number) for number in range(2000))], 1000)
+    vocabulary = BPETrainer.train([" ".join(str(number) for number in range(2000))], 1000)
     # ctranslate2 wants a name for every token that the network knows.
     size = transformers.GPT2Config().vocab_size
     vocabulary.backend.add_tokens([f"<{number}>" for number in range(vocabulary.size, size)])

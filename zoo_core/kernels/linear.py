@@ -1,7 +1,8 @@
-"""Linear layers for sampling on a CPU: weights in short types, packed as a kernel of torch's reads them best.
+"""Linear layers for inference on a CPU: weights packed for torch's fastest kernels, in 32, 16 or 8 bits.
 
-A token's time is that of reading all weights once. torch's own product of a matrix with a few vectors reads
-them with one core, or copies them first; these read as fast as the memory gives, and half or a quarter of it.
+The time per token is the time to read all weights once. torch's own product of a matrix with a few vectors
+reads them with one core, or copies them first. These layers read at full memory bandwidth, and in 16 or 8
+bits a half or a quarter of the bytes.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from zoo_core.kernels.capabilities import fbgemm, onednn
 
 
 class PackedLinear(nn.Module):
-    """A linear layer that keeps its weight (out, in) in the type it computes in, packed by oneDNN."""
+    """A linear layer with its weight (out, in) in the type it computes in, packed by oneDNN."""
 
     ROWS = 8
-    """What the layout is chosen for; that for one row, in float32, is slow for more and no faster for one."""
+    """Input rows to pack for. The float32 layout for one row is slow for more, and no faster for one."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
         super().__init__()
@@ -35,21 +36,20 @@ class PackedLinear(nn.Module):
 
 
 class HalfLinear(nn.Module):
-    """A linear layer that keeps its weight (out, in) in half precision and computes in float32, by FBGEMM.
+    """A linear layer with its weight (out, in) in float16 that computes in float32, with FBGEMM.
 
     Raises:
-        WeightsError: A weight is larger than half precision can say.
+        WeightsError: A weight is too large for float16.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
         super().__init__()
-        # bfloat16 has fewer digits than float16, and a wider range, which weights do not use.
+        # bfloat16 has fewer digits than float16, and a wider range, which weights do not need.
         rounded = weight.detach().to(dtype).float()
         if float(rounded.abs().amax()) > torch.finfo(torch.float16).max:
-            raise WeightsError("A weight is larger than float16 can say.", "Try --dtype float32.")
-        with _prepared_for_fbgemm():
-            packed = fbgemm.linear_prepack_fp16(rounded, None if bias is None else bias.detach().float())
-        self.packed = packed
+            raise WeightsError("A weight is too large for float16.", "Use --dtype float32.")
+        with _fbgemm_engine():
+            self.packed = fbgemm.linear_prepack_fp16(rounded, None if bias is None else bias.detach().float())
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (…, in) float32 to (…, out) float32."""
@@ -58,22 +58,22 @@ class HalfLinear(nn.Module):
 
 
 class Int8Linear(nn.Module):
-    """A linear layer that keeps its weight (out, in) in 8 bits, with a scale for each output, by FBGEMM.
+    """A linear layer with its weight (out, in) in 8 bits and one scale per output channel, with FBGEMM.
 
-    Only the weight is rounded so that it shows: what comes in is cut into a coarse and a fine part of 7 bits
-    each, two rows of integers that one pass over the weights multiplies. Sums of integers have no rounding:
-    a row's result is the same, bit by bit, whatever rows are beside it.
+    Only the rounding of the weight matters: the input is split into a coarse and a fine part of 7 bits each,
+    two rows of integers that one pass over the weights multiplies. Integer sums are exact, so a row's result
+    is bitwise independent of the rows beside it.
     """
 
     LEVELS = 63
-    """Of each sign, in a part: the kernel adds two products of 7 and 8 bits in 16."""
+    """Largest integer of a part, for either sign: the kernel adds two products of 7 and 8 bits in 16 bits."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
         weight = weight.detach().float()
         scales = (weight.abs().amax(1) / 127).clamp(min=torch.finfo(torch.float32).tiny)
         zeros = torch.zeros(len(weight), dtype=torch.long)
-        with _prepared_for_fbgemm():
+        with _fbgemm_engine():
             quantized = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
             self.packed = fbgemm.linear_prepack(quantized, None)
         self.bias = None if bias is None else bias.detach().float().clone()
@@ -82,27 +82,27 @@ class Int8Linear(nn.Module):
         """Map (…, in) float32 to (…, out) float32."""
         rows = x.flatten(0, -2)
         unit = rows.abs().amax(1, keepdim=True).clamp_(min=1e-30).div_(self.LEVELS)
-        in_units = rows / unit
-        coarse = in_units.round()
-        parts = torch.cat([coarse, in_units.sub_(coarse).mul_(2 * self.LEVELS)])
-        # The scale and zero of what comes in: whole numbers in [−63, 63] as [1, 127].
+        scaled = rows / unit
+        coarse = scaled.round()
+        parts = torch.cat([coarse, scaled.sub_(coarse).mul_(2 * self.LEVELS)])
+        # The input's scale and zero point: integers in [−63, 63] are stored as [1, 127].
         out = fbgemm.linear_with_input_q_dq_qweight_dq_output_fp32(parts, 1.0, self.LEVELS + 1, self.packed)
         coarse, fine = out.chunk(2)
-        # In place: eight rows of GPT-2's logits take 0.12 ms so, and 0.22 ms in memory taken anew.
-        whole: Tensor = coarse.add_(fine, alpha=1 / (2 * self.LEVELS)).mul_(unit)
+        # In place: eight rows of GPT-2's logits take 0.12 ms, and 0.22 ms with newly allocated memory.
+        total: Tensor = coarse.add_(fine, alpha=1 / (2 * self.LEVELS)).mul_(unit)
         if self.bias is not None:
-            whole.add_(self.bias)
-        return whole.view(*x.shape[:-1], -1)
+            total.add_(self.bias)
+        return total.view(*x.shape[:-1], -1)
 
 
 @contextmanager
-def _prepared_for_fbgemm() -> Iterator[None]:
-    """Weights are packed for the engine of the moment, a setting of the whole process: put it back."""
+def _fbgemm_engine() -> Iterator[None]:
+    """Set the quantization engine to FBGEMM while packing, and restore it: it is a setting of the process."""
     engine = torch.backends.quantized.engine
     torch.backends.quantized.engine = "fbgemm"
     try:
         with warnings.catch_warnings():
-            # Of quantized tensors' end in some later torch: these live for one statement.
+            # torch warns that quantized tensors will be removed; these live for one statement.
             warnings.simplefilter("ignore", UserWarning)
             yield
     finally:

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Train gpt-kjv, the embedded model: the King James Bible without seven books, 3.2M parameters.
+# Train gpt-kjv, the built-in language model: the King James Bible without seven books, 3.2M parameters.
 #
 #     plugins/zoo-gpt/recipes/gpt-kjv.sh [FOLDER]
 #
-# Less than an hour, even on one busy core; stopped with Ctrl-C or killed, it goes on where it was when run again.
+# Takes less than an hour, even on one busy core. After Ctrl-C or a kill, run it again to resume.
 set -eu
 cd "$(dirname "$0")/../../.."
 PATH="$PWD/.venv/bin:$PATH"
@@ -12,7 +12,7 @@ folder=${1:-runs/gpt-kjv}
 python tools/kjv.py data/kjv
 
 export ACCELERATE_USE_CPU=true
-# glibc gives memory back after every step and takes it again, up to half of the time: let it be kept.
+# glibc returns memory after every step and allocates it again, which can take half of the time: make it keep it.
 export MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=34359738368 MALLOC_TOP_PAD_=268435456
 zoo train gpt --data data/kjv/train -o "$folder" \
     --vocab 3072 --context 256 --layers 6 --width 192 --heads 6 --dropout 0.15 --weights float16 \

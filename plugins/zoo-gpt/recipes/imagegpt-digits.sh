@@ -1,10 +1,10 @@
 #!/bin/sh
-# Train imagegpt-digits, the embedded model: class-conditional MNIST in patches of 2×2, 2.0M parameters.
+# Train imagegpt-digits, the built-in image model: class-conditional MNIST in patches of 2×2, 2.0M parameters.
 #
 #     plugins/zoo-gpt/recipes/imagegpt-digits.sh [FOLDER]
 #
-# Three minutes on a GPU (an H200: 43 steps a second); on two CPU cores 0.2 steps a second, nine hours. Stopped with
-# Ctrl-C or killed, it goes on where it was when run again.
+# Takes three minutes on a GPU (H200: 43 steps per second), nine hours on two CPU cores (0.2 steps per second). After
+# Ctrl-C or a kill, run it again to resume.
 set -eu
 cd "$(dirname "$0")/../../.."
 PATH="$PWD/.venv/bin:$PATH"
@@ -12,7 +12,8 @@ folder=${1:-runs/imagegpt-digits}
 
 python tools/mnist.py data/mnist
 
-# On a CPU glibc gives memory back after every step and takes it again, up to half of the time: let it be kept.
+# On a CPU, glibc returns memory after every step and allocates it again, which can take half of the time: make it
+# keep it.
 export MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=34359738368 MALLOC_TOP_PAD_=268435456
 zoo train imagegpt --data data/mnist -o "$folder" \
     --colours 256 --patch 2 --layers 6 --width 160 --heads 5 --dropout 0.05 --label-dropout 0.1 --weights float16 \

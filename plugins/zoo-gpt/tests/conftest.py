@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, ImageGPTConfig, ImageGPTForCausalImageModeling
-from zoo_gpt.vocabulary import Vocabulary
+from zoo_gpt.text.bpe_trainer import BPETrainer
 
 from zoo_core.testing.golden import GoldenCase, relative_error
 
@@ -19,40 +19,40 @@ FOLDER = Path(__file__).parent / "golden"
 
 @pytest.fixture(scope="session")
 def golden() -> Callable[[str], GoldenCase]:
-    """``golden("gpt2")`` is that case; golden/README.md says who computed it."""
+    """``golden("gpt2")`` returns that case; golden/README.md says which program computed it."""
     return lambda name: GoldenCase.read(FOLDER / f"{name}.safetensors")
 
 
 @pytest.fixture(scope="session", name="relative_error")
 def relative_error_fixture() -> Callable[[Tensor, Tensor], float]:
-    """The measure by which golden cases are compared."""
+    """The measure for comparing with golden cases."""
     return relative_error
 
 
 @pytest.fixture(scope="session")
 def gpt2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random GPT-2 that sees 48 tokens, with a vocabulary of its own, as transformers saves it."""
+    """A random GPT-2 with a context of 48 tokens and its own vocabulary, as transformers saves it."""
     folder = tmp_path_factory.mktemp("gpt2")
-    vocabulary = Vocabulary.learn(["the cat sits on the mat 😀 and the dog sits on the cat 😀 " * 20], 300)
+    bpe = BPETrainer.train(["the cat sits on the mat 😀 and the dog sits on the cat 😀 " * 20], 300)
     config = GPT2Config(
-        vocab_size=vocabulary.size,
+        vocab_size=bpe.size,
         n_positions=48,
         n_embd=32,
         n_head=2,
         n_layer=2,
         initializer_range=0.2,
-        bos_token_id=vocabulary.eos,
-        eos_token_id=vocabulary.eos,
+        bos_token_id=bpe.eos,
+        eos_token_id=bpe.eos,
     )
     torch.manual_seed(0)
     GPT2LMHeadModel(config).save_pretrained(folder)
-    vocabulary.save(folder)
+    bpe.save(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def imagegpt_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random ImageGPT that draws 6×6 pixels in 20 colours, as transformers saves it."""
+    """A random ImageGPT for 6×6 pixels in 20 colours, as transformers saves it."""
     folder = tmp_path_factory.mktemp("imagegpt")
     torch.manual_seed(0)
     config = ImageGPTConfig(

@@ -1,4 +1,4 @@
-"""zoo next and zoo score, as they are typed."""
+"""The commands zoo next and zoo score."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_next_lists_the_likeliest_tokens(zoo, gpt2):
     assert [line.split()[0] for line in table.splitlines()] == [f"{p:.2%}" for p in probabilities]
 
 
-def test_chain_adds_up_to_log_p(zoo, gpt2):
+def test_chain_sums_to_log_p(zoo, gpt2):
     found = json.loads(zoo("next", gpt2, "the cat sits", "--chain", "--json")[1])
     assert sum(row["nats"] for row in found["chain"]) == pytest.approx(found["nats"])
     assert "".join(row["text"] for row in found["chain"]) == "the cat sits"
@@ -72,15 +72,15 @@ def test_score_of_an_image(zoo, imagegpt, tmp_path):
     ("words", "what", "remedy"),
     [
         (["score", "GPT2", "nowhere.txt"], "nowhere.txt cannot be read", "Check the path"),
-        (["score", "GPT2", "/dev/null"], "/dev/null is empty", "something in it"),
-        (["score", "GPT2", "LATIN1"], "no text in UTF-8", "Convert"),
-        (["score", "IMAGEGPT", "WRONG_SIZE"], "scores images of shape", "Resize"),
-        (["next", "IMAGEGPT", "the"], "cannot tell the next token", "zoo show"),
-        (["next", "GPT2", "the cat " * 100], "tokens, and the model sees", "Shorten"),
+        (["score", "GPT2", "/dev/null"], "/dev/null is empty", "contains text"),
+        (["score", "GPT2", "LATIN1"], "not UTF-8 text", "Convert"),
+        (["score", "IMAGEGPT", "WRONG_SIZE"], "scores 8-bit images of shape", "Resize"),
+        (["next", "IMAGEGPT", "the"], "cannot predict the next token", "zoo show"),
+        (["next", "GPT2", "the cat " * 100], "tokens, but the model's context is", "Shorten"),
         (["next", "no-such-model", "the"], "no-such-model", ""),
     ],
 )
-def test_mistakes_are_told_with_their_remedy(zoo, gpt2, imagegpt, tmp_path, words, what, remedy):
+def test_errors_have_a_remedy(zoo, gpt2, imagegpt, tmp_path, words, what, remedy):
     (tmp_path / "latin1.txt").write_bytes(b"caf\xe9")
     Image.new("RGB", (3, 9)).save(tmp_path / "wrong.png")
     places = {

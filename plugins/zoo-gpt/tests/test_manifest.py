@@ -1,4 +1,4 @@
-"""What zoo.toml says about this plugin, and that importing the plugin costs nothing."""
+"""The manifest, and that importing the plugin imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_importing_the_plugin_imports_no_torch():
 
 
 @pytest.mark.parametrize("card", HUB_CARDS, ids=lambda card: card.id)
-def test_a_card_of_the_hub_names_its_source_and_all_files_it_needs(card):
+def test_a_hub_card_has_its_source_and_all_needed_files(card):
     assert card.homepage == f"https://huggingface.co/{card.weights.repo}"
     assert card.paper
     assert card.cite
@@ -54,13 +54,13 @@ def test_a_card_of_the_hub_names_its_source_and_all_files_it_needs(card):
         assert any(names <= files for names in TOKENIZER)
 
 
-def test_only_cards_whose_commit_nobody_could_confirm_are_not_pinned():
+def test_only_cards_with_an_unconfirmed_commit_are_not_pinned():
     unpinned = {card.id for card in HUB_CARDS if card.weights.revision is None}
 
     assert unpinned == {"llmstep-mathlib4", "imagegpt-large"}
 
 
-def test_texts_and_images_have_the_abilities_and_options_of_their_kind():
+def test_cards_have_the_capabilities_and_options_of_their_output():
     sampling = {"temperature", "top_k", "top_p"}
     for card in (*MANIFEST.models, *MANIFEST.checkpoints):
         if card.output == "text":
@@ -75,7 +75,7 @@ def test_texts_and_images_have_the_abilities_and_options_of_their_kind():
             assert sampling < set(card.options)
 
 
-def test_models_with_a_prompt_format_of_their_own_have_it_built_in():
+def test_models_with_their_own_prompt_format_have_it_as_default():
     for name in ("llmstep-mathlib4", "deepseek-prover-v1.5-sft"):
         assert "{prompt}" in model(name).options["template"].default
     assert model("gpt2").options["template"].default is None

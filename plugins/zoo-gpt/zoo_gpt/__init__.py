@@ -1,8 +1,7 @@
-"""Next-token prediction for the zoo: the hook implementations, importing nothing heavy."""
+"""Next-token prediction for the zoo: the hooks, which import nothing heavy before they are called."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from zoo_core import hookimpl
@@ -10,34 +9,34 @@ from zoo_core import hookimpl
 if TYPE_CHECKING:
     import torch
 
-    from zoo_core import Checkpoint, Generator, ModelCard, Trainable, TrainerCard, TrainingData
+    from zoo_core import Checkpoint, Generator, ModelCard, Options, Trainable, TrainerCard, TrainingData
 
 
 @hookimpl
 def zoo_create_generator(
     card: ModelCard, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None
 ) -> Generator:
-    """Build the generator of a card or of a compatible checkpoint: of images or of texts."""
+    """Return a generator for a card or a compatible checkpoint: LlamaGen, ImageGPT, or GPT for texts."""
     if card.output == "image" and any(name.startswith("vq") for name in checkpoint.files):
-        from zoo_gpt.coded_images import LlamaGen
+        from zoo_gpt.llamagen.generator import LlamaGen
 
         return LlamaGen(checkpoint, device, dtype)
     if card.output == "image":
-        from zoo_gpt.images import ImageGPT
+        from zoo_gpt.imagegpt.generator import ImageGPT
 
         return ImageGPT(checkpoint, device, dtype)
-    from zoo_gpt.generator import GPT
+    from zoo_gpt.text.generator import GPT
 
     return GPT(checkpoint, device, dtype)
 
 
 @hookimpl
-def zoo_create_trainable(trainer: TrainerCard, options: SimpleNamespace, data: TrainingData) -> Trainable:
-    """Build a fresh transformer and the cross-entropy of the next token."""
+def zoo_create_trainable(trainer: TrainerCard, options: Options, data: TrainingData) -> Trainable:
+    """Return an untrained transformer with its loss, the cross-entropy of the next token."""
     if trainer.name == "imagegpt":
-        from zoo_gpt import image_training
+        from zoo_gpt.imagegpt.training import create
 
-        return image_training.create(options, data)
-    from zoo_gpt import training
+        return create(options, data)
+    from zoo_gpt.text import training
 
     return training.create(options, data)

@@ -1,0 +1,73 @@
+"""Fast inference: the same transformer with packed linear layers, in the type asked for."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import nn
+
+from zoo_core import OptionError
+from zoo_core.kernels import HalfLinear, Int8Linear, PackedLinear, has_fbgemm, has_packed_linear
+from zoo_gpt.network.transformer import Transformer
+
+HALVES = (torch.float16, torch.bfloat16)
+
+
+def default_dtype(device: torch.device) -> torch.dtype:
+    """Return the type of ``--dtype auto``: the fastest in which a sample does not depend on its batch.
+
+    That needs sums in float32. On a CPU the weights can be in half precision all the same; elsewhere torch's
+    layers compute in the type of their weights.
+    """
+    return torch.float16 if device.type == "cpu" and has_fbgemm() else torch.float32
+
+
+def optimize_for_inference(network: Transformer, *, device: torch.device, dtype: torch.dtype) -> Transformer:
+    """Move a network to ``device`` with its weights in ``dtype`` and the fastest layers; change it in place.
+
+    Weights are converted one by one, so that no second copy of them all is ever held. An embedding that is
+    only looked up stays as it is in its file: only the rows that are used are ever read.
+
+    Args:
+        network: The network, on the CPU.
+        device: The device to compute on.
+        dtype: Type of the weights.
+
+    Raises:
+        OptionError: This device has no int8 layers.
+    """
+    packed = _packed_layer(device, dtype)
+    if packed is None:
+        return network.to(device, dtype)
+    compute_dtype = dtype if packed is PackedLinear else torch.float32
+    layer = packed if packed is Int8Linear else partial(packed, dtype=dtype)
+    head = network.embedding if network.head is None else network.head
+    network.head = layer(head.get_parameter("weight")[: network.config.vocab_out], None)
+    for block in network.blocks:
+        for part in (block.get_submodule("attention"), block.get_submodule("mlp")):
+            for name, linear in part.named_children():
+                if isinstance(linear, nn.Linear):
+                    setattr(part, name, layer(linear.weight, linear.bias))
+        # The rest is small, but one tensor still mapped from a file would keep all of the file in memory.
+        _convert(block, compute_dtype)
+    _convert(network.norm, compute_dtype)
+    return network
+
+
+def _packed_layer(device: torch.device, dtype: torch.dtype) -> type[nn.Module] | None:
+    """Return the layer to use for a type; None: torch's own."""
+    if dtype == torch.int8:
+        if device.type != "cpu" or not has_fbgemm():
+            raise OptionError("--dtype int8 needs an x86 CPU.", "Use --dtype auto, or --device cpu on x86.")
+        return Int8Linear
+    if device.type != "cpu":
+        return None
+    if has_packed_linear(dtype):
+        return PackedLinear
+    return HalfLinear if dtype in HALVES and has_fbgemm() else None
+
+
+def _convert(module: nn.Module, dtype: torch.dtype) -> None:
+    for parameter in module.parameters():
+        parameter.data = parameter.data.to(dtype, copy=True)

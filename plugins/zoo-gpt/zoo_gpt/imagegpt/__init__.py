@@ -1,0 +1,1 @@
+"""ImageGPT: images as sequences of colours; palettes, generation, completion, scoring and training."""

@@ -1,0 +1,1 @@
+"""LlamaGen: images as grids of codes; the published transformers, the VQ tokenizer, and generation."""

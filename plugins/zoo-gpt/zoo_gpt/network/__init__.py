@@ -1,0 +1,1 @@
+"""The transformer: one network for all published families, their configs and their checkpoints."""

@@ -1,0 +1,158 @@
+"""Read and write checkpoints in the layouts that transformers publishes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo_core import Checkpoint, WeightsError, load_network, save_checkpoint
+from zoo_gpt.network.config import TransformerConfig
+from zoo_gpt.network.families import FAMILIES
+from zoo_gpt.network.family import ConfigReader
+from zoo_gpt.network.transformer import Transformer
+
+STEMS = ("model", "pytorch_model")
+"""Names of weights files: the first for safetensors, the second for pickles."""
+NOT_WEIGHTS = re.compile(r"\.(attn|attention)\.(attention\.)?(bias|masked_bias)$|rotary_emb\.inv_freq$")
+"""Masks and tables that old files hold besides the weights."""
+
+
+def load_transformer(checkpoint: Checkpoint) -> Transformer:
+    """Return a checkpoint's network, for evaluation, on the CPU and in the type of its file.
+
+    Tensors stay mapped from the file: none takes memory before it is used.
+
+    Raises:
+        WeightsError: zoo-gpt does not support the family or one of the settings; or tensors are missing,
+            unexpected or of another shape.
+    """
+    config_json = checkpoint.json("config.json")
+    config = transformer_config(config_json, f"{checkpoint.source}: config.json")
+    stem = next((s for s in STEMS if any(f.startswith(f"{s}.") for f in checkpoint.files)), STEMS[0])
+    tensors = from_published(config_json, checkpoint.tensors(stem))
+    # The type of one tensor for all: one of another type would be converted, and not stay mapped.
+    dtype = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), None)
+    return load_network(lambda: Transformer(config), tensors, checkpoint.source, dtype)
+
+
+def transformer_config(config: Mapping[str, Any], source: str) -> TransformerConfig:
+    """Read a config.json.
+
+    Args:
+        config: Its content.
+        source: The file, for messages.
+
+    Raises:
+        WeightsError: The model_type is unknown; or a setting is missing, of another type, unknown or not
+            supported.
+    """
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
+        raise WeightsError(
+            f"{source}: model_type is {model_type!r}, which zoo-gpt does not support.",
+            f"Use a checkpoint of one of these types: {', '.join(FAMILIES)}.",
+        )
+    reader = ConfigReader(config, source)
+    read = FAMILIES[model_type].read(reader)
+    reader.finish()
+    if read.heads % read.kv_heads:
+        raise reader.error(f"{read.heads} attention heads cannot be divided among {read.kv_heads} key heads")
+    return read
+
+
+def from_published(config: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a file's tensors under our names and in our shapes; ``tensors`` is emptied.
+
+    Tensors are converted one by one, so that only one of them is in memory twice. Unknown names are kept.
+
+    Args:
+        config: The checkpoint's config.json, checked by :func:`transformer_config`.
+        tensors: Tensors by their published names.
+    """
+    shape = transformer_config(config, "config.json")
+    family = FAMILIES[config["model_type"]]
+    renamed: dict[str, Tensor] = {}
+    for name in list(tensors):
+        tensor = tensors.pop(name)
+        if NOT_WEIGHTS.search(name):
+            continue
+        module, _, kind = name.removeprefix(family.prefix).rpartition(".")
+        layer = re.search(r"\.(\d+)\.", module)
+        ours = family.names.get(re.sub(r"\.\d+\.", ".*.", module, count=1))
+        if ours is None:
+            renamed[name] = tensor
+            continue
+        if ours == "head" and shape.tied:
+            continue
+        ours = ours.replace("*", layer[1]) if layer else ours
+        if family.transposed and tensor.dim() == 2 and layer:
+            tensor = tensor.T.contiguous()
+        if ours.endswith("qkv_by_head"):
+            ours = ours.removesuffix("_by_head")
+            by_head = tensor.view(shape.heads, 3, shape.head_dim, *tensor.shape[1:])
+            tensor = by_head.transpose(0, 1).reshape(tensor.shape)
+        renamed[f"{ours}.{kind}"] = tensor
+    return _fused(shape, renamed)
+
+
+def to_published(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return our tensors under the family's names and in its shapes: the inverse of :func:`from_published`.
+
+    Works for every family but gpt_neox, which interleaves queries, keys and values by head.
+    """
+    shape = transformer_config(config, "config.json")
+    family = FAMILIES[config["model_type"]]
+    theirs = {ours: name for name, ours in family.names.items()}
+    renamed = {}
+    for name, tensor in tensors.items():
+        module, _, kind = name.rpartition(".")
+        layer = re.search(r"\.(\d+)\.", module)
+        pattern = re.sub(r"\.\d+\.", ".*.", module, count=1)
+        if pattern in theirs:
+            parts = {pattern: tensor}
+        else:  # the family stores queries, keys and values separately
+            rows = [heads * shape.head_dim for heads in (shape.heads, shape.kv_heads, shape.kv_heads)]
+            names = [pattern.removesuffix("qkv") + part for part in "qkv"]
+            parts = dict(zip(names, torch.split(tensor, rows), strict=True))
+        for ours, part in parts.items():
+            prefix = "" if ours == "head" else family.prefix
+            their_name = theirs[ours].replace("*", layer[1]) if layer else theirs[ours]
+            transposed = family.transposed and part.dim() == 2 and layer
+            renamed[f"{prefix}{their_name}.{kind}"] = (part.T if transposed else part).contiguous()
+    return renamed
+
+
+def save_transformer(
+    folder: Path,
+    transformer: torch.nn.Module,
+    config: Mapping[str, Any],
+    dtype: torch.dtype,
+    also: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Write a checkpoint in the layout of a published family, which transformers can read.
+
+    Args:
+        folder: The folder; it is made if need be.
+        transformer: The network.
+        config: The content of config.json, which describes the network.
+        dtype: The type of the weights.
+        also: Other JSON files to write, by name.
+    """
+    settings = {**config, "torch_dtype": str(dtype).removeprefix("torch.")}
+    save_checkpoint(folder, settings, to_published(config, transformer.state_dict()), dtype, also=also)
+
+
+def _fused(config: TransformerConfig, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Concatenate the weights of queries, keys and values: one product reads the input once."""
+    for layer in range(config.layers):
+        for kind in ("weight", "bias"):
+            names = [f"blocks.{layer}.attention.{part}.{kind}" for part in "qkv"]
+            if all(name in tensors for name in names):
+                parts = [tensors.pop(name) for name in names]
+                tensors[f"blocks.{layer}.attention.qkv.{kind}"] = torch.cat(parts)
+    return tensors

@@ -1,0 +1,1 @@
+"""Language models: tokenizers, chat templates, text generation, scoring and training."""

@@ -1,0 +1,150 @@
+"""The generator of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from zoo_core import Batch, Checkpoint, Noise, OptionError, Score, Step, read_options
+from zoo_gpt.decoding.decode import decode
+from zoo_gpt.decoding.inference import default_dtype, optimize_for_inference
+from zoo_gpt.decoding.likelihood import log_likelihoods, token_log_likelihoods
+from zoo_gpt.decoding.sampling import SamplingOptions, TokenSampler
+from zoo_gpt.network.checkpoint import load_transformer
+from zoo_gpt.text.chat import render
+from zoo_gpt.text.prediction import Prediction
+from zoo_gpt.text.streaming import Answer, StreamDecoder
+from zoo_gpt.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class TextOptions(SamplingOptions):
+    """The options of a language model."""
+
+    min_p: float | None
+    repetition_penalty: float
+    max_tokens: int
+    stop: str | None
+    chat: bool
+    template: str | None
+    overflow: str
+
+
+class GPT:
+    """A language model that writes, scores and predicts texts.
+
+    Args:
+        checkpoint: A checkpoint in the layout of transformers, with its tokenizer.
+        device: The device to compute on.
+        dtype: Type of the weights; None: the fastest in which a sample does not depend on its batch.
+
+    Raises:
+        WeightsError: The checkpoint is not a supported language model.
+    """
+
+    batch_size = 8
+
+    def __init__(
+        self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None = None
+    ) -> None:
+        transformer = load_transformer(checkpoint)
+        self.tokenizer = Tokenizer.read(checkpoint)
+        self.dtype = dtype or default_dtype(device)
+        self.transformer = optimize_for_inference(transformer, device=device, dtype=self.dtype)
+        self.context = transformer.config.context
+
+    def generate(self, batch: Batch) -> Iterator[Step]:
+        """Continue the batch's prompts; every step has the texts so far.
+
+        Raises:
+            OptionError: A prompt does not fit into the context, or the model has no chat template.
+        """
+        options = read_options(TextOptions, batch.options)
+        prompts = [self._fit(self._encode(prompt, options), options) for prompt in batch.prompts]
+        limits = [min(options.max_tokens, self.context - len(prompt)) for prompt in prompts]
+        answers = [
+            Answer(
+                StreamDecoder(self.tokenizer),
+                limit,
+                self.tokenizer.eos,
+                options.stop,
+                limited_by_context=limit < options.max_tokens,
+            )
+            for limit in limits
+        ]
+        steps = max(limits)
+        sampler = TokenSampler(options, prompts, batch.noise, self.transformer.config.vocab_out, steps)
+        for index, tokens in enumerate(decode(self.transformer, prompts, steps, sampler), start=1):
+            for answer, token in zip(answers, tokens.tolist(), strict=True):
+                answer.push(token)
+            done = all(answer.ended for answer in answers)
+            yield Step(
+                index,
+                total=index if done else steps,
+                texts=tuple(answer.shown for answer in answers),
+                metadata=tuple(answer.metadata() for answer in answers),
+            )
+            if done:
+                return
+
+    def log_likelihood(self, data: Sequence[str], noise: Noise | None = None) -> Score:
+        """Return log p of texts, with their token counts as sizes; long texts are read in windows.
+
+        The first token is scored too if the model has a token that begins a text.
+        """
+        nats, sizes = [], []
+        for text in data:
+            scores = log_likelihoods(self.transformer, self._with_bos(self.tokenizer.encode(text)))
+            nats.append(scores.double().sum())
+            sizes.append(len(scores))
+        return Score(torch.stack(nats), torch.tensor(sizes))
+
+    def next_token(self, prompt: str) -> Prediction:
+        """Return the distribution over the token that follows ``prompt``.
+
+        Raises:
+            OptionError: The prompt is longer than the context, or empty and no token begins a text.
+        """
+        tokens = self._with_bos(self.tokenizer.encode(prompt))
+        if not tokens or len(tokens) > self.context:
+            raise self._does_not_fit(len(tokens))
+        ids = torch.tensor(tokens, device=self.transformer.device)
+        features = self.transformer.features(ids[None])[0]
+        factors = token_log_likelihoods(self.transformer, features[:-1], ids[1:])
+        following = self.transformer.logits(features[-1:])[0].float().log_softmax(-1)
+        return Prediction(tuple(tokens), factors.cpu(), following.cpu(), self.tokenizer)
+
+    def _encode(self, prompt: str | None, options: TextOptions) -> list[int]:
+        text = prompt or ""
+        if options.template is not None:
+            text = options.template.replace("{prompt}", text)
+        if options.chat:
+            if not text:
+                raise OptionError("A chat needs a message to answer.", "Give a prompt, or add --no-chat.")
+            message = {"role": "user", "content": text}
+            # The chat template writes the special tokens itself.
+            return self.tokenizer.encode(render(self.tokenizer, [message]), add_special=False)
+        tokens = self.tokenizer.encode(text)
+        return tokens if tokens else self._with_bos(tokens)
+
+    def _with_bos(self, tokens: list[int]) -> list[int]:
+        """Return the tokens after the one that begins a text, if the model has one."""
+        bos = self.tokenizer.bos
+        return tokens if bos is None or tokens[:1] == [bos] else [bos, *tokens]
+
+    def _fit(self, tokens: list[int], options: TextOptions) -> list[int]:
+        if 0 < len(tokens) < self.context:
+            return tokens
+        if tokens and options.overflow == "slide":
+            return tokens[-max(1, self.context - options.max_tokens) :]
+        raise self._does_not_fit(len(tokens))
+
+    def _does_not_fit(self, count: int) -> OptionError:
+        if not count:
+            return OptionError("This model cannot start a text without a prompt.", "Give a prompt.")
+        return OptionError(
+            f"The prompt has {count:,} tokens, but the model's context is {self.context:,}, answer included.",
+            "Shorten the prompt, or keep only its end: --overflow slide.",
+        )
