@@ -29,8 +29,8 @@ NOTE = "<!-- Built by tools/build_docs.py; do not edit. -->\n\n"
 BENCHMARKS = {
     "diffusion": (
         "Diffusion",
-        "DDIM on the network of `ddpm-cifar10` (35.7M parameters, 32×32), compared with diffusers. Both sides have "
-        "the same weights and take their steps in turn in one process. Memory is the peak of a process.",
+        "DDIM on the network of `ddpm-cifar10` (35.7M parameters, 32×32), compared with diffusers. Both sides "
+        "have the same weights and take their steps in turn. Memory is the peak of a separate process.",
     ),
     "text": (
         "Text",
@@ -44,8 +44,9 @@ BENCHMARKS = {
     ),
     "stylegan": (
         "StyleGAN",
-        "The published network sizes with random weights, compared with an implementation that follows the papers "
-        "step by step (`benchmarks/plain_stylegan.py`): upsample, filter, then convolve with weights per sample.",
+        "The published network sizes with random weights, compared with an implementation that follows the "
+        "papers step by step (`benchmarks/plain_stylegan.py`): upsample, filter, then convolve with weights per "
+        "sample.",
     ),
     "aurasr": (
         "Upsampling",
@@ -152,7 +153,7 @@ def _measurements(side: Mapping[str, Any], per: str) -> str:
     if "time_ratio" in side:
         found.append(f"{side['time_ratio']:.2f} of the baseline's time")
     if seconds := side.get("seconds"):
-        time = f"{seconds * 1e3:,.3g} ms" if seconds < 0.5 else f"{seconds:.3g} s"
+        time = f"{seconds * 1e3:,.3g} ms" if seconds < 1 else f"{seconds:.4g} s"
         found.append(time if per in ("", "start", "run") else f"{time} per {per}")
     if rate := side.get("tokens_per_second"):
         found.append(f"{rate:,.0f} tokens/s")
