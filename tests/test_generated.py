@@ -1,7 +1,8 @@
-"""What is built from other files is up to date, and what must be documented is."""
+"""Generated files are up to date, and everything that must be documented is."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,18 @@ def test_generated_files_are_up_to_date(words):
     command = [sys.executable, *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_benchmark_result_is_on_the_page():
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    for path in (ROOT / "benchmarks" / "results").glob("*.json"):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        assert (ROOT / "benchmarks" / f"{result['benchmark']}.py").is_file()
+        assert f"**{result['machine']['processor']}**" in page
+        for comparison in result["comparisons"]:
+            assert comparison["case"] in page
+            for side in comparison["zoo"].values():
+                assert "speedup" not in side or f"**{side['speedup']['median']:.2f}×**" in page
 
 
 def test_every_hook_is_documented_and_has_a_test():

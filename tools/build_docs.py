@@ -29,8 +29,8 @@ NOTE = "<!-- Built by tools/build_docs.py; do not edit. -->\n\n"
 BENCHMARKS = {
     "diffusion": (
         "Diffusion",
-        "DDIM on the network of `ddpm-cifar10` (35.7M parameters, 32×32), compared with diffusers. Both sides "
-        "have the same weights and take their steps in turn. Memory is the peak of a separate process.",
+        "DDIM on the network of `ddpm-cifar10` (35.7M parameters, 32×32), compared with diffusers. Both "
+        "sides have the same weights and take their steps in turn. Memory is the peak of a separate process.",
     ),
     "text": (
         "Text",
@@ -45,8 +45,8 @@ BENCHMARKS = {
     "stylegan": (
         "StyleGAN",
         "The published network sizes with random weights, compared with an implementation that follows the "
-        "papers step by step (`benchmarks/plain_stylegan.py`): upsample, filter, then convolve with weights per "
-        "sample.",
+        "papers step by step (`benchmarks/plain_stylegan.py`): upsample, filter, then convolve with weights "
+        "per sample.",
     ),
     "aurasr": (
         "Upsampling",
