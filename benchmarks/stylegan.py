@@ -1,7 +1,7 @@
-"""StyleGAN2 config F and StyleGAN3-T, random weights, beside a straightforward implementation.
+"""Compare optimize_for_inference with a direct implementation: StyleGAN2 config F and StyleGAN3-T.
 
-``plain_stylegan.py`` is that: the papers' steps one by one, with the same weights. Images are compared
-first. A round is one batch of images; the same in bfloat16 is drawn beside. See ``interleave.py``.
+``plain_stylegan.py`` is the direct implementation: the papers' steps one by one, with the same random
+weights. Images are compared first. A round is one batch of images, also in bfloat16. See ``interleave.py``.
 
     python -m benchmarks.stylegan [--quick] [--rounds N] [--device cuda] [--json FILE]
 """
@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.interleave import Spread, add_device, in_child, in_turn, machine, peak_memory, speedup
 
 CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 512, 128: 256, 256: 128, 512: 64, 1024: 32}
-"""Of config F, by side."""
+"""Channels of config F by resolution."""
 CASES = {
     "StyleGAN2 256², batch 1": ("stylegan2", 256, 1),
     "StyleGAN2 256², batch 8": ("stylegan2", 256, 8),
@@ -59,25 +59,25 @@ def main() -> None:
         results["cases"][name] = case | {"peak_memory": memory}
         seconds = {side: case["seconds"][side]["median"] for side in SIDES}
         ratio = Spread(**case["speedup"])
-        told = [
-            f"{ratio} times as fast: {seconds['zoo']:.3g} s an image beside {seconds['plain']:.3g}",
-            f"peak memory {memory['zoo'] / 1e6:,.0f} MB beside {memory['plain'] / 1e6:,.0f}",
+        lines = [
+            f"{ratio} times as fast: {seconds['zoo']:.3g} s per image, plain {seconds['plain']:.3g} s",
+            f"peak memory {memory['zoo'] / 1e6:,.0f} MB, plain {memory['plain'] / 1e6:,.0f} MB",
             f"largest difference {case['difference']:.1e}",
             f"in bfloat16 {Spread(**case['speedup_bfloat16'])} times as fast as plain in float32, "
             f"difference {case['difference_bfloat16']:.1e}",
         ]
-        print(f"  {name:27}{'; '.join(told)}", flush=True)
+        print(f"  {name:27}{'; '.join(lines)}", flush=True)
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(f"\nwritten to {arguments.json}")
 
 
 def sides(kind: str, resolution: int, batch: int, device: str) -> dict[str, Callable[[], Any]]:
-    """The two ways to draw the same images, each made when it is first run."""
+    """Return the ways to compute the same images by name; each is built when it is first called."""
     import torch
-    from zoo_stylegan.generator import fastest_synthesis
-    from zoo_stylegan.stylegan2 import StyleGAN2, StyleGAN2Config, SynthesisLayer
-    from zoo_stylegan.stylegan3 import StyleGAN3, StyleGAN3Config
+    from zoo_stylegan.inference import optimize_for_inference
+    from zoo_stylegan.networks.stylegan2 import StyleGAN2, StyleGAN2Config, SynthesisLayer
+    from zoo_stylegan.networks.stylegan3 import StyleGAN3, StyleGAN3Config
 
     from benchmarks import plain_stylegan
 
@@ -100,10 +100,10 @@ def sides(kind: str, resolution: int, batch: int, device: str) -> dict[str, Call
         network = build()
         network.synthesis.to(dtype)
         ws = styles(network.config.layers, network.config.w_dim).to(dtype)
-        draw = fastest_synthesis(network, torch.device(device), dtype)
+        synthesis = optimize_for_inference(network, device=torch.device(device), dtype=dtype)
         if isinstance(network, StyleGAN2):
-            return lambda: draw(ws, network.synthesis.constant_noise())
-        return lambda: draw(ws)
+            return lambda: synthesis(ws, network.synthesis.constant_noise())
+        return lambda: synthesis(ws)
 
     def theirs() -> Callable[[], Any]:
         network = build()
@@ -123,7 +123,7 @@ def sides(kind: str, resolution: int, batch: int, device: str) -> dict[str, Call
 
 
 def measure(kind: str, resolution: int, batch: int, rounds: int, device: str) -> dict[str, Any]:
-    """Compare images and time of both."""
+    """Compare the images and the times of all ways."""
     runs = sides(kind, resolution, batch, device)
     found, expected, half = (runs[side]() for side in (*SIDES, HALF))
     seconds = in_turn(runs, rounds)
@@ -138,7 +138,7 @@ def measure(kind: str, resolution: int, batch: int, rounds: int, device: str) ->
 
 
 def peak_of(side: str, kind: str, resolution: int, batch: int, device: str) -> int:
-    """The most memory that this process has while it draws."""
+    """Return the peak memory of this process, in bytes, while it computes images in one way."""
     run = sides(kind, resolution, batch, device)[side]
     run()
     run()

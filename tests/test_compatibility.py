@@ -111,14 +111,14 @@ def test_hooks_may_gain_arguments(monkeypatch):
     monkeypatch.setattr(hookspecs, "zoo_create_generator", zoo_create_generator)
     plugins = installed_plugins()
     (manifest,) = (plugin.manifest for plugin in plugins if plugin.name == "zoo-frozen")
-    from zoo_core.weights import obtain
+    from zoo_core.weights import get_checkpoint
 
     (card,) = manifest.models
     generator = PluginHost(plugins).call(
         "zoo-frozen",
         "zoo_create_generator",
         card=card,
-        checkpoint=obtain(card),
+        checkpoint=get_checkpoint(card),
         device="cpu",
         dtype=None,
         threads=2,

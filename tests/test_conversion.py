@@ -12,8 +12,9 @@ import zoo_core as zoo
 from zoo_core import WeightsError, paths
 from zoo_core.catalog import Catalog
 from zoo_core.cli import cli
+from zoo_core.plugins.host import PluginHost
 from zoo_core.testing.plugins import write_plugin
-from zoo_core.weights import obtain
+from zoo_core.weights import get_checkpoint
 from zoo_core.weights.conversion import convert, converted, kept_folder
 
 MANIFEST = """
@@ -69,8 +70,8 @@ def foreign(plugin_site):
     return plugin_site
 
 
-def plugins():
-    return Catalog.read().plugins
+def readers(path):
+    return PluginHost(Catalog.read().plugins).converters(path)
 
 
 def test_a_converted_file_names_its_origin(foreign, tmp_path):
@@ -103,29 +104,29 @@ def test_a_file_that_cannot_be_converted_leaves_nothing_behind(foreign, tmp_path
     folder.mkdir()
     (folder / name).write_text(content)
     with pytest.raises(WeightsError, match=message) as caught:
-        convert(folder / name, plugins(), folder / "made")
+        convert(folder / name, readers(folder / name), folder / "made")
     assert caught.value.remedy
     assert [path.name for path in folder.iterdir()] == [name]
 
 
 def test_a_missing_file_and_a_folder_that_is_taken_are_refused(foreign, tmp_path):
     with pytest.raises(WeightsError, match="There is no file"):
-        convert(tmp_path / "none.nums", plugins(), tmp_path / "made")
+        convert(tmp_path / "none.nums", {}, tmp_path / "made")
     (tmp_path / "a.nums").write_text("numbers 1")
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "mine").touch()
-    with pytest.raises(WeightsError, match="is there already"):
-        convert(tmp_path / "a.nums", plugins(), tmp_path / "made")
+    with pytest.raises(WeightsError, match="exists already"):
+        convert(tmp_path / "a.nums", {}, tmp_path / "made")
 
 
 @pytest.fixture
-def is_cached(foreign, loopback_hub):
+def pulled(foreign, loopback_hub):
     loopback_hub.add("org/numbers", {"numbers.pkl": b"numbers 0.5 0.5"})
     return Catalog.read().find("numbers")
 
 
 def made_of(card):
-    (folder,) = (path for path in kept_folder(obtain(card).source).iterdir() if path.is_dir())
+    (folder,) = (path for path in kept_folder(get_checkpoint(card).source).iterdir() if path.is_dir())
     return folder
 
 
@@ -133,7 +134,7 @@ def test_a_card_of_a_foreign_file_runs_and_is_converted_once(pulled):
     (first,) = zoo.load("numbers", device="cpu").generate(seed=0)
     (second,) = zoo.load("numbers", device="cpu").generate(seed=0)
     assert float(first.tensor.mean()) == float(second.tensor.mean()) == 0.5
-    checkpoint = obtain(pulled)
+    checkpoint = get_checkpoint(pulled)
     assert (paths.data_dir() / "conversions.log").read_text() == "once\n"
     # What a sample says of its origin is what was verified: the file on the Hub.
     assert first.record.checkpoint == {"source": checkpoint.source, "digest": checkpoint.digest}
@@ -152,7 +153,7 @@ def test_a_conversion_that_was_tampered_with_is_made_again(pulled):
 def test_what_needs_no_conversion_stays_as_it_is(foreign, loopback_hub, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"")
     checkpoint = zoo.Checkpoint("here", {"model.safetensors": tmp_path / "model.safetensors"}, "sha256:0")
-    assert converted(checkpoint, plugins()[0]) is checkpoint
+    assert converted(checkpoint, readers) is checkpoint
 
 
 def test_pull_converts(pulled):
@@ -163,7 +164,7 @@ def test_pull_converts(pulled):
 
 def test_rm_takes_the_conversion_along(pulled):
     zoo.load("numbers", device="cpu")
-    folder = kept_folder(obtain(pulled).source)
+    folder = kept_folder(get_checkpoint(pulled).source)
     assert "more in what was converted" in CliRunner().invoke(cli, ["cache"]).output
     result = CliRunner().invoke(cli, ["rm", "--yes", "numbers"])
     assert result.exit_code == 0, result.output

@@ -123,7 +123,7 @@ def test_of_two_plugins_that_claim_a_name_the_first_has_it(plugin_site: Path) ->
     second = installed("zoo-b")
     assert second.status == "broken"
     assert second.problem is not None
-    assert second.problem.message == "zoo-b: the model 'faces' is already provided by zoo-a."
+    assert second.problem.message == "zoo-b: the model 'faces' already belongs to zoo-a."
     assert second.problem.remedy == "Keep one of the two: zoo disable zoo-a, or zoo disable zoo-b"
 
 
@@ -143,7 +143,7 @@ def test_two_distributions_with_the_same_entry_point_are_told_apart(plugin_site:
     assert first.status == "ok"
     assert second.status == "broken"
     assert second.problem is not None
-    assert second.problem.message == "zoo-a: the plugin 'zoo-a' is already provided by zoo-a."
+    assert second.problem.message == "zoo-a: the plugin 'zoo-a' already belongs to zoo-a."
     assert second.problem.remedy == "Remove one of the two: pip uninstall zoo-fork"
 
 

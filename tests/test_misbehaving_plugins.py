@@ -71,12 +71,12 @@ SOURCES = {
     "zoo-aaa-thief": "raise AssertionError('imported')",
 }
 NAMED = {
-    "zoo-prints": "zoo-prints prints while it is imported: 'loading, please wait'.",
+    "zoo-prints": "zoo-prints prints at its import: 'loading, please wait'.",
     "zoo-exits": "zoo-exits failed while being imported: SystemExit: goodbye",
-    "zoo-hangs": "zoo-hangs took more than 30 seconds to be imported, and was cut off.",
+    "zoo-hangs": "zoo-hangs took more than 30 seconds to import and was stopped.",
     "zoo-patches": "zoo-patches replaced torch.randn, torch.nn.functional.relu, torch.Tensor.sum while being "
     "imported, which has been undone.",
-    "zoo-aaa-thief": "zoo-aaa-thief: the model 'ddpm-digits' is already provided by zoo-ddpm.",
+    "zoo-aaa-thief": "zoo-aaa-thief: the model 'ddpm-digits' already belongs to zoo-ddpm.",
 }
 
 
@@ -192,7 +192,7 @@ def test_of_two_that_no_registry_lists_the_first_by_name_has_it_whatever_the_cas
         write_plugin(plugin_site, name, manifest.replace("Faces", "FACES") if name == "zoo-b" else manifest)
     rows = {plugin.name: plugin for plugin in installed_plugins()}
     assert rows["zoo-a"].status == "ok"
-    assert "'someone/faces' is already provided by zoo-a" in str(rows["zoo-b"].problem)
+    assert "'someone/faces' already belongs to zoo-a" in str(rows["zoo-b"].problem)
 
 
 def test_each_is_imported_in_a_process_of_its_own(plugin_site):
@@ -206,7 +206,7 @@ def test_each_is_imported_in_a_process_of_its_own(plugin_site):
 def test_a_plugin_that_prints_can_be_used_and_is_noted(plugin_site, capsys):
     install(plugin_site, "zoo-prints", "print('loading', end='')")
     (note,) = row("zoo-prints").notes
-    assert note.message == "zoo-prints prints while it is imported: 'loading'."
+    assert note.message == "zoo-prints prints at its import: 'loading'."
     PluginHost(installed_plugins()).load("zoo-prints")
     assert capsys.readouterr() == ("", "loading")
 

@@ -151,9 +151,9 @@ def test_a_plan_of_a_million_million_costs_nothing() -> None:
         ({"prompt": [1]}, "1 is not a prompt.", "Give text."),
         ({"step": 1}, "toy has no option 'step'.", "Did you mean 'steps'?"),
         ({"zzz": 1}, "toy has no option 'zzz'.", "Its options: zoo show toy"),
-        ({"steps": 0}, "--steps does not take 0.", "Give an integer from 1 to 1000."),
-        ({"steps": [1, 2]}, "--steps does not take [1, 2].", "Give an integer from 1 to 1000."),
-        ({"label": [1, 10]}, "--label does not take 10.", "Give an integer from 0 to 9."),
+        ({"steps": 0}, "--steps does not accept 0.", "Give an integer from 1 to 1000."),
+        ({"steps": [1, 2]}, "--steps does not accept [1, 2].", "Give an integer from 1 to 1000."),
+        ({"label": [1, 10]}, "--label does not accept 10.", "Give an integer from 0 to 9."),
         ({"batch_size": 0}, "0 is not a batch size.", "Give a whole number of at least 1."),
     ],
 )

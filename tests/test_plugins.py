@@ -260,7 +260,7 @@ def test_what_is_not_installed_can_be_neither_enabled_nor_disabled(plugin_site: 
     with pytest.raises(PluginError) as caught:
         set_enabled("zoo-faces", False, installed_plugins())
     assert caught.value.message == "The plugin zoo-faces is not installed."
-    assert caught.value.remedy == "See which are: zoo plugins"
+    assert caught.value.remedy == "See those that are: zoo plugins"
     assert not disabled_file().exists()
 
 
@@ -314,7 +314,7 @@ def test_all_kinds_of_broken_plugins_together_leave_everything_else_working(plug
             "Update it (zoo install --upgrade zoo-hook) or zoo disable zoo-hook",
         ),
         "zoo-kills": (
-            "zoo-kills took the Python process down while being imported.",
+            "zoo-kills crashed the Python process while being imported.",
             "Disable it: zoo disable zoo-kills",
         ),
         "zoo-lacks": (
@@ -330,7 +330,7 @@ def test_all_kinds_of_broken_plugins_together_leave_everything_else_working(plug
             "Correct that file.",
         ),
         "zoo-twin": (
-            "zoo-twin: the model 'fine' is already provided by zoo-fine.",
+            "zoo-twin: the model 'fine' already belongs to zoo-fine.",
             "Keep one of the two: zoo disable zoo-fine, or zoo disable zoo-twin",
         ),
     }

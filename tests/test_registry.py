@@ -216,17 +216,17 @@ def test_what_is_no_registry_is_not_kept(served: Any, content: str) -> None:
     assert refresh() == []
     file.write_text(content)
     (problem,) = refresh(again=True)
-    assert f"What {served.address}/registry.toml holds is no registry" in problem.message
+    assert f"{served.address}/registry.toml is not a registry" in problem.message
     assert [each.name for each in registries()[0].entries] == ["zoo-a"]
     assert len(list((paths.cache_dir() / "registries").iterdir())) == 1
 
 
 def test_a_registry_has_a_largest_size(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "LARGEST", 1_000_000)
+    monkeypatch.setattr(remote, "MAX_BYTES", 1_000_000)
     (served.folder / "registry.toml").write_text("#" * 1_000_001)
     configure(acme=f"{served.address}/registry.toml")
     (problem,) = refresh()
-    assert "more than 1 MB" in problem.message
+    assert "larger than 1 MB" in problem.message
     assert not remote.copy_of(f"{served.address}/registry.toml").exists()
 
 

@@ -112,12 +112,12 @@ def test_a_wheel_is_named_with_its_digest_beside_the_registry(tmp_path: Path) ->
 def test_a_wheel_elsewhere_is_refused(tmp_path: Path) -> None:
     wheel = write_wheel(tmp_path / "zoo_faces-1.0-py3-none-any.whl", "zoo-faces")
     (tmp_path / "registry").mkdir()
-    assert "does not lie beside" in refusal(tmp_path / "registry", wheel).message
+    assert "is not beside the registry" in refusal(tmp_path / "registry", wheel).message
 
 
 def test_an_installed_plugin_is_known_by_its_metadata(plugin_site: Path, tmp_path: Path) -> None:
     package = write_plugin(plugin_site, "zoo-faces", manifest("zoo-faces"), "raise RuntimeError('imported')")
-    assert "does not say the license" in refusal(tmp_path, "zoo-faces").message
+    assert "does not state the license" in refusal(tmp_path, "zoo-faces").message
     metadata = next(package.parent.glob("zoo_faces-*.dist-info")) / "METADATA"
     metadata.write_text(metadata.read_text() + "License-Expression: MIT\nHome-page: https://example.com\n")
     (entry,) = read(tmp_path, build(["zoo-faces"], tmp_path))
@@ -151,9 +151,9 @@ def test_sources_that_are_no_plugins_are_named(tmp_path: Path) -> None:
     for source, reason in {
         tmp_path / "empty": "has no pyproject.toml",
         tmp_path / "file": "neither a folder nor a wheel",
-        tmp_path / "bad.whl": "no wheel with a plugin",
+        tmp_path / "bad.whl": "not a wheel with a plugin",
         bare: "there is no zoo.toml in zoo_bare",
-        other: "distribution is called 'x'",
+        other: "the distribution 'x'",
         dynamic: "does not say the version",
         "zoo-none": "nor an installed plugin",
     }.items():
@@ -196,7 +196,7 @@ def test_names_that_two_have_and_versions_that_are_none_are_errors(tmp_path: Pat
         ("error", "unique", "zoo-b"),
         ("error", "version", "zoo-a"),
     ]
-    assert "zoo-a has a model called 'faces'" in findings[0].message
+    assert "zoo-a also has a model 'faces'" in findings[0].message
 
 
 def test_problems_of_reading_are_errors() -> None:

@@ -129,7 +129,7 @@ def test_the_modules_use_public_names_alone_and_know_their_alphabet():
 def test_what_cannot_be_a_name_is_refused_shortly(name):
     with pytest.raises(PluginError) as caught:
         check_name(name, Catalog.read())
-    assert "cannot be the name of a plugin" in caught.value.message
+    assert "is not a valid plugin name" in caught.value.message
     assert caught.value.message.isprintable()
     assert len(caught.value.message) < 200
     assert "zoo-mymodel" in caught.value.remedy
@@ -167,7 +167,7 @@ def test_what_is_there_is_left_alone(tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to("nowhere")
     for name in ("full", "file", "link"):
-        with pytest.raises(OutputError, match="is there already"):
+        with pytest.raises(OutputError, match="exists already"):
             write_plugin_folder(tmp_path / name, {"a": b""})
     assert (tmp_path / "file").read_text() == "mine"
     assert sorted(os.listdir(tmp_path)) == ["file", "full", "link"]

@@ -14,7 +14,7 @@ import pytest
 from zoo_core.errors import WeightsError
 from zoo_core.manifest.cards import HubWeights, ModelCard, WeightsFile
 from zoo_core.testing.hub import TOKEN, LoopbackHub
-from zoo_core.weights import obtain
+from zoo_core.weights import get_checkpoint
 from zoo_core.weights.problems import explain
 
 REPO = "org/model"
@@ -34,7 +34,7 @@ def card(repo: str = REPO, name: str = "config.json", revision: str | None = Non
 
 def problem(card: ModelCard) -> tuple[str, str]:
     with pytest.raises(WeightsError) as raised:
-        obtain(card)
+        get_checkpoint(card)
     message, remedy = raised.value.message, raised.value.remedy
     assert "\n" not in message + remedy
     assert message.endswith(".")
@@ -61,7 +61,7 @@ def test_a_private_repository(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch)
     assert "hf auth login" in remedy
     assert "HF_TOKEN" in remedy
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    assert obtain(card()).has("config.json")
+    assert get_checkpoint(card()).has("config.json")
 
 
 def test_a_token_that_is_not_valid(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,9 +85,9 @@ def test_a_gated_repository_before_access_is_granted(
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     message, remedy = problem(card())
     assert "has not been granted access" in message
-    assert f"Ask for access on {hub.endpoint}/org/model" in remedy
+    assert f"Request access on {hub.endpoint}/org/model" in remedy
     hub.add(REPO, {"config.json": b"{}"}, gated=True, granted=True)
-    assert obtain(card()).has("config.json")
+    assert get_checkpoint(card()).has("config.json")
 
 
 def test_a_commit_that_is_not_there(hub: LoopbackHub) -> None:
@@ -112,8 +112,8 @@ def test_offline_and_not_in_the_cache(hub: LoopbackHub, monkeypatch: pytest.Monk
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for revision in (None, "0" * 40):
         message, remedy = problem(card(revision=revision))
-        assert "is not in the cache, and HF_HUB_OFFLINE forbids to fetch it" in message
-        assert "unset HF_HUB_OFFLINE" in remedy
+        assert "is not in the cache, and HF_HUB_OFFLINE forbids fetching it" in message
+        assert "Unset HF_HUB_OFFLINE" in remedy
     assert hub.requests == []
 
 
@@ -154,7 +154,7 @@ def test_an_endpoint_that_is_no_hub(
         endpoint = f"http://127.0.0.1:{server.server_port}"
         monkeypatch.setenv("HF_ENDPOINT", endpoint)
         message, remedy = problem(card())
-    assert f"{endpoint} does not answer as a Hub does" in message
+    assert f"{endpoint} does not answer like a Hub" in message
     assert "proxy" in remedy
 
 
@@ -163,7 +163,7 @@ def test_an_endpoint_that_is_no_hub(
     [
         (403, "Your token may not read org/model.", "read access"),
         (404, "The Hub refuses to serve org/model (status 404).", "HF_ENDPOINT"),
-        (429, "The Hub asks for fewer requests (status 429).", "Wait some minutes"),
+        (429, "The Hub limits the number of requests (status 429).", "Wait a few minutes"),
         (500, "The Hub cannot serve org/model at the moment (status 500).", "Try again"),
         (503, "The Hub cannot serve org/model at the moment (status 503).", "Try again"),
     ],
@@ -202,7 +202,7 @@ def test_a_cache_that_may_not_be_written(hub: LoopbackHub, monkeypatch: pytest.M
 def test_a_client_that_was_imported_offline(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     message, _ = problem(card())
-    assert message == "org/model is not in the cache, and HF_HUB_OFFLINE forbids to fetch it."
+    assert message == "org/model is not in the cache, and HF_HUB_OFFLINE forbids fetching it."
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])

@@ -22,10 +22,10 @@ WEIGHTS = os.urandom(3 << 20)
 PROGRAM = f"""
 import sys
 from zoo_core.manifest.cards import HubWeights, ModelCard, WeightsFile
-from zoo_core.weights import obtain
+from zoo_core.weights import get_checkpoint
 files = tuple(map(WeightsFile, ("config.json", "one.safetensors", "two.safetensors")))
 card = ModelCard("m", "p", "", "f", "image", "mit", HubWeights({REPO!r}, None, files))
-checkpoint = obtain(card, progress="--quiet" not in sys.argv)
+checkpoint = get_checkpoint(card, progress="--quiet" not in sys.argv)
 print(checkpoint.digest)
 heavy = [name for name in ("torch", "huggingface_hub", "filelock") if name in sys.modules]
 print(*heavy)

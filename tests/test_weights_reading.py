@@ -71,7 +71,7 @@ def test_bin(tmp_path: Path, as_archive: bool) -> None:
 def test_pt_with_its_tensors_in_an_entry(tmp_path: Path) -> None:
     torch.save({"g_ema": TENSORS, "step": 7, "optimiser": {"lr": [0.1]}}, tmp_path / "model.pt")
     assert same(checkpoint(tmp_path).tensors("model", inside="g_ema"))
-    with pytest.raises(WeightsError, match=r"holds a dict named 'g_ema' beside tensors"):
+    with pytest.raises(WeightsError, match=r"holds a dict named 'g_ema' besides tensors"):
         checkpoint(tmp_path).tensors("model")
 
 
@@ -137,7 +137,7 @@ def test_a_truncated_safetensors_file_is_refused(tmp_path: Path, kept: int) -> N
     path = tmp_path / "model.safetensors"
     save_weights(path, {"a": torch.zeros(100, 100)})
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(WeightsError, match="not a whole safetensors file") as raised:
+    with pytest.raises(WeightsError, match="is damaged, or is no safetensors file") as raised:
         read_tensors(path)
     assert "fresh copy" in raised.value.remedy
 
@@ -148,14 +148,14 @@ def test_a_truncated_bin_file_is_refused(tmp_path: Path, as_archive: bool, kept:
     path = tmp_path / "model.bin"
     torch.save({"a": torch.zeros(100, 100)}, path, _use_new_zipfile_serialization=as_archive)
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(WeightsError, match="not a whole PyTorch file"):
+    with pytest.raises(WeightsError, match="is damaged, or is no PyTorch file"):
         read_tensors(path)
 
 
 @pytest.mark.parametrize("name", ["model.bin", "model.safetensors"])
 def test_a_page_of_html_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("<html>Please log in to the hotel's network.</html>")
-    with pytest.raises(WeightsError, match="not a whole"):
+    with pytest.raises(WeightsError, match="is damaged, or is no"):
         read_tensors(tmp_path / name)
 
 
@@ -174,7 +174,7 @@ def test_a_pickle_that_calls_something_is_refused_and_not_run(
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "model.bin"
     torch.save({"a": torch.zeros(1), "b": Caller()}, path, _use_new_zipfile_serialization=as_archive)
-    with pytest.raises(WeightsError, match=r"asks to call posix\.mkdir") as raised:
+    with pytest.raises(WeightsError, match=r"would call 'posix\.mkdir") as raised:
         read_tensors(path)
     assert f"zoo convert {path}" in raised.value.remedy
     assert not (tmp_path / "ran").exists()
@@ -198,8 +198,8 @@ def test_a_pickle_that_is_not_pytorchs_is_refused_and_not_run(
         ([torch.zeros(1)], "holds a list"),
         ({"state_dict": {"a": torch.zeros(1)}}, "holds a dict named 'state_dict'"),
         ({"a": torch.zeros(1), "step": 3}, "holds a int named 'step'"),
-        ({"a": np.float64(1)}, "asks to call numpy"),
-        (torch.nn.Linear(1, 1), "asks to call torch.nn"),
+        ({"a": np.float64(1)}, "would call 'numpy"),
+        (torch.nn.Linear(1, 1), "would call 'torch.nn"),
     ],
 )
 def test_a_bin_file_with_more_than_tensors_leads_to_zoo_convert(
@@ -213,7 +213,7 @@ def test_a_bin_file_with_more_than_tensors_leads_to_zoo_convert(
 
 @pytest.mark.parametrize("file", ["../secret.safetensors", "/etc/passwd", "a/../../b", "..\\b", "", 3])
 def test_an_index_cannot_name_a_file_outside_of_its_folder(file: object) -> None:
-    with pytest.raises(WeightsError, match="outside of the checkpoint"):
+    with pytest.raises(WeightsError, match="outside the checkpoint"):
         shards_of("unet/model.safetensors.index.json", {"weight_map": {"a": file}}, "test")
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from zoo_core.protocols import (
         Batch,
         CaptionTrainable,
+        Conversion,
         Generator,
         Latents,
         Loss,
@@ -62,7 +63,6 @@ if TYPE_CHECKING:
         save_checkpoint,
         save_weights,
     )
-    from zoo_core.weights.conversion import Conversion
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -140,8 +140,8 @@ _HOMES = {
     "noise": "Noise",
     "paths": "cache_dir",
     "plugins.hookspecs": "hookimpl",
-    "protocols": "Batch CaptionTrainable Generator Latents Loss NextToken Options Score Scorer Step "
-    "TextTrainable Trainable TrainingData read_options",
+    "protocols": "Batch CaptionTrainable Conversion Generator Latents Loss NextToken Options Score Scorer "
+    "Step TextTrainable Trainable TrainingData read_options",
     "running.model": "Model load",
     "samples.folder": "RunFolder",
     "samples.record": "Record",
@@ -149,7 +149,6 @@ _HOMES = {
     "samples.sheet": "ContactSheet",
     "training": "create_trainable trainers",
     "weights": "Between Checkpoint load_network load_weights read_config save_checkpoint save_weights",
-    "weights.conversion": "Conversion",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

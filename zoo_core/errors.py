@@ -26,11 +26,11 @@ class ZooError(Exception):
 
 
 class CardError(ZooError):
-    """A manifest or a card says something it should not; names file, table and key."""
+    """A manifest is wrong; names file, table and key."""
 
 
 class CatalogError(ZooError):
-    """No model goes by that name."""
+    """There is no model of that name."""
 
 
 class PluginError(ZooError):
@@ -38,7 +38,7 @@ class PluginError(ZooError):
 
 
 class RegistryError(ZooError):
-    """A registry cannot be fetched or read, or the configuration names it wrongly."""
+    """A registry cannot be fetched or read, or the configuration of registries is wrong."""
 
 
 class WeightsError(ZooError):
@@ -46,18 +46,18 @@ class WeightsError(ZooError):
 
 
 class OptionError(ZooError):
-    """An option, a prompt or a seed has a value that the model does not take."""
+    """An option, a prompt or a seed has a value that the model does not accept."""
 
 
 class OutputError(ZooError):
-    """A sample cannot be written, read back or made again."""
+    """A sample cannot be written, read or reproduced."""
 
 
 class PluginDeprecation(DeprecationWarning):
-    """What a plugin uses and a later core will not have: says what, and what to use instead.
+    """A plugin uses something that a later core will not have; says what to use instead.
 
-    A hook that is to go has it in its ``hookspec``, as ``warn_on_impl`` or, for one of its arguments, in
-    ``warn_on_impl_args``. Whoever runs the plugin does not see it; ``zoo doctor`` names the plugin.
+    A deprecated hook has it in its ``hookspec`` as ``warn_on_impl``, or for one of its arguments in
+    ``warn_on_impl_args``. It is not shown to whoever runs the plugin; ``zoo doctor`` names the plugin.
     """
 
 
@@ -65,7 +65,7 @@ _SHOWN = 3
 
 
 def some(names: Sequence[str]) -> str:
-    """Return the first few names, and how many more there are: a message stays one line."""
+    """Return the first three names and the number of the others, to keep a message on one line."""
     shown = ", ".join(names[:_SHOWN])
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from zoo_core.catalog import Catalog
 from zoo_core.manifest.cards import ExtractorCard
 from zoo_core.plugins.host import PluginHost, plugin_errors
-from zoo_core.weights import obtain
+from zoo_core.weights import get_checkpoint
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +66,7 @@ def create_extractor(card: ExtractorCard, device: torch.device) -> Extractor | T
     """
     catalog = Catalog.read()
     PluginHost(catalog.plugins).load(card.plugin)
-    checkpoint = obtain(card) if card.weights else None
+    checkpoint = get_checkpoint(card) if card.weights else None
     module, _, attribute = card.target.partition(":")
     with plugin_errors(card.plugin, f"building its extractor {card.name}", "Run again with --debug."):
         target: Any = getattr(importlib.import_module(module), attribute)

@@ -1,4 +1,4 @@
-"""Write files atomically; lock and read the small state files of the zoo."""
+"""Write files and folders atomically; read and lock the small state files of the zoo."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,23 +16,41 @@ from typing import Any
 from zoo_core.errors import OutputError, ZooError
 
 _PART = ".zoo-{}.part"
-_STATE_REMEDY = "Make its folder writable, free some space, or set ZOO_HOME to another folder."
-
+_NO_SPACE = "Free some space and run again with --resume: every file written so far is complete."
+_NO_PERMISSION = "Give a path in a folder that you may write to."
 _REMEDIES = {
-    errno.ENOSPC: "Free some space and run again with --resume: every file written so far is whole.",
-    errno.EDQUOT: "Free some space and run again with --resume: every file written so far is whole.",
-    errno.EACCES: "Give a path in a folder that you may write to.",
-    errno.EPERM: "Give a path in a folder that you may write to.",
-    errno.EROFS: "Give a path in a folder that you may write to.",
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: _NO_SPACE,
+    errno.EACCES: _NO_PERMISSION,
+    errno.EPERM: _NO_PERMISSION,
+    errno.EROFS: _NO_PERMISSION,
     errno.ENAMETOOLONG: "Give a shorter name.",
 }
+_STATE_REMEDY = "Make its folder writable, free some space, or set ZOO_HOME to another folder."
 
 
 def write_atomically(path: Path, data: bytes, *, overwrite: bool = False) -> None:
-    """Write a file in one step that others see: a temporary file beside it, flushed to disk, then renamed.
+    """Write a file in one step: other processes see the old content or the new one, never a part.
 
-    Missing parent folders are made. Whatever interrupts it, nothing half-written stays behind; only a kill
-    that no program can catch may leave a hidden ``.zoo-*.part``, which :func:`sweep` removes.
+    Args:
+        path: The file. Missing parent folders are made.
+        data: Its content.
+        overwrite: Replace a file that exists.
+
+    Raises:
+        FileExistsError: The path is taken and ``overwrite`` is false; nothing was changed.
+        OutputError: The file cannot be written.
+    """
+    with atomic_file(path, overwrite=overwrite) as part:
+        part.write_bytes(data)
+
+
+@contextmanager
+def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; what is written to it then becomes ``path``, in one step.
+
+    It is flushed to disk before it is renamed. If anything fails, nothing stays behind; only a kill that no
+    program can catch may leave a hidden ``.zoo-*.part``, which :func:`sweep` removes.
 
     Raises:
         FileExistsError: The path is taken and ``overwrite`` is false; nothing was changed.
@@ -42,9 +61,11 @@ def write_atomically(path: Path, data: bytes, *, overwrite: bool = False) -> Non
         with _lock(path.parent, exclusive=False):
             part = path.parent / _PART.format(secrets.token_hex(8))
             try:
-                with open(part, "xb") as file:
-                    file.write(data)
-                    file.flush()
+                part.touch(exist_ok=False)
+                mode = part.stat().st_mode
+                yield part
+                part.chmod(mode)  # safetensors leaves a file that only its owner can read
+                with part.open("rb+") as file:
                     os.fsync(file.fileno())
                 if overwrite:
                     _refuse_special(path)
@@ -55,28 +76,46 @@ def write_atomically(path: Path, data: bytes, *, overwrite: bool = False) -> Non
                 part.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``folder``, which becomes ``folder`` in one step when it is filled.
+
+    Raises:
+        OutputError: The folder cannot be made, or one that is not empty is there.
+    """
+    part = folder.parent / _PART.format(secrets.token_hex(8))
+    with explained(folder):
+        make_folder(folder.parent)
+        try:
+            part.mkdir()
+            yield part
+            os.replace(part, folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder and its parents where they are missing.
 
     Raises:
-        OutputError: Something that is no folder is in the way, or the folder may not be made.
+        OutputError: A file is in the way, or the folder may not be made.
     """
     with explained(folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
-            raise _is_no_folder(folder) from None
+            raise _not_a_folder(folder) from None
 
 
 def check_folder(folder: Path) -> None:
-    """Find out, changing nothing, whether files can be written to a folder that may not exist yet.
+    """Check, changing nothing, that files can be written to a folder that may not exist yet.
 
     Raises:
-        OutputError: Something that is no folder is in the way, or this user may not write there.
+        OutputError: A file is in the way, or this user may not write there.
     """
     nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     if not nearest.is_dir():
-        raise _is_no_folder(nearest)
+        raise _not_a_folder(nearest)
     if not os.access(nearest, os.W_OK | os.X_OK):
         with explained(folder):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -91,7 +130,7 @@ def sweep(folder: Path) -> None:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn what the operating system says about writing ``path`` into an error with its remedy.
+    """Turn an operating system's error about writing ``path`` into an OutputError with its remedy.
 
     FileExistsError passes through: the caller knows what to do about it.
     """
@@ -104,66 +143,6 @@ def explained(path: Path) -> Iterator[None]:
             f"{path} cannot be written: {error.strerror or error}.",
             _REMEDIES.get(error.errno or 0, "Check the path, or give another one."),
         ) from error
-
-
-def _is_no_folder(path: Path) -> OutputError:
-    return OutputError(f"{path} is not a folder.", "Give another path, or move that file.")
-
-
-def _rename_if_free(part: Path, path: Path) -> None:
-    """Give ``part`` its name; unlike a rename, a link never replaces what another process just made."""
-    try:
-        os.link(part, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        if os.path.lexists(path):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
-        os.replace(part, path)
-
-
-def _refuse_special(path: Path) -> None:
-    """A rename would put a regular file in a device's place, which for /dev/null ends a system's day."""
-    if os.path.lexists(path) and not path.is_file():
-        raise OutputError(f"{path} is not a regular file.", "Give the path of a file.")
-
-
-@contextmanager
-def _lock(folder: Path, *, exclusive: bool) -> Iterator[None]:
-    """Hold a folder's lock: writers share it, and who sweeps has it alone.
-
-    Where folders cannot be locked (Windows, some network file systems) writers go without, and none sweeps.
-
-    Raises:
-        BlockingIOError: It is to be held alone, and that cannot be had.
-    """
-    handle = None if sys.platform == "win32" else os.open(folder, os.O_RDONLY)
-    try:
-        if not lock_file(handle, exclusive=exclusive) and exclusive:
-            raise BlockingIOError
-        yield
-    finally:
-        if handle is not None:
-            os.close(handle)
-
-
-def lock_file(handle: int | None, *, exclusive: bool) -> bool:
-    """Lock an open file until it is closed; False where there are no locks.
-
-    Raises:
-        BlockingIOError: The lock is to be exclusive, and another holds it.
-    """
-    if sys.platform == "win32" or handle is None:
-        return False
-    import fcntl
-
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
-    except BlockingIOError:
-        raise
-    except OSError:
-        return False
-    return True
 
 
 def read_json(path: Path, default: Any) -> Any:
@@ -195,7 +174,7 @@ def write_state(path: Path, value: Any) -> None:
     try:
         write_atomically(path, data, overwrite=True)
     except OutputError as error:
-        raise ZooError(error.message, _STATE_REMEDY) from error
+        raise ZooError(f"{path} cannot be written: {error.message}", _STATE_REMEDY) from error
 
 
 @contextmanager
@@ -219,8 +198,68 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def lock_file(handle: int | None, *, exclusive: bool) -> bool:
+    """Lock an open file until it is closed; return False where there are no locks.
+
+    Raises:
+        BlockingIOError: An exclusive lock was asked for, and another process holds one.
+    """
+    if sys.platform == "win32" or handle is None:
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
 def is_inside(name: str) -> bool:
-    """Return True if ``name`` is a relative path that stays in the folder it is taken from, on any system."""
+    """Return True if ``name`` is a relative path that stays in its folder, on every system."""
     path = PurePosixPath(name)
     leaves = path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name
     return bool(path.parts) and not leaves
+
+
+def _not_a_folder(path: Path) -> OutputError:
+    return OutputError(f"{path} is not a folder.", "Give another path, or move that file.")
+
+
+def _rename_if_free(part: Path, path: Path) -> None:
+    """Rename ``part``; unlike a rename, a link never replaces what another process just made."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        os.replace(part, path)
+
+
+def _refuse_special(path: Path) -> None:
+    """Refuse to replace a device: a rename would put a regular file in the place of /dev/null."""
+    if os.path.lexists(path) and not path.is_file():
+        raise OutputError(f"{path} is not a regular file.", "Give the path of a file.")
+
+
+@contextmanager
+def _lock(folder: Path, *, exclusive: bool) -> Iterator[None]:
+    """Hold a folder's lock: writers share it, :func:`sweep` holds it alone.
+
+    Where folders cannot be locked (Windows, some network file systems) writers go without, and no one sweeps.
+
+    Raises:
+        BlockingIOError: An exclusive lock was asked for and cannot be taken.
+    """
+    handle = None if sys.platform == "win32" else os.open(folder, os.O_RDONLY)
+    try:
+        if not lock_file(handle, exclusive=exclusive) and exclusive:
+            raise BlockingIOError
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)

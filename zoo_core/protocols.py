@@ -276,5 +276,15 @@ class CaptionTrainable(Trainable, Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """The content of a foreign checkpoint, as ``zoo_convert_checkpoint`` returns it."""
+
+    config: Mapping[str, Any]
+    """Content of config.json: what the plugin needs to build the network."""
+    tensors: Mapping[str, torch.Tensor]
+    """Content of model.safetensors, by name."""
+
+
 PROTOCOLS: Mapping[str, type] = {"score": Scorer, "latents": Latents, "next-token": NextToken}
 """The protocol behind each capability a card may name."""

@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> int:
     """Fetch into the folder named, or into the package beside this file."""
     folder = Path(arguments[0]) if arguments else HERE / "zoo_dcgan" / "weights" / "dcgan-faces"
     if folder.exists():
-        print(f"{folder} is there already.")
+        print(f"{folder} exists already.")
         return 0
     try:
         fetch(folder)

@@ -11,6 +11,7 @@ import pty
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -212,7 +213,7 @@ def test_a_wheel_beside_its_registry_is_installed_if_it_is_the_one_that_was_list
 def test_what_no_registry_lists_is_installed_when_asked_for(there, index):
     before = there.state()
     wheel = index / "simple" / "zoo-leaf" / "zoo_leaf-1.1-py3-none-any.whl"
-    assert "wants --unlisted" in there.zoo("install", "--yes", str(wheel)).stderr
+    assert "add --unlisted" in there.zoo("install", "--yes", str(wheel)).stderr
     done = there.zoo("install", "--yes", "--unlisted", str(wheel))
     assert done.returncode == 0, done.stderr
     assert "which no registry lists" in done.stdout
@@ -264,3 +265,95 @@ def test_where_uv_made_the_environment_uv_installs(index, served, tmp_path):
         file.write(b" ")
     assert there.zoo("install", "--yes", "zoo-leaf").returncode == 1
     assert frozen() == ["leaf-needs==1.0"]
+
+
+# --- Packages that do harm ---------------------------------------------------------------------------------
+
+HARMFUL = {
+    "another distribution's module": ("click/__init__.py", "would"),
+    "a module of the core": ("zoo_core/errors.py", "would"),
+    "certificates": ("certifi/cacert.pem", "would"),
+    "a module beside a package": ("torch.py", "would"),
+    "the zoo's script": ("{}.data/scripts/pip", "would replace"),
+    "the interpreter": ("{}.data/scripts/python3", "would replace"),
+    "the environment's settings": ("{}.data/data/pyvenv.cfg", "would replace"),
+    "code at every start": ("start.pth", "would run at every start"),
+    "code at every start, by name": ("sitecustomize.py", "would run at every start"),
+    "code at every start, as a package": ("usercustomize/__init__.py", "would run at every start"),
+}
+
+
+@pytest.mark.parametrize("kind", HARMFUL)
+def test_a_wheel_with_a_harmful_file_is_refused_before_anything_is_written(there, tmp_path, kind):
+    path, reason = HARMFUL[kind]
+    extra = {path.format("zoo_bad-1.0"): "import os; os.mkdir('trap')"}
+    wheel = write_wheel(tmp_path, "zoo-bad", manifest=MANIFEST.format("zoo-bad"), source=SOURCE, extra=extra)
+    before = everything(there.folder)
+    done = there.zoo("install", "--yes", "--unlisted", str(wheel))
+    assert done.returncode == 1
+    problem, remedy = done.stderr.splitlines()[-2:]
+    assert reason in problem
+    assert "Nothing was installed." in remedy
+    assert everything(there.folder) == before
+    assert there.zoo("list").returncode == 0
+
+
+def test_data_scripts_and_headers_of_a_wheel_that_fails_its_check_are_removed(there, tmp_path):
+    extra = {
+        "zoo_bad-1.0.data/data/etc/bad.conf": "",
+        "zoo_bad-1.0.data/data/share/bad/x/y.txt": "",
+        "zoo_bad-1.0.data/headers/bad.h": "",
+        "zoo_bad-1.0.data/scripts/bad": "#!python\n",
+    }
+    source = BREAKS_ITS_PROMISE
+    wheel = write_wheel(tmp_path, "zoo-bad", manifest=MANIFEST.format("zoo-bad"), source=source, extra=extra)
+    before = everything(there.folder)
+    done = there.zoo("install", "--yes", "--unlisted", str(wheel))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("The environment is as it was.")
+    assert everything(there.folder) == before
+
+
+SETUP = """\
+import os, pathlib
+pathlib.Path(os.environ["ZOO_HOME"], "trap").touch()
+from setuptools import setup
+setup(name="zoo-source", version="1.0", py_modules=[])
+"""
+
+
+@pytest.mark.parametrize("kind", ["folder", "archive", "in the index"])
+def test_nothing_of_a_source_distribution_runs_without_consent(there, served, tmp_path, kind):
+    source = tmp_path / "zoo-source-1.0"
+    source.mkdir()
+    (source / "setup.py").write_text(SETUP)
+    (source / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: zoo-source\nVersion: 1.0\n")
+    archive = tmp_path / "zoo-source-1.0.tar.gz"
+    with tarfile.open(archive, "w:gz") as file:
+        file.add(source, source.name)
+    index = served.folder / "simple" / "zoo-source"
+    index.mkdir(parents=True)
+    shutil.copy(archive, index)
+    what = {"folder": str(source), "archive": str(archive), "in the index": "zoo-source"}[kind]
+    before = everything(there.folder)
+    done = there.zoo("install", "--yes", "--unlisted", what)
+    assert done.returncode == 1
+    assert not Path(there.variables["ZOO_HOME"], "trap").exists()
+    if kind == "in the index":
+        assert "zoo-source" in done.stderr
+    else:
+        assert "has to be built, which runs its code" in done.stderr
+        assert "--build" in done.stderr
+    assert everything(there.folder) == before
+
+
+def everything(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Mode and content of every file of an environment but bytecode, links not followed."""
+    return {
+        str(path.relative_to(folder)): (
+            path.lstat().st_mode,
+            os.readlink(path).encode() if path.is_symlink() else path.read_bytes(),
+        )
+        for path in folder.rglob("*")
+        if "__pycache__" not in path.parts and (path.is_symlink() or path.is_file())
+    }

@@ -58,7 +58,7 @@ def test_training_is_added_when_asked_for(zoo):
         (("zoo-x", "--family", "flow"), 2, "'flow' is not one of", "zoo new --help"),
         (("zoo-x", "--license", "wtfpl"), 2, "'wtfpl' is not one of", "zoo new --help"),
         ((), 2, "Missing argument 'PLUGIN'", "zoo new --help"),
-        (("../x",), 1, "'../x' cannot be the name of a plugin.", "such as zoo-mymodel"),
+        (("../x",), 1, "'../x' is not a valid plugin name.", "such as zoo-mymodel"),
         (("zoo-toy",), 1, "There is a plugin called zoo-toy already.", "Choose another name."),
     ],
 )
@@ -74,6 +74,6 @@ def test_a_folder_that_is_there_is_refused(zoo):
     os.mkdir("zoo-fresh")
     outcome = zoo("new", "zoo-fresh")
     assert outcome.err == (
-        "Error: zoo-fresh is there already.\nGive another name, or move it out of the way.\n"
+        "Error: zoo-fresh exists already.\nGive another name, or move it out of the way.\n"
     )
     assert os.listdir("zoo-fresh") == []

@@ -281,4 +281,4 @@ def test_json_stays_json_on_a_terminal(zoo, monkeypatch):
 def test_json_without_a_file_has_nothing_to_resume(zoo):
     status, _, err = zoo("run", "toy-words", "hi", "--json", "--resume")
     assert status == 1
-    assert "nothing to resume" in err
+    assert "cannot be resumed" in err

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from site import getsitepackages
 
@@ -82,8 +82,12 @@ def write_wheel(
     *,
     requires: Sequence[str] = (),
     damaged: bool = False,
+    extra: Mapping[str, str] | None = None,
 ) -> Path:
-    """A wheel, a plugin's where it has a manifest; a damaged one can be opened, but not unpacked."""
+    """A wheel, a plugin's where it has a manifest; a damaged one can be opened, but not unpacked.
+
+    ``extra`` are more files, by their path in the wheel.
+    """
     package = name.replace("-", "_")
     wheel = folder / f"{package}-{version}-py3-none-any.whl"
     laid = folder / f".{package}-{version}"
@@ -97,6 +101,9 @@ def write_wheel(
         file.write("License-Expression: MIT\nProject-URL: Source, https://example.com/source\n")
     if manifest is None:
         (info / "entry_points.txt").unlink()
+    for path, text in (extra or {}).items():
+        (laid / path).parent.mkdir(parents=True, exist_ok=True)
+        (laid / path).write_text(text)
     if damaged:
         (laid / package / "zzz.bin").write_bytes(b"whole and sound " * 100)
     with zipfile.ZipFile(wheel, "w") as archive:

@@ -4,8 +4,8 @@
     PYTHONPATH=tools python -m tabletop.enlargement MODEL [-n 200]
 
 Renders of 64×64 are made small by the mean of 4×4 pixels and enlarged again. Told are the perceptual
-distance to the render (zoo_stylegan.perceptual), and how much the enlarged image, made small, differs from
-the small one.
+distance to the render (zoo_stylegan.latents.perceptual), and how much the enlarged image, made small,
+differs from the small one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from zoo_gigagan.tiles import FACTOR
-from zoo_stylegan.perceptual import Perceptual
+from zoo_stylegan.latents.perceptual import LPIPS
 
 import zoo_core as zoo
 from tabletop.judge import SIDE
@@ -46,7 +46,7 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 @click.option("-n", "count", type=click.IntRange(1), default=200, show_default=True)
 def main(model: str, count: int) -> None:
     """Enlarge and compare."""
-    handle, perceptual = zoo.load(model), Perceptual()
+    handle, perceptual = zoo.load(model), LPIPS()
     large, small, drawn = [], [], {"the model": [], "bicubic": []}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "small.png"

@@ -36,14 +36,3 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
 """By heading: the target ``module:attribute`` and the one-line help of each verb."""
 
 ALIASES = {"ls": "list"}
-
-RESERVED = frozenset(verb for verbs in VERBS.values() for verb in verbs) | frozenset(ALIASES)
-"""Names a plugin's command cannot have."""
-
-# fmt: off
-RUN_OPTIONS = frozenset({
-    "model", "prompt", "prompts", "n", "seed", "seeds", "output", "caption", "save_steps", "resume", "force",
-    "device", "dtype", "batch_size", "json", "as_json", "quiet", "help", "debug", "on_step", "keep_frames",
-})
-# fmt: on
-"""Names that ``zoo run`` or ``Model.generate`` use, and so no option of a model can have."""

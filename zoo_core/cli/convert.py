@@ -21,8 +21,9 @@ def convert(file: Path, output: Path) -> None:
     Nothing in the file is run. The folder gets model.safetensors and config.json, which says of which file
     they are.
     """
+    from zoo_core.plugins.host import PluginHost
     from zoo_core.weights.conversion import convert as convert_file
 
-    plugin = convert_file(file, Catalog.read().plugins, output)
+    plugin = convert_file(file, PluginHost(Catalog.read().plugins).converters(file), output)
     click.echo(f"{output}")
     say(f"Converted by {plugin}. Run it: zoo run {output if output.is_absolute() else f'./{output}'}")

@@ -24,8 +24,13 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Install what no registry lists: a folder, a wheel, an https address, a package's name.",
 )
+@click.option(
+    "--build",
+    is_flag=True,
+    help="Also build packages that have no wheel (folders, source archives). This runs their code.",
+)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-def install(plugin: str, upgrade: bool, unlisted: bool, yes: bool) -> None:
+def install(plugin: str, upgrade: bool, unlisted: bool, build: bool, yes: bool) -> None:
     """Install or update a plugin.
 
     NAME is a plugin that zoo search shows. What would be installed is shown first, with its licence and where
@@ -33,7 +38,12 @@ def install(plugin: str, upgrade: bool, unlisted: bool, yes: bool) -> None:
     work, or uv where it made the environment. torch and the core stay as they are. If anything fails, the new
     plugin's quick check included, the environment is put back as it was.
     """
-    from zoo_core.installing import ask_registries, installer_of_this_environment, take_unlisted
+    from zoo_core.installing import (
+        ask_registries,
+        installer_of_this_environment,
+        refuse_to_build,
+        take_unlisted,
+    )
     from zoo_core.installing import install as install_changes
     from zoo_core.registry import refresh, registries
 
@@ -51,8 +61,13 @@ def install(plugin: str, upgrade: bool, unlisted: bool, yes: bool) -> None:
     flags = [*(["--upgrade"] if upgrade else []), *(["--unlisted"] if unlisted else [])]
     _want_a_yes(f"Installing {plugin}", ["install", *flags, plugin], yes)
     installer = installer_of_this_environment()
+    if not build:
+        refuse_to_build(request.requirement)
     changes = installer.plan(
-        request.requirement, upgrade=upgrade, repair=present is not None and present.status == "broken"
+        request.requirement,
+        upgrade=upgrade,
+        repair=present is not None and present.status == "broken",
+        build=build,
     )
     if not changes:
         click.echo(f"{plugin} is installed already, and nothing newer is to be had.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from functools import partial
 
 import click
 
@@ -24,11 +25,13 @@ def pull(models: tuple[str, ...], update: bool, dry_run: bool, as_json: bool) ->
 
     Every file is verified, now and whenever it is used. A pull that was cut off keeps its whole files.
     """
+    from zoo_core.plugins.host import PluginHost
     from zoo_core.running.resolve import resolve
-    from zoo_core.weights import Plan, obtain, plan
+    from zoo_core.weights import Plan, get_checkpoint, plan
     from zoo_core.weights.conversion import converted
 
     catalog = Catalog.read()
+    host = PluginHost(catalog.plugins)
     rows = []
 
     def announce(due: Plan) -> None:
@@ -43,9 +46,8 @@ def pull(models: tuple[str, ...], update: bool, dry_run: bool, as_json: bool) ->
             "bytes": due.bytes if due else 0,
         }
         if not dry_run:
-            checkpoint = obtain(card, update=update, progress=not as_json, announce=announce)
-            if owner := next((plugin for plugin in catalog.plugins if plugin.name == card.plugin), None):
-                checkpoint = converted(checkpoint, owner, say)
+            checkpoint = get_checkpoint(card, update=update, progress=not as_json, announce=announce)
+            checkpoint = converted(checkpoint, partial(host.converters, only=card.plugin), say)
             row |= {"source": checkpoint.source, "digest": checkpoint.digest}
         rows.append(row)
         if not as_json:

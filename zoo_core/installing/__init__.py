@@ -1,9 +1,9 @@
-"""Installing and removing plugins by the installer of this environment, which stays usable if that fails."""
+"""Install and remove plugins with this environment's installer; a failed install is undone."""
 
 from __future__ import annotations
 
 from zoo_core.installing.choice import installer_of_this_environment
-from zoo_core.installing.installers import Change, Installer
+from zoo_core.installing.installers import Change, Installer, refuse_to_build
 from zoo_core.installing.requests import Request, ask_registries, requirement_of, take_unlisted
 from zoo_core.installing.transaction import install
 
@@ -14,6 +14,7 @@ __all__ = [
     "ask_registries",
     "install",
     "installer_of_this_environment",
+    "refuse_to_build",
     "requirement_of",
     "take_unlisted",
 ]

@@ -1,4 +1,4 @@
-"""Which installer this environment has."""
+"""Find this environment's installer."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from zoo_core.installing.uv import Uv
 
 
 def installer_of_this_environment() -> Installer:
-    """uv where ``pyvenv.cfg`` says that uv made this environment, else pip.
+    """Return uv if ``pyvenv.cfg`` says that uv made this environment, else pip.
 
     Raises:
-        PluginError: It is not there.
+        PluginError: There is neither.
     """
     try:
         made_by_uv = re.search(r"^uv\s*=", Path(sys.prefix, "pyvenv.cfg").read_text(), re.MULTILINE)
@@ -31,6 +31,6 @@ def installer_of_this_environment() -> Installer:
     if importlib.util.find_spec("pip") is not None:
         return Pip()
     raise PluginError(
-        f"{sys.prefix} has neither pip nor uv, so that nothing can be installed.",
-        f"Make uv known by PATH, or get pip: {sys.executable} -m ensurepip",
+        f"{sys.prefix} has neither pip nor uv.",
+        f"Install pip: {sys.executable} -m ensurepip; or put uv on the PATH.",
     )

@@ -1,64 +1,81 @@
-"""What an installer does for the zoo, whether it is pip or uv.
+"""The interface of an installer, pip or uv.
 
-Both are asked first what they would do. What they then do is just that: the versions they named, and for pip
-with the digests it found, without looking for anything else. The core and torch stay as they are.
+An installer first reports what it would do, and then does exactly that: the versions it named, for pip with
+the digests it found. The core and torch never change.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import re
+import shlex
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from zoo_core.errors import PluginError
 
+SOURCE_ARCHIVES = (".tar.gz", ".tar.bz2", ".zip")
 HELD = ("zoo-core", "torch")
-"""What no plugin's install changes: the running program, and gigabytes that were chosen with care."""
+"""Distributions that no install changes: the running program, and gigabytes that the user chose."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A distribution that would be installed, or changed to another version."""
+    """A distribution that would be installed or replaced."""
 
     name: str
     version: str
     pinned: str
-    """The line of a requirements file that stands for exactly this one."""
+    """The line of a requirements file that names exactly this file."""
     license: str | None = None
-    """As its metadata states it, where the installer tells."""
+    """The licence in its metadata, if the installer reports it."""
 
     @property
     def previous(self) -> str | None:
-        """The version that is here now; None if it is not installed."""
+        """The version that is installed; None if it is not."""
         return installed_version(self.name)
 
 
 class Installer(Protocol):
-    """What installs distributions into this environment."""
+    """Installs distributions into this environment."""
 
     name: str
 
-    def plan(self, requirement: str, *, upgrade: bool, repair: bool) -> list[Change]:
-        """What installing a requirement would change; nothing is changed yet.
+    def plan(self, requirement: str, *, upgrade: bool, repair: bool, build: bool) -> list[Change]:
+        """Return what installing a requirement would change; nothing is changed.
 
         Args:
-            requirement: As PEP 508 writes it, or a path.
-            upgrade: Take the newest version, even if one that fits is here.
-            repair: Install it anew, though it is here.
+            requirement: A PEP 508 requirement, or a path.
+            upgrade: Take the newest version, even if an installed one fits.
+            repair: Reinstall it even if it is installed.
+            build: Build source distributions, which runs their code; without it only wheels are used, and
+                nothing of a package is run.
 
         Raises:
-            PluginError: It cannot be had, or not together with what is here.
+            PluginError: It is not available, or conflicts with what is installed.
         """
         ...
 
     def find(self, requirement: str) -> None:
-        """Make sure that a requirement can be had, whatever is here and whatever it needs itself.
+        """Check that a requirement is available, without its dependencies.
 
         Raises:
-            PluginError: It cannot.
+            PluginError: It is not.
+        """
+        ...
+
+    def files(self, changes: Sequence[Change], folder: Path) -> list[Path]:
+        """Return every file that the changes would write; nothing is installed.
+
+        Args:
+            changes: From :meth:`plan`.
+            folder: An empty folder for downloads.
+
+        Raises:
+            PluginError: A distribution cannot be downloaded, or is damaged.
         """
         ...
 
@@ -74,13 +91,13 @@ class Installer(Protocol):
         """Remove distributions.
 
         Raises:
-            PluginError: That was not possible.
+            PluginError: They cannot be removed.
         """
         ...
 
 
 def installed_version(name: str) -> str | None:
-    """The version of a distribution that is here; None if it is not."""
+    """Return the version of an installed distribution; None if it is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -88,39 +105,57 @@ def installed_version(name: str) -> str | None:
 
 
 def held_versions() -> str:
-    """Constraints that keep what no install changes."""
+    """Return constraints that hold the versions of ``HELD``."""
     return "".join(f"{name}=={version}\n" for name in HELD if (version := installed_version(name)))
 
 
-def run(command: list[str], arguments: list[str], failure: str) -> str:
-    """What the installer wrote.
+def refuse_to_build(requirement: str) -> None:
+    """Refuse a requirement that can only be installed by building it.
 
     Raises:
-        PluginError: It failed; says its own reason, and where the core or torch stand in the way.
+        PluginError: It is a folder, a source archive or a repository.
+    """
+    target = requirement.rpartition(" @ ")[2]
+    place = Path(target)
+    is_source = (
+        place.is_dir() or target.startswith("git+") or target.endswith((".tar.gz", ".zip", ".tar.bz2"))
+    )
+    if is_source:
+        raise PluginError(
+            f"{requirement} has to be built, which runs its code before anything is shown.",
+            "If you trust it, add --build; or give a wheel (.whl).",
+        )
+
+
+def run(command: list[str], arguments: list[str], failure: str) -> str:
+    """Run the installer and return its output.
+
+    Raises:
+        PluginError: It failed; gives its reason, or says that the core or torch would have to change.
     """
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
-    told = done.stdout + done.stderr
+    output = done.stdout + done.stderr
     if done.returncode == 0:
-        return told
-    on_one_line = " ".join(told.split())  # uv breaks lines by its own count
+        return output
+    on_one_line = " ".join(output.split())  # uv wraps lines
     for name in HELD:
         version = installed_version(name) or ""
         # pip: "(constraint) torch==2.0", uv: "depend on torch==1.0 and torch==2.0".
         if re.search(rf"(\(constraint\)|and) {name}[^ ]*=={re.escape(version)}\b", on_one_line):
             raise PluginError(
                 f"{failure}: it needs another {name} than {version}, which zoo install never changes.",
-                f"Take another version of the plugin, or change {name} yourself.",
+                f"Install another version of the plugin, or change {name} yourself.",
             )
     raise PluginError(
-        f"{failure}: {_reason(told)}", f"Run it yourself to see more: {' '.join(arguments[-1:])}"
+        f"{failure}: {_reason(output)}", f"See the whole output: {shlex.join([*command, *arguments])}"
     )
 
 
-def _reason(told: str) -> str:
-    """The first error in what an installer wrote, on one line."""
-    lines = [line.strip() for line in told.splitlines() if line.strip()]
+def _reason(output: str) -> str:
+    """Return the first error in an installer's output, on one line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     first = next((n for n, line in enumerate(lines) if line.lower().startswith("error:")), None)
     if first is None:
-        return lines[-1] if lines else "it did not say why."
+        return lines[-1] if lines else "it gave no reason."
     causes = [line for line in lines[first + 1 : first + 2] if line.startswith("cause:")]
     return " ".join([lines[first].partition(":")[2].strip(), *causes])

@@ -1,4 +1,4 @@
-"""From what a user asks to be installed to a requirement, through the registries."""
+"""Look up what the user wants to install in the registries."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ _PINNED = re.compile(rf"(?P<name>{_NAME.pattern})(==(?P<version>[0-9][A-Za-z0-9.
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be installed."""
+    """A plugin to install."""
 
     name: str | None
-    """The plugin, where its name is known before it is installed."""
+    """The plugin's name; None if it is known only after the installation."""
     version: str | None
-    """The one version that will do; None for any."""
+    """The required version; None for any."""
     requirement: str
-    """As PEP 508 writes it, or a path."""
+    """A PEP 508 requirement, or a path."""
     entry: Entry | None = None
-    """What a registry says of it; None for what none lists."""
+    """Its entry in a registry; None if no registry lists it."""
 
 
 def ask_registries(text: str, registries: Sequence[Registry]) -> Request:
-    """The requirement behind ``NAME`` or ``NAME==VERSION``; of several entries the first counts.
+    """Return the request for ``NAME`` or ``NAME==VERSION``; the first registry that lists it counts.
 
     Raises:
-        PluginError: It is no such text, or no registry has it; says what is near.
+        PluginError: The text has another form, or no registry lists the plugin; suggests similar names.
     """
     match = _PINNED.fullmatch(text)
     if match is None:
         raise PluginError(
-            f"{text!r} is no plugin's name.",
-            "Give NAME or NAME==VERSION; a folder, a wheel or an address wants --unlisted.",
+            f"{text!r} is not a plugin's name.",
+            "Give NAME or NAME==VERSION; for a folder, a wheel or an address add --unlisted.",
         )
     name, version = match["name"].lower(), match["version"]
     for registry in registries:
@@ -52,7 +52,7 @@ def ask_registries(text: str, registries: Sequence[Registry]) -> Request:
 
 
 def take_unlisted(text: str) -> Request:
-    """The requirement for something that no registry lists: a folder, a wheel, an https address, a package.
+    """Return the request for something that no registry lists: a folder, wheel, https address or package.
 
     Raises:
         PluginError: It is none of these.
@@ -63,22 +63,22 @@ def take_unlisted(text: str) -> Request:
     elif is_address(text):
         if not is_safe(text.removeprefix("git+")):
             raise PluginError(
-                f"{text} is not installed from.", "Give an https:// address without a password."
+                f"{text} is not a safe address.", "Give an https:// address without a password."
             )
         return Request(None, None, text)
     path = Path(text)
     if text.startswith("-") or not (path.is_dir() or (text.endswith((".whl", ".tar.gz")) and path.is_file())):
         raise PluginError(
-            f"{text!r} is neither a folder nor a wheel, an address or a package's name.", "Check the path."
+            f"{text!r} is not a folder, a wheel, an address or the name of a package.", "Check the path."
         )
     return Request(None, None, str(path.resolve()))
 
 
 def requirement_of(entry: Entry, version: str | None = None) -> str:
-    """The requirement for a registry's plugin, as PEP 508 writes it.
+    """Return the PEP 508 requirement for a plugin of a registry.
 
     Raises:
-        PluginError: The registry has one wheel of it, of another version.
+        PluginError: The registry has a wheel of another version.
     """
     package = entry.package
     if package.wheel is None:
@@ -106,13 +106,13 @@ def _unknown(name: str, registries: Sequence[Registry]) -> PluginError:
     if name in of_model:
         return PluginError(
             f"{name} is a model, not a plugin.",
-            f"Install the plugin that has it: zoo install {of_model[name]}",
+            f"Install its plugin: zoo install {of_model[name]}",
         )
     near = difflib.get_close_matches(name, [*plugins, *of_model], 3, 0.75)
     near = list(dict.fromkeys(of_model.get(each, each) for each in near))
     return PluginError(
-        f"No registry knows a plugin {name!r}.",
+        f"No registry lists a plugin {name!r}.",
         f"Did you mean {' or '.join(near)}?"
         if near
-        else f"Look for it: zoo search WORD; if you trust that package: zoo install --unlisted {name}",
+        else f"Search for it: zoo search WORD; if you trust that package: zoo install --unlisted {name}",
     )

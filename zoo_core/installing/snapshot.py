@@ -1,77 +1,85 @@
-"""The files of an environment that an install will touch, so that they can be put back if it fails.
+"""Copy the files of an environment that an install changes, restore them if it fails, and compare.
 
-Copies and not a second install: what is here may be a version that no index has any more, or no index may be
-in reach.
+Copies rather than a second install: the installed version may be gone from every index, or no index may be
+reachable.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import re
 import shutil
+import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
-ROOTS = ("purelib", "platlib", "scripts")
-"""Where installers put what a distribution has; it has entries of its own there, folders or files."""
+from zoo_core.installing.contents import normal_name, owned_files
+
+State = dict[Path, tuple[int, int, int]]
+"""Size, modification time in nanoseconds and mode of each file."""
 
 
 class Snapshot:
-    """What some distributions have in this environment, and what else there is beside them.
+    """The files of this environment before an install.
 
     Args:
-        names: Distributions that will be installed or changed.
+        names: Distributions that will be installed or replaced.
+        written: The files that the install will write.
         folder: An empty folder for copies.
     """
 
-    def __init__(self, names: Iterable[str], folder: Path) -> None:
-        self._names = {_normal(name) for name in names}
-        self._roots = {Path(os.path.normpath(sysconfig.get_path(kind))) for kind in ROOTS}
-        self._entries = set(self._list())
+    def __init__(self, names: Iterable[str], written: Iterable[Path], folder: Path) -> None:
+        self._before = _state()
+        self._folders = {file.parent for file in self._before}
+        self._written = frozenset(written)
+        ours = (file for file, _ in owned_files(frozenset(map(normal_name, names))))
         self._copies: dict[Path, Path] = {}
-        for file in self._files(ours=True):
-            if file.is_file():
+        for file in {*ours, *self._written}:
+            if os.path.lexists(file) and not file.is_dir():
                 self._copies[file] = folder / str(len(self._copies))
                 shutil.copy2(file, self._copies[file], follow_symlinks=False)
-        touched = {entry for file in self._copies for entry in self._entry(file)}
-        self._contents = {entry: set(entry.rglob("*")) for entry in touched}
 
-    def restore(self) -> None:
-        """Remove what came, and put back what was there, as it was."""
-        kept = {entry for file in self._files(ours=False) for entry in self._entry(file)}
-        for entry in set(self._list()) - self._entries - kept:
-            _delete(entry)
-        for entry, before in self._contents.items():
-            for path in sorted(set(entry.rglob("*")) - before, reverse=True):
-                _delete(path)
+    def restore(self) -> list[Path]:
+        """Remove what was added, restore what was there, and return the files that still differ."""
+        added = {*(_state().keys() - self._before.keys()), *(self._written - self._copies.keys())}
+        for file in added:
+            file.unlink(missing_ok=True)
+            _prune(file.parent, self._folders)
         for file, copy in self._copies.items():
             file.parent.mkdir(parents=True, exist_ok=True)
+            file.unlink(missing_ok=True)
             shutil.copy2(copy, file, follow_symlinks=False)
-
-    def _list(self) -> Iterator[Path]:
-        for root in self._roots:
-            yield from root.iterdir() if root.is_dir() else ()
-
-    def _files(self, *, ours: bool) -> Iterator[Path]:
-        """Every file of the distributions in question, or of all others."""
-        for distribution in importlib.metadata.distributions(path=[str(root) for root in self._roots]):
-            if (_normal(distribution.name) in self._names) == ours:
-                for file in distribution.files or ():
-                    yield Path(os.path.normpath(str(distribution.locate_file(file))))
-
-    def _entry(self, file: Path) -> list[Path]:
-        """The entry of a root that a file belongs to; none for a file elsewhere."""
-        return [root / file.relative_to(root).parts[0] for root in self._roots if root in file.parents][:1]
+        after = _state()
+        return sorted(
+            file for file in after.keys() | self._before.keys() if after.get(file) != self._before.get(file)
+        )
 
 
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+def _state() -> State:
+    """Return the state of every file in the folders that installers write to, bytecode aside."""
+    prefix = Path(sys.prefix)
+    kinds = ("purelib", "platlib", "scripts")
+    roots = {Path(os.path.normpath(sysconfig.get_path(kind))) for kind in kinds}
+    roots |= {prefix / name for name in ("etc", "include", "share")}
+    found: State = {}
+    for root in roots:
+        for folder, names, files in os.walk(root):
+            names[:] = [name for name in names if name != "__pycache__"]
+            found.update(_stat(Path(folder, file)) for file in files)
+    found.update(_stat(path) for path in prefix.iterdir() if path.is_file())
+    return found
 
 
-def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+def _stat(file: Path) -> tuple[Path, tuple[int, int, int]]:
+    stat = file.lstat()
+    return file, (stat.st_size, stat.st_mtime_ns, stat.st_mode)
+
+
+def _prune(folder: Path, kept: set[Path]) -> None:
+    """Remove a folder, and its parents, if they are empty and were not there before."""
+    while folder not in kept and folder.is_dir():
+        shutil.rmtree(folder / "__pycache__", ignore_errors=True)
+        if any(folder.iterdir()) or any(folder in each.parents for each in kept):
+            return
+        folder.rmdir()
+        folder = folder.parent

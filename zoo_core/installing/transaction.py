@@ -1,4 +1,4 @@
-"""An install that ends in a plugin that works, or leaves the environment as it was."""
+"""Install plugins and check them; undo everything if one fails."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo_core.errors import PluginError
+from zoo_core.errors import PluginError, some
+from zoo_core.installing.contents import check_files, normal_name
 from zoo_core.installing.installers import Change, Installer
 from zoo_core.installing.snapshot import Snapshot
 from zoo_core.plugins.discovery import GROUP
@@ -21,25 +22,36 @@ CHECK_SECONDS = 600
 
 
 def install(changes: Sequence[Change], installer: Installer) -> list[str]:
-    """Make the changes, and run the quick check of every plugin among them; returns the plugins' names.
+    """Make the changes, run the quick check of every plugin among them, and return the plugins' names.
+
+    If anything fails or is interrupted, the environment is restored.
 
     Raises:
-        PluginError: The installer failed, there is no plugin among the changes, or one fails its check. The
-            environment is then as it was, as it is too when this is interrupted.
+        PluginError: The installer failed, there is no plugin among the changes, or one fails its check.
     """
     with tempfile.TemporaryDirectory(prefix="zoo-install-") as folder:
-        snapshot = Snapshot((change.name for change in changes), Path(folder))
+        names = [change.name for change in changes]
+        downloads, copies = Path(folder, "downloads"), Path(folder, "copies")
+        downloads.mkdir()
+        copies.mkdir()
+        written = installer.files(changes, downloads)
+        check_files(written, names)
+        snapshot = Snapshot(names, written, copies)
         try:
             installer.apply(changes)
             plugins = _plugins_of(changes)
             if not plugins:
-                names = ", ".join(change.name for change in changes)
-                raise PluginError(f"{names}: no plugin of the zoo is among it.", "Ask its author.")
+                raise PluginError(f"{', '.join(names)} contains no plugin of the zoo.", "Check the name.")
             for plugin in plugins:
                 check_quickly(plugin)
         except PluginError as error:
-            snapshot.restore()
-            raise PluginError(error.message, f"{error.remedy} The environment is as it was.") from error
+            differing = snapshot.restore()
+            outcome = (
+                f"These files could not be restored: {some([str(file) for file in differing])}."
+                if differing
+                else "The environment is as it was."
+            )
+            raise PluginError(error.message, f"{error.remedy} {outcome}") from error
         except BaseException:
             snapshot.restore()
             raise
@@ -47,10 +59,10 @@ def install(changes: Sequence[Change], installer: Installer) -> list[str]:
 
 
 def check_quickly(plugin: str) -> None:
-    """Run ``zoo check --quick`` in a new process, which sees what has just been installed.
+    """Run ``zoo check --quick`` in a new process, which sees the new installation.
 
     Raises:
-        PluginError: It fails; says which check, and why.
+        PluginError: A check fails; says which, and why.
     """
     command = [sys.executable, "-P", "-m", "zoo_core", "check", plugin, "--quick", "--json"]
     try:
@@ -64,25 +76,21 @@ def check_quickly(plugin: str) -> None:
 
 
 def _failure(done: subprocess.CompletedProcess[str]) -> str:
-    """In one line, what the check found first; else what it last wrote."""
+    """Return the first failed check in one line, or else the first line of the error."""
     try:
         failed = [each for each in json.loads(done.stdout)["results"] if each["outcome"] == "failed"]
         return f"{failed[0]['subject']}, {failed[0]['check']}: {failed[0]['seen']}"
     except (ValueError, KeyError, IndexError, TypeError):
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        return lines[0].removeprefix("Error: ") if lines else f"it ended with status {done.returncode}."
+        return lines[0].removeprefix("Error: ") if lines else f"exit status {done.returncode}."
 
 
 def _plugins_of(changes: Sequence[Change]) -> list[str]:
     importlib.invalidate_caches()
-    names = {_normal(change.name) for change in changes}
+    names = {normal_name(change.name) for change in changes}
     found = []
     for entry in entry_points(GROUP):
         distribution = re.split(r"-\d|\.dist-info", entry.metadata.name)[0]
-        if _normal(distribution) in names:
+        if normal_name(distribution) in names:
             found.append(entry.name)
     return sorted(set(found))
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,45 +1,56 @@
-"""uv, which installs into the environments that it made."""
+"""Install with uv, in environments that uv made."""
 
 from __future__ import annotations
 
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from zoo_core.installing.contents import files_of_target
 from zoo_core.installing.installers import Change, held_versions, run
 
 
 class Uv:
-    """uv, told which environment is meant."""
+    """uv, applied to this environment."""
 
     name = "uv"
 
     def __init__(self, program: str) -> None:
         self._program = program
 
-    def plan(self, requirement: str, *, upgrade: bool, repair: bool) -> list[Change]:
+    def plan(self, requirement: str, *, upgrade: bool, repair: bool, build: bool) -> list[Change]:
         """See :class:`Installer`."""
-        return self._plan(
-            requirement, _again(requirement) if repair else _newer(requirement) if upgrade else []
-        )
+        options = _again(requirement) if repair else _newer(requirement) if upgrade else []
+        return self._plan(requirement, [*options, *([] if build else ["--no-build"])])
+
+    def files(self, changes: Sequence[Change], folder: Path) -> list[Path]:
+        """See :class:`Installer`.
+
+        uv cannot download; it installs into the folder instead, which runs nothing.
+        """
+        with _requirements(changes) as file:
+            options = ["--no-deps", "--target", str(folder), "--requirement", str(file)]
+            run(self._pip("install"), options, "The download failed")
+        return files_of_target(folder)
 
     def find(self, requirement: str) -> None:
         """See :class:`Installer`."""
-        self._plan(requirement, [*_again(requirement), "--no-deps"])
+        self._plan(requirement, [*_again(requirement), "--no-deps", "--no-build"])
 
     def _plan(self, requirement: str, options: list[str]) -> list[Change]:
         with tempfile.TemporaryDirectory() as folder:
             held = Path(folder, "held.txt")
             held.write_text(held_versions())
-            told = run(
+            output = run(
                 [*self._pip("install"), "--dry-run", "--constraint", str(held)],
                 [*options, "--", requirement],
                 f"{requirement} cannot be installed",
             )
-        # " + name==1.0", " ~ name==1.0 (from file:///…)": what comes, and what is made anew.
-        lines = re.finditer(r"^ [+~] (\S+?)(?:==(\S+))?(?: \(from (.+)\))?$", told, re.MULTILINE)
+        # " + name==1.0", " ~ name==1.0 (from file:///…)": new, and reinstalled.
+        lines = re.finditer(r"^ [+~] (\S+?)(?:==(\S+))?(?: \(from (.+)\))?$", output, re.MULTILINE)
         digest = re.search(r"#sha256=([0-9a-f]{64})$", requirement)
         hashed = f" --hash=sha256:{digest[1]}" if digest else ""
         return [
@@ -51,9 +62,7 @@ class Uv:
 
     def apply(self, changes: Sequence[Change]) -> None:
         """See :class:`Installer`."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "requirements.txt")
-            file.write_text("\n".join(change.pinned for change in changes))
+        with _requirements(changes) as file:
             options = [*(f"--reinstall-package={change.name}" for change in changes), "--no-deps"]
             run(self._pip("install"), [*options, "--requirement", str(file)], "The installation failed")
 
@@ -65,16 +74,24 @@ class Uv:
         return [self._program, "pip", verb, "--python", sys.executable]
 
 
+@contextmanager
+def _requirements(changes: Sequence[Change]) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "requirements.txt")
+        file.write_text("\n".join(change.pinned for change in changes))
+        yield file
+
+
 def _again(requirement: str) -> list[str]:
-    """The option that installs a package anew, though it is here."""
+    """Return the option that reinstalls a package."""
     return [f"--reinstall-package={name}" for name in _names(requirement)]
 
 
 def _newer(requirement: str) -> list[str]:
-    """The option that takes the newest version of a package, and of nothing else."""
+    """Return the option that upgrades this package only."""
     return [f"--upgrade-package={name}" for name in _names(requirement)]
 
 
 def _names(requirement: str) -> list[str]:
-    """The package's name; none for a path or an address."""
+    """Return the package's name; empty for a path or an address."""
     return re.findall(r"^[\w.-]+(?=[=<>!~ @]|$)", requirement)

@@ -1,4 +1,4 @@
-"""3×3 convolutions with fewer multiplications: Winograd's minimal filtering on a CPU.
+"""3×3 convolutions by Winograd's minimal filtering, with fewer multiplications, on a CPU.
 
 Lavin & Gray 2016, "Fast Algorithms for Convolutional Neural Networks", arXiv:1509.09308.
 """
@@ -17,24 +17,24 @@ from zoo_core.kernels.workspace import Workspace
 
 WINOGRAD_PIXELS = 256
 WINOGRAD_CHANNELS = 96
-"""Below so many pixels or channels, Winograd's additions cost more than the multiplications it saves."""
+"""With fewer pixels or channels, Winograd's additions cost more than the multiplications it saves."""
 
 
 class WinogradConv(nn.Module):
-    """A 3×3 convolution by minimal filtering, F(4, 3) down the columns; float32, height a multiple of 4.
+    """A 3×3 convolution by minimal filtering F(4, 3) along the columns; float32, height a multiple of 4.
 
-    Lavin and Gray 2016 (arXiv:1509.09308), section 4: four rows of the result are sums of six products, each
-    of one combination of six rows of the image with one of the kernel's three rows. A product is a 1×3
-    convolution of an image a quarter as high: 6·3 multiplications in place of 4·9. Filtering across as well
-    would save more of them, but spend it on additions, and lose precision.
+    Lavin and Gray 2016 (arXiv:1509.09308), section 4: four output rows are sums of six products. Each product
+    is a 1×3 convolution of a combination of six input rows by a combination of the kernel's three rows, on a
+    quarter of the height: 6·3 multiplications instead of 4·9. Filtering along the rows too would save more
+    multiplications, but spend as much on additions, and lose precision.
 
-    The combinations are polynomials, evaluated at the points 0, ±a, ±b and infinity. The paper's a = 1 and
-    b = 2 lose half as much precision again.
+    The combinations are values of polynomials at the points 0, ±a, ±b and infinity. The paper's a = 1 and
+    b = 2 have 1.5 times the rounding error.
     """
 
     a, b = 5 / 8, 3 / 2
     BIAS = torch.tensor([1 - 1 / a**2, (1 / a + 1) / 2, (1 / a - 1) / 2, 0, 0, 1 - a**2])
-    """What to add at each point so that every row of the result gains 1."""
+    """What to add to the product at each point to add 1 to every output row."""
 
     def __init__(self, weight: Tensor, bias: Tensor, size: Size) -> None:
         super().__init__()
@@ -48,9 +48,9 @@ class WinogradConv(nn.Module):
 
     @classmethod
     def kernel_at_points(cls) -> Tensor:
-        """Return (6, 3): from a kernel's rows to its values at 0, a, -a, b, -b and infinity.
+        """Return (6, 3), the matrix from a kernel's rows to its values at 0, a, -a, b, -b and infinity.
 
-        Each is scaled by what makes :meth:`forward` cheapest: ±a by a, ±b by b², infinity by -b².
+        They are scaled so that :meth:`forward` is cheapest: at ±a by a, at ±b by b², at infinity by -b².
         """
         a, b = cls.a, cls.b
         points = [0, a, -a, b, -b]
@@ -62,14 +62,20 @@ class WinogradConv(nn.Module):
         return torch.tensor([*rows, [0, 0, -(b**2)]], dtype=torch.float32)
 
     def forward(self, x: Tensor, bias: Tensor | None = None, residual: Tensor | None = None) -> Tensor:
-        """Map (n, c_in, h, w) to (n, c_out, h, w), by another bias (c_out,) and plus a map, if given."""
+        """Map (n, c_in, h, w) to (n, c_out, h, w).
+
+        Args:
+            x: The input.
+            bias: Replaces the layer's bias, (c_out,); None: the layer's own.
+            residual: Added to the output, (n, c_out, h, w); None: nothing.
+        """
         n, _, h, w = x.shape
         a, b = self.a, self.b
         at_0, at_a, at_minus_a, at_b, at_minus_b, at_infinity = self.convs
         biases = torch.outer(self.BIAS, self.bias if bias is None else bias)
 
-        # The rows of every tile of four, x1 to x4. Rows x0 above it and x5 below it are its neighbours' x4
-        # and x1, and zero outside the image.
+        # x1 to x4 are the rows of every tile of four. x0, the row above a tile, is x4 of the tile above; x5,
+        # the row below, is x1 of the tile below. Outside the image they are zero.
         x1, x2, x3, x4 = (x[:, :, i::4] for i in range(4))  # (n, c_in, h/4, w)
         odd, even = torch.sub(x3, x1, alpha=b**2), torch.sub(x4, x2, alpha=b**2)
         y_a = at_a(torch.add(even, odd, alpha=a), biases[1])
@@ -85,26 +91,26 @@ class WinogradConv(nn.Module):
         y_minus_b = at_minus_b(even.sub_(odd, alpha=b))
 
         out = torch.empty((n, y_0.shape[1], h, w), dtype=x.dtype, memory_format=torch.channels_last)
-        at = (y_0, y_a, y_minus_a, y_b, y_minus_b, y_infinity)
-        _from_points(at, out.view(n, -1, h // 4, 4, w), dim=3)
+        products = (y_0, y_a, y_minus_a, y_b, y_minus_b, y_infinity)
+        _from_points(products, out.view(n, -1, h // 4, 4, w), dim=3)
         return out if residual is None else out.add_(residual)
 
 
 class TiledWinogradConv(nn.Module):
-    """A 3×3 convolution by minimal filtering along both axes, F(4×4, 3×3); float32, images of any size.
+    """A 3×3 convolution by minimal filtering F(4×4, 3×3) along both axes; float32, images of any size.
 
-    Lavin and Gray 2016 (arXiv:1509.09308), section 4.1: of a tile of 6×6 values come 4×4 results by 36
-    products in place of 144. Each of the 36 is a product of matrices, tiles by channels: faster than
-    :class:`WinogradConv` where there are many channels, for four times the memory of the weights.
+    Lavin and Gray 2016 (arXiv:1509.09308), section 4.1: a tile of 6×6 inputs gives 4×4 outputs by 36
+    multiplications instead of 144. Over all tiles and channels these are 36 matrix products. With many
+    channels it is faster than :class:`WinogradConv`, and needs four times the memory of the weights.
 
     Args:
         weight: (c_out, c_in, 3, 3).
         padding: Zeros on every side.
-        workspace: What it computes in. Its result lies there too, under the name ``convolved``.
+        workspace: Memory for the computation and, under the name ``convolved``, for the output.
     """
 
     STRIP = 4
-    """Rows of tiles that are done at once: what lies between the steps stays in the processor's cache."""
+    """Rows of tiles computed at once, so that intermediate values stay in the processor's cache."""
 
     def __init__(self, weight: Tensor, padding: int, workspace: Workspace) -> None:
         super().__init__()
@@ -113,43 +119,42 @@ class TiledWinogradConv(nn.Module):
         at_points = WinogradConv.kernel_at_points()
         taps = weight.detach().float().flatten(2)  # (c_out, c_in, 9)
         self.weight = torch.empty(36, c_in, c_out)  # by column, then by row
-        for index, values in enumerate(
-            self.weight
-        ):  # one by one: all at once would take three times the memory
+        # One point at a time: all at once would take three times the memory.
+        for index, values in enumerate(self.weight):
             column, row = divmod(index, 6)
             values.copy_((taps @ torch.outer(at_points[row], at_points[column]).flatten()).T)
         self.padding = padding
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """Map (1, c_in, h, w) to (1, c_out, h', w'), by a bias (c_out,)."""
+        """Map (1, c_in, h, w) to (1, c_out, h', w') and add a bias (c_out,)."""
         _, c_in, h, w = x.shape
         c_out, p = len(bias), self.padding
         height, width = h + 2 * p - 2, w + 2 * p - 2
         down, across = -(-height // 4), -(-width // 4)  # tiles
-        given = x.permute(0, 2, 3, 1)[0]  # (h, w, c_in)
+        image = x.permute(0, 2, 3, 1)[0]  # (h, w, c_in)
         out = self.take("convolved", 1, 4 * down, 4 * across, c_out)
         for first in range(0, down, self.STRIP):
             last = min(first + self.STRIP, down)
             rows = last - first
-            values = self.take("padded", 4 * rows + 2, 4 * across + 2, c_in).zero_()
+            padded = self.take("padded", 4 * rows + 2, 4 * across + 2, c_in).zero_()
             top, bottom = max(4 * first - p, 0), min(4 * last + 2 - p, h)
             start = top + p - 4 * first
-            values[start : start + bottom - top, p : p + w] = given[top:bottom]
+            padded[start : start + bottom - top, p : p + w] = image[top:bottom]
             by_row = self.take("by row", 6, rows, 4 * across + 2, c_in)
-            self._at_points(values, by_row, dim=0)
+            self._at_points(padded, by_row, dim=0)
             by_both = self.take("by both", 6, 6, rows, across, c_in)
             self._at_points(by_row, by_both, dim=2)
             tiles = by_both.view(36, rows * across, c_in)
             products = torch.bmm(tiles, self.weight, out=self.take("products", 36, rows * across, c_out))
-            made = self.take("made", 6, rows, across, 4, c_out)
-            _from_points(products.view(6, 6, rows, across, c_out), made, dim=3)
+            columns = self.take("columns", 6, rows, across, 4, c_out)
+            _from_points(products.view(6, 6, rows, across, c_out), columns, dim=3)
             strip = out[0, 4 * first : 4 * last].view(rows, 4, 4 * across, c_out)
-            _from_points(made.view(6, rows, 4 * across, c_out), strip, dim=1)
+            _from_points(columns.view(6, rows, 4 * across, c_out), strip, dim=1)
             strip.add_(bias)
         return out.permute(0, 3, 1, 2)[:, :, :height, :width]
 
     def _at_points(self, x: Tensor, out: Tensor, dim: int) -> None:
-        """Evaluate every six values along an axis, four apart, at the six points: ``out[i]`` at point i."""
+        """Write the values at point i of tiles of six, one every four along an axis, into ``out[i]``."""
         a, b = WinogradConv.a, WinogradConv.b
         span = x.shape[dim] - 5
         x0, x1, x2, x3, x4, x5 = (
@@ -168,7 +173,7 @@ class TiledWinogradConv(nn.Module):
 
 
 def _from_points(y: Sequence[Tensor] | Tensor, out: Tensor, dim: int) -> None:
-    """Return from the six points, ``y[i]``, to four values along an axis of ``out``; y is overwritten."""
+    """Interpolate four outputs along an axis of ``out`` from the six points ``y[i]``, which it overwrites."""
     a, b = WinogradConv.a, WinogradConv.b
     sum_a, difference_a = y[1] + y[2], y[1].sub_(y[2])
     sum_b, difference_b = y[3] + y[4], y[3].sub_(y[4])
@@ -180,7 +185,7 @@ def _from_points(y: Sequence[Tensor] | Tensor, out: Tensor, dim: int) -> None:
 
 
 def pack_3x3(weight: Tensor, bias: Tensor, size: Size, dtype: torch.dtype) -> nn.Module:
-    """Pack a 3×3 convolution that keeps the size, in the way that is fastest for images of ``size``."""
+    """Return the fastest 3×3 convolution with padding 1 for images of ``size``."""
     pays = size[0] * size[1] >= WINOGRAD_PIXELS and min(weight.shape[:2]) >= WINOGRAD_CHANNELS
     if dtype == torch.float32 and size[0] % 4 == 0 and pays:
         return WinogradConv(weight, bias, size)

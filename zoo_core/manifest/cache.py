@@ -1,7 +1,7 @@
-"""What manifests said when they were last read, kept so that many need not be parsed and checked again.
+"""Cache parsed files, so that many manifests need not be parsed and checked at every start.
 
-One JSON file holds what was read from several files, each with the times and size that its file had. It is
-made again whenever it is missing, damaged, or of another version of the core, and listing works without it.
+One JSON file holds the values of several files, each with the times and size its file had. It is rebuilt if
+it is missing, damaged or from another version of the core, and everything works without it.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from zoo_core.manifest import compatibility, serialize
 T = TypeVar("T")
 
 _DAMAGED = (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError)
-"""What making something again raises where the file is whole, but not what it should be."""
+"""Exceptions of :func:`serialize.from_plain` for a complete file of the wrong content."""
 
 SETTLED_SECONDS = 2.0
-"""How old a file must be to be remembered: another change may come within the same tick of the clock."""
+"""A younger file is not cached: it could change again within one tick of the clock."""
 
 
-class Remembered(Generic[T]):
-    """Values of one dataclass by the file each was read from.
+class FileCache(Generic[T]):
+    """Values of one dataclass, each by the file it was read from.
 
     Args:
         kind: The dataclass; see :mod:`zoo_core.manifest.serialize`.
-        file: Where they are kept.
+        file: The cache file.
     """
 
     def __init__(self, kind: type[T], file: Path) -> None:
@@ -46,7 +46,7 @@ class Remembered(Generic[T]):
         self._changed = False
 
     def read(self, path: Path, read: Callable[[], T]) -> T:
-        """What ``read`` returned for the file at ``path`` as it is now; what it raises is not remembered."""
+        """Return the cached value of the file at ``path``, or call ``read`` if the file has changed."""
         stamp = _stamp(path)
         value = self._recall(path, stamp)
         if value is None:
@@ -66,12 +66,12 @@ class Remembered(Generic[T]):
             return None
 
     def save(self) -> None:
-        """Keep what was read, and forget the rest; where that is not possible, nothing is lost but time."""
+        """Write the values that were read; if that fails, the next start is slower and nothing else."""
         if not self._changed and len(self._read) == len(self._old):
             return
         entries = {}
         for path, (stamp, value) in self._read.items():
-            with suppress(TypeError):  # a manifest may hold a date, which JSON has not
+            with suppress(TypeError):  # a manifest may hold a date, which JSON lacks
                 entries[path] = [stamp, serialize.to_plain(value)]
         data = json.dumps(
             [_fingerprint(self._kind), entries], ensure_ascii=False, separators=(",", ":")
@@ -81,8 +81,8 @@ class Remembered(Generic[T]):
 
 
 @contextmanager
-def without_collection() -> Iterator[None]:
-    """No garbage is looked for in this block: among many new objects that takes longer than making them."""
+def gc_paused() -> Iterator[None]:
+    """Pause garbage collection: allocating thousands of cards would trigger it repeatedly."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -112,6 +112,6 @@ def _stamp(path: Path | str | None) -> list[int] | None:
 
 
 def _fingerprint(kind: type) -> list[Any]:
-    """What decides how a file is read and kept: a change in it makes everything kept before void."""
+    """Return what the cached values depend on: the version of the core and the modules that read them."""
     files = [*sorted(Path(__file__).parent.glob("*.py")), sys.modules[kind.__module__].__file__]
     return [compatibility.VERSION, *map(_stamp, files)]

@@ -1,4 +1,4 @@
-"""The version of the core, and whether a plugin that says which cores it is for can be used with it."""
+"""The version of the core, and the versions a plugin is made for."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import re
 from zoo_core.errors import PluginError
 
 VERSION = "0.2.0"
-"""What pyproject.toml has as the distribution's version; read from there it would take a slow import."""
+"""The distribution's version, which pyproject.toml reads from here: importlib.metadata is slow to import."""
 
 CORE_RANGE = re.compile(r">=(\d+(?:\.\d+)*)(?:,<(\d+(?:\.\d+)*))?")
-"""How a manifest writes it: ``>=0.2``, or ``>=0.2,<0.3``."""
+"""The range in a manifest: ``>=0.2``, or ``>=0.2,<0.3``."""
 
 
 def compatible() -> str:
-    """The cores that keep today's interface: up to, but not including, the next minor version."""
+    """Return the range of cores with today's interface: up to, and without, the next minor version."""
     major, minor = (*_numbers(VERSION), 0)[:2]
     return f">={major}.{minor},<{major}.{minor + 1}"
 
 
 def check_core(plugin: str, core: str) -> None:
-    """Compare this core with the range in a manifest, which fits ``CORE_RANGE``.
+    """Check that this core is in the range of a manifest, which matches ``CORE_RANGE``.
 
     Raises:
-        PluginError: It is older or newer than the plugin is for; says which of the two to update.
+        PluginError: The core is too old or too new; says which of the two to update.
     """
     match = CORE_RANGE.fullmatch(core)
     assert match is not None
@@ -41,7 +41,7 @@ def check_core(plugin: str, core: str) -> None:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """The release of a version, without zeros at its end: 1.0 and 1.0.0 are the same."""
+    """Return the release numbers of a version without trailing zeros: 1.0 equals 1.0.0."""
     release = re.match(r"\d+(\.\d+)*", version)
     numbers = [int(part) for part in release[0].split(".")] if release else [0]
     while len(numbers) > 1 and numbers[-1] == 0:

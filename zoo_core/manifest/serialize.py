@@ -1,7 +1,7 @@
-"""Frozen dataclasses as JSON has them, and back: what cards consist of, and nothing else.
+"""Convert cards to plain JSON values and back.
 
-What is made back is not checked again, so that reading thousands of cards costs next to nothing; only what
-:func:`to_plain` made, whole and unchanged, is to be given to :func:`from_plain`.
+Nothing is checked on the way back, so that thousands of cards are read quickly: :func:`from_plain` must only
+get unchanged output of :func:`to_plain`.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ Reader = Callable[[Any, "list[Any]"], Any]
 
 
 def to_plain(value: Any) -> Any:
-    """A dataclass of texts, numbers, paths, tuples, mappings and dataclasses as lists and dictionaries.
+    """Convert a dataclass to lists and dictionaries.
+
+    It may hold strings, numbers, paths, tuples, mappings and dataclasses.
 
     Raises:
-        TypeError: It holds something else.
+        TypeError: It holds a value of another type.
     """
     shared: list[Any] = []
     return [_write(value, shared, {}), shared]
 
 
 def from_plain(kind: type[T], plain: Any) -> T:
-    """The dataclass of which :func:`to_plain` made ``plain``."""
+    """Return the dataclass that :func:`to_plain` converted to ``plain``."""
     value, shared = plain
     reader: Reader = _dataclass_reader(kind)  # type: ignore[arg-type]  # a class is hashable
     made: T = reader(value, shared)
@@ -37,9 +39,9 @@ def from_plain(kind: type[T], plain: Any) -> T:
 
 
 def _write(value: Any, shared: list[Any], places: dict[int, int]) -> Any:
-    """As :func:`to_plain`; a mapping of dataclasses goes to ``shared``, and its place there stands for it.
+    """Convert a value; a mapping of dataclasses is written to ``shared`` once, and its index stands for it.
 
-    The options of a plugin are one mapping that all of its models have.
+    The options of a plugin are one mapping, which all its models share.
     """
     if is_dataclass(value):
         kind: Any = type(value)
@@ -69,7 +71,7 @@ def _write(value: Any, shared: list[Any], places: dict[int, int]) -> Any:
 
 @cache
 def _reader(kind: Any) -> Reader | None:
-    """What makes a value of a type of its plain form; None where the two are the same."""
+    """Return a function from the plain form of a type to its value; None if the two are equal."""
     arguments = [each for each in get_args(kind) if each not in (type(None), Ellipsis)]
     if is_dataclass(kind):
         reader: Reader = _dataclass_reader(kind)  # type: ignore[arg-type]
@@ -109,7 +111,7 @@ def _dataclass_reader(kind: Any) -> Reader:
 
 @cache
 def _defaults(kind: Any) -> dict[str, Any]:
-    """What need not be written: the fields' values where they have their defaults."""
+    """Return the default of each field that has one; such values are not written."""
     defaults: dict[str, Any] = {}
     for each in fields(kind):
         if each.default is not MISSING:
@@ -138,7 +140,7 @@ def _mapping_reader(kind: Any) -> Reader | None:
 
 
 def _shared_reader(kind: Any) -> Reader:
-    """A mapping of dataclasses, made once for all that have it."""
+    """Read a mapping of dataclasses, once for all that share it."""
     item = _dataclass_reader(kind)
 
     def read(value: Any, shared: list[Any]) -> Any:
@@ -154,7 +156,7 @@ def _shared_reader(kind: Any) -> Reader:
 
 
 def _union_reader(kinds: list[Any], *, optional: bool) -> Reader:
-    """Of several dataclasses, the first that lacks nothing; those that need most are tried first."""
+    """Read the dataclass of a union whose required fields are all there; most required fields first."""
     choices = list(zip(map(_needed, kinds), map(_dataclass_reader, kinds), strict=True))
     choices.sort(key=lambda choice: len(choice[0]), reverse=True)
 

@@ -1,7 +1,7 @@
-"""What a file of a stranger's may not hold, whatever its keys mean.
+"""Limits on untrusted TOML: text length, nesting, control characters, number range.
 
-A manifest's texts are printed on terminals, its numbers are computed with and its paths are opened: those of
-plugins that are installed, and of those that a registry lists. So all of it is looked at before any is used.
+The texts of a manifest are printed on terminals, its numbers are computed with and its paths are opened, also
+for plugins that a registry only lists. So the whole document is checked before any of it is used.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from typing import Any
 from zoo_core.errors import CardError, short_repr
 
 LONGEST_TEXT = 20_000
-"""Characters; the longest that an honest manifest has, an entry of a bibliography, has a thousand."""
+"""Maximum length of a text; the longest in an honest manifest, a BibTeX entry, has a thousand characters."""
 LONGEST_KEY = 100
 DEEPEST = 8
-"""Tables and lists inside one another."""
+"""Maximum nesting of tables and lists."""
 LARGEST_NUMBER = 2**63
-"""TOML's own whole numbers are below it."""
+"""TOML's integers are below it."""
 
 _JOINERS = "\u200c\u200d"
-"""Format characters that words of some scripts, and some emoji, are written with."""
+"""Format characters that some scripts and emoji need."""
 
 
 def screen(document: Mapping[str, Any], file: Path | str) -> None:
-    """Look at every key and value of a parsed TOML document.
+    """Check every key and value of a parsed TOML document.
 
     Raises:
-        CardError: A key or a text is too long or holds control characters, a number is too large, or tables
-            are nested too deep. Names the file and the key.
+        CardError: A key or a text is too long or contains control characters, a number is too large, or
+            tables are nested too deeply. Names the file and the key.
     """
     for name, key, value, depth in _walk(document):
         problem = _problem(key, value, depth)
@@ -40,7 +40,7 @@ def screen(document: Mapping[str, Any], file: Path | str) -> None:
 
 
 def _walk(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Any, int]]:
-    """Every value with the table it stands in, its key (in a list, its place), and how deep that is."""
+    """Yield every value with its table, its key (in a list, its position) and its depth."""
     todo: list[tuple[str, Any, int]] = [("", document, 1)]
     while todo:
         name, container, depth = todo.pop()
@@ -57,7 +57,7 @@ def _walk(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Any, int]]:
 
 
 def _problem(key: str, value: object, depth: int) -> str | None:
-    """What should have been there; None if nothing is wrong."""
+    """Return what was expected; None if nothing is wrong."""
     if len(key) > LONGEST_KEY or not is_plain(key, ""):
         return f"a key of at most {LONGEST_KEY} printable characters"
     if depth > DEEPEST:
@@ -73,7 +73,7 @@ def _problem(key: str, value: object, depth: int) -> str | None:
 
 
 def is_plain(text: str, also: str) -> bool:
-    """True if a terminal shows a text as it is: nothing in it controls, or turns the order, but ``also``."""
+    """Return True if a text holds no control and no bidi characters except those in ``also``."""
     if text.isprintable():
         return True
     return all(

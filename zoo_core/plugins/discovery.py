@@ -1,4 +1,4 @@
-"""Find the plugins that are installed and read their manifests, importing none of them."""
+"""Find the installed plugins and read their manifests, without importing them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Literal
 
 from zoo_core import files, paths
 from zoo_core.errors import CardError, PluginError, ZooError, short_repr
-from zoo_core.manifest.cache import Remembered, without_collection
-from zoo_core.manifest.cards import Manifest, read_manifest
+from zoo_core.manifest.cache import FileCache, gc_paused
+from zoo_core.manifest.cards import Manifest
+from zoo_core.manifest.reader import read_manifest
 from zoo_core.plugins.entrypoints import EntryPoint, entry_points
 
 if TYPE_CHECKING:
@@ -29,51 +30,51 @@ Status = Literal["ok", "disabled", "broken"]
 
 @dataclass(frozen=True)
 class InstalledPlugin:
-    """A plugin as its distribution declares it: usable, disabled by the user, or broken."""
+    """An installed plugin: usable, disabled by the user, or broken."""
 
     name: str
-    """The entry point's name, which is also the distribution's."""
+    """The name of the entry point and of the distribution."""
     module: str
-    """What is imported to get its hook implementations."""
+    """The module with its hook implementations."""
     manifest: Manifest | None = None
-    """None if it could not be read."""
+    """None if it cannot be read."""
     status: Status = "ok"
     problem: ZooError | None = None
     """Why it is broken."""
     notes: tuple[ZooError, ...] = ()
-    """What its author should mend, though it can be used."""
+    """Problems for its author that do not prevent its use."""
     metadata: Path | None = None
     """The ``*.dist-info`` folder of its distribution."""
 
     @property
     def distribution(self) -> importlib.metadata.Distribution | None:
-        """Its distribution; None for a plugin that was not installed as one."""
+        """Its distribution; None if it was not installed as one."""
         import importlib.metadata
 
         return importlib.metadata.Distribution.at(self.metadata) if self.metadata else None
 
     @property
     def version(self) -> str:
-        """The distribution's version; ``unknown`` where there is none, or something else in its place."""
+        """The distribution's version; ``unknown`` if there is none or it is malformed."""
         version = self.distribution.version if self.distribution else ""
         return version if _VERSION.fullmatch(version or "") else "unknown"
 
 
 def installed_plugins() -> tuple[InstalledPlugin, ...]:
-    """Every plugin of this environment, by name, with its manifest and status.
+    """Return every plugin of this environment, sorted by name, with its manifest and status.
 
-    A plugin whose manifest is missing or wrong, or that claims a name an earlier plugin has, is broken; the
-    others are not affected. Of a disabled one the manifest is read too, so that asking for one of its models
-    can be answered, but whatever is wrong with it is nobody's problem.
+    A plugin is broken if its manifest is missing or wrong, or if it claims a name that another plugin has;
+    the others are not affected. The manifest of a disabled plugin is read too, so that a request for one of
+    its models can be answered; its errors are ignored.
     """
-    with without_collection():
+    with gc_paused():
         return tuple(_break_duplicates(_inspect_all()))
 
 
 def _inspect_all() -> list[InstalledPlugin]:
     disabled = disabled_plugins()
     entries = sorted(entry_points(GROUP), key=lambda entry: (entry.name, entry.module))
-    manifests = Remembered(Manifest, paths.cache_dir() / "manifests.json")
+    manifests = FileCache(Manifest, paths.cache_dir() / "manifests.json")
     plugins = [
         replace(plugin, status="disabled", problem=None) if plugin.name in disabled else plugin
         for plugin in (_inspect(entry, manifests) for entry in entries)
@@ -83,20 +84,20 @@ def _inspect_all() -> list[InstalledPlugin]:
 
 
 def disabled_plugins() -> frozenset[str]:
-    """Names of the plugins the user disabled."""
+    """Return the names of the disabled plugins."""
     return frozenset(map(str, files.read_json(disabled_file(), default=[])))
 
 
 def disabled_file() -> Path:
-    """Where the names of disabled plugins are kept."""
+    """Return the file that lists the disabled plugins."""
     return paths.data_dir() / "disabled.json"
 
 
 def package_folder(module: str) -> Path | None:
-    """The folder of a package that is not to be imported; None if there is none.
+    """Return the folder of a package without importing it; None if there is none.
 
-    Only the top-level name is looked up by the import system; :func:`importlib.util.find_spec` of a dotted
-    name would import its parents.
+    Only the top-level name is given to the import system: :func:`importlib.util.find_spec` of a dotted name
+    would import its parents.
     """
     top, *rest = module.split(".")
     try:
@@ -111,7 +112,7 @@ def package_folder(module: str) -> Path | None:
 
 
 def read_toml(path: Path) -> dict[str, object]:
-    """Parse a TOML file; CardError names the file and the place."""
+    """Parse a TOML file; CardError names the file and the position."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -122,21 +123,24 @@ def read_toml(path: Path) -> dict[str, object]:
 
 
 def parse_toml(data: bytes, path: Path) -> dict[str, object]:
-    """Parse what a TOML file holds; CardError names the file and the place."""
+    """Parse the content of a TOML file; CardError names the file and the position."""
     import tomli
 
     try:
         return tomli.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:  # tomli's own error, or a number or a nesting beyond bounds
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # an error of tomli, or a number or nesting beyond its limits
         raise CardError(f"{path}: not valid TOML: {error}.", "Correct that file.") from None
 
 
-def _inspect(entry: EntryPoint, manifests: Remembered[Manifest]) -> InstalledPlugin:
+def _inspect(entry: EntryPoint, manifests: FileCache[Manifest]) -> InstalledPlugin:
     if not _NAME.fullmatch(entry.name):
         name = short_repr(entry.name)
         distribution = entry.metadata.name.partition("-")[0].replace("_", "-")
         problem = PluginError(
-            f"{name} cannot be the name of a plugin.", f"Remove it: pip uninstall {distribution}"
+            f"{name} is not a valid plugin name.", f"Remove it: pip uninstall {distribution}"
         )
         return InstalledPlugin(name, entry.module, status="broken", problem=problem, metadata=entry.metadata)
     plugin = InstalledPlugin(entry.name, entry.module, metadata=entry.metadata)
@@ -166,10 +170,9 @@ def _inspect(entry: EntryPoint, manifests: Remembered[Manifest]) -> InstalledPlu
 
 
 def _break_duplicates(plugins: Sequence[InstalledPlugin]) -> list[InstalledPlugin]:
-    """Mark as broken every plugin that claims a name which another, healthy one has.
+    """Mark as broken every plugin that claims a name of another usable plugin.
 
-    A plugin that the registries list comes before one that they do not, whatever it is called; then the first
-    by name does.
+    Plugins that a registry lists come first, then the alphabetical order decides.
     """
     owners: dict[tuple[str, str], str] = {}
     result = []
@@ -184,9 +187,7 @@ def _break_duplicates(plugins: Sequence[InstalledPlugin]) -> list[InstalledPlugi
             else:
                 assert plugin.distribution is not None  # a name stands twice only in two distributions
                 remedy = f"Remove one of the two: pip uninstall {plugin.distribution.name}"
-            problem = PluginError(
-                f"{plugin.name}: the {kind} {name!r} is already provided by {owner}.", remedy
-            )
+            problem = PluginError(f"{plugin.name}: the {kind} {name!r} already belongs to {owner}.", remedy)
             plugin = replace(plugin, status="broken", problem=problem)
         else:
             owners.update(dict.fromkeys(claims, plugin.name))

@@ -1,7 +1,7 @@
 """The entry points of installed distributions, read from their files.
 
 ``importlib.metadata`` gives the same, but importing it takes longer than everything else that listing models
-needs together. It is asked only about a plugin that is looked at more closely.
+needs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MODULE = re.compile(r"[\w.]+")
 
 @dataclass(frozen=True)
 class EntryPoint:
-    """What a distribution declares in one line of a group: ``name = module``."""
+    """One line of a group: ``name = module``."""
 
     name: str
     module: str
@@ -28,10 +28,10 @@ class EntryPoint:
 
 
 def entry_points(group: str) -> list[EntryPoint]:
-    """The entry points of a group, of every distribution in the folders of ``sys.path``.
+    """Return the entry points of a group, from every distribution in the folders of ``sys.path``.
 
-    Of two distributions with the same name the first counts, as it does when they are imported. Distributions
-    inside of zip files are not seen.
+    Of two distributions with the same name the first counts, as for imports. Distributions inside zip files
+    are not seen.
 
     Format: https://packaging.python.org/en/latest/specifications/entry-points/
     """
@@ -67,7 +67,7 @@ def _read_group(metadata: Path, group: str) -> Iterator[tuple[str, str]]:
 
 
 def parse_group(text: str, group: str) -> Iterator[tuple[str, str]]:
-    """Name and module of each entry point of a group in the text of an ``entry_points.txt``."""
+    """Yield name and module of each entry point of a group in an ``entry_points.txt``."""
     section = None
     for line in map(str.strip, text.splitlines()):
         if line.startswith("["):

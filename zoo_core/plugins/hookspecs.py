@@ -1,7 +1,7 @@
-"""The hooks a plugin may implement, on pluggy: few, each with its contract.
+"""The hooks that a plugin may implement, with their contracts (pluggy).
 
 The module named by the plugin's ``zoo.plugins`` entry point holds the implementations, marked with
-``@zoo_core.hookimpl``. It must be cheap to import: torch belongs inside the functions. An implementation may
+``@zoo_core.hookimpl``. It must be cheap to import: import torch inside the functions. An implementation may
 leave out arguments it does not need.
 """
 
@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 import pluggy
 
 from zoo_core.manifest.cards import ModelCard, TrainerCard
-from zoo_core.protocols import Generator, Options, Trainable, TrainingData
+from zoo_core.protocols import Conversion, Generator, Options, Trainable, TrainingData
 
 if TYPE_CHECKING:
     import torch
 
     from zoo_core.weights import Checkpoint
-    from zoo_core.weights.conversion import Conversion
 
 hookspec = pluggy.HookspecMarker("zoo")
 hookimpl = pluggy.HookimplMarker("zoo")
@@ -32,39 +31,39 @@ def zoo_create_generator(
     """Build the generator of one of this plugin's cards.
 
     Args:
-        card: The card, or for a checkpoint without one, what its config told.
+        card: The card; for a checkpoint without one, a card made from its config.
         checkpoint: The verified files.
         device: Where to compute.
-        dtype: The type to compute in; None leaves the choice to the plugin (``--dtype auto``).
+        dtype: The type to compute in; with None (``--dtype auto``) the plugin chooses.
 
     Returns:
-        A ready generator; its ``dtype`` attribute says which type it computes in.
+        A generator; its ``dtype`` attribute is the type it computes in.
     """
 
 
 @hookspec(firstresult=True)
 def zoo_convert_checkpoint(path: Path) -> Conversion | None:
-    """Read a foreign checkpoint, running nothing that is in it.
+    """Read a foreign checkpoint without executing anything in it.
 
-    Called for files with a suffix that the plugin's manifest names under ``converts``.
+    Called for files with a suffix that the manifest lists under ``converts``.
 
     Args:
         path: The file.
 
     Returns:
-        What is in it; None if it is not in a format that the plugin knows.
+        Its content; None if the plugin does not know the format.
 
     Raises:
-        WeightsError: The format is known, but this file cannot be converted; says why.
+        WeightsError: The plugin knows the format but cannot convert this file; says why.
     """
 
 
 @hookspec
 def zoo_list_models() -> list[ModelCard]:
-    """Return cards that only running code can know (models found on this machine, say).
+    """Return cards that no manifest can name, for example of models found on this machine.
 
-    Called for plugins whose manifest says ``lists_models = true``, when a name is looked up that no manifest
-    knows; never for listing, which runs no plugin.
+    Called when a name is in no manifest, for plugins whose manifest says ``lists_models = true``; never for
+    listing, which runs no plugin.
     """
     return []
 
@@ -75,6 +74,6 @@ def zoo_create_trainable(trainer: TrainerCard, options: Options, data: TrainingD
 
     Args:
         trainer: The trainer's table in the manifest.
-        options: Its options by name, checked, defaults filled in.
-        data: What the data look like.
+        options: Its options, checked, with defaults.
+        data: The shape, classes and number of the data.
     """

@@ -1,4 +1,4 @@
-"""The plugin host: load the one plugin that is needed, contain its failures, enable and disable."""
+"""Load a plugin, call its hooks, contain its failures; enable and disable plugins."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import importlib.metadata
 import io
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from zoo_core import files
 from zoo_core.errors import PluginDeprecation, PluginError, ZooError, short_repr, some
@@ -19,12 +20,14 @@ from zoo_core.plugins.discovery import InstalledPlugin, disabled_file, disabled_
 if TYPE_CHECKING:
     import pluggy
 
+    from zoo_core.protocols import Conversion
+
 
 class PluginHost:
     """Loads plugins one at a time and calls their hooks.
 
-    Whatever a plugin does wrong becomes a PluginError that names it; the others are not affected. What it
-    prints while it is imported goes to stderr, for stdout belongs to results.
+    An error of a plugin becomes a PluginError that names it; other plugins are not affected. Output during
+    its import goes to stderr, because stdout is for results.
     """
 
     def __init__(self, plugins: Sequence[InstalledPlugin]) -> None:
@@ -36,14 +39,14 @@ class PluginHost:
         self._manager = pluggy.PluginManager("zoo")
         self._manager.add_hookspecs(hookspecs)
         self.notes: dict[str, list[PluginError]] = {}
-        """By plugin: what was noticed when it was loaded that does not keep it from being used."""
+        """By plugin: problems noticed at its import that do not prevent its use."""
 
     def load(self, name: str) -> None:
-        """Import a plugin and register its hooks, if that has not been done.
+        """Import a plugin and register its hooks, unless that has been done.
 
         Raises:
-            PluginError: It is not installed, disabled or broken (it is then not imported), or fails now; the
-                host is then as it was.
+            PluginError: It is not installed, is disabled or broken (and is not imported), or its import
+                fails; the host is then unchanged.
         """
         if self._manager.has_plugin(name):
             return
@@ -81,23 +84,40 @@ class PluginHost:
             ) from error
 
     def call(self, name: str, hook: str, **arguments: Any) -> Any:
-        """Call one hook of one plugin, loading it first; None if it does not implement the hook."""
+        """Call one hook of one plugin, loading it if necessary; None if it does not implement the hook."""
         self.load(name)
         others = [plugin for other, plugin in self._manager.list_name_plugin() if other != name]
         caller: pluggy.HookCaller = self._manager.subset_hook_caller(hook, others)
         with plugin_errors(name, f"running {hook}", "Run again with --debug, and tell its author."):
             return caller(**arguments)
 
+    def converters(
+        self, path: Path, *, only: str | None = None
+    ) -> dict[str, Callable[[Path], Conversion | None]]:
+        """Return a reader per plugin that converts files with this suffix; with ``only``, of that plugin."""
+
+        def reader(name: str) -> Callable[[Path], Conversion | None]:
+            return lambda path: cast(
+                "Conversion | None", self.call(name, "zoo_convert_checkpoint", path=path)
+            )
+
+        return {
+            plugin.name: reader(plugin.name)
+            for plugin in self._plugins.values()
+            if plugin.status == "ok" and plugin.manifest and path.suffix in plugin.manifest.converts
+            if only in (None, plugin.name)
+        }
+
 
 def _import(plugin: InstalledPlugin) -> tuple[ModuleType, str]:
-    """The plugin's module, and what it printed; torch is afterwards as it was."""
-    from zoo_core.plugins.torch_guard import torch_kept
+    """Return the plugin's module and its output; replaced torch functions are restored."""
+    from zoo_core.plugins.torch_guard import torch_restored
 
     name, printed = plugin.name, io.StringIO()
     remedy = f"Reinstall it (zoo install {name}) or zoo disable {name}"
     try:
         with (
-            torch_kept() as replaced,
+            torch_restored() as replaced,
             redirect_stdout(printed),
             plugin_errors(name, "being imported", remedy),
         ):
@@ -107,8 +127,8 @@ def _import(plugin: InstalledPlugin) -> tuple[ModuleType, str]:
     if replaced:
         sys.modules.pop(plugin.module, None)
         raise PluginError(
-            f"{name} replaced {some(replaced)} while being imported, which has been undone.",
-            f"Disable it: zoo disable {name}; and tell its author: torch belongs to everybody.",
+            f"{name} replaced {some(replaced)} at its import; this has been undone.",
+            f"Disable it: zoo disable {name}; and tell its author.",
         )
     return module, printed.getvalue()
 
@@ -116,8 +136,8 @@ def _import(plugin: InstalledPlugin) -> tuple[ModuleType, str]:
 def _printing(name: str, printed: str) -> Iterator[PluginError]:
     if printed.strip():
         yield PluginError(
-            f"{name} prints while it is imported: {short_repr(printed.strip())}.",
-            "Tell its author: what is printed goes between results.",
+            f"{name} prints at its import: {short_repr(printed.strip())}.",
+            "Tell its author: the output ends up between results.",
         )
 
 
@@ -128,7 +148,7 @@ def _deprecations(name: str, warned: Sequence[warnings.WarningMessage]) -> Itera
 
 
 def missing_requirement(plugin: InstalledPlugin) -> PluginError | None:
-    """What the plugin's distribution requires and this environment lacks; None if nothing."""
+    """Return the error for the first missing requirement of a plugin's distribution; None without one."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     for line in (plugin.distribution.requires or ()) if plugin.distribution else ():
@@ -152,13 +172,13 @@ def missing_requirement(plugin: InstalledPlugin) -> PluginError | None:
 
 
 def set_enabled(name: str, enabled: bool, plugins: Sequence[InstalledPlugin]) -> bool:
-    """Enable or disable a plugin; False if it already was so.
+    """Enable or disable a plugin; return False if nothing changed.
 
     Raises:
         PluginError: No plugin of that name is installed.
     """
     if name not in {plugin.name for plugin in plugins}:
-        raise PluginError(f"The plugin {name} is not installed.", "See which are: zoo plugins")
+        raise PluginError(f"The plugin {name} is not installed.", "See those that are: zoo plugins")
     with files.locked(disabled_file()):
         before = disabled_plugins()
         after = before - {name} if enabled else before | {name}
@@ -168,7 +188,7 @@ def set_enabled(name: str, enabled: bool, plugins: Sequence[InstalledPlugin]) ->
 
 @contextmanager
 def plugin_errors(name: str, doing: str, remedy: str) -> Iterator[None]:
-    """Turn whatever a plugin raises, SystemExit included, into a PluginError that names it."""
+    """Turn any exception of a plugin, SystemExit included, into a PluginError that names it."""
     try:
         yield
     except (ZooError, KeyboardInterrupt, GeneratorExit):

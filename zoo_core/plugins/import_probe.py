@@ -1,4 +1,4 @@
-"""What only importing a plugin can tell, found out in a process of its own, within a time limit.
+"""Check that a plugin can be imported, in a child process with a time limit.
 
 ``python -m zoo_core.plugins.import_probe NAME FILE`` imports one plugin and writes the
 outcome into FILE, as JSON.
@@ -26,17 +26,17 @@ from zoo_core.plugins.host import PluginHost, missing_requirement
 
 OUTCOME = {"problem", "notes"}
 PROBE_SECONDS = 30
-"""How long a plugin may take to be imported; an honest one, which leaves torch for later, needs a tenth."""
+"""Time limit of an import; a plugin that does not import torch needs a tenth of a second."""
 
 
 def check_plugins(plugins: Sequence[InstalledPlugin], *, again: bool = False) -> list[InstalledPlugin]:
-    """The plugins with what only importing them can tell.
+    """Return the plugins, those that fail to import marked as broken.
 
-    The outcome is remembered for as long as the plugin's version and main file stay the same.
+    The outcome is kept as long as the plugin's version and main file stay the same.
 
     Args:
-        plugins: As :func:`zoo_core.plugins.discovery.installed_plugins` gave them.
-        again: Import them once more, whatever is remembered.
+        plugins: From :func:`zoo_core.plugins.discovery.installed_plugins`.
+        again: Import them even if an outcome is kept.
     """
     memory_file = paths.data_dir() / "checked.json"
     memory: dict[str, Any] = {} if again else files.read_json(memory_file, default={})
@@ -64,7 +64,7 @@ def _fingerprint(plugin: InstalledPlugin) -> list[Any]:
 
 
 def _is_outcome(told: object, plugin: InstalledPlugin) -> bool:
-    """Whether this was remembered of the plugin as it is, by a core that remembers what this one does."""
+    """Return True if this is an outcome of this version of the plugin, in the form this core writes."""
     return isinstance(told, dict) and told.keys() == OUTCOME | {"of"} and told["of"] == _fingerprint(plugin)
 
 
@@ -77,22 +77,22 @@ def _recall(plugin: InstalledPlugin, memory: dict[str, Any]) -> InstalledPlugin:
 
 
 def _probe(plugin: InstalledPlugin) -> dict[str, Any]:
-    """Import a plugin in a child process, which is ended when its time is over, with all that it started."""
+    """Import a plugin in a child process; after the time limit it is killed, with all that it started."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "outcome.json"
         child = subprocess.Popen(
             [sys.executable, "-m", "zoo_core.plugins.import_probe", plugin.name, file],
             stdin=subprocess.DEVNULL,
-            # No pipe: a process that the plugin started could keep it open for ever.
+            # No pipe: a process that the plugin started could keep it open forever.
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        died = "took the Python process down while being imported"
+        died = "crashed the Python process while being imported"
         try:
             child.wait(PROBE_SECONDS)
         except subprocess.TimeoutExpired:
-            died = f"took more than {PROBE_SECONDS} seconds to be imported, and was cut off"
+            died = f"took more than {PROBE_SECONDS} seconds to import and was stopped"
         finally:
             _end(child)
         try:
@@ -104,7 +104,7 @@ def _probe(plugin: InstalledPlugin) -> dict[str, Any]:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """End a child, and where there are process groups, whatever it has left running."""
+    """Kill a child and, where there are process groups, the processes it started."""
     if sys.platform != "win32":
         with suppress(ProcessLookupError, PermissionError):  # all of them have ended
             os.killpg(child.pid, signal.SIGKILL)
@@ -127,5 +127,5 @@ def _answer(name: str, file: Path) -> None:
 
 if __name__ == "__main__":
     _answer(sys.argv[1], Path(sys.argv[2]))
-    # At once: what else the plugin has started or arranged for is none of the outcome.
+    # Exit at once: threads and exit handlers of the plugin are not part of the outcome.
     os._exit(0)

@@ -1,4 +1,4 @@
-"""Keeping torch as it was made: what a plugin puts in the place of its functions is undone."""
+"""Undo what a plugin replaces in torch while it is imported."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Any
 
 
 @contextmanager
-def torch_kept() -> Iterator[list[str]]:
-    """Undo what is done to torch in this block; the list has, after it, the names of what had been replaced.
+def torch_restored() -> Iterator[list[str]]:
+    """Restore torch's functions after the block; the yielded list then holds the names of those replaced.
 
-    Torch itself may be imported in the block: its functions are looked at as soon as they are there.
+    Torch itself may be imported in the block: its functions are recorded right after its import.
     """
     replaced: list[str] = []
     watch = _Watch()
@@ -37,11 +37,11 @@ def torch_kept() -> Iterator[list[str]]:
 
 
 def torch_functions() -> dict[str, Any]:
-    """Torch's own functions, classes and methods, by name."""
+    """Return torch's functions, classes and methods by name."""
     return {
         f"{place}.{name}": value
         for place, owner in _places().items()
-        # A class's methods are mostly those of its bases, from the most general on.
+        # Most methods of a class are its bases'; start with the most general.
         for origin in reversed(getattr(owner, "__mro__", (owner,)))
         for name, value in list(vars(origin).items())
         if callable(value)
@@ -49,21 +49,21 @@ def torch_functions() -> dict[str, Any]:
 
 
 def replaced_functions(before: Mapping[str, Any]) -> list[str]:
-    """Names of torch's functions that are not what they were, nor what torch itself put there."""
+    """Return the names of torch's functions that have changed and that torch did not change itself."""
     if not before:
         return []
-    home = os.path.dirname(sys.modules["torch"].__file__ or "")
+    torch_folder = os.path.dirname(sys.modules["torch"].__file__ or "")
     now = torch_functions()
     return [
         name
         for name, was in before.items()
-        # Parts of torch that are imported late wrap a few of its functions.
-        if now.get(name) is not was and not _file_of(now.get(name)).startswith(home)
+        # Parts of torch that are imported later wrap some of its functions.
+        if now.get(name) is not was and not _file_of(now.get(name)).startswith(torch_folder)
     ]
 
 
 class _Watch(MetaPathFinder):
-    """Finds torch as the others do, and looks at its functions when it has been imported."""
+    """An import hook that records torch's functions right after torch is imported."""
 
     def __init__(self) -> None:
         self.before: Mapping[str, Any] = {}
@@ -71,23 +71,23 @@ class _Watch(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The others' spec of torch, which will tell when it is done; None for any other module."""
+        """Return torch's spec with a loader that records its functions; None for any other module."""
         if name != "torch":
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
-            self._look_after(spec.loader)
+            self._record_after(spec.loader)
         return spec
 
-    def _look_after(self, loader: Loader) -> None:
+    def _record_after(self, loader: Loader) -> None:
         execute = loader.exec_module
 
-        def execute_and_look(module: ModuleType) -> None:
+        def execute_and_record(module: ModuleType) -> None:
             execute(module)
             self.before = torch_functions()
 
-        loader.exec_module = execute_and_look  # type: ignore[method-assign]
+        loader.exec_module = execute_and_record  # type: ignore[method-assign]
 
 
 def _places() -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Registries: what plugins there are beyond the installed ones, and where each is installed from.
+"""Registries: the plugins that can be installed, and where each is installed from.
 
-A registry is a TOML file with a ``[[manifest]]`` table a plugin: a whole ``zoo.toml``, and beside it
-``[manifest.package]``. One is built into the core; others are named in ``config.toml`` in the zoo's own
-folder. All of it is data: nothing that a registry says is ever executed.
+A registry is a TOML file with one ``[[manifest]]`` table per plugin: a whole ``zoo.toml`` and
+``[manifest.package]``. One is built into the core; others are listed in ``config.toml`` in the zoo's folder.
+A registry is data: nothing in it is executed.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Which addresses a registry or a wheel may be fetched from: https, or this machine itself."""
+"""Addresses that a registry or a wheel may be fetched from: https, or this machine."""
 
 from __future__ import annotations
 
 
 def is_address(location: str) -> bool:
-    """True for an address with a scheme, False for a path."""
+    """Return True for an address with a scheme, False for a path."""
     return "://" in location
 
 
 def is_safe(address: str) -> bool:
-    """True for https, and for http where it stays on this machine; False too if it carries a password."""
+    """Return True for https, and for http on this machine; False if the address contains a password."""
     from urllib.parse import urlsplit
 
     try:

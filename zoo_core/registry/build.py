@@ -1,4 +1,4 @@
-"""Build a registry from the manifests of plugins: sources, wheels, what is installed, another registry."""
+"""Build a registry from source trees, wheels, installed plugins and other registries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo_core.errors import RegistryError, ZooError
-from zoo_core.manifest.cards import read_manifest
+from zoo_core.manifest.reader import read_manifest
 from zoo_core.plugins.discovery import FILE, GROUP, installed_plugins, package_folder, parse_toml, read_toml
 from zoo_core.plugins.entrypoints import parse_group
 from zoo_core.registry.entries import PACKAGE, read_entry
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from email.message import Message
 
 HEADER = """\
-# A registry of plugins: each [[manifest]] is one's zoo.toml, and beside it the package it comes in.
-# Built by zoo registry build from the manifests; do not edit.
+# A registry of plugins: each [[manifest]] is a zoo.toml, with the package of the plugin.
+# Built by zoo registry build; do not edit.
 
 """
 
@@ -28,16 +28,16 @@ Entry = dict[str, Any]
 
 
 def build(sources: Sequence[str], folder: Path) -> str:
-    """The text of a registry, its plugins by name, each checked as it will be when it is read.
+    """Return the text of a registry, sorted by plugin; every entry is checked as when it is read.
 
     Args:
-        sources: Folders of source trees, wheels, registries (``.toml``), and names of installed plugins; none
-            stands for all that are installed. What stands in a registry is replaced by another source of the
-            same plugin, so that a registry can be brought up to date by naming it first.
-        folder: Where the registry will lie; wheels are named relative to it.
+        sources: Source trees, wheels, registries (``.toml``) and names of installed plugins; empty: all that
+            are installed. Other sources replace the entries of a registry, so that naming it first brings it
+            up to date.
+        folder: The folder of the registry; paths of wheels are relative to it.
 
     Raises:
-        RegistryError: A source is no plugin, lacks what a registry needs to know, or comes twice.
+        RegistryError: A source is not a plugin, lacks required metadata, or occurs twice.
         CardError: A manifest is wrong.
     """
     if not sources:
@@ -51,7 +51,7 @@ def build(sources: Sequence[str], folder: Path) -> str:
         entry = _from_source(source, folder)
         name = read_entry(entry, "", str(folder / "registry.toml")).name
         if name in new:
-            raise RegistryError(f"{name} comes from two sources; one is {source}.", "Name one of the two.")
+            raise RegistryError(f"{name} has two sources; one is {source}.", "Give one of the two.")
         new[name] = entry
     import tomli_w
 
@@ -73,12 +73,12 @@ def _from_source(source: str, folder: Path) -> Entry:
 def _from_registry(file: Path) -> dict[str, Entry]:
     tables = read_toml(file).get("manifest", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise RegistryError(f"{file} is no registry.", "Name one that zoo registry build made.")
+        raise RegistryError(f"{file} is not a registry.", "Give one that zoo registry build made.")
     return {read_entry(table, "", str(file)).name: table for table in tables}
 
 
 def _from_tree(tree: Path) -> Entry:
-    """A source tree, as its pyproject.toml describes it."""
+    """Return the entry of a source tree, from its pyproject.toml."""
     file = tree / "pyproject.toml"
     if not file.is_file():
         raise _no_plugin(str(tree), "it has no pyproject.toml")
@@ -105,7 +105,7 @@ def _from_tree(tree: Path) -> Entry:
 
 
 def _from_wheel(wheel: Path, folder: Path) -> Entry:
-    """A wheel, which is named with its digest: it will be installed from beside the registry."""
+    """Return the entry of a wheel, with its digest; it is installed from beside the registry."""
     try:
         data = wheel.read_bytes()
         with zipfile.ZipFile(wheel) as archive:
@@ -116,13 +116,13 @@ def _from_wheel(wheel: Path, folder: Path) -> Entry:
             module = next(iter(plugins.values()))
             manifest = parse_toml(archive.read(f"{module.replace('.', '/')}/{FILE}"), wheel / module / FILE)
     except (OSError, KeyError, StopIteration, UnicodeDecodeError, zipfile.BadZipFile) as error:
-        raise _no_plugin(str(wheel), f"it is no wheel with a plugin and its {FILE} ({error})") from None
+        raise _no_plugin(str(wheel), f"it is not a wheel with a plugin and its {FILE} ({error})") from None
     try:
         place = wheel.absolute().relative_to(folder.absolute()).as_posix()
     except ValueError:
         raise RegistryError(
-            f"{wheel} does not lie beside the registry.",
-            f"Put it into {folder.absolute()} or a folder in there: that is where it will be installed from.",
+            f"{wheel} is not beside the registry.",
+            f"Move it to {folder.absolute()} or a folder inside it: it is installed from there.",
         ) from None
     package = {
         **_described(str(wheel), metadata, plugins),
@@ -133,7 +133,7 @@ def _from_wheel(wheel: Path, folder: Path) -> Entry:
 
 
 def _from_environment(name: str) -> Entry:
-    """An installed plugin, as its distribution's metadata describes it."""
+    """Return the entry of an installed plugin, from its distribution's metadata."""
     plugin = {plugin.name: plugin for plugin in installed_plugins()}.get(name)
     if plugin is None:
         raise _no_plugin(name, "it is neither a folder, nor a wheel, nor an installed plugin")
@@ -147,13 +147,13 @@ def _from_environment(name: str) -> Entry:
 
 
 def _checked(document: Entry, file: Path) -> Entry:
-    """The document of a manifest that can be read; a mistake in it is told of its own file."""
+    """Return the document if it is a valid manifest; an error names its own file."""
     read_manifest(document, file, folder=None)
     return document
 
 
 def _described(source: str, metadata: Message[str, str], plugins: dict[str, str]) -> dict[str, str]:
-    """What the metadata of a distribution says of the package."""
+    """Return the package table from a distribution's metadata."""
     urls = [tuple(line.split(", ", 1)) for line in metadata.get_all("Project-URL", []) if ", " in line]
     return _package(
         source,
@@ -172,20 +172,20 @@ def _package(
 
     if re.sub(r"[-_.]+", "-", str(name)).lower() != re.sub(r"[-_.]+", "-", next(iter(plugins))).lower():
         raise RegistryError(
-            f"{source}: the distribution is called {name!r} and its plugin {next(iter(plugins))!r}.",
-            "Call both the same: that is the name that is installed.",
+            f"{source}: the distribution {name!r} and its plugin {next(iter(plugins))!r} differ in name.",
+            "Give both the same name, which is the one that is installed.",
         )
     for key, value, example in (("version", version, "1.0"), ("license", licence, "MIT")):
         if not isinstance(value, str) or not value.strip():
             raise RegistryError(
-                f"{source}: its pyproject.toml does not say the {key} as a text.",
-                f'Say it in [project], as in {key} = "{example}"; or name a wheel of it.',
+                f"{source}: its pyproject.toml does not state the {key} as text.",
+                f'Add it to [project]: {key} = "{example}"; or give a wheel.',
             )
     return {"version": version, "license": licence} | ({"source": page} if page else {})
 
 
 def _project_page(urls: Sequence[Any]) -> str | None:
-    """The address of the source code where it is told, else of the project."""
+    """Return the address of the source code, or else of the project."""
     by_label = {str(label).lower(): str(url) for label, url in urls}
     for label in ("source", "source code", "repository", "github", "homepage"):
         if label in by_label:
@@ -195,6 +195,6 @@ def _project_page(urls: Sequence[Any]) -> str | None:
 
 def _no_plugin(source: str, reason: str) -> ZooError:
     return RegistryError(
-        f"{source} is no plugin: {reason}.",
-        "Name folders with a pyproject.toml, wheels, or installed plugins (zoo plugins).",
+        f"{source} is not a plugin: {reason}.",
+        "Give folders with a pyproject.toml, wheels, or installed plugins (zoo plugins).",
     )

@@ -1,4 +1,4 @@
-"""Check a registry: what would mislead, surprise or fail those who install from it."""
+"""Check a registry for errors, and for what its users should know."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ HUB_LICENSES = frozenset({
     "llama3.1", "llama3.2", "llama3.3", "llama4", "nvidia-source-code-nc", "openrail", "openrail++", "other",
 })
 # fmt: on
-"""What Hub pages call licences that SPDX has no identifier for."""
+"""The Hub's names of licences that have no SPDX identifier."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about a registry that is wrong, or that a reader should know."""
+    """An error in a registry, or a warning."""
 
     level: Literal["error", "warning"]
     check: Literal["schema", "unique", "version", "pin", "hash", "licence"]
@@ -36,11 +36,11 @@ class Finding:
 
 
 def check_registry(registry: Registry) -> list[Finding]:
-    """Everything wrong with a registry that can be known without a network.
+    """Return everything wrong with a registry that can be found without a network.
 
-    Errors: entries that cannot be read; a plugin or a model's name that two have; a version that is none; a
-    wheel that is not there or is not the one it was. Warnings: weights without a pinned commit, files without
-    size and digest, licences that nobody can look up.
+    Errors: unreadable entries; a name that two plugins or models have; an invalid version; a wheel that is
+    missing or has changed. Warnings: weights without a pinned commit, files without size and digest, unknown
+    licences.
     """
     findings = [Finding("error", "schema", None, None, p.message, p.remedy) for p in registry.problems]
     findings += _doubles(registry.entries)
@@ -61,8 +61,8 @@ def _doubles(entries: tuple[Entry, ...]) -> Iterator[Finding]:
             for name in (card.id, *card.aliases):
                 owner = owners.setdefault(name.lower(), entry.name)
                 if owner != entry.name:
-                    message = f"{owner} has a model called {name!r} as well."
-                    remedy = "Give one of the two another name: where both are installed, one is broken."
+                    message = f"{owner} also has a model {name!r}."
+                    remedy = "Rename one of the two: if both are installed, one is broken."
                     yield Finding("error", "unique", entry.name, card.id, message, remedy)
 
 
@@ -73,14 +73,21 @@ def _package(entry: Entry) -> Iterator[Finding]:
     try:
         Version(package.version)
     except InvalidVersion:
-        message = f"{package.version!r} is no version that an installer understands."
-        yield Finding("error", "version", entry.name, None, message, "Number it as PEP 440 says: 1.0rc1.")
+        message = f"{package.version!r} is not a valid version."
+        yield Finding("error", "version", entry.name, None, message, "Use a PEP 440 version such as 1.0rc1.")
     if not _is_licence(package.license):
         yield Finding("warning", "licence", entry.name, None, *_unknown(package.license))
     if package.wheel and not is_address(package.wheel):
         wheel = Path(package.wheel)
         if not wheel.is_file():
-            yield Finding("error", "hash", entry.name, None, f"There is no file {wheel}.", "Put it there.")
+            yield Finding(
+                "error",
+                "hash",
+                entry.name,
+                None,
+                f"There is no file {wheel}.",
+                "Put it there, or build the registry again.",
+            )
         elif hashlib.sha256(wheel.read_bytes()).hexdigest() != package.sha256:
             message, remedy = f"{wheel} has another sha256.", "Build the registry again with the right file."
             yield Finding("error", "hash", entry.name, None, message, remedy)
@@ -94,11 +101,11 @@ def _model(
     if not isinstance(weights, HubWeights):
         return
     if weights.revision is None:
-        message = f"{weights.repo} is not pinned to a commit: what is fetched may change."
-        yield "warning", "pin", message, 'Say which it is: revision = "<40 hex>" in weights.'
+        message = f"{weights.repo} is not pinned to a commit, so its content may change."
+        yield "warning", "pin", message, 'Pin it: revision = "<40 hexadecimal digits>" in weights.'
     bare = [file.name for file in weights.files if file.bytes is None or file.sha256 is None]
     if bare:
-        message = f"{', '.join(bare)}: size or sha256 is not known, so a changed file goes unnoticed."
+        message = f"{', '.join(bare)}: size or sha256 is missing, so a changed file is not noticed."
         yield "warning", "hash", message, "Give bytes and sha256 with each file in weights."
 
 
@@ -116,6 +123,6 @@ def _is_licence(text: str) -> bool:
 
 def _unknown(licence: str) -> tuple[str, str]:
     return (
-        f"{licence!r} is no licence that can be looked up.",
-        "Name it as SPDX or its Hub page does, or LicenseRef-NAME for one of your own.",
+        f"{licence!r} is not a known licence.",
+        "Give its SPDX identifier or the Hub's name; for your own, LicenseRef-NAME.",
     )

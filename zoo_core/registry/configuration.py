@@ -1,13 +1,13 @@
-"""Which registries there are, and which comes first.
+"""The user's registries and their order.
 
-``config.toml`` in the zoo's own folder names those beside the built-in one, in their order::
+``config.toml`` in the zoo's folder lists them; the built-in one is added at the end::
 
     [registries]
     acme = "https://zoo.acme.example/registry.toml"
     mine = "~/models/registry.toml"
 
-Of several entries for one plugin the first counts. The built-in registry comes last, so that a company can
-say where its plugins come from whatever anyone else publishes under the same name.
+If several registries list a plugin, the first counts. The built-in registry is last, so that a company can
+decide where its plugins come from, whatever else is published under the same name.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ import re
 from pathlib import Path
 
 from zoo_core import paths
-from zoo_core.errors import RegistryError, ZooError
-from zoo_core.manifest.cache import Remembered, without_collection
+from zoo_core.errors import RegistryError, ZooError, short_repr
+from zoo_core.manifest.cache import FileCache, gc_paused
 from zoo_core.plugins.discovery import read_toml
 from zoo_core.registry import remote
 from zoo_core.registry.addresses import is_address
 from zoo_core.registry.entries import Registry, read_registry
 
 BUILT_IN = "built-in"
-"""Name of the registry that comes with the core."""
+"""The name of the registry in the core."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
 def config_file() -> Path:
-    """Where the user's registries are named. It may not exist."""
+    """Return the file that lists the user's registries. It may not exist."""
     return paths.data_dir() / "config.toml"
 
 
 def configured() -> dict[str, str]:
-    """Path or address of each registry by name, in the order in which they count; the built-in one is last.
+    """Return path or address of each registry by name, in order of precedence.
 
     Raises:
         CardError: config.toml cannot be read.
-        RegistryError: It says something it should not.
+        RegistryError: config.toml is wrong.
     """
     file = config_file()
     if not file.is_file():
@@ -49,15 +49,15 @@ def configured() -> dict[str, str]:
     tables = document.pop("registries", {})
     remedy = f'Correct {file}: write it like [registries] acme = "https://…/registry.toml"'
     if document:
-        raise RegistryError(f"{file} has {next(iter(document))!r}, which nothing here reads.", remedy)
+        raise RegistryError(f"{file} has an unknown key {short_repr(next(iter(document)))}.", remedy)
     if not isinstance(tables, dict):
-        raise RegistryError(f"{file}: registries is no table.", remedy)
+        raise RegistryError(f"{file}: registries is not a table.", remedy)
     found = {}
     for name, location in tables.items():
         if not _NAME.fullmatch(name) or name == BUILT_IN:
-            raise RegistryError(f"{file}: a registry cannot be called {name!r}.", remedy)
+            raise RegistryError(f"{file}: {short_repr(name)} is not a valid name of a registry.", remedy)
         if not isinstance(location, str) or not location.isprintable() or not location.strip():
-            raise RegistryError(f"{file}: {name} names neither a file nor an address.", remedy)
+            raise RegistryError(f"{file}: {name} is neither a file nor an address.", remedy)
         if not is_address(location):
             location = str(file.parent / Path(location).expanduser())
         found[name] = location
@@ -65,33 +65,33 @@ def configured() -> dict[str, str]:
 
 
 def built_in_file() -> Path:
-    """The built-in registry: inside an installed package, at the top of a checkout."""
+    """Return the built-in registry: inside an installed package, or at the top of a checkout."""
     package = Path(__file__).parents[1]
     inside = package / "registry.toml"
     return inside if inside.is_file() else package.parent / "registry.toml"
 
 
 def registries() -> tuple[Registry, ...]:
-    """All registries in the order in which they count, as they are on this machine: nothing is fetched.
+    """Return all registries in order of precedence, as they are on this machine; nothing is fetched.
 
-    One that cannot be read has no entries and says why.
+    A registry that cannot be read has no entries and a problem.
 
     Raises:
         CardError: config.toml cannot be read.
-        RegistryError: It says something it should not.
+        RegistryError: config.toml is wrong.
     """
-    with without_collection():
-        kept = Remembered(Registry, paths.cache_dir() / "registries.json")
+    with gc_paused():
+        kept = FileCache(Registry, paths.cache_dir() / "registries.json")
         found = tuple(_read(name, location, kept) for name, location in configured().items())
         kept.save()
     return found
 
 
 def refresh(*, again: bool = False) -> list[ZooError]:
-    """Fetch the registries behind addresses whose copy is older than a day; returns what went wrong.
+    """Fetch the registries whose copy is older than a day, and return the errors.
 
     Args:
-        again: Fetch all of them, however old their copies are, and in spite of ``HF_HUB_OFFLINE``.
+        again: Fetch all of them, whatever their age, even if ``HF_HUB_OFFLINE`` is set.
     """
     if not again and os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return []
@@ -105,7 +105,7 @@ def refresh(*, again: bool = False) -> list[ZooError]:
     return problems
 
 
-def _read(name: str, location: str, kept: Remembered[Registry]) -> Registry:
+def _read(name: str, location: str, kept: FileCache[Registry]) -> Registry:
     try:
         file = Path(location)
         if is_address(location):

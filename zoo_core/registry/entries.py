@@ -1,4 +1,4 @@
-"""What a registry says: each plugin's manifest, and the package that the plugin comes in."""
+"""Read a registry: the manifest and the package of each plugin."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any
 
 from zoo_core.errors import CardError, PluginError, ZooError
 from zoo_core.files import is_inside
-from zoo_core.manifest.cards import Manifest, read_manifest
+from zoo_core.manifest.cards import Manifest
+from zoo_core.manifest.reader import read_manifest
 from zoo_core.manifest.toml_reader import Table
 from zoo_core.manifest.untrusted import screen
 from zoo_core.plugins.discovery import read_toml
 from zoo_core.registry.addresses import is_address, is_safe
 
 PACKAGE = "package"
-"""The table beside a manifest that tells of its package."""
+"""The table that describes a plugin's package."""
 
 _VERSION = re.compile(r"[0-9][A-Za-z0-9.!+_-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -27,23 +28,23 @@ _WHEEL = re.compile(r"[!-~]+\.whl")
 
 @dataclass(frozen=True)
 class Package:
-    """The distribution a plugin comes in, which is called as the plugin is."""
+    """The distribution of a plugin, which has the plugin's name."""
 
     version: str
-    """The newest that the registry knows; its manifest is the one listed."""
+    """The newest version; the listed manifest belongs to it."""
     license: str
-    """The code's licence, as the package states it; each model has its own."""
+    """The licence of the code; each model has its own."""
     source: str | None = None
-    """Address of its project."""
+    """Address of the project."""
     wheel: str | None = None
-    """Absolute path or address of the file to install; None where pip looks in its own index."""
+    """Absolute path or address of the wheel; None if it is in the installer's index."""
     sha256: str | None = None
-    """Digest of that file."""
+    """Digest of the wheel."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A plugin as a registry knows it."""
+    """A plugin in a registry."""
 
     manifest: Manifest
     package: Package
@@ -58,28 +59,28 @@ class Entry:
 
 @dataclass(frozen=True)
 class Registry:
-    """A registry that was read, as far as it could be."""
+    """The readable entries of a registry, and its problems."""
 
     name: str
     location: str
     """Path or address."""
     entries: tuple[Entry, ...] = ()
     problems: tuple[ZooError, ...] = ()
-    """What is wrong with it, or with some of its entries, which are then left out."""
+    """Errors of the registry, or of entries that were left out."""
     for_other_cores: Mapping[str, PluginError] = field(default_factory=dict)
-    """Plugins that are for other versions of the core, which are left out too."""
+    """Plugins made for other versions of the core, which are left out."""
 
 
 def read_registry(file: Path, name: str, location: str | None = None) -> Registry:
-    """Read a registry's file. An entry that cannot be read is a problem and leaves the others as they are.
+    """Read a registry's file. An unreadable entry becomes a problem; the others are not affected.
 
     Args:
-        file: The file, or the copy of one.
-        name: What the user calls it.
-        location: Path or address it came from, against which the paths of wheels are resolved.
+        file: The file, or a copy of it.
+        name: The registry's name.
+        location: Its path or address, to which paths of wheels are relative.
 
     Raises:
-        CardError: It cannot be read, or is no registry.
+        CardError: It cannot be read, or is not a registry.
     """
     location = location or str(file)
     document = read_toml(file)
@@ -94,7 +95,7 @@ def read_registry(file: Path, name: str, location: str | None = None) -> Registr
             entry = read_entry(table, name, location)
             if entry.name in entries:
                 raise CardError(
-                    f"{location}: the plugin {entry.name!r} stands there twice; the first is taken.",
+                    f"{location}: the plugin {entry.name!r} occurs twice; the first counts.",
                     "Keep one of the two.",
                 )
             entries[entry.name] = entry
@@ -110,9 +111,9 @@ def read_entry(table: Mapping[str, Any], name: str, location: str) -> Entry:
 
     Raises:
         CardError: Names the registry, table, key and what was expected.
-        PluginError: The plugin is for other versions of the core.
+        PluginError: The plugin is made for other versions of the core.
     """
-    screen(table, location)  # of which its package is not part of the manifest
+    screen(table, location)  # the package is not part of the manifest
     manifest = read_manifest({k: v for k, v in table.items() if k != PACKAGE}, location, folder=None)
     package = Table(table, f"{location}: {manifest.name}", "").table(PACKAGE)
     return Entry(manifest, _read_package(package, location), name)
@@ -132,7 +133,7 @@ def _read_package(table: Table, location: str) -> Package:
 
 
 def _resolve(table: Table, location: str) -> str:
-    """The wheel's absolute path, or its address, which is as safe as a registry's own must be."""
+    """Return the wheel's absolute path, or its address, which must be a safe one."""
     expected = "a wheel's path beside the registry, or its address https://…"
     wheel = table.text("wheel", _WHEEL, expected)
     if not is_address(wheel):

@@ -1,4 +1,4 @@
-"""Registries behind an address: fetched, checked and kept, so that they are there without a network too."""
+"""Fetch registries from addresses, check them, and keep a copy for use without a network."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from zoo_core.registry.entries import read_registry
 if TYPE_CHECKING:
     import urllib.request
 
-LARGEST = 16_000_000
-"""Bytes that a registry may have."""
+MAX_BYTES = 16_000_000
+"""Maximum size of a registry."""
 SECONDS = 20
-"""How long fetching one may take."""
+"""Time limit of a download."""
 FRESH_SECONDS = 24 * 3600
-"""How long a copy is used without asking again."""
+"""A copy younger than this is not fetched again."""
 
 
 def copy_of(address: str) -> Path:
-    """Where the copy of a registry is kept. It may not exist yet."""
+    """Return the path of the copy of a registry. It may not exist yet."""
     import hashlib
 
     return paths.cache_dir() / "registries" / f"{hashlib.sha256(address.encode()).hexdigest()[:24]}.toml"
 
 
 def is_stale(address: str) -> bool:
-    """True if there is no copy, or none of the last day."""
+    """Return True if there is no copy from the last day."""
     try:
         age = time.time() - copy_of(address).stat().st_mtime
     except OSError:
@@ -40,10 +40,10 @@ def is_stale(address: str) -> bool:
 
 
 def fetch(address: str) -> None:
-    """Replace the copy of a registry by what is at its address now. If this raises, the copy is as it was.
+    """Fetch a registry and replace its copy. If this raises, the old copy is unchanged.
 
     Raises:
-        RegistryError: It cannot be fetched, is too large, or is no registry.
+        RegistryError: It cannot be fetched, is too large, or is not a registry.
     """
     check_address(address)
     data = _download(address)
@@ -56,22 +56,22 @@ def fetch(address: str) -> None:
     except ZooError as error:
         reason = error.message.replace(str(draft), "it")
         raise RegistryError(
-            f"What {address} holds is no registry: {reason}", "Check the address: zoo registry list"
+            f"{address} is not a registry: {reason}", "Check the address: zoo registry list"
         ) from None
     finally:
         draft.unlink(missing_ok=True)
 
 
 def check_address(address: str) -> None:
-    """Refuse an address that nothing is fetched from.
+    """Refuse an unsafe address.
 
     Raises:
-        RegistryError: It is neither https nor on this machine, or carries a password.
+        RegistryError: It is neither https nor on this machine, or contains a password.
     """
     if not is_safe(address):
         raise RegistryError(
-            f"{address} is not fetched: only https:// is safe from being changed on its way.",
-            "Name an https:// address without a password in it, or a file.",
+            f"{address} is not fetched: only https:// is protected against changes in transit.",
+            "Give an https:// address without a password, or a file.",
         )
 
 
@@ -84,9 +84,9 @@ def _download(address: str) -> bytes:
         with _opener().open(address, timeout=SECONDS) as response:
             while chunk := response.read1(1 << 16):
                 data += chunk
-                if len(data) > LARGEST:
+                if len(data) > MAX_BYTES:
                     raise RegistryError(
-                        f"{address} holds more than {LARGEST // 1_000_000} MB.",
+                        f"{address} is larger than {MAX_BYTES // 1_000_000} MB.",
                         "Check that it is a registry.",
                     )
                 if time.monotonic() > deadline:
@@ -96,7 +96,7 @@ def _download(address: str) -> bytes:
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise RegistryError(
             f"{address} cannot be fetched: {getattr(error, 'reason', None) or error}.",
-            "Check the address and the network; a copy fetched before is used meanwhile.",
+            "Check the address and the network; until then an earlier copy is used.",
         ) from None
     return bytes(data)
 
@@ -105,7 +105,7 @@ def _opener() -> urllib.request.OpenerDirector:
     import urllib.request
 
     class Redirects(urllib.request.HTTPRedirectHandler):
-        """Follows redirects, but only to where a registry may be."""
+        """Follows redirects to safe addresses only."""
 
         def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
             check_address(newurl)

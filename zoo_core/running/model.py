@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from zoo_core.plugins.host import PluginHost, plugin_errors
 from zoo_core.protocols import Batch, Generator, Options, Step
 from zoo_core.running.resolve import resolve
 from zoo_core.samples.sample import Record, Sample, to_bytes
-from zoo_core.weights import Checkpoint, is_cached, obtain
+from zoo_core.weights import Checkpoint, get_checkpoint, is_cached
 from zoo_core.weights.conversion import converted
 
 if TYPE_CHECKING:
@@ -61,7 +62,9 @@ def load(
     _check_dtype(dtype, card, catalog.plugins)
     host.load(card.plugin)  # before its weights are fetched: a broken plugin should not cost a download
     plugin = next(plugin for plugin in catalog.plugins if plugin.name == card.plugin)
-    checkpoint = converted(_obtain_while_importing_torch(card), plugin)
+    checkpoint = converted(
+        _get_checkpoint_while_importing_torch(card), partial(host.converters, only=card.plugin)
+    )
     torch_device = _pick_device(device)
     generator = host.call(
         card.plugin,
@@ -79,15 +82,15 @@ def load(
     return Model(card, checkpoint, generator, torch_device, plugin.version)
 
 
-def _obtain_while_importing_torch(card: ModelCard) -> Checkpoint:
+def _get_checkpoint_while_importing_torch(card: ModelCard) -> Checkpoint:
     """Verify weights that are here already in a thread: hashing a file and importing torch take equally long.
 
     A download stays in the main thread, where Ctrl-C ends it at once.
     """
     if isinstance(card.weights, HubWeights) and is_cached(card) is None:
-        return obtain(card)
+        return get_checkpoint(card)
     with ThreadPoolExecutor(1) as thread:
-        checkpoint = thread.submit(obtain, card)
+        checkpoint = thread.submit(get_checkpoint, card)
         importlib.import_module("torch")
         return checkpoint.result()
 

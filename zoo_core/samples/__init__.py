@@ -1,4 +1,4 @@
-"""Where samples go: images, texts, sheets, animations, folders; how each says what made it; and replay.
+"""Samples and their files: images, texts, contact sheets, animations, folders; records in them; replay.
 
 Importing this package imports neither torch nor Pillow.
 """

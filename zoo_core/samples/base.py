@@ -1,4 +1,4 @@
-"""What everything that takes a run's samples has in common."""
+"""The base class of everything that samples can be written to."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 
 
 class Output(ABC):
-    """Where the samples of a run go. A context manager: leaving it without an error finishes the output."""
+    """The destination of a run's samples. A context manager: leaving it without an error finishes it."""
 
     path: Path | None = None
-    """The file or folder the user named; None for the standard output."""
+    """The file or folder; None for the standard output."""
     wants_frames: bool = False
-    """True if the samples should come with ``frames``."""
+    """True if samples need their ``frames``."""
 
     def has(self, record: Record) -> bool:
-        """True if the sample that ``record`` describes, metadata aside, is there and need not be made."""
+        """Return True if the sample of ``record`` (its metadata aside) exists and need not be made."""
         return False
 
     @abstractmethod
     def write(self, sample: Sample) -> Path | None:
-        """Take a sample; return the file that holds it, or will when the output is finished."""
+        """Write a sample; return the file that holds it, or will hold it when the output is finished."""
 
-    def finish(self) -> None:  # noqa: B027 (most have nothing left to do)
-        """Write what waits for the last sample; not called after an error."""
+    def finish(self) -> None:  # noqa: B027
+        """Write what needs all samples; not called after an error."""
 
     def close(self) -> None:  # noqa: B027
-        """Let go of what is open; called after an error too."""
+        """Close open files; called after an error too."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,7 +1,7 @@
-"""The texts inside PNG and GIF files, read block by block.
+"""Read the texts inside PNG and GIF files, block by block.
 
-Images are never decoded, a text is never kept beyond a limit, and a file must be whole up to its last
-block, so a hostile file costs no more memory than an honest one.
+Images are never decoded, texts have a maximum length, and a file must be complete up to its last block: a
+hostile file takes no more memory than an honest one.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _LONGEST_KEYWORD = 79
 def png_texts(
     file: BinaryIO, path: Path, keywords: Collection[bytes], limit: int
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Keyword and text of the iTXt chunks (PNG 1.2, section 4.2.3) that have one of ``keywords``.
+    """Yield keyword and text of the iTXt chunks (PNG 1.2, section 4.2.3) with one of ``keywords``.
 
     Args:
-        file: Open just behind the signature.
+        file: Open, positioned after the signature.
         path: Its path, for error messages.
-        keywords: All other chunks are skipped unread.
-        limit: The longest text, in bytes.
+        keywords: All other chunks are skipped.
+        limit: Maximum length of a text, in bytes.
 
     Raises:
-        OutputError: The file is cut short, a checksum is wrong, or a text is too long.
+        OutputError: The file is truncated, a checksum is wrong, or a text is too long.
     """
     while True:
         length, kind = struct.unpack(">I4s", _exactly(file, 8, path))
@@ -53,7 +53,7 @@ def png_texts(
 
 
 def _itxt_text(data: bytes, path: Path, limit: int) -> bytes:
-    """The text of an iTXt chunk, which another tool may have compressed."""
+    """Return the text of an iTXt chunk, which another tool may have compressed."""
     _, _, rest = data.partition(b"\0")
     compressed, rest = rest[:1] == b"\1", rest[2:]
     text = rest.split(b"\0", 2)[-1]  # behind a language and a translated keyword
@@ -69,12 +69,12 @@ def _itxt_text(data: bytes, path: Path, limit: int) -> bytes:
 
 
 def gif_comments(file: BinaryIO, path: Path, limit: int) -> Iterator[bytes]:
-    """The comments (GIF89a, section 24) of a file open at its start; raises as :func:`png_texts` does."""
+    """Yield the comments (GIF89a, section 24) of a file open at its start; raises like :func:`png_texts`."""
     flags = _exactly(file, 13, path)[10]
-    _skip_colours(file, flags)
+    _skip_color_table(file, flags)
     while (introducer := _exactly(file, 1, path)) != b"\x3b":
         if introducer == b"\x2c":
-            _skip_colours(file, _exactly(file, 9, path)[8])
+            _skip_color_table(file, _exactly(file, 9, path)[8])
             _exactly(file, 1, path)
             _skip_blocks(file, path)
         elif introducer != b"\x21":
@@ -85,7 +85,7 @@ def gif_comments(file: BinaryIO, path: Path, limit: int) -> Iterator[bytes]:
             _skip_blocks(file, path)
 
 
-def _skip_colours(file: BinaryIO, flags: int) -> None:
+def _skip_color_table(file: BinaryIO, flags: int) -> None:
     if flags & 0x80:
         file.seek(3 << ((flags & 7) + 1), 1)
 
@@ -107,16 +107,16 @@ def _comment(file: BinaryIO, path: Path, limit: int) -> bytes:
 def _exactly(file: BinaryIO, count: int, path: Path) -> bytes:
     data = file.read(count)
     if len(data) < count:
-        raise OutputError(f"{path} is cut short.", "Copy it again, or make the sample anew.")
+        raise OutputError(f"{path} is truncated.", "Copy it again, or make the sample again.")
     return data
 
 
 def _damaged(path: Path) -> OutputError:
-    return OutputError(f"{path} is damaged.", "Copy it again, or make the sample anew.")
+    return OutputError(f"{path} is damaged.", "Copy it again, or make the sample again.")
 
 
 def _too_long(path: Path, limit: int) -> OutputError:
     return OutputError(
-        f"{path} holds a text of more than {limit:,} bytes where its record should be.",
-        "Only files as zoo wrote them can be made again.",
+        f"{path} holds a text of more than {limit:,} bytes instead of a record.",
+        "Only files that zoo wrote can be replayed.",
     )

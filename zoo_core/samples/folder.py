@@ -1,4 +1,4 @@
-"""A folder with a file for each sample, which a killed run leaves whole and a resumed run completes."""
+"""Write a run to a folder, one file per sample; a killed run can be resumed."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _LONGEST_HINT = 40
 class RunFolder(Output):
     """Writes each sample when it is done: ``seed0007.png``, or ``.txt`` for a text.
 
-    A file is replaced only by the sample it holds (an equal record). Where another sample has the name, the
-    new one's tells the difference: ``seed0007-label3.png``. Nothing here grows with the number of samples
-    written; a resumed run keeps a hash of each sample it found.
+    A file is replaced only by the same sample (an equal record). If another sample has the name, the new
+    name says the difference: ``seed0007-label3.png``. Memory does not grow with the number of samples; a
+    resumed run keeps a hash of each sample it found.
 
     Args:
-        path: The folder; made with its first sample if it is missing.
-        resume: Find out which samples are there already, and clear away what a killed run left.
-        overwrite: Let a sample replace the same one as other versions or another device made it.
-        steps: ``.gif`` or ``.apng``: write an animation of its steps beside each image.
+        path: The folder; it is made with the first sample.
+        resume: Skip the samples that exist, and remove partial files of a killed run.
+        overwrite: Replace the same sample made by other versions or on another device.
+        steps: ``.gif`` or ``.apng``: also write an animation of each image's steps.
     """
 
     path: Path
@@ -51,16 +51,16 @@ class RunFolder(Output):
                 self._there.update(self._identities())
 
     def has(self, record: Record) -> bool:
-        """True if the resumed folder holds, whole, the sample of ``record`` (metadata aside)."""
+        """Return True if the resumed folder holds the complete sample of ``record`` (metadata aside)."""
         return record.identity in self._there
 
     def write(self, sample: Sample) -> Path:
-        """Write a sample under a name that hides no other, and return its path."""
+        """Write a sample under a name that no other sample has, and return its path."""
         suffix = ".txt" if sample.tensor is None else ".png"
         for stem in self._stems(sample.record, suffix):
             path = self.path / (stem + suffix)
             steps = steps_path(path, self._steps) if self._steps and sample.tensor is not None else None
-            if steps and os.path.lexists(steps) and self._is_anothers(steps, sample.record):
+            if steps and os.path.lexists(steps) and self._is_other_sample(steps, sample.record):
                 continue
             if self._put(sample, path):
                 if steps:
@@ -69,18 +69,18 @@ class RunFolder(Output):
         raise AssertionError("the names never end")
 
     def _put(self, sample: Sample, path: Path) -> bool:
-        """Write a sample at ``path``; False if that name is another's."""
+        """Write a sample to ``path``; return False if another sample has that name."""
         if not os.path.lexists(path):
-            with suppress(FileExistsError):  # another process took it just now, perhaps for this very sample
+            with suppress(FileExistsError):  # another process just took the name, perhaps for the same sample
                 write_sample(sample, path)
                 return True
-        if self._is_anothers(path, sample.record):
+        if self._is_other_sample(path, sample.record):
             return False
         write_sample(sample, path, overwrite=True)
         return True
 
     def _stems(self, record: Record, suffix: str) -> Iterator[str]:
-        """Names to try: the seed's; then with what sets the sample apart from the one that has that name."""
+        """Yield names to try: the seed, the seed with the difference from the sample there, then numbers."""
         stem = f"seed{record.seed:04d}"
         yield stem
         occupant = recorded_at(self.path / (stem + suffix))
@@ -93,10 +93,10 @@ class RunFolder(Output):
             yield f"{stem}-{number}"
             number += 1
 
-    def _is_anothers(self, path: Path, record: Record) -> bool:
-        """True if what has this name is not to be replaced by the sample that ``record`` describes.
+    def _is_other_sample(self, path: Path, record: Record) -> bool:
+        """Return True if the sample of ``record`` must not replace the file of this name.
 
-        Something unreadable is another's: it may be a sample that another process is just writing.
+        An unreadable file is never replaced: another process may be writing it.
         """
         occupant = recorded_at(path)
         if occupant is None:
@@ -104,7 +104,7 @@ class RunFolder(Output):
         return occupant != record and not (self._overwrite and occupant.identity == record.identity)
 
     def _identities(self) -> Iterator[str]:
-        """What is there: whole files with one record each, and with their animations if those are wanted."""
+        """Yield the identity of each complete sample, with its animation if animations are written."""
         for path in self.path.iterdir():
             if path.suffix not in (".png", ".txt"):
                 continue
@@ -117,7 +117,7 @@ class RunFolder(Output):
 
 
 def difference(record: Record, other: Record) -> str:
-    """What a file name needs to tell a sample from another of the same seed: ``label3``, ``a-red-fox``."""
+    """Return the difference from a sample of the same seed, for a file name: ``label3``, ``a-red-fox``."""
     parts = []
     if record.model != other.model:
         parts.append(record.model)

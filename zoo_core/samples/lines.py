@@ -1,4 +1,4 @@
-"""Text samples as JSON Lines: one object a line, with the text and the record of how it was made."""
+"""Write text samples as JSON Lines: one object per line, with the text and its record."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ _START = b'{"text": "'
 
 
 class JsonLines(Output):
-    """Appends samples to a file, each on disk before the next is begun.
+    """Appends samples to a file; each is on disk before the next begins.
 
     Args:
         path: The file; one that exists needs ``resume`` or ``overwrite``.
-        resume: Keep the samples in the file and go on behind them. A last line that a kill tore goes.
-        overwrite: Begin anew with the first sample; resume comes first.
+        resume: Keep the samples in the file and append. A last line cut off by a kill is removed.
+        overwrite: Replace the file when the first sample comes; ``resume`` has precedence.
 
     Raises:
-        OutputError: The file exists, holds something else, is in another run's hands, or cannot be written.
+        OutputError: The file exists, is not a file of samples, is being written by another run, or cannot be
+            written.
     """
 
     path: Path
@@ -40,7 +41,7 @@ class JsonLines(Output):
         self.path = path
         self._there: set[str] = set()
         self._is_new = not os.path.lexists(path)
-        self._begins_anew = overwrite and not resume
+        self._replaces = overwrite and not resume
         make_folder(path.parent)
         with explained(path):
             try:
@@ -48,8 +49,8 @@ class JsonLines(Output):
                 self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | must_be_new, 0o666)
             except FileExistsError:
                 raise OutputError(
-                    f"{path} is there already.",
-                    "Give --resume to go on with it, --force to begin it anew, or another path.",
+                    f"{path} exists already.",
+                    "Give --resume to continue it, --force to replace it, or another path.",
                 ) from None
         try:
             lock_file(self._handle, exclusive=True)
@@ -65,27 +66,27 @@ class JsonLines(Output):
             raise
 
     def has(self, record: Record) -> bool:
-        """True if the file was resumed and held the sample that ``record`` (metadata aside) names."""
+        """Return True if the resumed file holds the sample of ``record`` (metadata aside)."""
         return record.identity in self._there
 
     def write(self, sample: Sample) -> Path:
-        """Append a sample; if that fails, the file stays as it was.
+        """Append a sample; if that fails, the file is unchanged.
 
         Raises:
             OutputError: The sample is not a text, or the line cannot be written.
         """
         if sample.text is None:
-            raise OutputError("An image does not fit in a line of JSON.", "Give a folder: -o out/")
+            raise OutputError("An image cannot be written as a line of JSON.", "Give a folder: -o out/")
         line = sample_line(sample.text, sample.record)
-        if self._begins_anew:
-            # Not before there is something in its stead: the model may yet fail to load.
+        if self._replaces:
+            # Only now: the model could have failed to load.
             os.ftruncate(self._handle, 0)
-            self._begins_anew = False
+            self._replaces = False
         self._append(line)
         return self.path
 
     def close(self) -> None:
-        """Let go of the file, and take it away if it was made for samples which then did not come."""
+        """Close the file, and remove it if it is new and empty."""
         if self._is_new and os.fstat(self._handle).st_size == 0:
             self.path.unlink(missing_ok=True)
         os.close(self._handle)
@@ -108,8 +109,8 @@ class JsonLines(Output):
             try:
                 _, record = parse_line(line, f"{self.path}:{number}")
             except OutputError:
-                if not _is_torn(line):
-                    raise  # the file is someone else's: change nothing in it
+                if not _is_cut_off(line):
+                    raise  # not a file of samples: change nothing in it
                 os.ftruncate(self._handle, end)
                 return
             self._there.add(record.identity)
@@ -119,16 +120,16 @@ class JsonLines(Output):
 
 
 def sample_line(text: str, record: Record) -> bytes:
-    """One line of the file: ``{"text": …, "record": {…}}``.
+    """Return one line of the file: ``{"text": …, "record": {…}}``.
 
     Raises:
         OutputError: It is longer than MAX_LINE.
     """
     try:
-        shown = json.dumps(text, ensure_ascii=False).encode()
+        encoded = json.dumps(text, ensure_ascii=False).encode()
     except UnicodeEncodeError:  # lone surrogates, which only an escape can hold
-        shown = json.dumps(text).encode()
-    line = b'{"text": %b, "record": %b}\n' % (shown, record_text(record).encode())
+        encoded = json.dumps(text).encode()
+    line = b'{"text": %b, "record": %b}\n' % (encoded, record_text(record).encode())
     if len(line) > MAX_LINE:
         raise OutputError(
             f"The text of seed {record.seed} is too long for a line of JSON.", "Give a folder: -o out/"
@@ -137,18 +138,18 @@ def sample_line(text: str, record: Record) -> bytes:
 
 
 def parse_line(line: bytes, where: str) -> tuple[str, Record]:
-    """Read what :func:`sample_line` wrote; OutputError, naming ``where``, if it is anything else."""
+    """Read what :func:`sample_line` wrote; anything else is an OutputError that names ``where``."""
     document = parse_json(line, where)
     if not isinstance(document, dict) or not isinstance(document.get("text"), str):
-        raise OutputError(f"{where} is no sample.", "Name a file of samples that zoo wrote.")
+        raise OutputError(f"{where} is not a sample.", "Give a file of samples that zoo wrote.")
     return document["text"], read_record_json(document.get("record"), where)
 
 
 def read_line(path: Path, number: int | None) -> tuple[str, Record]:
-    """Read the sample on a line, counted from 1; with None, that on the only line.
+    """Read the sample on a line, counted from 1; None is the only line.
 
     Raises:
-        OutputError: There is no such line, more than one to choose from, or it is no sample.
+        OutputError: There is no such line, there are several and none was named, or it is not a sample.
     """
     found = None
     try:
@@ -169,12 +170,12 @@ def _lines(path: Path) -> Iterator[bytes]:
     with open(path, "rb") as file:
         while line := file.readline(MAX_LINE + 1):
             if len(line) > MAX_LINE:
-                raise OutputError(f"{path} has a line too long for a sample.", "Name a file that zoo wrote.")
+                raise OutputError(f"{path} has a line too long for a sample.", "Give a file that zoo wrote.")
             yield line
 
 
-def _is_torn(line: bytes) -> bool:
-    """True for the beginning of a line of ours, or for the zeros a crashed file system leaves at the end."""
+def _is_cut_off(line: bytes) -> bool:
+    """Return True for a cut-off line of ours, or for zeros that a crashed file system leaves at the end."""
     if line.endswith(b"\n"):
         return False
     return line.startswith(_START) or _START.startswith(line) or not line.strip(b"\0")

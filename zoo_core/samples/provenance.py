@@ -1,4 +1,4 @@
-"""How a file says what made it: records in PNG text chunks, in GIF comments, in JSON files beside others."""
+"""Write and read records: in PNG text chunks, in GIF comments, in JSON sidecars of other formats."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngInfo
 
 MAX_RECORD = 4 * 1024 * 1024
-"""The longest record that is written or read, in bytes of JSON."""
+"""Maximum length of a record, in bytes of JSON."""
 
 _RECORD, _LAYOUT = "zoo", "zoo-sheet"
 _RECORD_START = b'{"schema"'
-_NOT_OURS = "Only files as zoo wrote them can be made again; editors and messengers often strip such notes."
+_NOT_OURS = "Only files that zoo wrote can be replayed; editors and messengers often remove the metadata."
 
 
 def record_text(record: Record) -> str:
@@ -32,14 +32,14 @@ def record_text(record: Record) -> str:
     text = json.dumps(record.to_json(), allow_nan=False)
     if len(text) > MAX_RECORD:
         raise OutputError(
-            f"The record of seed {record.seed} takes {len(text):,} bytes; at most {MAX_RECORD:,} fit.",
+            f"The record of seed {record.seed} has {len(text):,} bytes; at most {MAX_RECORD:,} are possible.",
             "Give a shorter prompt.",
         )
     return text
 
 
 def describe(record: Record) -> str:
-    """Say in one line what a sample is: model, seed, prompt and options."""
+    """Describe a sample in one line: model, seed, prompt and options."""
     parts = [record.model, f"seed {record.seed}"]
     if record.prompt is not None:
         parts.append(f"prompt {record.prompt!r}")
@@ -48,11 +48,11 @@ def describe(record: Record) -> str:
 
 
 def png_chunks(records: Iterable[Record], layout: Mapping[str, Any] | None = None) -> PngInfo:
-    """Text chunks for a PNG: each record's JSON, and standard keywords for people and other tools.
+    """Return text chunks for a PNG: each record's JSON, and standard keywords for people and other tools.
 
     Args:
         records: The record of the one sample, or of all samples of a contact sheet.
-        layout: Where a contact sheet has its samples.
+        layout: The layout of a contact sheet.
     """
     from PIL.PngImagePlugin import PngInfo
 
@@ -61,7 +61,7 @@ def png_chunks(records: Iterable[Record], layout: Mapping[str, Any] | None = Non
         if position == 0:
             chunks.add_text("Software", f"zoo-core {record.versions.get('zoo-core', '')}".rstrip())
             several = f"Contact sheet of {layout['count']} samples: " if layout else ""
-            # A prompt from the command line may hold bytes that are no UTF-8.
+            # A prompt from the command line may contain bytes that are not UTF-8.
             chunks.add_itxt("Description", several + describe(record).encode("utf-8", "replace").decode())
             if layout is not None:
                 chunks.add_itxt(_LAYOUT, json.dumps(layout))
@@ -70,27 +70,27 @@ def png_chunks(records: Iterable[Record], layout: Mapping[str, Any] | None = Non
 
 
 def carries_its_record(path: Path) -> bool:
-    """True for the formats with room for a record inside; the others have a sidecar."""
+    """Return True for formats that hold a record inside; the others have a sidecar."""
     return path.suffix.lower() in (".png", ".apng", ".gif")
 
 
 def sidecar_path(path: Path) -> Path:
-    """The file beside ``path`` that holds its record: ``seed0007.jpg.json``."""
+    """Return the sidecar of ``path``, which holds its record: ``seed0007.jpg.json``."""
     return path.with_name(path.name + ".json")
 
 
 def sidecar_bytes(record: Record, data: bytes) -> bytes:
-    """What the sidecar of a file with the bytes ``data`` says: its record, and the hash that ties the two."""
+    """Return the content of a sidecar: the record, and the hash of the file that it belongs to."""
     return f'{{"sha256": "{hashlib.sha256(data).hexdigest()}", "record": {record_text(record)}}}\n'.encode()
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """Read the records that a file carries, one at a time: one of a sample, all of a contact sheet.
+    """Yield the records of a file: one of a sample, all of a contact sheet.
 
-    The file must be whole: a PNG or GIF up to its last block, any other to the hash in its sidecar.
+    The file must be complete: a PNG or GIF up to its last block; others must match the hash in the sidecar.
 
     Raises:
-        OutputError: The file is missing, cut short or damaged, or carries no record that can be read.
+        OutputError: The file is missing, truncated or damaged, or holds no record that can be read.
     """
     found = False
     for keyword, document in _read_notes(path):
@@ -98,13 +98,13 @@ def read_records(path: Path) -> Iterator[Record]:
             found = True
             yield read_record_json(document, str(path))
     if not found:
-        raise OutputError(f"{path} does not say how it was made.", _NOT_OURS)
+        raise OutputError(f"{path} has no record of how it was made.", _NOT_OURS)
 
 
 def read_sidecar(path: Path) -> Record | None:
-    """The record in the sidecar of ``path``, fitting or not and even if ``path`` is not there.
+    """Return the record in the sidecar of ``path``, whether or not ``path`` matches it or exists.
 
-    None if there is no sidecar or none that can be read.
+    None if there is no sidecar that can be read.
     """
     try:
         document = _sidecar_document(path)
@@ -114,12 +114,12 @@ def read_sidecar(path: Path) -> Record | None:
 
 
 def read_layout(path: Path) -> Any:
-    """Where a contact sheet has its samples; None if the file is no contact sheet."""
+    """Return the layout of a contact sheet; None if the file is not one."""
     return next((document for keyword, document in _read_notes(path) if keyword == _LAYOUT), None)
 
 
 def read_record_json(document: object, where: str) -> Record:
-    """Read a record's JSON; the error names ``where`` it stood."""
+    """Read a record's JSON; an error names ``where`` it comes from."""
     try:
         return Record.from_json(document)
     except OutputError as error:
@@ -127,15 +127,15 @@ def read_record_json(document: object, where: str) -> Record:
 
 
 def parse_json(text: str | bytes, where: str) -> Any:
-    """Read standard JSON, however hostile.
+    """Parse strict JSON from an untrusted file.
 
     Raises:
-        OutputError: It is no JSON, or nested too deeply.
+        OutputError: It is not JSON, or nested too deeply.
     """
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        raise OutputError(f"{where}: what should be a record is broken JSON.", _NOT_OURS) from None
+        raise OutputError(f"{where}: the record is not valid JSON.", _NOT_OURS) from None
 
 
 def _refuse_constant(name: str) -> None:
@@ -143,7 +143,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def _read_notes(path: Path) -> Iterator[tuple[str, Any]]:
-    """Everything the core noted in a file, as keyword and parsed JSON."""
+    """Yield what the zoo wrote into a file: keyword and parsed JSON."""
     where = str(path)
     try:
         with open(path, "rb") as file:
@@ -163,7 +163,7 @@ def _read_notes(path: Path) -> Iterator[tuple[str, Any]]:
     except FileNotFoundError:
         raise OutputError(f"There is no file {path}.", "Check the path.") from None
     except IsADirectoryError:
-        raise OutputError(f"{path} is a folder.", "Name one of the files in it.") from None
+        raise OutputError(f"{path} is a folder.", "Give one of the files in it.") from None
     except OSError as error:
         raise OutputError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from None
 
@@ -174,8 +174,8 @@ def _read_sidecar(path: Path, digest: str) -> Iterator[tuple[str, Any]]:
         return
     if document["sha256"] != digest:
         raise OutputError(
-            f"{path} is not the file that {sidecar_path(path).name} describes.",
-            "One of the two was changed or replaced since: make the sample anew.",
+            f"{path} does not match the hash in {sidecar_path(path).name}.",
+            "One of the two was changed: make the sample again.",
         )
     yield _RECORD, document["record"]
 
@@ -189,5 +189,5 @@ def _sidecar_document(path: Path) -> dict[str, Any] | None:
         return None
     document = parse_json(text, str(sidecar))
     if not isinstance(document, dict) or not {"sha256", "record"} <= document.keys():
-        raise OutputError(f"{sidecar} is no record of {path.name}.", _NOT_OURS)
+        raise OutputError(f"{sidecar} is not a record of {path.name}.", _NOT_OURS)
     return document

@@ -1,4 +1,4 @@
-"""A record: everything it takes to make one sample again, as plain data that reading never executes."""
+"""A record: everything needed to reproduce one sample, as plain data; reading it executes nothing."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ class Record:
     """How one sample was made.
 
     Raises:
-        OptionError: An option's value is no finite scalar, so no file could hold it.
-        PluginError: A fact from the generator is not JSON.
+        OptionError: An option's value is not a finite scalar.
+        PluginError: The generator's metadata is not JSON.
     """
 
     model: str
-    """The model's name as it was asked for: an id, an alias, ``hf:ORG/REPO``, a folder."""
+    """The card's id: a model's id, ``hf:ORG/REPO``, or a folder."""
     plugin: str
     versions: Mapping[str, str]
     """Versions of ``zoo-core``, ``torch`` and the plugin, by distribution name."""
     checkpoint: Mapping[str, str]
-    """``source``: where the weights came from, in words; ``digest``: the hash that tells them apart."""
+    """``source``: where the weights came from; ``digest``: the hash of their files."""
     seed: int
     prompt: str | None
     options: Mapping[str, str | int | float | bool | None]
-    """Every option of the model with the value this sample used."""
+    """Every option of the model with its value for this sample."""
     dtype: str
-    """The type it was computed in: ``float32``."""
+    """The type of the computation: ``float32``."""
     device: str
     """The kind of device: ``cpu``, ``cuda``."""
     output: str
-    """What the sample is: ``image``, ``text``."""
+    """The kind of sample: ``image``, ``text``."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """What the generator told beside it: JSON. Floats that JSON lacks are kept by name, as "inf" or "nan"."""
+    """What the generator reported with the sample: JSON. Infinity and NaN are kept as "inf" and "nan"."""
 
     def __post_init__(self) -> None:
         for name, value in self.options.items():
@@ -56,10 +56,10 @@ class Record:
 
     @property
     def identity(self) -> str:
-        """A hash (32 hexadecimal digits) of all that determines the sample.
+        """A hash (32 hexadecimal digits) of everything that determines the sample.
 
-        Sample *i* is a property of checkpoint, options, condition, seed and dtype alone. The model's name (an
-        alias may change), the device and the versions do not enter, so that a run can be resumed elsewhere.
+        Sample *i* depends on checkpoint, options, condition, seed and dtype alone. The model's name, the
+        device and the versions are left out, so that a run can be resumed elsewhere.
         """
         parts = [
             self.plugin,
@@ -73,7 +73,7 @@ class Record:
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
     def same_making(self, other: Record) -> bool:
-        """True if nothing but the generator's metadata tells the two apart."""
+        """Return True if the two are equal but for the generator's metadata."""
         return replace(self, metadata={}) == replace(other, metadata={})
 
     def to_json(self) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class Record:
         """Read what :meth:`to_json` wrote.
 
         Raises:
-            OutputError: The document is no record, or one that a newer version wrote.
+            OutputError: The document is not a record, or a newer version wrote it.
         """
         top = _Fields(document, "the record")
         schema = top.take("schema", int)
@@ -131,7 +131,7 @@ class Record:
 
 
 class _Fields:
-    """A JSON object whose fields are taken out with the types they must have."""
+    """A JSON object whose fields are read with the types they must have."""
 
     def __init__(self, document: object, where: str) -> None:
         if not isinstance(document, dict):
@@ -145,7 +145,7 @@ class _Fields:
         value = self._document[name]
         # bool is a subclass of int, and no field is one.
         if not isinstance(value, types) or isinstance(value, bool):
-            raise _broken(f"{name!r} is {_shown(value)}")
+            raise _broken(f"{name!r} is {_short(value)}")
         return value
 
     def mapping(self, name: str) -> dict[str, Any]:
@@ -155,17 +155,17 @@ class _Fields:
 
 def _broken(what: str) -> OutputError:
     return OutputError(
-        f"The record cannot be read: {what}.", "Only files as zoo wrote them carry a record that can be used."
+        f"The record cannot be read: {what}.", "Only files that zoo wrote have a record that can be used."
     )
 
 
-def _shown(value: object) -> str:
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _plain(value: object, where: str, plugin: str) -> Any:
-    """Return ``value`` as JSON holds it, so that writing and reading give an equal record."""
+    """Return ``value`` as JSON represents it, so that a record that was written and read is equal."""
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(float(value))
     if isinstance(value, _SCALARS):
@@ -175,6 +175,6 @@ def _plain(value: object, where: str, plugin: str) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item, where, plugin) for item in value]
     raise PluginError(
-        f"{plugin} reports {where} as {type(value).__name__}, which JSON cannot hold.",
-        "Tell the plugin's authors: metadata are strings, numbers, booleans, lists and mappings of them.",
+        f"{plugin} reports {where} as {type(value).__name__}, which JSON cannot represent.",
+        "Tell the plugin's author: metadata is strings, numbers, booleans, lists and mappings of them.",
     )

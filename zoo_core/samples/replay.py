@@ -1,4 +1,4 @@
-"""Making a sample again: how it was made, what has changed since, and whether the new one matches."""
+"""Reproduce a sample: read its record, check what has changed since, and compare the two."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ if TYPE_CHECKING:
     from zoo_core.samples.sample import Sample
 
 ROUNDING = 1
-"""Levels (of 255) by which rounding alone may move a pixel: a value at a tie falls to either side."""
+"""Levels (of 255) by which rounding alone can change a pixel."""
 
 _NUMBERED = re.compile(r"(.+):(\d{1,9})")
 
 
 @dataclass(frozen=True)
 class Match:
-    """How a sample made again compares with the file it was made after."""
+    """The result of comparing a reproduced sample with its file."""
 
     verdict: Literal["identical", "rounding", "different"]
     """``rounding``: no pixel differs by more than ROUNDING levels."""
     sentence: str
-    """The verdict for a person, with the figure."""
+    """The verdict in words, with the figure."""
     levels: int | None = None
     """The largest difference of two pixels in 8-bit levels; None for texts and for images of two sizes."""
 
 
 def read_record(target: str | os.PathLike[str]) -> Record:
-    """Read how a sample was made.
+    """Read the record of a sample.
 
     Args:
-        target: A file that zoo wrote, or the sidecar of one. One of several samples is named by its number,
-            from 1: the line in ``out.jsonl:3``, the place on the contact sheet in ``sheet.png:3``.
+        target: A file that zoo wrote, or its sidecar. ``out.jsonl:3`` is the third line, ``sheet.png:3`` the
+            third image of a contact sheet.
 
     Raises:
-        OutputError: There is no such sample, its file is damaged, or it does not say how it was made.
+        OutputError: There is no such sample, its file is damaged, or it has no record.
     """
-    path, number = _locate(target)
+    path, number = _split_target(target)
     if path.suffix.lower() == ".jsonl":
         return read_line(path, number)[1]
     chosen = None
@@ -67,27 +67,27 @@ def read_record(target: str | os.PathLike[str]) -> Record:
 
 
 def check_replay(then: Record, now: Record) -> tuple[str, ...]:
-    """Say what has changed between a record and the one the same sample would get now.
+    """Return what has changed between a record and the one the same sample would get now.
 
     Args:
-        then: What the file says.
-        now: The record of the sample about to be made again (its metadata do not matter).
+        then: The record in the file.
+        now: The record of the sample about to be made (metadata aside).
 
     Returns:
-        A sentence for each change that may move the result a little: versions, device, dtype, new options.
+        A sentence for each change that may alter the result slightly: versions, device, dtype, new options.
 
     Raises:
-        OutputError: The checkpoint or the plugin is another, so it would be another sample.
+        OutputError: The checkpoint or the plugin is a different one, so the sample would be too.
     """
     if then.plugin != now.plugin:
         raise OutputError(
-            f"The sample was made by {then.plugin}; {now.model} is now run by {now.plugin}.",
+            f"The sample was made by {then.plugin}; {now.model} now belongs to {now.plugin}.",
             f"Install it: zoo install {then.plugin}; or disable the other: zoo disable {now.plugin}",
         )
     if then.checkpoint["digest"] != now.checkpoint["digest"]:
         raise OutputError(
-            f"The sample was made with other weights: {_shown(then)}; {now.model} now is {_shown(now)}.",
-            "Fetch the revision it was made with, and name it: zoo run hf:ORG/REPO@REVISION",
+            f"The sample was made with other weights: {_weights(then)}; {now.model} now has {_weights(now)}.",
+            "Run the revision it was made with: zoo run hf:ORG/REPO@REVISION",
         )
     changes = [
         f"{name} was {version} and is {now.versions.get(name, 'not installed')}"
@@ -118,7 +118,7 @@ def compare(target: str | os.PathLike[str], again: Sample) -> Match:
     Raises:
         OutputError: The file cannot be read.
     """
-    path, number = _locate(target)
+    path, number = _split_target(target)
     if again.tensor is None:
         return _compare_texts(_read_text(path, number, len(text_bytes(again))), text_bytes(again))
     return _compare_images(path, number, again)
@@ -134,7 +134,7 @@ def _compare_texts(old: bytes, new: bytes) -> Match:
 
 
 def _read_text(path: Path, number: int | None, expected: int) -> bytes:
-    """The text of a sample, cut where it is longer than one of ``expected`` bytes can match."""
+    """Return the text of a sample, at most one byte more than ``expected``."""
     if path.suffix.lower() == ".jsonl":
         return read_line(path, number)[0].encode("utf-8", "surrogatepass")
     try:
@@ -166,20 +166,20 @@ def _compare_images(path: Path, number: int | None, again: Sample) -> Match:
 def _cut(path: Path, layout: Layout, position: int) -> Image | None:
     sheet = decode(path, layout.size)
     if sheet is None or position >= layout.count:
-        raise OutputError(f"{path} is not the contact sheet it says it is.", "It was changed: make it anew.")
+        raise OutputError(f"{path} does not match its own layout.", "It was changed: make the sheet again.")
     return layout.cut(sheet, position)
 
 
 def _largest_difference(one: Image, other: Image) -> int:
-    """In 8-bit levels; L, P, RGB and RGBA compare by the colours they show."""
+    """Return the largest difference in 8-bit levels; modes are compared as RGBA."""
     import numpy as np
 
     levels = [np.asarray(image.convert("RGBA"), dtype=np.int16) for image in (one, other)]
     return int(np.abs(levels[0] - levels[1]).max())
 
 
-def _locate(target: str | os.PathLike[str]) -> tuple[Path, int | None]:
-    """The file and the sample's number in it, for a file, its sidecar, or ``FILE:NUMBER``."""
+def _split_target(target: str | os.PathLike[str]) -> tuple[Path, int | None]:
+    """Split a target into file and number; the target is a file, its sidecar, or ``FILE:NUMBER``."""
     path = Path(target)
     if path.suffix == ".json" and path.exists() and path.with_suffix("").exists():
         return path.with_suffix(""), None
@@ -189,5 +189,5 @@ def _locate(target: str | os.PathLike[str]) -> tuple[Path, int | None]:
     return path, None
 
 
-def _shown(record: Record) -> str:
+def _weights(record: Record) -> str:
     return f"{record.checkpoint['source']} ({record.checkpoint['digest'][:19]})"

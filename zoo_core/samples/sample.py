@@ -1,4 +1,4 @@
-"""A sample: one image or text with the record of how it was made."""
+"""A sample: one image or text with its record."""
 
 from __future__ import annotations
 
@@ -26,42 +26,42 @@ class Sample:
     index: int
     """Position in the run, from 0."""
     tensor: torch.Tensor | None = None
-    """The image, (c, h, w), floats in [-1, 1]; c is 1, 3 or 4."""
+    """The image as a tensor (c, h, w), floats in [-1, 1]; c is 1, 3 or 4. None for a text."""
     text: str | None = None
     frames: tuple[np.ndarray[Any, np.dtype[np.uint8]], ...] = ()
-    """Images so far, first to last and without the result, as ``to_bytes`` gives them."""
+    """Previews in order, without the result, as ``to_bytes`` returns them."""
 
     @property
     def seed(self) -> int:
-        """The seed of the sample's own noise stream."""
+        """The seed of the sample's noise stream."""
         return self.record.seed
 
     @property
     def image(self) -> Image:
-        """The image in 8 bits, as it is written: mode L, RGB or RGBA for 1, 3 or 4 channels.
+        """The image in 8 bits, as a file holds it: mode L, RGB or RGBA for 1, 3 or 4 channels.
 
         A value x becomes level round(127.5 (x + 1)), ties to even, clamped to 0…255.
 
         Raises:
-            OutputError: The sample is no image, or it is one with NaN in it.
+            OutputError: The sample is a text, or the image contains NaN.
         """
         if self.tensor is None:
-            raise OutputError("The sample is a text, not an image.", "Use its text.")
+            raise OutputError("The sample is a text, not an image.", "Read sample.text.")
         return to_image(to_bytes(self.tensor))
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write the sample, with its record, in one atomic step.
+        """Write the sample with its record, atomically.
 
         Args:
-            path: A file, whose suffix says the format; or a folder (it exists, ends in a slash, or has no
-                suffix), where the sample gets a name of its own that hides no other sample: ``seed0007.png``.
+            path: A file, whose suffix says the format; or a folder (it exists, ends with a slash, or has no
+                suffix), where the sample gets a name that no other sample has: ``seed0007.png``.
             overwrite: Replace a file that holds something else.
 
         Returns:
             The file's path.
 
         Raises:
-            OutputError: The file is there and holds something else, or cannot be written.
+            OutputError: The file exists and holds something else, or cannot be written.
         """
         from zoo_core.samples import save
 

@@ -1,4 +1,4 @@
-"""Contact sheets: many images on one, each where it can be cut out again pixel for pixel."""
+"""Contact sheets: many images on one, from which each can be cut out again exactly."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 89_478_485
-"""The largest sheet: what Pillow opens without a warning, about 9,400 pixels square."""
-_SMALLEST_CELL = 64
-"""Smaller images are enlarged by a whole number, or nobody could make them out."""
+"""Largest sheet that Pillow opens without a warning, about 9,400 pixels square."""
+_MIN_CELL = 64
+"""Smaller images are enlarged by an integer factor to at least this many pixels."""
 _CAPTION_HEIGHT, _CAPTION_SIZE = 14, 11
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each of a sheet's images is; all lengths in pixels of the sheet."""
+    """The positions of a sheet's images; lengths are in pixels of the sheet."""
 
     count: int
     columns: int
     width: int
-    """Of one cell, as ``height``: the image's own times ``zoom``."""
+    """Width of a cell: the image's width times ``zoom``; ``height`` likewise."""
     height: int
     zoom: int
     margin: int
-    """Around and between the cells."""
+    """Space around and between the cells."""
     caption: int
     """Height of the strip below each cell; 0 without captions."""
 
     @classmethod
     def of(cls, count: int, size: tuple[int, int], *, captions: bool, columns: int | None = None) -> Layout:
-        """Lay out ``count`` images of a (width, height), nearly as a square if ``columns`` does not say.
+        """Lay out ``count`` images of size (width, height); nearly square if ``columns`` is None.
 
         Raises:
             OutputError: The sheet would have more than MAX_PIXELS.
         """
-        zoom = math.ceil(_SMALLEST_CELL / min(size)) if min(size) < _SMALLEST_CELL else 1
+        zoom = math.ceil(_MIN_CELL / min(size)) if min(size) < _MIN_CELL else 1
         width, height = size[0] * zoom, size[1] * zoom
         caption = _CAPTION_HEIGHT if captions else 0
         if columns is None:
@@ -55,7 +55,7 @@ class Layout:
 
     @property
     def size(self) -> tuple[int, int]:
-        """The sheet's (width, height)."""
+        """(width, height) of the sheet."""
         rows = -(-self.count // self.columns)
         return (
             self.margin + self.columns * (self.width + self.margin),
@@ -63,7 +63,7 @@ class Layout:
         )
 
     def corner(self, position: int) -> tuple[int, int]:
-        """The (x, y) of the upper left pixel of the image at ``position``, counted from 0."""
+        """Return (x, y) of the top left pixel of image ``position``, counted from 0."""
         row, column = divmod(position, self.columns)
         return (
             self.margin + column * (self.width + self.margin),
@@ -71,7 +71,7 @@ class Layout:
         )
 
     def cut(self, sheet: Image, position: int) -> Image:
-        """The image at ``position``, as it was before it was enlarged."""
+        """Return the image at ``position`` in its original size."""
         from PIL.Image import Resampling
 
         x, y = self.corner(position)
@@ -87,7 +87,7 @@ class Layout:
         """Read what :meth:`to_json` wrote.
 
         Raises:
-            OutputError: It is no layout, or one of a sheet that no zoo would make.
+            OutputError: It is not a layout, or not one of a possible sheet.
         """
         names = {field.name for field in fields(cls)}
         if (
@@ -101,17 +101,17 @@ class Layout:
             if math.prod(layout.size) <= MAX_PIXELS:
                 return layout
         raise OutputError(
-            "The contact sheet's layout cannot be read.", "Only sheets as zoo wrote them can be used."
+            "The contact sheet's layout cannot be read.", "Only sheets that zoo wrote can be used."
         )
 
 
 class ContactSheet:
-    """A sheet that images of one size are pasted onto as they come; it holds no image but itself.
+    """A sheet to which images of one size are added one by one.
 
     Args:
-        count: How many images it has room for.
-        captions: Leave room for a caption below each.
-        columns: How many are side by side; None: so many that the sheet is nearly square.
+        count: Number of cells.
+        captions: Leave room for a caption below each image.
+        columns: Number of columns; None: nearly square.
     """
 
     def __init__(self, count: int, *, captions: bool = False, columns: int | None = None) -> None:
@@ -119,12 +119,12 @@ class ContactSheet:
         self.captions = captions
         self.filled = 0
         self.layout: Layout | None = None
-        """Known with the first image."""
+        """None until the first image."""
         self._sheet: Image | None = None
 
     @property
     def image(self) -> Image:
-        """The sheet so far, in the mode of its first image, white where there is none.
+        """The sheet in the mode of its first image; empty cells are white.
 
         Raises:
             OutputError: There is no image yet.
@@ -134,10 +134,10 @@ class ContactSheet:
         return self._sheet
 
     def paste(self, image: Image, caption: str = "") -> None:
-        """Put an image into the next free cell.
+        """Paste an image into the next empty cell.
 
         Raises:
-            OutputError: Its size or mode is not the first image's, or the sheet would be too large.
+            OutputError: Its size or mode differs from the first image's, or the sheet would be too large.
         """
         from PIL import Image
 
@@ -148,7 +148,7 @@ class ContactSheet:
         width, height = image.width * layout.zoom, image.height * layout.zoom
         if (width, height) != (layout.width, layout.height) or image.mode != sheet.mode:
             raise OutputError(
-                "The samples differ in size or in colour channels, so they make no contact sheet.",
+                "The samples differ in size or channels, so they do not fit on one contact sheet.",
                 "Write them to a folder: -o out/",
             )
         x, y = layout.corner(self.filled)

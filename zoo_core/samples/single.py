@@ -1,4 +1,4 @@
-"""One sample in one file, the format told by its suffix."""
+"""Write one sample to one file, in the format of its suffix."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from zoo_core.samples.sample import Sample
 
 SUFFIXES = {"image": STILLS + ANIMATIONS, "text": (".txt",)}
-"""The formats of single files, by what a sample is."""
+"""The formats of single files, by kind of sample."""
 
 
 def check_suffix(path: Path, kind: str) -> str:
     """Return the suffix of ``path`` in lower case.
 
     Raises:
-        OutputError: It is no format for samples of this kind.
+        OutputError: The format does not hold samples of this kind.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES.get(kind, ()):
-        fit = ", ".join(SUFFIXES.get(kind, ())) or "nothing yet"
+        fit = ", ".join(SUFFIXES.get(kind, ())) or "nothing"
         raise OutputError(
-            f"The suffix of {path} does not fit: samples of kind {kind!r} are written as {fit}.",
-            "Change the suffix, or end the path in a slash to name a folder.",
+            f"{path}: {kind} samples are written as {fit}.",
+            "Change the suffix, or end the path with a slash for a folder.",
         )
     return suffix
 
@@ -51,7 +51,7 @@ def write_sample(sample: Sample, path: Path, *, overwrite: bool = False) -> None
     if carries_its_record(path):
         write_atomically(path, data, overwrite=overwrite)
     elif overwrite:
-        # In this order a full disk leaves the old pair as it was.
+        # In this order, a full disk leaves the old pair unchanged.
         write_atomically(path, data, overwrite=True)
         write_atomically(sidecar_path(path), sidecar_bytes(sample.record, data), overwrite=True)
     else:
@@ -61,8 +61,8 @@ def write_sample(sample: Sample, path: Path, *, overwrite: bool = False) -> None
 def _write_pair(sample: Sample, path: Path, data: bytes) -> None:
     """Write a new file and its sidecar.
 
-    The sidecar comes first and claims the name. A kill between the two leaves a sidecar alone, which reads
-    as "no sample here" and which the same sample, made again, takes over.
+    The sidecar is written first and reserves the name. A kill between the two leaves only a sidecar, which
+    counts as no sample; the same sample, made again, replaces it.
     """
     sidecar, described = sidecar_path(path), sidecar_bytes(sample.record, data)
     if path.exists():
@@ -82,12 +82,12 @@ def _write_pair(sample: Sample, path: Path, data: bytes) -> None:
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """The file of one sample at ``path``, and its sidecar where the format needs one."""
+    """Return the file of a sample at ``path``, and its sidecar where the format needs one."""
     return (path,) if carries_its_record(path) else (path, sidecar_path(path))
 
 
 def steps_path(path: Path, suffix: str) -> Path:
-    """Where the animation of an image's steps goes: ``seed0007-steps.gif``."""
+    """Return the path of the animation of an image's steps: ``seed0007-steps.gif``."""
     return path.with_name(f"{path.stem}-steps{suffix}")
 
 
@@ -97,7 +97,7 @@ def write_steps(sample: Sample, path: Path) -> None:
 
 
 def sample_bytes(sample: Sample, path: Path) -> bytes:
-    """The bytes of a sample's file in the format of ``path``; OutputError if its suffix does not fit."""
+    """Return a sample's file content in the format of ``path``; OutputError if the suffix does not fit."""
     suffix = check_suffix(path, "text" if sample.tensor is None else "image")
     if sample.tensor is None:
         return text_bytes(sample)
@@ -107,12 +107,12 @@ def sample_bytes(sample: Sample, path: Path) -> bytes:
 
 
 def text_bytes(sample: Sample) -> bytes:
-    """A text sample in UTF-8, nothing added: what was not text (lone surrogates) comes back the same too."""
+    """Return a text sample in UTF-8; lone surrogates are kept, so that reading gives the same text."""
     return (sample.text or "").encode("utf-8", "surrogatepass")
 
 
 def recorded_at(path: Path) -> Record | None:
-    """The record of the one sample in a file; None if there is none, none to be read, or several."""
+    """Return the record of the only sample in a file; None if there is no readable one, or several."""
     try:
         records = read_records(path)
         first = next(records)

@@ -1,17 +1,17 @@
-"""What ``-o`` means: from a path to what writes samples there.
+"""What ``-o PATH`` means: the kind of output for each path.
 
 ======================  ====================================================================
-``out/``, ``out``       a folder with a file for each sample; resumed, only what is missing
+``out/``, ``out``       a folder, one file per sample; can be resumed
 ``x.png``, .jpg, .webp  one image: that file
 ``x.png``               several images: their contact sheet
 ``x.gif``, ``x.apng``   one image: the animation of its steps
 ``x.txt``               one text: that file
-``x.jsonl``             texts, one a line; resumed, only what is missing
+``x.jsonl``             texts, one per line; can be resumed
 ``-``                   texts, to the standard output
 ======================  ====================================================================
 
-A file that exists is refused before any work is done, unless it is to be overwritten. A folder refuses
-nothing, because it never puts one sample in another's place.
+A file that exists is refused before any work is done, unless it may be overwritten. A folder is never
+refused: no sample replaces another one there.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ def open_output(
     steps: str | None = None,
     caption: str | None = None,
 ) -> Output:
-    """Make ready what a path stands for; the table above says what.
+    """Open the output that a path stands for, by the table above.
 
     Args:
-        target: What the user gave as ``-o``.
-        kind: What the samples are: ``image`` or ``text``.
-        count: How many there will be.
-        resume: Go on with a folder or a ``.jsonl`` file.
+        target: The value of ``-o``.
+        kind: ``image`` or ``text``.
+        count: Number of samples.
+        resume: Continue a folder or a ``.jsonl`` file.
         overwrite: Replace a file that exists.
-        steps: ``.gif`` or ``.apng``: beside each image, an animation of its steps.
-        caption: What to write below each image of a contact sheet: ``seed``, ``prompt``, or the name of an
-            option or a fact.
+        steps: ``.gif`` or ``.apng``: also write an animation of each image's steps.
+        caption: Text below each image of a contact sheet: ``seed``, ``prompt``, or the name of an option or
+            of a metadata field.
 
     Raises:
         OutputError: The target does not fit the samples, exists, or cannot be written.
@@ -76,19 +76,23 @@ def open_output(
     to_sheet = path.suffix.lower() == ".png" and kind == "image" and not to_folder and count > 1
     if resume and not (to_folder or to_lines):
         raise OutputError(
-            f"{target} is written in one go, so there is nothing to resume.",
+            f"{target} cannot be resumed: it is written when all samples are done.",
             "Give a folder, or a .jsonl file for texts; or leave out --resume.",
         )
     if caption and not to_sheet:
-        raise OutputError("Only a contact sheet has captions.", "Give a .png and more than one sample.")
+        raise OutputError(
+            "Only a contact sheet has captions.", "Write several images to one .png: -n 16 -o sheet.png"
+        )
     if steps and (kind != "image" or to_sheet or path.suffix.lower() in ANIMATIONS):
         raise OutputError(
-            f"The steps cannot be kept beside {'a contact sheet' if to_sheet else target}.",
-            "Save the steps of images in a folder, or of one image: -o x.png",
+            f"Steps cannot be saved with {'a contact sheet' if to_sheet else target}.",
+            "Write the images to a folder, or one image to a file: -o x.png",
         )
     if to_stdout:
         if kind != "text":
-            raise OutputError("Only texts go to the standard output.", "Give a file or a folder: -o out/")
+            raise OutputError(
+                "Only texts can be written to the standard output.", "Give a file or a folder: -o out/"
+            )
         return StandardOutput(sys.stdout.buffer, count)
     if to_folder:
         return RunFolder(path, resume=resume, overwrite=overwrite, steps=steps)
@@ -97,11 +101,11 @@ def open_output(
     suffix = check_suffix(path, kind)
     if count > 1 and not to_sheet:
         fit = "a .png for a contact sheet" if kind == "image" else "a .jsonl"
-        raise OutputError(f"{count:,} samples do not fit in a {suffix}.", f"Give a folder, or {fit}.")
+        raise OutputError(f"A {suffix} file holds one sample, not {count:,}.", f"Give a folder, or {fit}.")
     animation = (steps_path(path, steps),) if steps else ()
     for taken in files_of(path) + animation:
         if os.path.lexists(taken) and not overwrite:
-            raise _is_there(taken)
+            raise _exists(taken)
     check_folder(path.parent)
     if to_sheet:
         return SheetFile(path, count, caption, overwrite=overwrite)
@@ -117,19 +121,19 @@ def save(sample: Sample, target: str | os.PathLike[str], *, overwrite: bool = Fa
         write_sample(sample, path, overwrite=overwrite)
     except FileExistsError:
         if recorded_at(path) != sample.record:
-            raise _is_there(next(taken for taken in files_of(path) if os.path.lexists(taken))) from None
+            raise _exists(next(taken for taken in files_of(path) if os.path.lexists(taken))) from None
         write_sample(sample, path, overwrite=True)
     return path
 
 
 def is_folder(target: str | os.PathLike[str]) -> bool:
-    """True for a path that exists as a folder, ends in a slash, or has no suffix."""
+    """Return True for a path that is a folder, ends with a slash, or has no suffix."""
     text = os.fspath(target)
     return text.endswith(("/", os.sep)) or not Path(text).suffix or os.path.isdir(text)
 
 
 class SingleFile(Output):
-    """One sample in one file."""
+    """Writes one sample to one file."""
 
     path: Path
 
@@ -140,7 +144,7 @@ class SingleFile(Output):
         self._steps = steps
 
     def write(self, sample: Sample) -> Path:
-        """Write the sample, and its animation beside it."""
+        """Write the sample, and its animation if one is asked for."""
         path = save(sample, self.path, overwrite=self._overwrite)
         if self._steps:
             write_steps(sample, steps_path(path, self._steps))
@@ -148,7 +152,7 @@ class SingleFile(Output):
 
 
 class SheetFile(Output):
-    """The contact sheet of a run, written when all its samples have come."""
+    """Writes the contact sheet of a run, when all its samples are there."""
 
     path: Path
 
@@ -176,11 +180,11 @@ class SheetFile(Output):
         try:
             write_atomically(self.path, data, overwrite=self._overwrite)
         except FileExistsError:
-            raise _is_there(self.path) from None
+            raise _exists(self.path) from None
 
 
 class StandardOutput(Output):
-    """Texts one after the other; with more than one, each below a line with its seed."""
+    """Writes texts to a stream; if there are several, each after a line with its seed."""
 
     def __init__(self, stream: BinaryIO, count: int) -> None:
         self._stream = stream
@@ -194,21 +198,21 @@ class StandardOutput(Output):
 
 
 def caption_of(record: Record, name: str) -> str:
-    """What a contact sheet says below a sample: its ``seed``, its ``prompt``, or an option or a fact by name.
+    """Return the caption of a sample: its ``seed``, ``prompt``, or an option or metadata field by name.
 
     Raises:
-        OutputError: The record has nothing of that name.
+        OutputError: The record has no field of that name.
     """
     given = {option: value for option, value in record.options.items() if value is not None}
     known = {**record.metadata, **given, "seed": record.seed, "prompt": record.prompt or ""}
     if name not in known:
         raise OutputError(
-            f"The samples have no {name!r} to write below them.", f"Choose from: {', '.join(sorted(known))}."
+            f"The samples have no field {name!r} for a caption.", f"Choose from: {', '.join(sorted(known))}."
         )
     return str(known[name]) if name == "prompt" else f"{name} {known[name]}"
 
 
-def _is_there(path: Path) -> OutputError:
+def _exists(path: Path) -> OutputError:
     return OutputError(
-        f"{path} is there already.", "Give --force (overwrite=True) to replace it, or another path."
+        f"{path} exists already.", "Give --force (overwrite=True) to replace it, or another path."
     )

@@ -1,7 +1,7 @@
 """Weights: from a card to a verified checkpoint, and from a checkpoint to a network.
 
-A checkpoint comes from the plugin's own package, from the Hub at a pinned commit, or from a folder of the
-user's. Importing this package imports neither torch nor huggingface_hub.
+A checkpoint comes from the plugin's package, from the Hub at a pinned commit, or from a local folder.
+Importing this package imports neither torch nor huggingface_hub.
 """
 
 from __future__ import annotations
@@ -9,11 +9,10 @@ from __future__ import annotations
 from zoo_core.weights.cache import cache_folder
 from zoo_core.weights.checkpoint import Checkpoint
 from zoo_core.weights.config import Between, read_config
-from zoo_core.weights.fetch import Plan
 from zoo_core.weights.inventory import CachedRepo, CacheReport, cache_report, cached_among, is_cached, remove
 from zoo_core.weights.match import match_folder, match_hub
 from zoo_core.weights.network import load_network, load_weights, save_checkpoint, save_weights
-from zoo_core.weights.obtain import obtain, plan
+from zoo_core.weights.store import Plan, get_checkpoint, plan
 
 __all__ = [
     "Between",
@@ -24,12 +23,12 @@ __all__ = [
     "cache_folder",
     "cache_report",
     "cached_among",
+    "get_checkpoint",
     "is_cached",
     "load_network",
     "load_weights",
     "match_folder",
     "match_hub",
-    "obtain",
     "plan",
     "read_config",
     "remove",

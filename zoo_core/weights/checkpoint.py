@@ -1,4 +1,4 @@
-"""A checkpoint: named files whose content is known, and the tensors and settings in them."""
+"""A checkpoint: verified files by name, and the tensors and settings in them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from zoo_core.errors import WeightsError
+from zoo_core.errors import WeightsError, short_repr
 from zoo_core.files import is_inside
 from zoo_core.weights import reading
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMATS = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt")
-"""Suffixes under which weights are looked for, in this order."""
+"""Suffixes of weights, in the order in which they are looked for."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The files of one model. What :func:`zoo_core.weights.obtain` returns has been verified."""
+    """The files of one model. What :func:`zoo_core.weights.store` returns has been verified."""
 
     source: str
-    """Where it is from: ``embedded``, ``hf:ORG/REPO@COMMIT`` or an absolute folder."""
+    """Where it comes from: ``embedded``, ``hf:ORG/REPO@COMMIT`` or an absolute folder."""
     files: Mapping[str, Path]
     """The file behind each path inside the checkpoint (``unet/config.json``)."""
     digest: str
     """``sha256:…`` over the names and contents of the files."""
 
     def has(self, name: str) -> bool:
-        """True if there is a file of that name."""
+        """Return True if there is a file of that name."""
         return name in self.files
 
     def json(self, name: str) -> dict[str, Any]:
@@ -52,11 +52,11 @@ class Checkpoint:
 
         Args:
             stem: The network's path in the checkpoint.
-            inside: The entry of a pickle in which its authors put the tensors, such as ``model``.
+            inside: The entry of a pickle that holds the tensors, such as ``model``.
 
         Raises:
-            WeightsError: There are none, a file is damaged, an index names what is not there, or a pickle
-                holds more than tensors.
+            WeightsError: There are none, a file is damaged, an index names a missing file or tensor, or a
+                pickle holds more than tensors.
         """
         name = next((stem + suffix for suffix in FORMATS if stem + suffix in self.files), None)
         if name is None:
@@ -67,10 +67,12 @@ class Checkpoint:
         tensors: dict[str, Tensor] = {}
         for shard, keys in shards.items():
             if shard not in self.files:
-                raise self._error(f"lacks {shard}, which its {name} names")
+                raise self._error(f"lacks {shard}, which {name} names")
             held = reading.read_tensors(self.files[shard])
             if missing := [key for key in keys if key not in held]:
-                raise self._error(f"has no tensor {missing[0]!r} in {shard}, where its {name} puts it")
+                raise self._error(
+                    f"has no tensor {short_repr(missing[0])} in {shard}, although {name} says so"
+                )
             tensors.update((key, held[key]) for key in keys)
         return tensors
 
@@ -79,7 +81,7 @@ class Checkpoint:
 
 
 def shards_of(name: str, index: Mapping[str, Any], source: str) -> dict[str, list[str]]:
-    """Return the files that an index names, as paths inside the checkpoint, each with its tensors' names.
+    """Return the files that an index names, each with the names of its tensors.
 
     Args:
         name: Path of the index inside the checkpoint; the files lie beside it.
@@ -87,7 +89,7 @@ def shards_of(name: str, index: Mapping[str, Any], source: str) -> dict[str, lis
         source: The checkpoint, for messages.
 
     Raises:
-        WeightsError: It is no index, or it names a file outside of the folder it lies in.
+        WeightsError: It is no index, or it names a file outside its own folder.
     """
     remedy = "Get a complete copy of the checkpoint."
     weight_map = index.get("weight_map")
@@ -97,8 +99,8 @@ def shards_of(name: str, index: Mapping[str, Any], source: str) -> dict[str, lis
     for key, file in weight_map.items():
         if not isinstance(file, str) or not is_inside(file):
             raise WeightsError(
-                f"{name} of {source} names the file {file!r}, which is outside of the checkpoint.",
-                "Do not use this checkpoint: no honest one does this.",
+                f"{name} of {source} names the file {short_repr(file)}, which is outside the checkpoint.",
+                "Do not use this checkpoint.",
             )
         shards.setdefault(str(PurePosixPath(name).parent / file), []).append(key)
     return shards
@@ -113,5 +115,7 @@ def read_json_object(path: Path, source: str) -> dict[str, Any]:
             f"{path.name} of {source} cannot be read as JSON: {error}.", "Get a fresh copy of the file."
         ) from error
     if not isinstance(value, dict):
-        raise WeightsError(f"{path.name} of {source} holds no JSON object.", "Get a fresh copy of the file.")
+        raise WeightsError(
+            f"{path.name} of {source} does not hold a JSON object.", "Get a fresh copy of the file."
+        )
     return value

@@ -1,4 +1,4 @@
-"""Which commit a branch stands for, and what is in it: from the lock file, the cache, or the Hub."""
+"""The commit of a branch and its files: from the lock file, the cache, or the Hub."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ DEFAULT_REVISION = "main"
 
 
 def commit_of(repo: str, revision: str, *, update: bool = False) -> str:
-    """Return the commit that a branch, tag or commit stands for, without changing what it is kept at.
+    """Return the commit of a branch, tag or commit, without pinning it.
 
-    That is the commit in the lock file; for one that is not there, or to ``update``, the one the Hub names.
+    It is the commit in the lock file; for a branch that is not there, or to ``update``, the Hub's.
 
     Raises:
         WeightsError: The Hub must be asked and cannot be.
@@ -24,7 +24,7 @@ def commit_of(repo: str, revision: str, *, update: bool = False) -> str:
     if is_offline():
         if update:
             raise WeightsError(
-                f"{repo} cannot be updated: HF_HUB_OFFLINE forbids to ask the Hub.", "Unset HF_HUB_OFFLINE."
+                f"{repo} cannot be updated: HF_HUB_OFFLINE forbids asking the Hub.", "Unset HF_HUB_OFFLINE."
             )
         if commit := commit_of_ref(repo, revision):
             return commit
@@ -33,10 +33,10 @@ def commit_of(repo: str, revision: str, *, update: bool = False) -> str:
 
 
 def listing_of(repo: str, commit: str) -> lock.Listing:
-    """Return what the Hub says about a commit, asking it the first time.
+    """Return the Hub's answer about a commit; the Hub is asked only the first time.
 
     Raises:
-        WeightsError: It must be asked and cannot be.
+        WeightsError: The Hub must be asked and cannot be.
     """
     if listing := lock.read_listing(repo, commit):
         return listing
@@ -46,10 +46,10 @@ def listing_of(repo: str, commit: str) -> lock.Listing:
 
 
 def ask(repo: str, revision: str) -> lock.Listing:
-    """Ask the Hub about a branch, tag or commit, and remember what it says about the commit.
+    """Ask the Hub about a branch, tag or commit, and store its answer.
 
     Raises:
-        WeightsError: It is not there, not allowed, or not to be reached.
+        WeightsError: It does not exist, is not allowed, or cannot be reached.
     """
     listing = hub.ask(repo, revision)
     lock.record_listing(repo, listing)
@@ -57,8 +57,8 @@ def ask(repo: str, revision: str) -> lock.Listing:
 
 
 def not_cached(what: str) -> WeightsError:
-    """Return the error for something that would have to be fetched while the network is forbidden."""
+    """Return the error for something that must be fetched while the network is forbidden."""
     return WeightsError(
-        f"{what} is not in the cache, and HF_HUB_OFFLINE forbids to fetch it.",
-        "Fetch it once with a network: unset HF_HUB_OFFLINE and run zoo pull.",
+        f"{what} is not in the cache, and HF_HUB_OFFLINE forbids fetching it.",
+        "Unset HF_HUB_OFFLINE and fetch it once, with zoo pull.",
     )

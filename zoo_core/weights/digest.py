@@ -1,4 +1,4 @@
-"""Hashes of files, computed in threads: hashlib lets go of the interpreter lock while it works."""
+"""Hash files in threads: hashlib releases the interpreter lock while it works."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ R = TypeVar("R")
 
 
 def sha256(path: Path) -> str:
-    """Return the sha256 of a file's content."""
+    """Return the sha256 of a file."""
     return _hash_into(hashlib.sha256(), path)
 
 
 def git_blob_sha1(path: Path) -> str:
-    """Return the name git gives a file's content, which is the Hub's ETag of a file outside LFS."""
+    """Return the git blob hash of a file, which is the Hub's ETag of a file outside LFS."""
     return _hash_into(hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False), path)
 
 
 def combine(sha256s: Mapping[str, str]) -> str:
-    """Return one digest for a set of files, ``sha256:…``.
+    """Return one digest for a set of files: ``sha256:…``.
 
-    It is the sha256 of what ``sha256sum`` prints for the files in the order of their names.
+    It is the sha256 of the output of ``sha256sum`` over the files, sorted by name.
     """
     lines = "".join(f"{sha256s[name]}  {name}\n" for name in sorted(sha256s))
     return "sha256:" + hashlib.sha256(lines.encode()).hexdigest()
 
 
 def map_in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Apply a function that mostly hashes to every item, several at a time; results in the items' order."""
+    """Apply a function to every item in threads; the results are in the items' order."""
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(_THREADS) as pool:

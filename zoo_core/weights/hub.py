@@ -1,4 +1,4 @@
-"""Ask the Hub, through its own client: what a repository holds, and for the files in it."""
+"""List and download repositories of the Hub, through its own client."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 _ABANDONED = 600.0
-"""Seconds after which a partial file that nobody wrote to is nobody's."""
+"""Seconds without a write after which a partial file counts as abandoned."""
 
 
 def ask(repo: str, revision: str) -> Listing:
     """Return what the Hub says about a branch, tag or commit of a repository. One request, never retried.
 
     Raises:
-        WeightsError: It is not there, not allowed, or not to be reached; each with its remedy.
+        WeightsError: It does not exist, is not allowed, or cannot be reached; each with its remedy.
     """
     with _explained(repo, revision):
         from huggingface_hub.constants import HF_HUB_ETAG_TIMEOUT
 
-        # Without a timeout, the client would wait for ever.
+        # Without a timeout the client would wait forever.
         info = _client().model_info(repo, revision=revision, files_metadata=True, timeout=HF_HUB_ETAG_TIMEOUT)
         if info.sha is None:
             raise ValueError("the answer names no commit")
@@ -44,21 +44,21 @@ def ask(repo: str, revision: str) -> Listing:
 
 
 def download(repo: str, commit: str, name: str, *, again: bool = False, progress: bool = True) -> bool:
-    """Fetch one file into the Hub cache, and return whether it came in the size that was announced.
+    """Download one file into the Hub cache; return False if it arrived with another size than announced.
 
     Args:
         repo: The repository.
         commit: The commit, 40 hexadecimal digits.
         name: Path of the file in it.
-        again: Fetch it even if the cache seems to have it.
-        progress: Show a bar, if stderr is a terminal.
+        again: Download it even if the cache has it.
+        progress: Show a progress bar, if stderr is a terminal.
 
     Raises:
-        WeightsError: It cannot be had.
+        WeightsError: It cannot be downloaded.
     """
     with _explained(repo, commit, name), _bars(progress):
         if again:
-            # The client replaces the blob but no entry that is there: a copy in place of a link would stay.
+            # The client replaces the blob, not an existing entry: a copy in place of a link would stay.
             cached_file(repo, commit, name).unlink(missing_ok=True)
         try:
             _client().hf_hub_download(
@@ -69,7 +69,7 @@ def download(repo: str, commit: str, name: str, *, again: bool = False, progress
                 force_download=again,
             )
         except OSError as error:
-            # So, with no number and no class of its own, the client says that a file has the wrong size.
+            # The client reports a wrong size as a bare OSError without errno.
             if type(error) is not OSError or error.errno is not None:
                 raise
             return False
@@ -77,27 +77,27 @@ def download(repo: str, commit: str, name: str, *, again: bool = False, progress
 
 
 def check_room(repo: str, size: int) -> None:
-    """Raise WeightsError if ``size`` bytes more do not fit on the disk of the cache."""
+    """Raise WeightsError if ``size`` more bytes do not fit on the disk of the cache."""
     folder = cache_folder()
     while not os.path.exists(folder) and folder != folder.parent:
         folder = folder.parent
     cache, disk = cache_folder(), shutil.disk_usage(folder)
-    # Some file systems do not tell, and say that they have no room at all.
+    # Some file systems do not know and report no space at all.
     if disk.total and size > disk.free:
         raise WeightsError(
-            f"{repo} needs {size / 1e6:,.0f} MB, and {disk.free / 1e6:,.0f} MB are free for {cache}.",
-            "Free some space (zoo cache shows what is there), or set HF_HOME to a folder on a larger disk.",
+            f"{repo} needs {size / 1e6:,.0f} MB; {disk.free / 1e6:,.0f} MB are free in {cache}.",
+            "Free some space (see: zoo cache), or set HF_HOME to a folder on a larger disk.",
         )
 
 
 def sweep(repo: str) -> None:
-    """Delete what killed downloads of a repository left; the client never takes such a file up again."""
+    """Delete the partial files of killed downloads; the client never resumes them."""
     for path in (repo_folder(repo) / "blobs").glob("*.incomplete"):
         try:
             if time.time() - path.stat().st_mtime > _ABANDONED:
                 path.unlink()
         except OSError:
-            continue  # another process was faster, or it is another user's
+            continue  # another process was faster, or another user owns it
 
 
 def _client() -> HfApi:
@@ -108,7 +108,7 @@ def _client() -> HfApi:
 
 @contextmanager
 def _bars(wanted: bool) -> Iterator[None]:
-    """Let the client show progress, which it does on a terminal alone; or keep it from that."""
+    """Let the client show progress bars, which it does only on a terminal; or turn them off."""
     from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
         disable_progress_bars,

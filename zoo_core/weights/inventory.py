@@ -1,4 +1,4 @@
-"""What of the Hub cache is here, how large it is, whose it is, and how to be rid of it."""
+"""List and remove what the Hub cache holds."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ class CachedRepo:
 
     repo: str
     bytes: int
-    """What it takes on disk, all revisions together."""
+    """Size on disk, all revisions together."""
     commits: tuple[str, ...]
     models: tuple[str, ...]
-    """Ids of the cards whose weights it has."""
+    """Ids of the cards whose weights it holds."""
     ours: bool
-    """True if the zoo pulled it, or a card names it; False if only some other tool did."""
+    """True if the zoo pulled it or a card names it; False if only another tool did."""
 
 
 @dataclass(frozen=True)
 class CacheReport:
-    """The Hub cache at a glance."""
+    """The content of the Hub cache."""
 
     folder: str
     repos: tuple[CachedRepo, ...]
     """Largest first."""
     abandoned: int
-    """Bytes in partial files that interrupted downloads left."""
+    """Bytes in partial files of interrupted downloads."""
 
     @property
     def bytes(self) -> int:
-        """What all repositories take together."""
+        """Size of all repositories together."""
         return sum(repo.bytes for repo in self.repos)
 
 
 def is_cached(card: ModelCard) -> int | None:
-    """Return how many bytes of a Hub card's weights are in the cache; None unless all of its files are.
+    """Return the size of a Hub card's weights in the cache; None unless all of its files are there.
 
-    Files are only looked for: :func:`zoo_core.weights.obtain` verifies them.
+    Only existence is checked: :func:`zoo_core.weights.store` verifies them.
     """
     weights = card.weights
     if not isinstance(weights, HubWeights):
@@ -61,25 +61,25 @@ def is_cached(card: ModelCard) -> int | None:
 
 
 def cached_among(cards: Iterable[ModelCard]) -> frozenset[str]:
-    """Return the ids of those cards whose weights are in the Hub cache, thousands of cards at one look."""
+    """Return the ids of the cards whose weights are in the Hub cache; fast for thousands of cards."""
     try:
-        there = frozenset(os.listdir(cache_folder()))
+        folders = frozenset(os.listdir(cache_folder()))
     except OSError:
         return frozenset()
     return frozenset(
         card.id
         for card in cards
         if isinstance(card.weights, HubWeights)
-        and folder_name(card.weights.repo) in there
+        and folder_name(card.weights.repo) in folders
         and is_cached(card) is not None
     )
 
 
 def remove(model: ModelCard | str) -> int:
-    """Delete a model's weights from the Hub cache and return how many bytes that freed.
+    """Delete a model's weights from the Hub cache and return the number of bytes freed.
 
-    A card's revision is deleted, or all revisions of a repository named ``ORG/NAME``, for every tool that
-    shares the cache. The commit stays in the lock file: pulled again, the model is the same.
+    A card's revision is deleted, or all revisions of a repository ``ORG/NAME``, for every tool that shares
+    the cache. The commit stays in the lock file, so that the next pull gets the same model.
 
     Raises:
         WeightsError: The weights are not in the Hub cache, or cannot be deleted.
@@ -91,15 +91,15 @@ def remove(model: ModelCard | str) -> int:
         weights = model.weights
         if not isinstance(weights, HubWeights):
             raise WeightsError(
-                f"{model.id} does not come from the Hub, so the cache has nothing of it.",
-                "Embedded weights go with their plugin (zoo uninstall); delete a folder of yours yourself.",
+                f"{model.id} does not come from the Hub, so it is not in the cache.",
+                "Remove embedded weights with their plugin: zoo uninstall. Delete your own folders yourself.",
             )
         repo = weights.repo
         commit = weights.revision or lock.read_pin(repo, DEFAULT_REVISION)
         commits = {commit} if commit else set()
     from huggingface_hub import scan_cache_dir
 
-    nothing = WeightsError(f"Nothing of {repo} is in the cache.", "zoo cache shows what is.")
+    nothing = WeightsError(f"{repo} is not in the cache.", "See what is: zoo cache")
     if not repo_folder(repo).is_dir():
         raise nothing
     info = scan_cache_dir(cache_folder())
@@ -109,16 +109,16 @@ def remove(model: ModelCard | str) -> int:
         if cached.repo_id == repo and cached.repo_type == "model"
         for revision in cached.revisions
     }
-    doomed = here if commits is None else here & commits
-    if not doomed:
+    to_delete = here if commits is None else here & commits
+    if not to_delete:
         raise nothing
-    strategy = info.delete_revisions(*doomed)
+    strategy = info.delete_revisions(*to_delete)
     strategy.execute()
     return strategy.expected_freed_size
 
 
 def cache_report(cards: Iterable[ModelCard] = ()) -> CacheReport:
-    """Return what the Hub cache holds, and which of ``cards`` each repository belongs to."""
+    """Return the content of the Hub cache; ``cards`` say which models each repository belongs to."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 

@@ -1,7 +1,7 @@
-"""The lock file: which commit each unpinned repository is kept at, and what its files were found to be.
+"""The lock file: the commit of each unpinned repository, and the verified size and hash of its files.
 
-It is ``lock.json`` in the zoo's folder. A commit never changes, so what is written about one stays true; only
-the commit that a branch stands for is ever replaced, and only when the user asks for an update.
+It is ``lock.json`` in the zoo's folder. A commit never changes, so what is written about one stays true. Only
+the commit of a branch is ever replaced, and only when the user asks for an update.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SCHEMA = 1
 
 @dataclass(frozen=True)
 class Claim:
-    """What something says a file is."""
+    """The size and hash a file is said to have."""
 
     bytes: int | None = None
     hash: str | None = None
@@ -31,7 +31,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Listing:
-    """What the Hub says about one commit of a repository."""
+    """The Hub's answer about one commit of a repository."""
 
     commit: str
     license: str | None
@@ -40,12 +40,12 @@ class Listing:
 
 
 def lock_file() -> Path:
-    """Path of the lock file; it may not exist yet."""
+    """Return the path of the lock file; it may not exist yet."""
     return paths.data_dir() / "lock.json"
 
 
 def read_pin(repo: str, revision: str) -> str | None:
-    """The commit that a branch or tag of ``repo`` is kept at; None if it was never pulled."""
+    """Return the commit to which a branch or tag of ``repo`` is pinned; None if it was never pulled."""
     pin = _table(_read(), repo, "pins").get(revision)
     if pin is not None and not (isinstance(pin, str) and COMMIT.fullmatch(pin)):
         raise _malformed()
@@ -53,7 +53,7 @@ def read_pin(repo: str, revision: str) -> str | None:
 
 
 def read_listing(repo: str, commit: str) -> Listing | None:
-    """What the Hub said about a commit; None if it was never asked."""
+    """Return the Hub's answer about a commit; None if it was never asked."""
     entry = _table(_read(), repo, "commits", commit)
     if "listing" not in entry:
         return None
@@ -61,17 +61,17 @@ def read_listing(repo: str, commit: str) -> Listing | None:
 
 
 def read_verified(repo: str, commit: str) -> dict[str, Claim]:
-    """Size and sha256 of the files of a commit that passed verification when they were first pulled."""
+    """Return size and sha256 of a commit's files, as verified when they were first pulled."""
     return _claims(_table(_read(), repo, "commits", commit, "verified"))
 
 
 def locked_repositories() -> set[str]:
-    """The repositories that the zoo has pulled something from."""
+    """Return the repositories from which the zoo has pulled."""
     return set(_read())
 
 
 def record_pin(repo: str, revision: str, commit: str) -> None:
-    """Keep ``revision`` of ``repo`` at ``commit`` from now on. Nothing is written if it is already."""
+    """Pin ``revision`` of ``repo`` to ``commit``. Nothing is written if it is pinned to it already."""
     if read_pin(repo, revision) == commit:
         return
     with _changing() as repos:
@@ -79,7 +79,7 @@ def record_pin(repo: str, revision: str, commit: str) -> None:
 
 
 def record_listing(repo: str, listing: Listing) -> None:
-    """Remember what the Hub says about a commit."""
+    """Store the Hub's answer about a commit."""
     with _changing() as repos:
         entry = repos.setdefault(repo, {}).setdefault("commits", {}).setdefault(listing.commit, {})
         entry["license"] = listing.license
@@ -87,7 +87,7 @@ def record_listing(repo: str, listing: Listing) -> None:
 
 
 def record_verified(repo: str, commit: str, claims: Mapping[str, Claim]) -> None:
-    """Remember what verified files are, so that a later change to one of them is seen."""
+    """Store size and hash of verified files, so that a later change to one is noticed."""
     with _changing() as repos:
         entry = repos.setdefault(repo, {}).setdefault("commits", {}).setdefault(commit, {})
         entry.setdefault("verified", {}).update((name, asdict(claim)) for name, claim in claims.items())
@@ -95,7 +95,7 @@ def record_verified(repo: str, commit: str, claims: Mapping[str, Claim]) -> None
 
 @contextmanager
 def _changing() -> Iterator[dict[str, Any]]:
-    """The repositories of the lock file, written back if they change; other processes wait meanwhile."""
+    """Yield the repositories of the lock file and write them back if they change, under its lock."""
     with files.locked(lock_file()):
         repos = _read()
         before = copy.deepcopy(repos)
@@ -112,7 +112,7 @@ def _read() -> dict[str, Any]:
 
 
 def _table(value: dict[str, Any], *keys: str) -> dict[str, Any]:
-    """The table at ``keys``, empty if there is none."""
+    """Return the table at ``keys``; an empty one if there is none."""
     for key in keys:
         value = value.get(key, {})
         if not isinstance(value, dict):
@@ -129,6 +129,6 @@ def _claims(table: dict[str, Any]) -> dict[str, Claim]:
 
 def _malformed() -> WeightsError:
     return WeightsError(
-        f"{lock_file()} is not a lock file of this version of zoo.",
-        "Remove that file: the next pull of each unpinned model fixes its commit anew.",
+        f"{lock_file()} is not a lock file of this version of the zoo.",
+        "Remove that file; the next pull of each unpinned model pins its commit again.",
     )

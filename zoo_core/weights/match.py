@@ -1,4 +1,4 @@
-"""Checkpoints without a card: recognise them by what a config file in them says."""
+"""Recognise checkpoints without a card by a config file in them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo_core.errors import WeightsError, some
+from zoo_core.errors import WeightsError, short_repr, some
 from zoo_core.manifest.cards import CheckpointRule, HubWeights, LocalWeights, ModelCard, Weights, WeightsFile
 from zoo_core.weights import lock
 from zoo_core.weights.cache import cached_file, endpoint, is_offline
 from zoo_core.weights.checkpoint import FORMATS, read_json_object, shards_of
 from zoo_core.weights.commits import DEFAULT_REVISION, commit_of, listing_of, not_cached
-from zoo_core.weights.fetch import ensure
-from zoo_core.weights.obtain import files_under
+from zoo_core.weights.store import ensure_files, files_under
 
-_TELLING = ("_class_name", "model_type", "architectures")
-"""Keys by which published configs say what they are of."""
+_ARCHITECTURE_KEYS = ("_class_name", "model_type", "architectures")
+"""Keys that name the architecture in published configs."""
 _FOREIGN = (".pkl", ".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 
 
@@ -27,16 +26,16 @@ def match_hub(
 ) -> ModelCard:
     """Return a card for a Hub repository that no manifest names.
 
-    The commit is pinned like that of an unpinned card. What was pulled before is matched without a network.
+    The commit is pinned like that of an unpinned card. A repository that was pulled before needs no network.
 
     Args:
         repo: ``ORG/NAME``.
         revision: Branch, tag or commit; None for ``main``.
-        rules: What is looked for; the first rule that matches is taken.
-        update: Ask the Hub for the newest commit of the branch, and keep that from now on.
+        rules: The rules to try; the first that matches is used.
+        update: Ask the Hub for the newest commit of the branch, and pin that.
 
     Raises:
-        WeightsError: It cannot be had, no rule matches it, or it has no weights that can be read.
+        WeightsError: It cannot be fetched, no rule matches it, or it has no weights that can be read.
     """
     given = f"hf:{repo}@{revision}" if revision else f"hf:{repo}"
     revision = revision or DEFAULT_REVISION
@@ -45,7 +44,7 @@ def match_hub(
     if listing is not None:
         names = listing.files
     else:
-        # Some other tool filled the cache: what it fetched is all that can be known.
+        # Another tool filled the cache: only what it fetched is known.
         snapshot = cached_file(repo, commit, ".")
         if not snapshot.is_dir():
             raise not_cached(f"{repo}@{revision}")
@@ -56,12 +55,12 @@ def match_hub(
         return WeightsFile(name, claim.bytes, claim.hash if claim.hash and len(claim.hash) == 64 else None)
 
     def read(name: str) -> dict[str, Any]:
-        return ensure(repo, commit, [file(name)]).json(name)
+        return ensure_files(repo, commit, [file(name)]).json(name)
 
     try:
         rule, chosen = _choose(_Place(given, names.__contains__, read, list(names)), rules)
     except WeightsError as error:
-        if listing is None:  # what is not in the cache may well be on the Hub
+        if listing is None:  # the missing files may be on the Hub
             raise not_cached(f"All of {repo}@{revision}") from error
         raise
     if revision != commit:
@@ -79,28 +78,28 @@ def match_folder(folder: Path, rules: Sequence[CheckpointRule]) -> ModelCard:
     """Return a card for a folder with a checkpoint in it.
 
     Args:
-        folder: The folder; the card is called by its absolute path.
-        rules: What is looked for; the first rule that matches is taken.
+        folder: The folder; its absolute path becomes the card's id.
+        rules: The rules to try; the first that matches is used.
 
     Raises:
-        WeightsError: It is no folder, no rule matches it, or it has no weights that can be read.
+        WeightsError: It is not a folder, no rule matches it, or it has no weights that can be read.
     """
     folder = Path(os.path.expanduser(folder)).absolute()
     if os.path.isfile(folder):
         raise WeightsError(
-            f"{folder} is a file; a model is a folder with its weights and a config file.",
-            f"Make a folder of it: zoo convert {folder} -o FOLDER",
+            f"{folder} is a file; a model is a folder with weights and a config file.",
+            f"Convert it to such a folder: zoo convert {folder} -o FOLDER",
         )
     if not os.path.isdir(folder):
         raise WeightsError(
-            f"There is no folder {folder}.", "Check the path; zoo list shows the models by name."
+            f"There is no folder {folder}.", "Check the path, or see the models by name: zoo list"
         )
     try:
         listed = sorted(os.listdir(folder))
     except OSError as error:
         raise WeightsError(f"{folder} cannot be read: {error.strerror}.", "Make it readable.") from error
     if not listed:
-        raise WeightsError(f"{folder} is empty.", "Name a folder that holds weights and a config file.")
+        raise WeightsError(f"{folder} is empty.", "Give a folder with weights and a config file.")
     place = _Place(
         str(folder),
         lambda name: os.path.isfile(folder / name),
@@ -113,18 +112,18 @@ def match_folder(folder: Path, rules: Sequence[CheckpointRule]) -> ModelCard:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a checkpoint lies: a repository or a folder."""
+    """A repository or a folder that holds a checkpoint."""
 
     source: str
     has: Callable[[str], bool]
     read: Callable[[str], dict[str, Any]]
     """Return the JSON object in a file."""
     listed: Sequence[str]
-    """Names to show where nothing matches."""
+    """File names to show if nothing matches."""
 
 
 def _choose(place: _Place, rules: Sequence[CheckpointRule]) -> tuple[CheckpointRule, tuple[str, ...]]:
-    """The first rule that matches, and the files to use: its config, what it wants beside it, the weights."""
+    """Return the first rule that matches, and the files to use: config, further files, weights."""
     configs: dict[str, dict[str, Any]] = {}
     for rule in rules:
         if rule.config not in configs and place.has(rule.config):
@@ -137,7 +136,7 @@ def _choose(place: _Place, rules: Sequence[CheckpointRule]) -> tuple[CheckpointR
 
 
 def _weights(place: _Place, stems: Sequence[str]) -> list[str]:
-    """The file of a network's weights, or an index and the files it names."""
+    """Return the file of a network's weights, or an index and the files it names."""
     names = (stem + suffix for stem in stems for suffix in FORMATS)
     name = next((name for name in names if place.has(name)), None)
     if name is None:
@@ -149,7 +148,7 @@ def _weights(place: _Place, stems: Sequence[str]) -> list[str]:
     for shard in shards:
         if not place.has(shard):
             raise WeightsError(
-                f"{place.source} lacks {shard}, which its {name} names.",
+                f"{place.source} lacks {shard}, which {name} names.",
                 "Get a complete copy of the checkpoint.",
             )
     return [name, *shards]
@@ -160,34 +159,34 @@ def _no_match(
 ) -> WeightsError:
     if not rules:
         return WeightsError(
-            f"{place.source} cannot be matched: no installed plugin runs checkpoints without a card.",
-            "Install one that does: zoo search WORD.",
+            f"{place.source}: no installed plugin runs checkpoints without a card.",
+            "Find a plugin that does: zoo search WORD",
         )
     if not configs:
         wanted = ", ".join(dict.fromkeys(rule.config for rule in rules))
         return WeightsError(
-            f"{place.source} says nothing about itself: it has none of {wanted}.", _convert_remedy(place)
+            f"{place.source} has no config file that is known: none of {wanted}.", _convert_remedy(place)
         )
-    found = "; ".join(f"{name} says {_telling(config)}" for name, config in configs.items())
+    found = "; ".join(f"{name} says {_architecture(config)}" for name, config in configs.items())
     kinds = ", ".join(
         f"{' '.join('/'.join(values) for values in rule.where.values())} ({rule.plugin})" for rule in rules
     )
     return WeightsError(
-        f"No installed plugin runs {place.source}: its {found}.",
-        f"Kinds that are installed: {kinds}. Look for more with zoo search WORD.",
+        f"No installed plugin runs {place.source}: {found}.",
+        f"Installed plugins run: {kinds}. Find more: zoo search WORD",
     )
 
 
-def _telling(config: Mapping[str, Any]) -> str:
-    told = [f"{key} = {config[key]!r}" for key in _TELLING if config.get(key)]
-    return ", ".join(told) or "none of " + ", ".join(_TELLING)
+def _architecture(config: Mapping[str, Any]) -> str:
+    told = [f"{key} = {short_repr(config[key])}" for key in _ARCHITECTURE_KEYS if config.get(key)]
+    return ", ".join(told) or "none of " + ", ".join(_ARCHITECTURE_KEYS)
 
 
 def _convert_remedy(place: _Place) -> str:
     foreign = next((name for name in place.listed if name.endswith(_FOREIGN)), None)
     if foreign:
-        return f"{foreign} may be in a format that can be converted: zoo convert {foreign} -o FOLDER."
-    return f"Name one that does; this one has {some(place.listed) or 'no files'}."
+        return f"{foreign} may be convertible: zoo convert {foreign} -o FOLDER"
+    return f"It has {some(place.listed) or 'no files'}. Give a checkpoint with a config and weights."
 
 
 def _card(

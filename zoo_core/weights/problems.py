@@ -1,4 +1,4 @@
-"""What can go wrong between here and the Hub, each with a message and a remedy of its own."""
+"""Explain the Hub client's errors: a message and a remedy for each."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from zoo_core.weights.commits import not_cached
 _TRANSPORT_ERROR = hub.HTTPError  # type: ignore[attr-defined]
 
 Problem = tuple[str, str]
-"""A message and a remedy, with places to fill in."""
+"""A message and a remedy, as format strings."""
 
 _LOG_IN = "hf auth login, or set HF_TOKEN"
 
 _UNREACHABLE = (
     "{endpoint} cannot be reached to fetch {what}: {reason}",
-    "Check the network and HF_ENDPOINT; models that were pulled before also run without",
+    "Check the network and HF_ENDPOINT; models that were pulled before run without it",
 )
 _NO_HUB = (
-    "{endpoint} does not answer as a Hub does when asked for {what}: {reason}",
+    "{endpoint} does not answer like a Hub when asked for {what}: {reason}",
     "Check HF_ENDPOINT and any proxy in between",
 )
 _GATED_LOGGED_OUT = (
@@ -33,7 +33,7 @@ _GATED_LOGGED_OUT = (
 )
 _GATED_NOT_GRANTED = (
     "{repo} is gated, and your account has not been granted access",
-    "Ask for access on {endpoint}/{repo}, or log in to the account that has it: hf auth login",
+    "Request access on {endpoint}/{repo}, or log in to the account that has it: hf auth login",
 )
 _NO_REPO = (
     "{endpoint} has no repository {repo} that you may see",
@@ -41,13 +41,13 @@ _NO_REPO = (
 )
 _NO_REVISION = (
     "{repo} has no branch, tag or commit {revision}",
-    "See {endpoint}/{repo}/commits/main for those it has",
+    "See those it has: {endpoint}/{repo}/commits/main",
 )
 _NO_FILE = (
     "{repo} has no file {name} at {revision}",
-    "See {endpoint}/{repo}/tree/{revision} for those it has",
+    "See those it has: {endpoint}/{repo}/tree/{revision}",
 )
-_DISABLED = ("{repo} has been disabled on the Hub", "See {endpoint}/{repo} for the reason")
+_DISABLED = ("{repo} has been disabled on the Hub", "Read why: {endpoint}/{repo}")
 _BAD_ID = ("{repo!r} is not the name of a Hub repository", "Write it as ORG/NAME")
 
 _BAD_TOKEN = (
@@ -56,10 +56,13 @@ _BAD_TOKEN = (
 )
 _NOT_ALLOWED = ("Your token may not read {repo}", "Give it read access on {endpoint}/settings/tokens")
 _TOO_MANY = (
-    "The Hub asks for fewer requests (status 429)",
-    f"Wait some minutes; logged-in users may send more: {_LOG_IN}",
+    "The Hub limits the number of requests (status 429)",
+    f"Wait a few minutes; users who are logged in may send more: {_LOG_IN}",
 )
-_SERVER_TROUBLE = ("The Hub cannot serve {what} at the moment (status {status})", "Try again in some minutes")
+_SERVER_TROUBLE = (
+    "The Hub cannot serve {what} at the moment (status {status})",
+    "Try again in a few minutes",
+)
 _OTHER_STATUS = (
     "The Hub refuses to serve {what} (status {status})",
     "Check HF_ENDPOINT and any proxy in between",
@@ -67,7 +70,7 @@ _OTHER_STATUS = (
 
 _DISK_FULL = (
     "The disk is full: {what} does not fit into {cache}",
-    "Free some space (zoo cache shows what is there), or set HF_HOME to a folder on a larger disk",
+    "Free some space (see: zoo cache), or set HF_HOME to a folder on a larger disk",
 )
 _NO_PERMISSION = (
     "Permission to use {path} is denied",
@@ -76,7 +79,7 @@ _NO_PERMISSION = (
 _NO_FOLDER = ("{path} cannot hold the Hub cache: {reason}", "Set HF_HOME to a folder that can be used")
 
 _BY_CLASS: tuple[tuple[type[Exception], Problem], ...] = (
-    # From the particular to the general: the client's classes derive from one another.
+    # Most specific first: the client's classes derive from one another.
     (hub.RevisionNotFoundError, _NO_REVISION),
     (hub.RemoteEntryNotFoundError, _NO_FILE),
     (hub.DisabledRepoError, _DISABLED),
@@ -95,13 +98,13 @@ _BY_ERRNO = {
 
 
 def explain(error: Exception, repo: str, revision: str, name: str | None = None) -> WeightsError:
-    """Say what went wrong when the Hub client was asked for something, and what to do about it.
+    """Return the error for a failure of the Hub client, with what to do about it.
 
     Args:
         error: What the client raised.
-        repo: The repository it was asked for.
+        repo: The repository.
         revision: The branch, tag or commit.
-        name: The file; None if it was asked what there is.
+        name: The file; None if the listing was asked for.
     """
     error = _root(error)
     what = f"{name} of {repo}" if name else repo
@@ -139,12 +142,12 @@ def _problem(error: Exception, status: int | None) -> Problem:
         return _UNREACHABLE
     if isinstance(error, OSError):
         return _BY_ERRNO.get(error.errno or 0, _NO_FOLDER)
-    # What remains is an answer that the client could not make sense of.
+    # Anything else is an answer that the client could not parse.
     return _NO_HUB
 
 
 def _root(error: Exception) -> Exception:
-    """The first cause: the client wraps it where it looked into its cache before giving up."""
+    """Return the first cause: the client wraps it after it has looked into its cache."""
     wrappers = (hub.LocalEntryNotFoundError, ValueError)
     while isinstance(error, wrappers) and isinstance(error.__cause__, Exception):
         error = error.__cause__

@@ -1,4 +1,4 @@
-"""Read tensors from a file, running nothing that the file says: safetensors, or pickle with an allow-list."""
+"""Read tensors from a file without executing anything in it: safetensors, or pickle with an allow-list."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo_core.errors import WeightsError
+from zoo_core.errors import WeightsError, short_repr
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,17 +15,17 @@ _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _ARCHIVE = b"PK\x03\x04"
 _PICKLE = b"\x80"
 _CALLED = re.compile(r"GLOBAL (\S+)")
-"""How torch.load names what a file wants called that is not on its list."""
+"""The function that torch.load refuses to call, in its message."""
 
 
 def read_tensors(path: Path, inside: str | None = None) -> dict[str, Tensor]:
     """Return the tensors in a ``.safetensors``, ``.bin`` or ``.pt`` file by name, on the CPU.
 
-    The file is mapped into memory where its format allows it: a tensor costs nothing until it is used.
+    The file is mapped into memory where its format allows it: a tensor takes no memory until it is used.
 
     Args:
         path: The file.
-        inside: The entry of a pickle that holds the tensors, if it has it; what else it holds is left alone.
+        inside: The entry of a pickle that holds the tensors, if there is one; other entries are ignored.
 
     Raises:
         WeightsError: The file is missing or damaged, or a pickle holds more than tensors by name.
@@ -36,8 +36,8 @@ def read_tensors(path: Path, inside: str | None = None) -> dict[str, Tensor]:
         start = file.read(len(_LFS_POINTER))
     if start == _LFS_POINTER:
         raise WeightsError(
-            f"{path} is a Git LFS pointer: it only names the file that belongs there.",
-            f"Fetch it: git lfs pull, in {path.parent}.",
+            f"{path} is a Git LFS pointer, not the file itself.",
+            f"Fetch the file: run git lfs pull in {path.parent}.",
         )
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path, start, inside)
 
@@ -67,31 +67,32 @@ def _read_pickle(path: Path, start: bytes, inside: str | None) -> dict[str, Tens
     except pickle.UnpicklingError as error:
         if called := _CALLED.search(str(error)):
             raise _foreign(
-                path, f"asks to call {called[1]} when it is opened, so it was not opened"
+                path, f"would call {short_repr(called[1])} when it is opened, so it was not opened"
             ) from error
         if start.startswith(_PICKLE):
-            raise _foreign(path, "is a pickle, but not one of tensors alone, so it was not opened") from error
-        raise _damaged(path, "PyTorch", "it does not begin like one") from error
-    except Exception as error:  # a damaged pickle trips the reader up in every way there is
+            raise _foreign(path, "is a pickle of more than tensors, so it was not opened") from error
+        raise _damaged(path, "PyTorch", "its first bytes are not those of one") from error
+    except Exception as error:  # a damaged pickle can raise anything
         raise _damaged(path, "PyTorch", error) from error
     if isinstance(state, dict) and inside in state:
         state = state[inside]
     if not isinstance(state, dict):
-        raise _foreign(path, f"holds a {type(state).__name__} in place of tensors by name")
+        raise _foreign(path, f"holds a {type(state).__name__} instead of tensors by name")
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
-            raise _foreign(path, f"holds a {type(value).__name__} named {name!r} beside tensors")
+            raise _foreign(path, f"holds a {type(value).__name__} named {short_repr(name)} besides tensors")
     return dict(state)
 
 
 def _damaged(path: Path, kind: str, why: object) -> WeightsError:
-    reason = str(why).strip().splitlines()[0] if str(why).strip() else "it ends too early"
+    reason = str(why).strip().splitlines()[0] if str(why).strip() else "it is truncated"
     return WeightsError(
-        f"{path} is not a whole {kind} file: {reason.rstrip('.')}.", "Get a fresh copy of the file."
+        f"{path} is damaged, or is no {kind} file: {reason.rstrip('.')[:200]}.",
+        "Get a fresh copy of the file.",
     )
 
 
 def _foreign(path: Path, what: str) -> WeightsError:
     return WeightsError(
-        f"{path} {what}.", f"Make a checkpoint of it that can be run: zoo convert {path} -o FOLDER"
+        f"{path} {what}.", f"Convert it to a checkpoint that can be run: zoo convert {path} -o FOLDER"
     )

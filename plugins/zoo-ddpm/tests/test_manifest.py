@@ -10,7 +10,8 @@ from pathlib import Path
 import zoo_ddpm
 from zoo_ddpm import schedule, training
 
-from zoo_core.manifest.cards import HubWeights, read_manifest
+from zoo_core.manifest.cards import HubWeights
+from zoo_core.manifest.reader import read_manifest
 
 FOLDER = Path(zoo_ddpm.__file__).parent
 MANIFEST = read_manifest(tomllib.loads((FOLDER / "zoo.toml").read_text()), FOLDER / "zoo.toml", FOLDER)

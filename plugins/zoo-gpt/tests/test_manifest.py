@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import zoo_gpt
 
-from zoo_core.manifest.cards import HubWeights, ModelCard, read_manifest
+from zoo_core.manifest.cards import HubWeights, ModelCard
+from zoo_core.manifest.reader import read_manifest
 
 FOLDER = Path(zoo_gpt.__file__).parent
 MANIFEST = read_manifest(tomllib.loads((FOLDER / "zoo.toml").read_text()), FOLDER / "zoo.toml", FOLDER)

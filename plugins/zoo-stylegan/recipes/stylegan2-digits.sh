@@ -3,7 +3,7 @@
 #
 #     plugins/zoo-stylegan/recipes/stylegan2-digits.sh [FOLDER]
 #
-# Fifty minutes on two free CPU cores. Stopped with Ctrl-C or killed, it goes on where it was when run again.
+# Takes fifty minutes on two free CPU cores. If interrupted, run it again to resume from the last checkpoint.
 set -eu
 cd "$(dirname "$0")/../../.."
 PATH="$PWD/.venv/bin:$PATH"
@@ -11,7 +11,7 @@ folder=${1:-runs/stylegan2-digits}
 
 python tools/mnist.py data/mnist
 
-# Memory that glibc gives back after each step is paged in again at the next: keeping it halves the time.
+# Keep freed memory: glibc returns it to the system after each step, and paging it in again doubles the time.
 export MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=34359738368 MALLOC_TOP_PAD_=268435456
 export OMP_WAIT_POLICY=passive ACCELERATE_USE_CPU=true
 zoo train stylegan2 \

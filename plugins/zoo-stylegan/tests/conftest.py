@@ -1,4 +1,4 @@
-"""Golden cases."""
+"""Fixtures for golden cases."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ FOLDER = Path(__file__).parent / "golden"
 
 @pytest.fixture(scope="session")
 def golden() -> Callable[[str], GoldenCase]:
-    """``golden("stylegan3_t")`` is that case; golden/README.md says who computed it."""
+    """Read a golden case by name, ``golden("stylegan3_t")``; golden/README.md says who computed it."""
     return lambda name: GoldenCase.read(FOLDER / f"{name}.safetensors")
 
 
 @pytest.fixture(scope="session", name="relative_error")
 def relative_error_fixture() -> Callable[[Tensor, Tensor], float]:
-    """The measure by which golden cases are compared."""
+    """Return the function that compares tensors with golden ones."""
     return relative_error
 
 

@@ -1,4 +1,4 @@
-"""Craft pickles with the structure of NVIDIA's, by Python's own pickler."""
+"""Write pickles with the structure of NVIDIA's, using Python's pickler."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TRAP = "raise SystemExit('the source in the file was run')"
 
 
 def _function(module: str, name: str):
-    """A name that the pickler finds, and writes, and that nobody may call."""
+    """Return a function that can be pickled by name and fails when called."""
 
     def function(*arguments):
         raise AssertionError(f"{module}.{name} was called")
@@ -25,14 +25,14 @@ def _function(module: str, name: str):
 
 
 class EasyDict(dict):
-    """As dnnlib has it."""
+    """A stand-in for dnnlib.util.EasyDict."""
 
 
 EasyDict.__module__ = "dnnlib.util"
 
 
 class Persistent:
-    """Pickles as torch_utils.persistence has it: a call with a dict that holds the class's source."""
+    """Pickles as in torch_utils.persistence: a call with a dict that contains the class's source."""
 
     def __init__(self, class_name: str, state: dict, version: int = 6):
         self.meta = EasyDict(
@@ -45,8 +45,8 @@ class Persistent:
 
 
 @contextmanager
-def names_known():
-    """Have the modules, for as long as something is pickled."""
+def nvidia_modules():
+    """Provide NVIDIA's modules while something is pickled."""
     made = {
         "dnnlib": types.ModuleType("dnnlib"),
         "dnnlib.util": types.ModuleType("dnnlib.util"),
@@ -65,7 +65,7 @@ def names_known():
 
 
 def module(class_name: str, tensors: dict, parameters: set, **state) -> Persistent:
-    """A network of these tensors by name, its modules nested as their names are."""
+    """Return a network with these tensors; their dotted names give the nesting of its modules."""
     own = {name: value for name, value in tensors.items() if "." not in name}
     inner: dict[str, dict] = {}
     for name, value in tensors.items():
@@ -93,19 +93,19 @@ PARAMETERS = {"weight", "bias", "const", "noise_strength"}
 
 
 def generator(tensors: dict, kwargs: dict) -> Persistent:
-    """A generator as published: tensors by NVIDIA's names, made with these arguments."""
+    """Return a generator with tensors by NVIDIA's names and these constructor arguments."""
     return module("Generator", tensors, PARAMETERS, _init_kwargs=EasyDict(kwargs))
 
 
 def write(path: Path, content: object, protocol: int = 4) -> Path:
-    """Pickle something into a file."""
-    with names_known(), path.open("wb") as file:
+    """Pickle an object into a file."""
+    with nvidia_modules(), path.open("wb") as file:
         pickle.dump(content, file, protocol=protocol)
     return path
 
 
 def snapshot(tensors: dict, kwargs: dict) -> dict:
-    """What a training run saves: three networks and more."""
+    """Return what a training run saves: three networks and more."""
     discriminator = {"b8.conv0.weight": torch.randn(4, 4, 3, 3)}
     return {
         "G": generator(tensors, kwargs),

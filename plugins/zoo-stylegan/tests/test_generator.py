@@ -1,4 +1,4 @@
-"""zoo run on small random StyleGANs: conformance, options, and checkpoints in each layout."""
+"""Test zoo run on small random StyleGANs: conformance, options, and each checkpoint layout."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from zoo_stylegan.checkpoint import read
-from zoo_stylegan.mixing import Mix
-from zoo_stylegan.stylegan2 import StyleGAN2, StyleGAN2Config
-from zoo_stylegan.stylegan3 import StyleGAN3, StyleGAN3Config
+from zoo_stylegan.formats.checkpoint import load_generator, parse_config, to_json
+from zoo_stylegan.latents.mixing import parse_mix
+from zoo_stylegan.networks.stylegan2 import StyleGAN2, StyleGAN2Config
+from zoo_stylegan.networks.stylegan3 import StyleGAN3, StyleGAN3Config
 
 import zoo_core as zoo
 from zoo_core import Checkpoint, OptionError, WeightsError, save_weights
@@ -73,7 +73,7 @@ class TestEmbedded(GeneratorConformance):
         return zoo.load(request.param, device="cpu")
 
 
-def test_truncation_to_nothing_is_the_mean_image_of_every_seed(model):
+def test_truncation_0_gives_every_seed_the_mean_image(model):
     same = images(model, seed=0, n=3, truncation=0.0)
     assert torch.equal(same[0], same[1])
     assert (images(model, seed=0, n=2)[0] - same[0]).abs().max() > 0.01
@@ -87,7 +87,7 @@ def test_truncation_may_differ_from_sample_to_sample(model):
         assert torch.allclose(images(model, seed=4, label=1, truncation=psi)[0], image, atol=1e-5)
 
 
-def test_noise_is_the_checkpoints_or_drawn_or_none(model):
+def test_noise_is_constant_or_random_or_absent(model):
     const, drawn, none = (images(model, seed=4, label=1, noise=kind) for kind in ("const", "random", "none"))
     assert (const - none).abs().max() > 0.01
     assert (const - drawn).abs().max() > 0.01
@@ -106,10 +106,10 @@ def test_mixing_all_layers_is_the_other_seed(model):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mix": "9"}, "--mix 9 is no SEED:LAYERS"),
+        ({"mix": "9"}, "--mix 9 is not SEED:LAYERS"),
         ({"mix": "9:3-2"}, "this model has layers 0 to 5"),
         ({"mix": "9:6"}, "this model has layers 0 to 5"),
-        ({"truncation_cutoff": 7}, "the model has 6 layers"),
+        ({"truncation_cutoff": 7}, "this model has only 6 layers"),
         ({"label": 3}, "this model has 3 classes"),
     ],
 )
@@ -123,14 +123,14 @@ def test_a_model_without_classes_takes_no_label(stylegan3_folder):
         images(zoo.load(stylegan3_folder, device="cpu"), seed=0, label=1)
 
 
-def test_a_mix_names_layers():
-    assert Mix.read("7:4-6,9,5", 10) == Mix(7, (4, 5, 6, 9))
+def test_a_mix_parses_seed_and_layers():
+    assert parse_mix("7:4-6,9,5", 10) == (7, (4, 5, 6, 9))
 
 
-def test_a_plain_pt_file_runs_with_the_mean_of_its_own_styles(golden, tmp_path):
+def test_a_plain_pt_file_gets_its_own_w_avg(golden, tmp_path):
     weights = golden("stylegan2_rosinality").under("weights/")
     torch.save({"g_ema": weights, "latent_avg": torch.zeros(32)}, tmp_path / "cats.pt")
-    network = read(Checkpoint("here", {"cats.pt": tmp_path / "cats.pt"}, ""))
+    network = load_generator(Checkpoint("here", {"cats.pt": tmp_path / "cats.pt"}, ""))
     assert network.config.resolution == 32
     random = torch.Generator().manual_seed(5)
     with torch.inference_mode():
@@ -141,26 +141,40 @@ def test_a_plain_pt_file_runs_with_the_mean_of_its_own_styles(golden, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "stylegan4"}, "says model_type = 'stylegan4'"),
-        ({"resolution": 17}, "says resolution = 17, which does not fit"),
-        ({"resolution": 32}, "says resolution = 32, which does not fit its channels"),
-        ({"resolution": "16"}, "says resolution = '16', which is no int"),
-        ({"architecture": "tree"}, "says architecture = 'tree'"),
-        ({"attention": 3}, "has the setting 'attention', which is not known"),
+        ({"model_type": "stylegan4"}, "model_type is 'stylegan4'; expected one of stylegan2, stylegan3"),
+        ({"resolution": 17}, "resolution is 17, which does not fit"),
+        ({"resolution": 32}, "resolution is 32, which does not fit channels"),
+        ({"resolution": "16"}, "resolution is '16'; expected an integer"),
+        ({"architecture": "tree"}, "architecture is 'tree'; expected one of skip, resnet"),
+        ({"attention": 3}, "unknown setting 'attention'"),
         ({"channels": [16, 16, 16]}, "do not fit the network"),
     ],
 )
-def test_a_config_that_cannot_be_run_is_refused_by_name(stylegan2_folder, tmp_path, change, message):
+def test_an_invalid_config_is_refused_by_name(stylegan2_folder, tmp_path, change, message):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "stylegan2", **TWO} | change))
     files = {
         "config.json": tmp_path / "config.json",
         "model.safetensors": stylegan2_folder / "model.safetensors",
     }
     with pytest.raises(WeightsError, match=message):
-        read(Checkpoint("here", files, ""))
+        load_generator(Checkpoint("here", files, ""))
+
+
+@pytest.mark.parametrize(
+    ("change", "clamp"), [({}, 256.0), ({"clamp": None}, None), ({"clamp": 3, "kernel": None}, 3.0)]
+)
+def test_a_null_setting_counts_as_left_out_unless_it_means_none(change, clamp):
+    config = parse_config({"model_type": "stylegan3", **THREE} | change, "here")
+    assert config == StyleGAN3Config(**THREE, clamp=clamp)
+
+
+def test_a_config_of_version_0_1_is_read():
+    config = {"model_type": "stylegan2", **TWO, "picture_channels": 1}
+    assert parse_config(config, "here").image_channels == 1
+    assert to_json(parse_config(config, "here"))["image_channels"] == 1
 
 
 def test_a_pt_file_of_something_else_is_refused(tmp_path):
     torch.save({"g_ema": {"layer.weight": torch.zeros(2)}}, tmp_path / "x.pt")
-    with pytest.raises(WeightsError, match="is no StyleGAN2 in the plain layout"):
-        read(Checkpoint("here", {"x.pt": tmp_path / "x.pt"}, ""))
+    with pytest.raises(WeightsError, match="is not a StyleGAN2 in the plain"):
+        load_generator(Checkpoint("here", {"x.pt": tmp_path / "x.pt"}, ""))

@@ -1,4 +1,4 @@
-"""Walks, tables of mixed styles, inversion and transforms: as calls, and from the command line."""
+"""Test interpolation, style mixing, inversion and transforms, as functions and as commands."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from zoo_stylegan.inversion import invert
-from zoo_stylegan.latents import between, read_latent, walk, write_latent
-from zoo_stylegan.perceptual import Perceptual
-from zoo_stylegan.stylegan2 import StyleGAN2, StyleGAN2Config
-from zoo_stylegan.stylegan3 import StyleGAN3, StyleGAN3Config
-from zoo_stylegan.transforms import transform
+from zoo_stylegan.latents.files import read_latent, write_latent
+from zoo_stylegan.latents.interpolation import interpolate, latent_walk
+from zoo_stylegan.latents.inversion import invert
+from zoo_stylegan.latents.perceptual import LPIPS
+from zoo_stylegan.latents.transforms import inverse_transform
+from zoo_stylegan.networks.stylegan2 import StyleGAN2, StyleGAN2Config
+from zoo_stylegan.networks.stylegan3 import StyleGAN3, StyleGAN3Config
 
 import zoo_core as zoo
 from zoo_core import OptionError, save_weights
@@ -51,27 +52,27 @@ def run(*words: object) -> str:
     return done.output
 
 
-# --- Walks -------------------------------------------------------------------------------------------------
+# --- Interpolation ---------------------------------------------------------------------------------------
 
 
-def test_an_arc_keeps_its_length_and_a_line_does_not():
+def test_slerp_keeps_the_length_and_lerp_does_not():
     a, b = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
-    assert torch.allclose(between(a, b, 0.5, spherical=True), torch.full((1, 2), 0.5**0.5))
-    assert torch.allclose(between(a, b, 0.5, spherical=False), torch.full((1, 2), 0.5))
+    assert torch.allclose(interpolate(a, b, 0.5, spherical=True), torch.full((1, 2), 0.5**0.5))
+    assert torch.allclose(interpolate(a, b, 0.5, spherical=False), torch.full((1, 2), 0.5))
     for t, end in ((0.0, a), (1.0, b)):
-        assert torch.allclose(between(a, b, t, spherical=True), end, atol=1e-6)
-    assert torch.allclose(between(a, a * 3, 0.5, spherical=True), a * 2)
+        assert torch.allclose(interpolate(a, b, t, spherical=True), end, atol=1e-6)
+    assert torch.allclose(interpolate(a, a * 3, 0.5, spherical=True), a * 2)
 
 
-def test_a_walk_passes_its_anchors_evenly():
+def test_a_latent_walk_passes_its_anchors_evenly():
     anchors = torch.tensor([[0.0], [1.0], [3.0]])
-    assert walk(anchors, 5, spherical=False, loop=False).flatten().tolist() == [0, 0.5, 1, 2, 3]
-    assert walk(anchors, 3, spherical=False, loop=True).flatten().tolist() == [0, 1, 3]
-    assert walk(anchors, 6, spherical=False, loop=True).flatten().tolist() == [0, 0.5, 1, 2, 3, 1.5]
+    assert latent_walk(anchors, 5, spherical=False, loop=False).flatten().tolist() == [0, 0.5, 1, 2, 3]
+    assert latent_walk(anchors, 3, spherical=False, loop=True).flatten().tolist() == [0, 1, 3]
+    assert latent_walk(anchors, 6, spherical=False, loop=True).flatten().tolist() == [0, 0.5, 1, 2, 3, 1.5]
 
 
 @pytest.mark.parametrize("space", ["z", "w"])
-def test_the_first_frame_is_what_run_draws(two, tmp_path, space):
+def test_the_first_frame_is_the_image_of_zoo_run(two, tmp_path, space):
     run(
         "interpolate",
         two,
@@ -93,7 +94,7 @@ def test_the_first_frame_is_what_run_draws(two, tmp_path, space):
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
-def test_a_walk_is_an_animation_of_its_frames(two, tmp_path, suffix):
+def test_an_interpolation_is_written_as_an_animation(two, tmp_path, suffix):
     run(
         "interpolate",
         two,
@@ -115,14 +116,14 @@ def test_a_walk_is_an_animation_of_its_frames(two, tmp_path, suffix):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--seeds", "3"], "A walk passes 2 to 1000 seeds, not 1"),
+        (["--seeds", "3"], "expected 2 to 1000 seeds, not 1"),
         (["--seeds", "3,4", "--label", "3"], "this model has 3 classes"),
-        (["--seeds", "0-9", "--space", "z"], "In z, all frames are of one class"),
-        (["--seeds", "3,4", "-o", "walk.mp4"], ".mp4 is no kind of animation"),
-        (["--seeds", "3,4", "-o", "taken.gif"], "is there already"),
+        (["--seeds", "0-9", "--space", "z"], "interpolation in z is within one class"),
+        (["--seeds", "3,4", "-o", "walk.mp4"], ".mp4 is not an animation format"),
+        (["--seeds", "3,4", "-o", "taken.gif"], "already exists"),
     ],
 )
-def test_a_walk_that_cannot_be_is_refused(two, tmp_path, monkeypatch, words, message):
+def test_invalid_interpolations_are_refused(two, tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     Path("taken.gif").touch()
     with pytest.raises(zoo.ZooError) as caught:
@@ -135,7 +136,7 @@ def test_a_walk_that_cannot_be_is_refused(two, tmp_path, monkeypatch, words, mes
 # --- Mixing ------------------------------------------------------------------------------------------------
 
 
-def test_a_table_shows_each_rows_own_image_and_the_mixes(two, tmp_path):
+def test_a_mixing_table_shows_the_rows_and_the_mixed_images(two, tmp_path):
     words = ["--rows", "1,2", "--columns", "7,8,9", "--layers", "3-5", "--label", 2]
     run("mix", two, *words, "-o", tmp_path / "table.png")
     model = zoo.load(two, device="cpu")
@@ -152,7 +153,7 @@ def test_a_table_shows_each_rows_own_image_and_the_mixes(two, tmp_path):
         assert set(sheet.layout.cut(image, 0).tobytes()) == {255}
 
 
-def test_layers_that_there_are_not_are_refused(two, tmp_path):
+def test_unknown_layers_are_refused(two, tmp_path):
     for layers in ("6", "x", "3-"):
         with pytest.raises(OptionError, match="--layers"):
             run("mix", two, "--layers", layers, "-o", tmp_path / "t.png")
@@ -164,10 +165,10 @@ def test_layers_that_there_are_not_are_refused(two, tmp_path):
 
 @pytest.fixture(scope="module")
 def perceptual():
-    return Perceptual()
+    return LPIPS()
 
 
-def test_the_distance_is_nought_from_itself_and_grows_with_what_is_changed(perceptual):
+def test_the_perceptual_distance_is_zero_for_equal_images_and_grows_with_noise(perceptual):
     torch.manual_seed(0)
     image = torch.nn.functional.interpolate(torch.rand(1, 3, 8, 8) * 2 - 1, size=64, mode="bilinear")
     noise = torch.randn(1, 3, 64, 64)
@@ -180,10 +181,10 @@ def test_the_distance_is_nought_from_itself_and_grows_with_what_is_changed(perce
 
 
 @pytest.mark.parametrize("per_layer", [False, True])
-def test_inversion_finds_an_image_that_the_model_drew(two, per_layer):
+def test_inversion_finds_an_image_of_the_model(two, per_layer):
     generator = zoo.load(two, device="cpu").generator
     with torch.no_grad():
-        z, labels = generator.latent(5, 1)
+        z, labels = generator.draw_z(5, 1)
         goal = generator.network.synthesis(
             generator.styles(z, labels), generator.network.synthesis.constant_noise()
         )
@@ -197,7 +198,7 @@ def test_inversion_finds_an_image_that_the_model_drew(two, per_layer):
     assert bool((found.ws[:, 0] == found.ws[:, 1]).all()) is not per_layer
 
 
-def test_what_invert_found_can_be_drawn_again(two, tmp_path):
+def test_run_reproduces_an_inverted_image(two, tmp_path):
     run("run", two, "--seed", 5, "--label", 1, "-o", tmp_path / "given.png")
     run(
         "invert",
@@ -236,11 +237,11 @@ def test_what_invert_found_can_be_drawn_again(two, tmp_path):
         (["text.png", "--label", "1"], "cannot be read as an image"),
         (["given.png"], "This model has classes"),
         (["given.png", "--label", "8"], "this model has 3 classes"),
-        (["given.png", "--label", "1", "-o", "x.png"], "is no .safetensors file"),
-        (["given.png", "--label", "1", "-o", "taken.safetensors"], "is there already"),
+        (["given.png", "--label", "1", "-o", "x.png"], "does not end in .safetensors"),
+        (["given.png", "--label", "1", "-o", "taken.safetensors"], "already exists"),
     ],
 )
-def test_an_inversion_that_cannot_be_is_refused(two, tmp_path, monkeypatch, words, message):
+def test_invalid_inversions_are_refused(two, tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     Path("text.png").write_text("no image")
     Path("taken.safetensors").touch()
@@ -252,7 +253,7 @@ def test_an_inversion_that_cannot_be_is_refused(two, tmp_path, monkeypatch, word
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-def test_a_file_of_other_styles_is_refused(two, tmp_path):
+def test_a_file_of_styles_for_another_model_is_refused(two, tmp_path):
     config = StyleGAN2Config(**TWO | {"channels": tuple(TWO["channels"])})
     write_latent(tmp_path / "w.safetensors", torch.zeros(1, 6, 16))
     assert read_latent(str(tmp_path / "w.safetensors"), config).shape == (1, 6, 16)
@@ -270,17 +271,17 @@ def test_a_file_of_other_styles_is_refused(two, tmp_path):
 def test_transforms_are_the_golden_ones(golden, name):
     case = golden(name)
     given = case.about["config"]["user_transform"]
-    made = transform(given["rotate_degrees"], ",".join(map(str, given["translate"])), None)
+    made = inverse_transform(given["rotate_degrees"], ",".join(map(str, given["translate"])), None)
     torch.testing.assert_close(made, case["inputs/transform"].float(), atol=1e-6, rtol=0)
 
 
 def test_transforms_follow_one_another():
-    matrix = transform(0, None, "2,0,0.1,0,2,0")
+    matrix = inverse_transform(0, None, "2,0,0.1,0,2,0")
     place = torch.linalg.inv(matrix) @ torch.tensor([0.2, 0.3, 1.0])
     torch.testing.assert_close(place, torch.tensor([0.5, 0.6, 1.0]))
-    moved = torch.linalg.inv(transform(0, "0.5,0", "2,0,0.1,0,2,0")) @ torch.tensor([0.2, 0.3, 1.0])
+    moved = torch.linalg.inv(inverse_transform(0, "0.5,0", "2,0,0.1,0,2,0")) @ torch.tensor([0.2, 0.3, 1.0])
     torch.testing.assert_close(moved, torch.tensor([1.0, 0.6, 1.0]))
-    assert transform(0, None, None) is None
+    assert inverse_transform(0, None, None) is None
 
 
 @pytest.mark.parametrize(
@@ -294,12 +295,12 @@ def test_transforms_follow_one_another():
         {"transform": "1e9,0,0,0,1,0"},
     ],
 )
-def test_transforms_that_are_none_are_refused(three, options):
+def test_invalid_transforms_are_refused(three, options):
     with pytest.raises(OptionError):
         list(zoo.load(three, device="cpu").generate(seed=0, **options))
 
 
-def test_an_image_moves_as_it_is_told(three):
+def test_translate_moves_the_image(three):
     model = zoo.load(three, device="cpu")
     (still,), (moved,) = model.generate(seed=0), model.generate(seed=0, translate="0.25,0")
     inside = still.tensor[:, 3:13, 2:10]

@@ -1,4 +1,4 @@
-"""NVIDIA's pickles: what is in them comes out, whatever else is in them does not."""
+"""Test the reader of NVIDIA's pickles: it returns the generator and runs nothing."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 from nvidia_files import Persistent, generator, snapshot, write
-from zoo_stylegan import nvidia
-from zoo_stylegan.checkpoint import build, read
-from zoo_stylegan.pickles import MOST_STEPS, Pickle, RefusedError
+from zoo_stylegan.formats import nvidia
+from zoo_stylegan.formats.checkpoint import build_generator, load_generator
+from zoo_stylegan.formats.pickles import MAX_STEPS, Pickle, RefusedError
 
 import zoo_core as zoo
 from zoo_core import Checkpoint, HubWeights, ModelCard, WeightsError, WeightsFile
@@ -48,8 +48,8 @@ def test_a_pickle_gives_the_golden_images(name, golden, tmp_path, relative_error
     path = write(
         tmp_path / "network.pkl", snapshot(case.under("weights/"), case.about["config"]["constructor"])
     )
-    config, tensors = nvidia.read(path)
-    network = build(config, tensors, "test")
+    config, tensors = nvidia.read_pickle(path)
+    network = build_generator(config, tensors, "test")
     w = network.mapping(case["inputs/z"], case["inputs/c"] if config.classes else None)
     ws = w[:, None].repeat(1, config.layers, 1)
     noise = [network.synthesis.constant_noise()] if name.startswith("stylegan2") else []
@@ -61,24 +61,24 @@ def test_a_pickle_gives_the_golden_images(name, golden, tmp_path, relative_error
 
 @pytest.mark.parametrize("protocol", [3, 4, 5])
 def test_every_protocol_that_is_in_use_is_read(given, tmp_path, protocol):
-    _, tensors = nvidia.read(write(tmp_path / "network.pkl", snapshot(*given), protocol))
+    _, tensors = nvidia.read_pickle(write(tmp_path / "network.pkl", snapshot(*given), protocol))
     assert tensors.keys() == given[0].keys()
     assert all(torch.equal(tensors[name], tensor) for name, tensor in given[0].items())
 
 
-def test_numbers_of_numpys_are_numbers(given, tmp_path):
+def test_numpy_numbers_become_plain_numbers(given, tmp_path):
     tensors, kwargs = given
     kwargs = {**kwargs, "img_resolution": np.int64(32), "z_dim": np.int32(32)}
-    config, _ = nvidia.read(write(tmp_path / "network.pkl", snapshot(tensors, kwargs)))
+    config, _ = nvidia.read_pickle(write(tmp_path / "network.pkl", snapshot(tensors, kwargs)))
     assert (config.resolution, config.z_dim) == (32, 32)
     assert type(config.resolution) is int
 
 
-def test_what_a_view_shows_of_a_larger_storage_is_read(tmp_path, given):
+def test_a_strided_view_of_a_larger_storage_is_read(tmp_path, given):
     tensors, kwargs = given
     name = "synthesis.b4.conv1.bias"
     shifted = torch.arange(3.0 * len(tensors[name]))[1::3][: len(tensors[name])]
-    _, read = nvidia.read(write(tmp_path / "n.pkl", snapshot({**tensors, name: shifted}, kwargs)))
+    _, read = nvidia.read_pickle(write(tmp_path / "n.pkl", snapshot({**tensors, name: shifted}, kwargs)))
     assert torch.equal(read[name], shifted)
 
 
@@ -88,22 +88,22 @@ def test_what_a_view_shows_of_a_larger_storage_is_read(tmp_path, given):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"architecture": "orig"}, "architecture = 'orig'"),
+        ({"architecture": "orig"}, "architecture is 'orig'"),
         ({"activation": "relu"}, "activation = 'relu'"),
         ({"resample_filter": [1, 2, 1]}, "resample_filter = a list"),
         ({"wobble": 3}, "wobble = 3"),
-        ({"img_resolution": 48}, "resolution = 48"),
-        ({"img_resolution": "big"}, "resolution = 'big'"),
-        ({"z_dim": -1}, "z_dim = -1"),
-        ({"mapping_kwargs": {"num_layers": 3}}, "its mapping has other layers than it says"),
+        ({"img_resolution": 48}, "resolution is 48"),
+        ({"img_resolution": "big"}, "resolution is 'big'"),
+        ({"z_dim": -1}, "z_dim is -1"),
+        ({"mapping_kwargs": {"num_layers": 3}}, "num_layers is 3, but its mapping network has"),
         ({"mapping_kwargs": {"embed_features": 7}}, "embed_features = 7"),
     ],
 )
-def test_settings_that_are_not_known_are_named(given, tmp_path, change, told):
+def test_unknown_settings_are_named(given, tmp_path, change, told):
     tensors, kwargs = given
     kwargs = {**kwargs, **kwargs["synthesis_kwargs"], "synthesis_kwargs": {}, **change}
     with pytest.raises(WeightsError) as caught:
-        nvidia.read(write(tmp_path / "network.pkl", snapshot(tensors, kwargs)))
+        nvidia.read_pickle(write(tmp_path / "network.pkl", snapshot(tensors, kwargs)))
     assert told in caught.value.message
     assert caught.value.remedy
 
@@ -111,20 +111,20 @@ def test_settings_that_are_not_known_are_named(given, tmp_path, change, told):
 @pytest.mark.parametrize("content", [{}, [], 3, "G_ema", {"G_ema": None}, {"G_ema": {"weights": 1}}, None])
 def test_a_pickle_without_a_generator_is_refused(tmp_path, content):
     with pytest.raises(WeightsError, match="holds no network G_ema"):
-        nvidia.read(write(tmp_path / "network.pkl", content))
+        nvidia.read_pickle(write(tmp_path / "network.pkl", content))
 
 
 @pytest.mark.parametrize("network", [Persistent("Other", {}), Persistent("Generator", {}, version=7)])
 def test_a_network_in_another_form_is_refused(tmp_path, network):
-    with pytest.raises(WeightsError, match="in a form of its own"):
-        nvidia.read(write(tmp_path / "network.pkl", {"G_ema": network}))
+    with pytest.raises(WeightsError, match="expected a 'Generator' of version 6"):
+        nvidia.read_pickle(write(tmp_path / "network.pkl", {"G_ema": network}))
 
 
 def test_tensorflow_era_pickles_are_refused_with_the_reason(tmp_path):
     path = tmp_path / "stylegan2-ffhq-config-f.pkl"
     path.write_bytes(b"\x80\x03(cdnnlib.tflib.network\nNetwork\nq\x00)\x81q\x01}q\x02bt.")
     with pytest.raises(WeightsError, match="TensorFlow era") as caught:
-        nvidia.read(path)
+        nvidia.read_pickle(path)
     assert "stylegan2-ada-pytorch" in caught.value.remedy
 
 
@@ -132,7 +132,7 @@ def test_tensorflow_era_pickles_are_refused_with_the_reason(tmp_path):
 
 
 class Calls:
-    """Pickles as a call."""
+    """Pickles as a call of a function."""
 
     def __init__(self, function, *arguments):
         self.call = (function, arguments)
@@ -142,7 +142,7 @@ class Calls:
 
 
 def call(module: str, name: str, *arguments: str) -> bytes:
-    """A call by name, without having it here."""
+    """Return instructions that call a function by name."""
     texts = b"".join(b"X" + struct.pack("<I", len(a)) + a.encode() for a in arguments)
     return f"c{module}\n{name}\n(".encode() + texts + b"tR"
 
@@ -156,7 +156,7 @@ def text(value: str) -> bytes:
 
 
 def zip_inside() -> bytes:
-    """A tensor whose numbers are an archive that wants something called."""
+    """Return a storage that is an archive which calls os.system."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("archive/data.pkl", stream(call("os", "system", "touch ran"), 2))
@@ -212,7 +212,7 @@ HARMFUL = {
     "deep tuples": stream(b")" + b"\x85" * 400_000),
     "deep tuples as a key": stream(b"})" + b"\x85" * 400_000 + b"Ns"),
     "deep tuples in a set": stream(b"\x8f()" + b"\x85" * 400_000 + b"\x90"),
-    "too many parts": stream(b"}0" * MOST_STEPS),
+    "too many parts": stream(b"}0" * MAX_STEPS),
     "a copy of a copy": stream(b"](" + b"N" * 20_000 + b"e\x940" + b"cbuiltins\nset\nh\x00\x85R0" * 50_000),
     "empty stack": stream(b"00000"),
     "mark that is not there": stream(b"t"),
@@ -254,7 +254,7 @@ def test_nothing_in_a_harmful_file_is_run(name, tmp_path, monkeypatch, golden):
     before = {name for name in sys.modules if name in ("antigravity", "this")}
     began = time.monotonic()
     with pytest.raises(WeightsError) as caught:
-        nvidia.read(path)
+        nvidia.read_pickle(path)
     assert time.monotonic() - began < 20
     assert caught.value.message
     assert caught.value.remedy
@@ -264,25 +264,25 @@ def test_nothing_in_a_harmful_file_is_run(name, tmp_path, monkeypatch, golden):
     assert {name for name in sys.modules if name in ("antigravity", "this")} == before
 
 
-def test_what_a_harmful_file_asks_for_is_named(tmp_path):
+def test_a_harmful_name_is_named(tmp_path):
     path = tmp_path / "network.pkl"
     path.write_bytes(HARMFUL["os.system"])
     with pytest.raises(RefusedError, match=r"asks for 'os\.system'"):
-        nvidia.read(path)
+        nvidia.read_pickle(path)
 
 
 def test_harmful_files_take_little_memory(tmp_path):
-    """Each in a process that may not have 3 GB: a length that lies is not believed."""
+    """A false length in a file allocates nothing."""
     for number, content in enumerate(content for content in HARMFUL.values() if content is not None):
         (tmp_path / f"{number}.pkl").write_bytes(content)
     script = f"""
 import pathlib, resource, torch
 from zoo_core import WeightsError
-from zoo_stylegan import nvidia
+from zoo_stylegan.formats import nvidia
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for path in sorted(pathlib.Path({str(tmp_path)!r}).glob("*.pkl")):
     try:
-        nvidia.read(path)
+        nvidia.read_pickle(path)
     except WeightsError:
         continue
     raise SystemExit(f"{{path}} was read")
@@ -309,7 +309,7 @@ def test_a_shape_beyond_the_storage_is_refused(tmp_path, given):
 
 @pytest.mark.slow
 def test_a_large_file_is_streamed(tmp_path):
-    """Of 380 MB, three networks, one is kept: memory grows by no more than twice that one."""
+    """Reading one of three networks, 380 MB in all, takes at most twice the memory of that one."""
     kept = {f"mapping.fc{index}.weight": torch.randn(2048, 2048) for index in range(8)}  # 134 MB
     path = write(tmp_path / "large.pkl", {**snapshot(kept, {}), "D": generator(kept, {})})
     assert path.stat().st_size > 380e6
@@ -318,15 +318,15 @@ import pathlib, resource
 import zoo_core
 from zoo_core import Conversion
 from zoo_core.weights.conversion import _write
-from zoo_stylegan import nvidia
-from zoo_stylegan.pickles import Pickle
+from zoo_stylegan.formats import nvidia
+from zoo_stylegan.formats.pickles import Pickle
 import torch
 import safetensors.torch
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 path = pathlib.Path({str(path)!r})
 with Pickle(path) as opened:
     network = opened.load()["G_ema"]
-    tensors = {{name: opened.tensor(lazy) for name, lazy in nvidia._tensors(network, "", 8)}}
+    tensors = {{name: opened.tensor(lazy) for name, lazy in nvidia.named_tensors(network)}}
 _write(Conversion({{}}, tensors), path, path.parent / "made")
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 """
@@ -363,7 +363,7 @@ def test_a_pt_file_converts_and_gives_the_same_image(golden, tmp_path, isolated_
     torch.save({"g_ema": case.under("weights/")}, tmp_path / "cats.pt")
     done = CliRunner().invoke(cli, ["convert", str(tmp_path / "cats.pt"), "-o", str(tmp_path / "made")])
     assert done.exit_code == 0, done.output
-    direct = read(Checkpoint("here", {"cats.pt": tmp_path / "cats.pt"}, ""))
+    direct = load_generator(Checkpoint("here", {"cats.pt": tmp_path / "cats.pt"}, ""))
     ws = torch.randn(2, direct.config.layers, direct.config.w_dim)
     with torch.inference_mode():
         again = zoo.load(tmp_path / "made", device="cpu").generator.network.synthesis(ws)

@@ -1,13 +1,13 @@
-"""StyleGAN2 beside the reference implementations, and what its blocks promise."""
+"""Compare StyleGAN2 with the reference implementations."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from zoo_stylegan import plain
-from zoo_stylegan.checkpoint import build
-from zoo_stylegan.mapping import truncate
-from zoo_stylegan.stylegan2 import StyleGAN2, StyleGAN2Config, filter_buffers, upsample
+from zoo_stylegan.formats import plain
+from zoo_stylegan.formats.checkpoint import build_generator
+from zoo_stylegan.networks.mapping import truncate
+from zoo_stylegan.networks.stylegan2 import StyleGAN2, StyleGAN2Config, filter_buffers, upsample
 
 CASES = [
     "stylegan2_skip_uncond",
@@ -41,7 +41,7 @@ def case(request, golden):
 
 @pytest.fixture
 def network(case) -> StyleGAN2:
-    return build(config_of(case.about), case.under("weights/"), "golden")
+    return build_generator(config_of(case.about), case.under("weights/"), "golden")
 
 
 def styles(network, case, dtype=torch.float32):
@@ -56,28 +56,28 @@ def test_styles_are_the_golden_ones(network, case, relative_error):
     w, ws = styles(network, case)
     assert relative_error(w, case["intermediates/w"]) < TOLERANCE
     cutoff = case.about["config"]["truncation_cutoff"]
-    centre = network.mapping.w_avg
-    pulled = truncate(ws, centre, 0.5, cutoff)
+    w_avg = network.mapping.w_avg
+    pulled = truncate(ws, w_avg, 0.5, cutoff)
     assert relative_error(pulled, case[f"intermediates/ws_psi0.5_cutoff{cutoff}"]) < TOLERANCE
-    assert relative_error(truncate(ws, centre, 0.7), case["intermediates/ws_psi0.7"]) < TOLERANCE
+    assert relative_error(truncate(ws, w_avg, 0.7), case["intermediates/ws_psi0.7"]) < TOLERANCE
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("by_products", [False, True], ids=["", "as on a GPU"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_images_are_the_golden_ones(network, case, relative_error, dtype, by_products, monkeypatch):
-    monkeypatch.setattr("zoo_stylegan.stylegan2.has_fast_products", lambda x: by_products)
+    monkeypatch.setattr("zoo_stylegan.networks.stylegan2.prefers_dense_conv", lambda x: by_products)
     _, ws = styles(network, case, dtype)
-    synthesis, centre = network.synthesis, network.mapping.w_avg
+    synthesis, w_avg = network.synthesis, network.mapping.w_avg
     noise = synthesis.constant_noise()
     config = case.about["config"]
     cutoff, layer = config["truncation_cutoff"], config["mix_layer"]
     found = {
         "psi1_const": synthesis(ws, noise),
-        "psi0.7_const": synthesis(truncate(ws, centre, 0.7), noise),
+        "psi0.7_const": synthesis(truncate(ws, w_avg, 0.7), noise),
         "psi1_none": synthesis(ws),
-        "psi0.7_none": synthesis(truncate(ws, centre, 0.7)),
-        f"psi0.5_cutoff{cutoff}_const": synthesis(truncate(ws, centre, 0.5, cutoff), noise),
+        "psi0.7_none": synthesis(truncate(ws, w_avg, 0.7)),
+        f"psi0.5_cutoff{cutoff}_const": synthesis(truncate(ws, w_avg, 0.5, cutoff), noise),
         "mix_psi1_const": synthesis(torch.cat([ws[:1, :layer], ws[1:2, layer:]], dim=1), noise),
     }
     for name, images in found.items():
@@ -98,10 +98,10 @@ def test_float32_is_as_near_to_float64_as_the_reference_is(network, case, relati
 def test_the_plain_layout_is_the_same_network(golden, relative_error):
     case = golden("stylegan2_rosinality")
     tensors = case.under("weights/")
-    config = plain.read_config(tensors, "golden")
+    config = plain.infer_config(tensors, "golden")
     assert config == StyleGAN2Config(32, (24, 24, 16, 12), z_dim=32, w_dim=32, mapping_layers=4)
-    renamed = plain.rename(tensors) | filter_buffers(config) | {"mapping.w_avg": torch.zeros(32)}
-    network = build(config, renamed, "golden")
+    renamed = plain.rename_tensors(tensors) | filter_buffers(config) | {"mapping.w_avg": torch.zeros(32)}
+    network = build_generator(config, renamed, "golden")
     w = network.mapping(case["inputs/z"])
     assert relative_error(w, case["intermediates/w"]) < TOLERANCE
     ws = w[:, None].repeat(1, config.layers, 1)

@@ -1,4 +1,4 @@
-"""StyleGAN3 beside the reference implementation, and its filters beside the stored ones."""
+"""Compare StyleGAN3 and its filters with the reference implementation."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
-from zoo_stylegan.checkpoint import build
-from zoo_stylegan.filters import design_lowpass, downsample, upsample
-from zoo_stylegan.mapping import truncate
-from zoo_stylegan.stylegan3 import StyleGAN3, StyleGAN3Config, bands
+from zoo_stylegan.formats.checkpoint import build_generator
+from zoo_stylegan.networks.filters import design_lowpass, downsample, upsample
+from zoo_stylegan.networks.mapping import truncate
+from zoo_stylegan.networks.stylegan3 import StyleGAN3, StyleGAN3Config, bands
 
 TOLERANCE = 1e-5
 
@@ -36,7 +36,7 @@ def case(request, golden):
 
 @pytest.fixture
 def network(case) -> StyleGAN3:
-    return build(config_of(case.about), case.under("weights/"), "golden")
+    return build_generator(config_of(case.about), case.under("weights/"), "golden")
 
 
 def styles(network, case, dtype):
@@ -49,16 +49,16 @@ def styles(network, case, dtype):
 @pytest.mark.parametrize("by_products", [False, True], ids=["", "as on a GPU"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_images_are_the_golden_ones(network, case, relative_error, dtype, by_products, monkeypatch):
-    monkeypatch.setattr("zoo_stylegan.filters.multiplies_well", lambda x: by_products)
+    monkeypatch.setattr("zoo_stylegan.networks.filters.prefers_matmul", lambda x: by_products)
     ws = styles(network, case, dtype)
-    synthesis, centre = network.synthesis, network.mapping.w_avg
+    synthesis, w_avg = network.synthesis, network.mapping.w_avg
     config = case.about["config"]
     cutoff, layer = config["truncation_cutoff"], config["mix_layer"]
-    pulled = truncate(ws, centre, 0.7)
+    pulled = truncate(ws, w_avg, 0.7)
     found = {
         "psi1": synthesis(ws),
         "psi0.7": synthesis(pulled),
-        f"psi0.5_cutoff{cutoff}": synthesis(truncate(ws, centre, 0.5, cutoff)),
+        f"psi0.5_cutoff{cutoff}": synthesis(truncate(ws, w_avg, 0.5, cutoff)),
         "mix_psi1": synthesis(torch.cat([ws[:1, :layer], ws[1:2, layer:]], dim=1)),
         "identity_transform_psi1": synthesis(ws, torch.eye(3)),
         "user_transform_psi0.7": synthesis(pulled, case["inputs/transform"]),

@@ -1,22 +1,21 @@
-"""The game of generator and discriminator: each loss, the augmentation between them, a run of zoo train."""
+"""Test the losses, the discriminator, the augmentation, and a run of zoo train."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from zoo_stylegan.augment import KINDS, Augment, hue_and_saturation, resampling
-from zoo_stylegan.discriminator import Discriminator, spread
-from zoo_stylegan.training import create, gradient_penalty
+from zoo_stylegan.augment import KINDS, Augment, hue_saturation_matrix, resampling_matrix
+from zoo_stylegan.networks.discriminator import Discriminator, minibatch_stddev
+from zoo_stylegan.training import create_trainable, r1_penalty
 
 import zoo_core as zoo
-from zoo_core import OptionError, TrainingData
+from zoo_core import OptionError, Options, TrainingData
 from zoo_core.cli import cli
 
 OPTIONS = {
@@ -38,7 +37,7 @@ OPTIONS = {
 
 def trainable(shape=(1, 16, 16), classes=("a", "b"), **options):
     torch.manual_seed(0)
-    return create(SimpleNamespace(**OPTIONS | options), TrainingData(shape, classes, 100))
+    return create_trainable(Options(**OPTIONS | options), TrainingData(shape, classes, 100))
 
 
 def batch(n=6, shape=(1, 16, 16)):
@@ -81,7 +80,7 @@ def test_the_losses_are_logistic():
 def test_r1_is_the_squared_norm_of_the_gradient():
     weights = torch.randn(1, 3, 4, 4)
     images = torch.randn(5, 3, 4, 4, requires_grad=True)
-    penalty = gradient_penalty((images * weights).sum((1, 2, 3)) + 7, images)
+    penalty = r1_penalty((images * weights).sum((1, 2, 3)) + 7, images)
     assert float(penalty) == pytest.approx(float(weights.square().sum()), rel=1e-5)
 
 
@@ -91,22 +90,24 @@ def test_r1_reaches_the_discriminators_parameters_through_the_augmentation():
     discriminator.augment.p.fill_(1.0)
     real = batch()["images"].requires_grad_()
     c = torch.eye(2)[torch.arange(6) % 2]
-    penalty = gradient_penalty(discriminator(real, c, torch.Generator().manual_seed(3)), real)
+    penalty = r1_penalty(discriminator(real, c, torch.Generator().manual_seed(3)), real)
     penalty.backward()
     reached = [name for name, p in discriminator.named_parameters() if p.grad is not None and p.grad.any()]
     assert "network.b16.fromrgb.weight" in reached
     assert "network.b4.out.weight" in reached
 
 
-def test_styles_are_mixed_as_often_as_asked():
+def test_styles_are_mixed_with_the_given_probability():
     for mixing, expected in ((0.0, 0), (1.0, 6)):
         made = trainable(mixing=mixing)
-        _, _, crossover, _, _ = made._draw(torch.zeros(6, 1, 16, 16), None, torch.Generator().manual_seed(0))
+        _, _, crossover, _, _ = made._draw_inputs(
+            torch.zeros(6, 1, 16, 16), None, torch.Generator().manual_seed(0)
+        )
         assert int((crossover < made.config.layers).sum()) == expected
         assert int(crossover.min()) >= 1
 
 
-def test_the_mean_style_follows_the_mapping():
+def test_training_updates_w_avg():
     made = trainable()
     before = made.networks["generator"].network.mapping.w_avg.clone()
     list(made.losses(made.networks, batch(), torch.Generator().manual_seed(0)))
@@ -116,12 +117,12 @@ def test_the_mean_style_follows_the_mapping():
 # --- The discriminator --------------------------------------------------------------------------------------
 
 
-def test_neighbours_that_are_alike_have_no_spread():
+def test_equal_neighbours_have_no_minibatch_stddev():
     images = torch.randn(2, 3, 4, 4).repeat_interleave(4, dim=0)  # two groups of four
-    assert spread(images).max() < 1e-3
-    assert spread(images).shape == (8, 1, 4, 4)
-    assert spread(torch.randn(8, 3, 4, 4)).min() > 0.3
-    assert spread(torch.randn(7, 3, 4, 4)).shape == (7, 1, 4, 4)  # seven groups of one
+    assert minibatch_stddev(images).max() < 1e-3
+    assert minibatch_stddev(images).shape == (8, 1, 4, 4)
+    assert minibatch_stddev(torch.randn(8, 3, 4, 4)).min() > 0.3
+    assert minibatch_stddev(torch.randn(7, 3, 4, 4)).shape == (7, 1, 4, 4)  # seven groups of one
 
 
 def test_logits_depend_on_the_class():
@@ -137,7 +138,7 @@ def test_logits_depend_on_the_class():
 # --- Augmentation -------------------------------------------------------------------------------------------
 
 
-def test_images_pass_while_p_is_nought_and_change_when_it_is_not():
+def test_images_are_augmented_only_if_p_is_positive():
     augment, images = Augment(), torch.rand(8, 3, 16, 16) * 2 - 1
     random = torch.Generator().manual_seed(0)
     assert augment(images, random) is images
@@ -147,7 +148,7 @@ def test_images_pass_while_p_is_nought_and_change_when_it_is_not():
     assert 0 < int(((augment(images, random) - images).flatten(1).abs().amax(1) < 1e-5).sum()) < 8
 
 
-def test_p_follows_how_surely_real_images_are_told():
+def test_p_follows_the_sign_of_real_logits():
     augment = Augment(target=0.6, images_to_full=100)
     for _ in range(5):
         augment.adjust(torch.ones(10))
@@ -167,31 +168,31 @@ def same(n: int, value: float) -> torch.Tensor:
 
 def test_rows_are_flipped_moved_and_scaled():
     row = torch.arange(8.0)
-    still = resampling(8, same(1, 1.0), same(1, 0.0), torch.tensor([False]))[0]
+    still = resampling_matrix(8, same(1, 1.0), same(1, 0.0), torch.tensor([False]))[0]
     assert torch.allclose(still, torch.eye(8))
-    flipped = resampling(8, same(1, 1.0), same(1, 0.0), torch.tensor([True]))[0]
+    flipped = resampling_matrix(8, same(1, 1.0), same(1, 0.0), torch.tensor([True]))[0]
     assert torch.allclose(flipped @ row, row.flip(0))
-    moved = resampling(8, same(1, 1.0), same(1, 2.0), torch.tensor([False]))[0]
+    moved = resampling_matrix(8, same(1, 1.0), same(1, 2.0), torch.tensor([False]))[0]
     assert torch.allclose(moved @ row, torch.tensor([1.0, 0, 0, 1, 2, 3, 4, 5]))  # mirrored beyond the end
-    larger = resampling(8, same(1, 2.0), same(1, 0.0), torch.tensor([False]))[0]
+    larger = resampling_matrix(8, same(1, 2.0), same(1, 0.0), torch.tensor([False]))[0]
     assert torch.allclose((larger @ row)[2:6], torch.tensor([2.75, 3.25, 3.75, 4.25]))
-    smaller = resampling(8, same(1, 0.5), same(1, 0.0), torch.tensor([False]))[0]
+    smaller = resampling_matrix(8, same(1, 0.5), same(1, 0.0), torch.tensor([False]))[0]
     assert torch.allclose(smaller.sum(1), torch.ones(8))
     assert torch.allclose(smaller @ torch.ones(8), torch.ones(8))
 
 
-def test_hues_turn_about_grey():
-    third = hue_and_saturation(same(1, 2 * np.pi / 3), same(1, 1.0))[0]
+def test_hues_rotate_about_the_grey_axis():
+    third = hue_saturation_matrix(same(1, 2 * np.pi / 3), same(1, 1.0))[0]
     red = third @ torch.tensor([1.0, 0, 0])
     assert sorted(red.round(decimals=4).tolist()) == [0, 0, 1]
     assert red[0] == pytest.approx(0, abs=1e-5)
-    grey = hue_and_saturation(same(1, 1.0), same(1, 0.0))[0]
+    grey = hue_saturation_matrix(same(1, 1.0), same(1, 0.0))[0]
     assert torch.allclose(grey @ torch.tensor([0.9, 0.3, 0.0]), torch.full((3,), 0.4), atol=1e-5)
-    assert torch.allclose(hue_and_saturation(same(1, 0.0), same(1, 1.0))[0], torch.eye(3), atol=1e-6)
+    assert torch.allclose(hue_saturation_matrix(same(1, 0.0), same(1, 1.0))[0], torch.eye(3), atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_only_what_is_wanted_is_done(kind):
+def test_only_the_given_augmentations_are_applied(kind):
     augment = Augment([kind])
     augment.p.fill_(1.0)
     images = torch.rand(16, 3, 16, 16)
@@ -248,7 +249,7 @@ def test_a_run_ends_in_a_model_with_classes_and_a_curve(images, tmp_path):
     assert Image.open(tmp_path / "run" / "training" / "curve.png").size == (1000, 1200)
 
 
-def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(images, tmp_path):
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(images, tmp_path):
     train(images, tmp_path / "whole", "--steps", "6")
     train(images, tmp_path / "cut", "--steps", "3")
     train(images, tmp_path / "cut", "--steps", "6")
@@ -262,10 +263,10 @@ def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(images, tmp_path):
         ((1, 28, 28), {}, "these images have 28×28", "--size 32"),
         ((3, 64, 32), {}, "these images have 64×32", "--size 64"),
         ((3, 4, 4), {}, "these images have 4×4", "--size 8"),
-        ((3, 16, 16), {"augment": "flip,twist"}, "does not know 'twist'", "flip,translate"),
+        ((3, 16, 16), {"augment": "flip,twist"}, "unknown augmentation 'twist'", "flip,translate"),
     ],
 )
-def test_what_cannot_be_trained_is_refused(shape, options, message, remedy):
+def test_invalid_data_and_options_are_refused(shape, options, message, remedy):
     with pytest.raises(OptionError) as caught:
         trainable(shape, **options)
     assert message in caught.value.message

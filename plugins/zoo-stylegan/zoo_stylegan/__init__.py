@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from zoo_core import hookimpl
@@ -12,30 +11,39 @@ if TYPE_CHECKING:
 
     import torch
 
-    from zoo_core import Checkpoint, Conversion, Generator, ModelCard, Trainable, TrainerCard, TrainingData
+    from zoo_core import (
+        Checkpoint,
+        Conversion,
+        Generator,
+        ModelCard,
+        Options,
+        Trainable,
+        TrainerCard,
+        TrainingData,
+    )
 
 
 @hookimpl
 def zoo_create_generator(
     card: ModelCard, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None
 ) -> Generator:
-    """Build the generator of a card or of a compatible checkpoint."""
+    """Load the generator of a card or of a compatible checkpoint."""
     from zoo_stylegan.generator import StyleGAN
 
     return StyleGAN(checkpoint, device, dtype)
 
 
 @hookimpl
-def zoo_convert_checkpoint(path: Path) -> Conversion | None:
-    """Read the generator out of NVIDIA's pickles and of plain ``.pt`` files."""
-    from zoo_stylegan.convert import convert
+def zoo_convert_checkpoint(path: Path) -> Conversion:
+    """Convert the generator in one of NVIDIA's pickles or in a plain ``.pt`` file."""
+    from zoo_stylegan.formats.convert import convert
 
     return convert(path)
 
 
 @hookimpl
-def zoo_create_trainable(trainer: TrainerCard, options: SimpleNamespace, data: TrainingData) -> Trainable:
-    """Build a fresh generator and the discriminator that it learns from."""
-    from zoo_stylegan.training import create
+def zoo_create_trainable(trainer: TrainerCard, options: Options, data: TrainingData) -> Trainable:
+    """Build a new generator and discriminator to train."""
+    from zoo_stylegan.training import create_trainable
 
-    return create(options, data)
+    return create_trainable(options, data)

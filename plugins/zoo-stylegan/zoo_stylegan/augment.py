@@ -1,9 +1,9 @@
-"""ADA: images altered before the discriminator sees them, as often as it takes to keep it from overfitting.
+"""Adaptive discriminator augmentation (ADA): augment images with a probability that avoids overfitting.
 
 Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", arXiv:2006.06676: the
-controller is that of section 3, the ranges are those of appendix B. Flips, whole-pixel moves and isotropic
-scaling act on rows and columns alone; a matrix for each, made for each image, does all three at once, and
-can be differentiated as often as R1 needs.
+controller of section 3, with the ranges of appendix B. Flips, integer translation and isotropic scaling are
+separable, so one matrix for the rows and one for the columns of each image does all three. They can be
+differentiated twice, which R1 needs.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from torch import Tensor, nn
 
 KINDS = ("flip", "translate", "scale", "colour")
 LUMA = (1 / 3, 1 / 3, 1 / 3)
-"""The direction of brightness that contrast, hue and saturation leave alone."""
+"""Direction of the grey axis, about which hue and saturation change."""
 
 
 class Augment(nn.Module):
-    """Alters images with probability p, and moves p by how sure the discriminator is of real ones.
+    """Augments images with probability p, and adapts p to how much the discriminator overfits.
 
     Args:
-        kinds: Some of ``KINDS``.
-        target: The mean sign of the logits of real images that p holds: 0.6 in the paper. 0: p stays 0.
-        images_to_full: Images after which p has gone from 0 to 1, if it only grew: 500,000 in the paper.
+        kinds: Augmentations to use, from ``KINDS``.
+        target: Target of r_t, the mean sign of the logits of real images: 0.6 in the paper. 0: p stays 0.
+        images_to_full: Number of images in which p can go from 0 to 1: 500,000 in the paper.
     """
 
     p: Tensor
@@ -41,11 +41,11 @@ class Augment(nn.Module):
 
     @torch.no_grad()
     def adjust(self, logits: Tensor) -> None:
-        """Move p by a batch: up where real images are told too surely, r_t > target, else down.
+        """Raise p if r_t is above the target, and lower it otherwise.
 
         Args:
-            logits: Of a batch of real images, (n,). r_t, equation 1, is their mean sign over about the last
-                four batches.
+            logits: Logits of a batch of real images, (n,). r_t, equation 1, is a moving average of their
+                mean sign over about four batches.
         """
         if self.target:
             self.sign.lerp_(logits.float().sign().mean(), 1 / 4)
@@ -53,34 +53,33 @@ class Augment(nn.Module):
             self.p.add_(change).clamp_(0, 1)
 
     def forward(self, x: Tensor, random: torch.Generator) -> Tensor:
-        """Alter images (n, c, h, w), each on its own."""
+        """Augment images (n, c, h, w), each independently."""
         if not self.p:
             return x
-        return (
-            self._colour(self._place(x, random), random) if "colour" in self.kinds else self._place(x, random)
-        )
+        x = self._geometric(x, random)
+        return self._colour(x, random) if "colour" in self.kinds else x
 
-    def _place(self, x: Tensor, random: torch.Generator) -> Tensor:
-        """Flip, move and scale."""
+    def _geometric(self, x: Tensor, random: torch.Generator) -> Tensor:
+        """Flip, translate and scale."""
         n, _, height, width = x.shape
 
         def uniform() -> Tensor:
             return torch.rand(n, generator=random, device=x.device)
 
-        flip = self._some(uniform() < 0.5, False, "flip", uniform())
+        flip = self._apply_with_p(uniform() < 0.5, False, "flip", uniform())
         factor = torch.exp2(0.2 * torch.randn(n, generator=random, device=x.device))
-        factor = self._some(factor, 1.0, "scale", uniform())
-        moved = uniform()
-        moves = [
-            self._some(((uniform() * 2 - 1) * side / 8).round(), 0.0, "translate", moved)
+        factor = self._apply_with_p(factor, 1.0, "scale", uniform())
+        chance = uniform()
+        shifts = [
+            self._apply_with_p(((uniform() * 2 - 1) * side / 8).round(), 0.0, "translate", chance)
             for side in (height, width)
         ]
-        rows = resampling(height, factor, moves[0], torch.zeros_like(flip))
-        columns = resampling(width, factor, moves[1], flip)
+        rows = resampling_matrix(height, factor, shifts[0], torch.zeros_like(flip))
+        columns = resampling_matrix(width, factor, shifts[1], flip)
         return rows[:, None].to(x) @ x @ columns[:, None].transpose(2, 3).to(x)
 
     def _colour(self, x: Tensor, random: torch.Generator) -> Tensor:
-        """Change brightness, contrast and, of images in colours, hue and saturation."""
+        """Change brightness and contrast, and in RGB images hue and saturation."""
         n, channels = x.shape[:2]
 
         def normal() -> Tensor:
@@ -89,47 +88,47 @@ class Augment(nn.Module):
         def uniform() -> Tensor:
             return torch.rand(n, generator=random, device=x.device)
 
-        brightness = self._some(0.2 * normal(), 0.0, "colour", uniform())
-        contrast = self._some(torch.exp2(0.5 * normal()), 1.0, "colour", uniform())
+        brightness = self._apply_with_p(0.2 * normal(), 0.0, "colour", uniform())
+        contrast = self._apply_with_p(torch.exp2(0.5 * normal()), 1.0, "colour", uniform())
         x = (x + brightness.to(x)[:, None, None, None]) * contrast.to(x)[:, None, None, None]
         if channels != len(LUMA):
             return x
-        angle = self._some((uniform() * 2 - 1) * math.pi, 0.0, "colour", uniform())
-        saturation = self._some(torch.exp2(normal()), 1.0, "colour", uniform())
-        turn = hue_and_saturation(angle, saturation).to(x)
-        return torch.einsum("nij,njhw->nihw", turn, x)
+        angle = self._apply_with_p((uniform() * 2 - 1) * math.pi, 0.0, "colour", uniform())
+        saturation = self._apply_with_p(torch.exp2(normal()), 1.0, "colour", uniform())
+        matrix = hue_saturation_matrix(angle, saturation).to(x)
+        return torch.einsum("nij,njhw->nihw", matrix, x)
 
-    def _some(self, value: Tensor, neutral: float, kind: str, chance: Tensor) -> Tensor:
-        """Take ``value`` where chance, uniform in [0, 1), is below p, and the kind is wanted."""
+    def _apply_with_p(self, value: Tensor, neutral: float, kind: str, chance: Tensor) -> Tensor:
+        """Return ``value`` where ``chance``, uniform in [0, 1), is below p and the kind is used."""
         applied = (chance < self.p) & (kind in self.kinds)
         return torch.where(applied, value, torch.full_like(value, neutral))
 
 
-def resampling(side: int, factor: Tensor, move: Tensor, flip: Tensor) -> Tensor:
-    """Return (n, side, side): the share of each pixel of a row in each pixel of the altered row.
+def resampling_matrix(side: int, factor: Tensor, shift: Tensor, flip: Tensor) -> Tensor:
+    """Return (n, side, side), the weight of each input pixel of a row in each output pixel.
 
-    Interpolates linearly, over a wider reach where it shrinks; beyond the ends a row goes on mirrored.
+    Interpolation is linear, with a wider kernel when shrinking; beyond the ends the row is reflected.
 
     Args:
-        side: Pixels.
-        factor: What it is magnified by about its middle, (n,).
-        move: Pixels that it is then moved by, (n,).
-        flip: Whether it is mirrored first, (n,) bool.
+        side: Number of pixels.
+        factor: Magnification about the centre, (n,).
+        shift: Translation in pixels after that, (n,).
+        flip: True to mirror first, (n,) bool.
     """
     at = torch.arange(side, device=factor.device, dtype=torch.float32)
-    middle = (side - 1) / 2
-    source = (at - middle - move[:, None]) / factor[:, None]  # (n, side), from the middle
-    source = torch.where(flip[:, None], -source, source) + middle
-    reach = (1 / factor).clamp(min=1)[:, None, None]
-    # Twice the side beyond either end, mirrored at each: more than any factor or move can ask for.
+    centre = (side - 1) / 2
+    source = (at - centre - shift[:, None]) / factor[:, None]  # (n, side), from the centre
+    source = torch.where(flip[:, None], -source, source) + centre
+    radius = (1 / factor).clamp(min=1)[:, None, None]
+    # Reflected copies up to twice the side beyond each end: more than any factor and shift reach.
     tiles = [tile * side + (at if tile % 2 == 0 else at.flip(0)) for tile in range(-2, 3)]
-    shares = [(1 - (source[:, :, None] - tile).abs() / reach).clamp(min=0) for tile in tiles]
-    total = torch.stack(shares).sum(0)
+    weights = [(1 - (source[:, :, None] - tile).abs() / radius).clamp(min=0) for tile in tiles]
+    total = torch.stack(weights).sum(0)
     return total / total.sum(2, keepdim=True)
 
 
-def hue_and_saturation(angle: Tensor, saturation: Tensor) -> Tensor:
-    """Return (n, 3, 3): turns colours about the grey axis by an angle (n,) and scales how far from it."""
+def hue_saturation_matrix(angle: Tensor, saturation: Tensor) -> Tensor:
+    """Return (n, 3, 3): a rotation about the grey axis by an angle (n,), and scaling away from it (n,)."""
     grey = torch.tensor(LUMA, device=angle.device) * math.sqrt(len(LUMA))
     along = torch.outer(grey, grey)
     zero = torch.zeros((), device=angle.device)
@@ -137,6 +136,6 @@ def hue_and_saturation(angle: Tensor, saturation: Tensor) -> Tensor:
         3, 3
     )
     cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
-    # Rodrigues' rotation formula, of the part across the axis.
-    turned = cos * (torch.eye(3, device=angle.device) - along) + sin * across
-    return along + saturation[:, None, None] * turned
+    # Rodrigues' rotation formula, for the component orthogonal to the axis.
+    rotated = cos * (torch.eye(3, device=angle.device) - along) + sin * across
+    return along + saturation[:, None, None] * rotated

@@ -1,124 +1,147 @@
-"""``zoo interpolate``, ``zoo mix`` and ``zoo invert``: work in the latent space of a StyleGAN."""
+"""``zoo interpolate``, ``zoo mix`` and ``zoo invert``: edit images in the latent space of a StyleGAN."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import zoo_core
-from zoo_core import ContactSheet, OptionError, OutputError, Seeds, ZooError, write_atomically
+from zoo_core import (
+    ContactSheet,
+    OptionError,
+    Options,
+    OutputError,
+    Seeds,
+    ZooError,
+    read_image,
+    write_atomically,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from zoo_core import Noise
     from zoo_stylegan.generator import StyleGAN
 
-Command = Callable[..., None]
 BATCH = 8
-MOST_SEEDS = 1000
-"""That a walk or one side of a table has."""
+MAX_SEEDS = 1000
+"""Limit of the seeds of an interpolation, and of the rows or columns of a table."""
 
 
-def _common(command: Command) -> Command:
-    """The flags that all have."""
-    for flag in (
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
-        click.option("--label", type=click.IntRange(0), help="Class of every image."),
-    ):
-        command = flag(command)
-    return command
+def _output(help_text: str) -> Callable[..., Any]:
+    return click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help=help_text)
 
 
-def _truncation(command: Command) -> Command:
-    return click.option(
-        "--truncation",
-        type=click.FloatRange(0, 2),
-        default=1.0,
-        show_default=True,
-        help="Pull styles toward their mean.",
-    )(command)
+_device = click.option(
+    "--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1, mps."
+)
+_label = click.option(
+    "--label",
+    type=click.IntRange(0),
+    help="Class of all images, for models with classes. [default: drawn from each seed]",
+)
+_truncation = click.option(
+    "--truncation",
+    type=click.FloatRange(0, 2),
+    default=1.0,
+    show_default=True,
+    help="Truncation psi: lower values give more typical and less varied images.",
+)
 
 
 @click.command()
 @click.argument("model")
-@click.option("--seeds", type=Seeds(), required=True, help="Seeds to pass, as in 3,9,14 or 0-7.")
-@click.option("--frames", type=click.IntRange(2, 100_000), default=60, show_default=True, help="In all.")
-@click.option("--space", type=click.Choice(["z", "w"]), default="w", show_default=True)
+@click.option("--seeds", type=Seeds(), required=True, help="Seeds to interpolate between: 3,9,14 or 0-7.")
+@click.option(
+    "--frames", type=click.IntRange(2, 100_000), default=60, show_default=True, help="Number of frames."
+)
+@click.option(
+    "--space",
+    type=click.Choice(["z", "w"]),
+    default="w",
+    show_default=True,
+    help="Latent space to interpolate in.",
+)
 @click.option(
     "--path",
-    "way",
     type=click.Choice(["linear", "spherical"]),
-    help="Line or arc. [spherical in z, linear in w]",
+    help="Interpolation between two seeds. [default: spherical in z, linear in w]",
 )
-@click.option("--loop", is_flag=True, help="Lead back to the first seed.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="A .gif, .png (APNG) or .webp file; without a suffix, a folder of frames.",
-)
+@click.option("--loop", is_flag=True, help="Return to the first seed at the end.")
+@_output("Animation to write, .gif, .png (APNG) or .webp; without a suffix, a folder of frames.")
 @_truncation
-@_common
+@_label
+@_device
 def interpolate(
     model: str,
     seeds: Sequence[int],
     frames: int,
     space: str,
-    way: str | None,
+    path: str | None,
     loop: bool,
     output: Path,
     truncation: float,
     label: int | None,
     device: str,
 ) -> None:
-    """Walk from seed to seed through a model's latent space.
+    """Animate the interpolation between seeds in a model's latent space.
 
-    The first frame is what zoo run draws for the first seed. Of a folder of frames, ffmpeg makes a video:
+    The first frame is the image that zoo run makes of the first seed. To make a video of a folder of frames:
     ffmpeg -i FOLDER/%05d.png walk.mp4
     """
     import torch
 
-    from zoo_stylegan import animation
-    from zoo_stylegan.latents import walk
+    from zoo_stylegan.latents import animation
+    from zoo_stylegan.latents.interpolation import latent_walk
 
-    if not 2 <= len(seeds) <= MOST_SEEDS:
+    if not 2 <= len(seeds) <= MAX_SEEDS:
         raise OptionError(
-            f"A walk passes 2 to {MOST_SEEDS} seeds, not {len(seeds)}.", "Give some as in 3,9,14."
+            f"--seeds: expected 2 to {MAX_SEEDS} seeds, not {len(seeds)}.", "Give several: --seeds 3,9,14"
         )
-    animation.check_target(output)
-    generator = _generator(model, device)
-    spherical = (space == "z") if way is None else way == "spherical"
+    animation.check_output(output)
+    generator = _load_generator(model, device)
+    spherical = (space == "z") if path is None else path == "spherical"
     with torch.inference_mode():
-        latents = [generator.latent(seed, label) for seed in seeds]
-        z = torch.cat([each for each, _ in latents])
-        labels = None if latents[0][1] is None else [ids[0] for _, ids in latents if ids]
+        drawn = [generator.draw_z(seed, label) for seed in seeds]
+        z = torch.cat([latent for latent, _ in drawn])
+        labels = None if drawn[0][1] is None else [ids[0] for _, ids in drawn if ids]
         if space == "z" and labels is not None and len(set(labels)) > 1:
-            raise OptionError("In z, all frames are of one class.", "Add --label, or --space w.")
+            raise OptionError(
+                "--space z: the seeds have different classes, and interpolation in z is within one class.",
+                "Add --label to give all the same class, or use --space w.",
+            )
         anchors = z if space == "z" else generator.mapping(z, labels)
-        places = walk(anchors, frames, spherical=spherical, loop=loop)
-        of_frames = None if labels is None else labels[:1] * frames
-        w = places if space == "w" else generator.mapping(places, of_frames)
+        w = latent_walk(anchors, frames, spherical=spherical, loop=loop)
+        if space == "z":
+            w = generator.mapping(w, None if labels is None else labels[:1] * frames)
         ws = w[:, None].expand(-1, generator.config.layers, -1)
-        animation.write(output, drawn_of(generator, ws, truncation, seeds[0]))
+        animation.write_frames(output, generate_images(generator, ws, truncation, seeds[0]))
     click.echo(f"{output}")
 
 
 @click.command()
 @click.argument("model")
-@click.option("--rows", type=Seeds(), default="0-3", show_default=True, help="Seeds that lend all styles.")
-@click.option("--columns", type=Seeds(), default="10-14", show_default=True, help="Seeds that lend some.")
-@click.option("--layers", help="Layers that columns lend, as in 0-3. [the finer half]")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A .png file.")
+@click.option(
+    "--rows", type=Seeds(), default="0-3", show_default=True, help="Seeds of the rows: the base images."
+)
+@click.option(
+    "--columns",
+    type=Seeds(),
+    default="10-14",
+    show_default=True,
+    help="Seeds of the columns, whose styles replace the row's in --layers.",
+)
+@click.option(
+    "--layers", help="Layers that take the column's style, such as 0-3 or 4-9,12. [default: the finer half]"
+)
+@_output("PNG file to write.")
 @_truncation
-@_common
+@_label
+@_device
 def mix(
     model: str,
     rows: Sequence[int],
@@ -129,50 +152,59 @@ def mix(
     label: int | None,
     device: str,
 ) -> None:
-    """Draw a table of styles mixed from two lists of seeds.
+    """Make a table of images that mix the styles of two lists of seeds.
 
-    Each row's own image is on the left, each column's on top; in between is the row's with the column's
+    The left column and the top row show the seeds' own images. Each cell is the row's image with the column's
     styles in some layers (Karras et al. 2018, figure 3).
     """
     import torch
     from PIL import Image
 
-    from zoo_stylegan.animation import encoded
-    from zoo_stylegan.mixing import mixed, read_layers
+    from zoo_stylegan.latents.animation import encode_image
+    from zoo_stylegan.latents.mixing import mix_styles, parse_layers
 
     _check_new(output)
     for side in (rows, columns):
-        if not 1 <= len(side) <= MOST_SEEDS:
-            raise OptionError(f"A table has 1 to {MOST_SEEDS} seeds a side.", "Give some as in 3,9,14.")
-    generator = _generator(model, device)
+        if not 1 <= len(side) <= MAX_SEEDS:
+            raise OptionError(
+                f"--rows and --columns: expected 1 to {MAX_SEEDS} seeds each, not {len(side)}.",
+                "Give fewer: --rows 0-3 --columns 10-14",
+            )
+    generator = _load_generator(model, device)
     count = generator.config.layers
-    lent = read_layers("--layers", layers or f"{count // 2}-{count - 1}", count)
+    mixed_layers = parse_layers("--layers", layers or f"{count // 2}-{count - 1}", count)
 
     def styles(seed: int) -> Tensor:
-        z, labels = generator.latent(seed, label)
-        return generator.styles(z, labels)
+        return generator.styles(*generator.draw_z(seed, label))
 
     with torch.inference_mode():
         left, top = [styles(seed) for seed in rows], [styles(seed) for seed in columns]
         cells = list(top)
         for own in left:
-            cells += [own, *(mixed(own, other, lent) for other in top)]
+            cells += [own, *(mix_styles(own, other, mixed_layers) for other in top)]
         sheet = ContactSheet((len(rows) + 1) * (len(columns) + 1), columns=len(columns) + 1)
-        for image in drawn_of(generator, torch.cat(cells), truncation, rows[0]):
+        for image in generate_images(generator, torch.cat(cells), truncation, rows[0]):
             if not sheet.filled:
                 sheet.paste(Image.new(image.mode, image.size, "white"))
             sheet.paste(image)
-    write_atomically(output, encoded([sheet.image], "PNG"))
+    write_atomically(output, encode_image([sheet.image], "PNG"))
     click.echo(f"{output}")
 
 
 @click.command()
 @click.argument("model")
 @click.argument("image", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A .safetensors file.")
-@click.option("--steps", type=click.IntRange(1), default=300, show_default=True)
-@click.option("--per-layer", is_flag=True, help="A style for each layer: nearer, and less like the model.")
-@_common
+@_output(".safetensors file to write.")
+@click.option(
+    "--steps", type=click.IntRange(1), default=300, show_default=True, help="Number of optimization steps."
+)
+@click.option(
+    "--per-layer",
+    is_flag=True,
+    help="Optimize a style for each layer (W+): closer to the image, less typical of the model.",
+)
+@click.option("--label", type=click.IntRange(0), help="Class of the image; required for models with classes.")
+@_device
 def invert(
     model: str,
     image: Path,
@@ -182,28 +214,30 @@ def invert(
     label: int | None,
     device: str,
 ) -> None:
-    """Find the styles with which a model draws a given image.
+    """Find the styles with which a model reproduces a given image.
 
-    Beside the file of styles it writes a sheet: the image, the mean one it began with, and what was found.
-    Draw it again, mixed or truncated: zoo run MODEL --latent FILE.
+    Writes the styles, and beside them a PNG with the given image, the model's mean image, and the result. Use
+    the styles with zoo run MODEL --latent FILE, with --mix or --truncation if you like.
     """
     import torch
 
-    from zoo_stylegan.animation import encoded
-    from zoo_stylegan.inversion import invert as find
-    from zoo_stylegan.latents import write_latent
+    from zoo_stylegan.latents.animation import encode_image
+    from zoo_stylegan.latents.files import write_latent
+    from zoo_stylegan.latents.inversion import invert as run_inversion
 
     if output.suffix != ".safetensors":
-        raise OutputError(f"{output} is no .safetensors file.", "Give a name that ends in .safetensors.")
+        raise OutputError(
+            f"{output} does not end in .safetensors.", f"Write to {output.with_suffix('.safetensors')}."
+        )
     sheet_path = output.with_suffix(".png")
     for path in (output, sheet_path):
         _check_new(path)
-    generator = _generator(model, device)
+    generator = _load_generator(model, device)
     network, config = generator.network, generator.config
     if label is None and config.classes:
-        raise OptionError("This model has classes.", "Say which the image is of: --label 7.")
-    generator.check_label(label)
-    goal = _read(image, config.image_channels, config.resolution).to(generator.device)
+        raise OptionError("This model has classes.", "Give the class of the image: --label 7")
+    generator.draw_z(0, label)  # refuses an unknown class before any work is done
+    target = _read_square(image, config.image_channels, config.resolution).to(generator.device)
     quiet = not sys.stderr.isatty()
     with click.progressbar(length=steps, file=sys.stderr, hidden=quiet) as bar:
 
@@ -211,74 +245,70 @@ def invert(
             bar.label = f"distance {distance:.4f}"
             bar.update(1)
 
-        found = find(network, goal, label=label, steps=steps, per_layer=per_layer, on_step=on_step)
+        result = run_inversion(
+            network, target, label=label, steps=steps, per_layer=per_layer, on_step=on_step
+        )
     with torch.inference_mode():
         mean = generator.styles(
             torch.zeros(1, config.z_dim, device=generator.device), None if label is None else [label]
         )
-        drawn = list(drawn_of(generator, torch.cat([mean, found.ws]), 1.0, 0))
+        images = list(generate_images(generator, torch.cat([mean, result.ws]), 1.0, 0))
     sheet = ContactSheet(3, columns=3, captions=True)
-    for cell, caption in zip([_image(goal), *drawn], ("given", "begun with", "found"), strict=True):
+    for cell, caption in zip([_to_pil(target[0]), *images], ("given", "mean", "found"), strict=True):
         sheet.paste(cell, caption)
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_latent(output, found.ws)
-    write_atomically(sheet_path, encoded([sheet.image], "PNG"))
+    write_latent(output, result.ws)
+    write_atomically(sheet_path, encode_image([sheet.image], "PNG"))
     click.echo(f"{output}\n{sheet_path}")
-    click.echo(f"Distance {found.distances[0]:.4f} at first, {found.distances[-1]:.4f} now.", err=True)
+    first, last = result.distances[0], result.distances[-1]
+    click.echo(f"Perceptual distance: {first:.4f} at first, {last:.4f} at the end.", err=True)
 
 
-def _generator(model: str, device: str) -> StyleGAN:
-    """The generator of a model that is a StyleGAN."""
+def _load_generator(model: str, device: str) -> StyleGAN:
+    """Load a model and return its generator, which must be a StyleGAN."""
     from zoo_stylegan.generator import StyleGAN
 
     loaded = zoo_core.load(model, device=device)
     if not isinstance(loaded.generator, StyleGAN):
-        raise ZooError(
-            f"{loaded.card.id} has no styles.", "Give a StyleGAN: zoo list shows them under the family gan."
-        )
+        raise ZooError(f"{loaded.card.id} is not a StyleGAN.", "List them: zoo list --plugin zoo-stylegan")
     return loaded.generator
 
 
-def drawn_of(generator: StyleGAN, ws: Tensor, truncation: float, seed: int) -> Iterator[Image]:
-    """Images of styles (n, layers, w_dim), with the constant noise of the checkpoint."""
+def generate_images(generator: StyleGAN, ws: Tensor, truncation: float, seed: int) -> Iterator[Image]:
+    """Yield the images of styles (n, layers, w_dim), with the checkpoint's constant noise."""
     import torch
 
-    from zoo_stylegan.mapping import truncate
+    from zoo_stylegan.networks.mapping import truncate
 
     ws = truncate(ws, generator.network.mapping.w_avg, truncation)
-    options = SimpleNamespace(noise="const", rotate=0.0, translate=None, transform=None)
+    options = Options(noise="const", rotate=0.0, translate=None, transform=None)
     for part in torch.split(ws, BATCH):
-        noise: Noise = zoo_core.Noise([seed] * len(part), generator.device)
-        for image in generator.synthesize(part, options, noise):
-            yield _image(image[None])
+        noise = zoo_core.Noise([seed] * len(part), generator.device)
+        yield from map(_to_pil, generator.synthesize(part, options, noise))
 
 
-def _image(image: Tensor) -> Image:
-    """An image (1, c, h, w) in [-1, 1] as Pillow has it."""
+def _to_pil(image: Tensor) -> Image:
+    """Convert an image (c, h, w) in [-1, 1] to a PIL image."""
     from PIL import Image
 
-    array = ((image[0] + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+    array = ((image + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
 
 def _check_new(path: Path) -> None:
     if path.exists():
-        raise OutputError(f"{path} is there already.", "Give another path, or remove it.")
+        raise OutputError(f"{path} already exists.", "Give another path, or remove it.")
     if not path.suffix:
         raise OutputError(f"{path} has no suffix.", "Give a file, such as out.png.")
 
 
-def _read(path: Path, channels: int, side: int) -> Tensor:
-    """An image file as (1, channels, side, side) in [-1, 1]: its middle square, scaled."""
+def _read_square(path: Path, channels: int, side: int) -> Tensor:
+    """Read an image file as (1, channels, side, side) in [-1, 1]: its central square, resized."""
     import numpy as np
     import torch
     from PIL import Image, ImageOps
 
-    try:
-        with Image.open(path) as file:
-            upright = ImageOps.exif_transpose(file).convert("L" if channels == 1 else "RGB")
-            image = ImageOps.fit(upright, (side, side), Image.Resampling.LANCZOS)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ZooError(f"{path} cannot be read as an image.", "Give a PNG or JPEG file.") from error
+    image = read_image(path).convert("L" if channels == 1 else "RGB")
+    image = ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS)
     pixels = torch.from_numpy(np.array(image)).float() / 127.5 - 1
     return pixels[None, None] if channels == 1 else pixels.permute(2, 0, 1)[None]

@@ -1,7 +1,7 @@
-"""Training: the minimax game of Goodfellow et al. 2014 (arXiv:1406.2661), as StyleGAN2 plays it.
+"""Train StyleGAN2: the minimax game of Goodfellow et al. 2014 (arXiv:1406.2661).
 
 Non-saturating logistic losses; R1 on real images (Mescheder et al. 2018, arXiv:1801.04406) and path-length
-regularisation, both lazy (Karras et al. 2020, arXiv:1912.04958, sections 3.2 and 3.1); style mixing
+regularization, both lazy (Karras et al. 2020, arXiv:1912.04958, sections 3.2 and 3.1); style mixing
 (arXiv:1812.04948, section 3.1); ADA (arXiv:2006.06676).
 """
 
@@ -9,28 +9,47 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core import Loss, OptionError, TrainingData
-from zoo_stylegan import checkpoint
+from zoo_core import Loss, OptionError, Options, TrainingData, read_options, save_checkpoint
 from zoo_stylegan.augment import KINDS, Augment
-from zoo_stylegan.discriminator import Discriminator
-from zoo_stylegan.stylegan2 import SMALLEST, StyleGAN2, StyleGAN2Config
+from zoo_stylegan.formats.checkpoint import to_json
+from zoo_stylegan.networks.discriminator import Discriminator
+from zoo_stylegan.networks.stylegan2 import MIN_RESOLUTION, StyleGAN2, StyleGAN2Config
 
 WEIGHT_TYPES = {"float32": torch.float32, "float16": torch.float16}
-MEAN_STYLE_DECAY = 0.998
-"""Of the mean style that truncation pulls to, for each batch."""
+W_AVG_BETA = 0.998
+"""Decay of w_avg, the moving average of w that truncation uses, per batch."""
 PATH_LENGTH_DECAY = 0.99
-"""Of the mean length that paths are held to, for each time it is measured."""
+"""Decay of the moving average of path lengths, per measurement."""
+
+
+@dataclass(frozen=True)
+class TrainerOptions:
+    """The options of the trainer ``stylegan2``."""
+
+    channels: int
+    max_channels: int
+    z_dim: int
+    w_dim: int
+    mapping_layers: int
+    r1: float | None
+    r1_every: int
+    path_length: float
+    path_length_every: int
+    mixing: float
+    augment: str
+    ada_target: float
+    weights: str
 
 
 class GeneratorInTraining(nn.Module):
-    """The generator, and what the training remembers of it."""
+    """The generator and its training state."""
 
     path_length: Tensor
 
@@ -42,27 +61,27 @@ class GeneratorInTraining(nn.Module):
     def forward(
         self, z: Tensor, other: Tensor, crossover: Tensor, c: Tensor | None, noises: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Return images (n, c, h, w) and the styles they were drawn from (n, layers, w_dim).
+        """Return images (n, c, h, w) and their styles (n, layers, w_dim).
 
         Args:
             z: Noise, (n, z_dim).
-            other: Noise whose styles the layers from ``crossover`` on take, (n, z_dim).
-            crossover: (n,); as many as there are layers: none.
-            c: Classes, (n, classes); None for an unconditional generator.
-            noises: Standard normals for each convolution.
+            other: Noise for the layers from ``crossover`` on, (n, z_dim).
+            crossover: First layer that uses ``other``, (n,); the number of layers: no mixing.
+            c: One-hot classes, (n, classes); None for an unconditional generator.
+            noises: Standard normal noise of each convolution.
         """
         mapping, layers = self.network.mapping, self.network.config.layers
         w = mapping(z, c)
         if self.training:
-            mapping.w_avg.lerp_(w.detach().float().mean(0), 1 - MEAN_STYLE_DECAY)
-        is_late = torch.arange(layers, device=z.device) >= crossover[:, None]
-        ws = torch.where(is_late[..., None], mapping(other, c)[:, None], w[:, None])
+            mapping.w_avg.lerp_(w.detach().float().mean(0), 1 - W_AVG_BETA)
+        is_mixed = torch.arange(layers, device=z.device) >= crossover[:, None]
+        ws = torch.where(is_mixed[..., None], mapping(other, c)[:, None], w[:, None])
         images: Tensor = self.network.synthesis(ws, noises)
         return images, ws
 
 
 class DiscriminatorInTraining(nn.Module):
-    """The discriminator behind the augmentation, and how many steps it has made."""
+    """The discriminator with augmentation in front, and its number of steps."""
 
     steps: Tensor
 
@@ -72,41 +91,33 @@ class DiscriminatorInTraining(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def forward(self, images: Tensor, c: Tensor | None, random: torch.Generator) -> Tensor:
-        """Return the logits of being real, (n,), of images as augmentation leaves them."""
+        """Return the logits that augmented images are real, (n,)."""
         logits: Tensor = self.network(self.augment(images, random), c)
         return logits.float()
 
 
 class StyleGAN2Trainable:
-    """A generator and a discriminator that learn from each other.
+    """A generator and a discriminator in training.
 
     Args:
-        config: The generator's shape; the discriminator has the same channels.
-        augment: ADA.
+        config: The generator's architecture; the discriminator has the same channels.
+        augment: The augmentation.
         classes: Names of the classes; empty for an unconditional model.
-        r1: γ of R1.
-        r1_every: Steps between two of them.
-        path_length: Weight of path-length regularisation; 0: none.
-        path_length_every: Steps between two of them.
-        mixing: Probability that an image mixes two styles.
-        dtype: The type weights are published in.
+        options: The weights and intervals of the regularizers, the probability of mixing, and the type of
+            the saved weights.
+        r1: γ of the R1 penalty; 0: none.
     """
 
     betas = (0.0, 0.99)
-    """Adam's, for both networks: arXiv:1812.04948, appendix C."""
+    """Adam's betas for both networks: arXiv:1812.04948, appendix C."""
 
     def __init__(
         self,
         config: StyleGAN2Config,
         augment: Augment,
-        classes: Sequence[str] = (),
-        *,
+        classes: Sequence[str],
+        options: TrainerOptions,
         r1: float,
-        r1_every: int = 16,
-        path_length: float = 2.0,
-        path_length_every: int = 4,
-        mixing: float = 0.9,
-        dtype: torch.dtype = torch.float32,
     ) -> None:
         discriminator = Discriminator(
             config.channels, config.image_channels, len(classes), config.mapping_layers
@@ -116,25 +127,22 @@ class StyleGAN2Trainable:
             "discriminator": DiscriminatorInTraining(discriminator, augment),
         }
         self.config, self.classes = config, tuple(classes)
-        self.r1, self.r1_every = r1, r1_every
-        self.path_length, self.path_length_every = path_length, path_length_every
-        self.mixing = mixing
-        self.dtype = dtype
+        self.options, self.r1 = options, r1
 
     def losses(
         self, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor], random: torch.Generator
     ) -> Iterator[Loss]:
-        """Yield the discriminator's loss, then the generator's against the discriminator that it became.
+        """Yield the discriminator's loss, then the generator's against the updated discriminator.
 
         Args:
-            networks: ``generator`` and ``discriminator``, as the loop wrapped them.
-            batch: ``images`` (n, c, h, w) in [-1, 1]; ``labels`` (n,) int64 for a class-conditional model.
-            random: The source of z, noise, mixing and augmentation, on the batch's device.
+            networks: ``generator`` and ``discriminator``, as the training loop wraps them.
+            batch: ``images`` (n, c, h, w) in [-1, 1]; ``labels`` (n,) int64 for a conditional model.
+            random: Source of z, noise, mixing and augmentation, on the batch's device.
         """
         generator, discriminator = networks["generator"], networks["discriminator"]
         real, c = batch["images"], None
         if self.classes:
-            # Sorted, neighbours are of one class: the discriminator sees how much those of a class differ.
+            # Sorted by class, so that minibatch_stddev measures the variation within a class.
             labels, order = batch["labels"].sort()
             real, c = real[order], F.one_hot(labels, len(self.classes)).to(real)
         state = self.networks["discriminator"]
@@ -143,12 +151,12 @@ class StyleGAN2Trainable:
         state.steps.add_(1)
 
         with torch.no_grad():
-            fake, _ = generator(*self._draw(real, c, random))
-        is_r1 = self.r1 > 0 and steps % self.r1_every == 0
+            fake, _ = generator(*self._draw_inputs(real, c, random))
+        is_r1 = self.r1 > 0 and steps % self.options.r1_every == 0
         fake_logits = discriminator(fake, c, random)
         real_logits = discriminator(real.requires_grad_(is_r1), c, random)
         value = F.softplus(fake_logits).mean() + F.softplus(-real_logits).mean()
-        figures = {
+        metrics = {
             "discriminator loss": value.detach(),
             "D(x)": real_logits.detach().sigmoid().mean(),
             "D(G(z))": fake_logits.detach().sigmoid().mean(),
@@ -156,35 +164,36 @@ class StyleGAN2Trainable:
         }
         state.augment.adjust(real_logits.detach())
         if is_r1:
-            penalty = gradient_penalty(real_logits, real)
-            figures["R1 penalty"] = penalty.detach()
-            value = value + penalty * (self.r1 / 2 * self.r1_every)
-        yield Loss("discriminator", value, figures)
+            penalty = r1_penalty(real_logits, real)
+            metrics["R1 penalty"] = penalty.detach()
+            value = value + penalty * (self.r1 / 2 * self.options.r1_every)
+        yield Loss("discriminator", value, metrics)
 
-        images, ws = generator(*self._draw(real, c, random))
+        images, ws = generator(*self._draw_inputs(real, c, random))
         value = F.softplus(-discriminator(images, c, random)).mean()
-        figures = {"generator loss": value.detach()}
-        if self.path_length and steps % self.path_length_every == 0:
-            penalty = self._path_penalty(images, ws, random)
-            figures["path length penalty"] = penalty.detach()
-            value = value + penalty * (self.path_length * self.path_length_every)
-        yield Loss("generator", value, figures)
+        metrics = {"generator loss": value.detach()}
+        weight, every = self.options.path_length, self.options.path_length_every
+        if weight and steps % every == 0:
+            penalty = self._path_length_penalty(images, ws, random)
+            metrics["path length penalty"] = penalty.detach()
+            value = value + penalty * (weight * every)
+        yield Loss("generator", value, metrics)
 
-    def _draw(
+    def _draw_inputs(
         self, like: Tensor, c: Tensor | None, random: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, list[Tensor]]:
-        """Draw what a generator makes as many images of as there are in ``like``."""
+        """Draw the generator's inputs for as many images as ``like`` has."""
         n, device, config = len(like), like.device, self.config
         z, other = torch.randn(2, n, config.z_dim, generator=random, device=device)
-        is_mixed = torch.rand(n, generator=random, device=device) < self.mixing
+        is_mixed = torch.rand(n, generator=random, device=device) < self.options.mixing
         crossover = torch.randint(1, config.layers, (n,), generator=random, device=device)
         noises = [
             torch.randn(n, 1, size, size, generator=random, device=device) for size in config.noise_sizes
         ]
         return z, other, crossover.masked_fill(~is_mixed, config.layers), c, noises
 
-    def _path_penalty(self, images: Tensor, ws: Tensor, random: torch.Generator) -> Tensor:
-        """(‖Jᵀy‖ − a)², y normal and a a moving mean of the lengths: arXiv:1912.04958, equation 4."""
+    def _path_length_penalty(self, images: Tensor, ws: Tensor, random: torch.Generator) -> Tensor:
+        """Return (‖Jᵀy‖ − a)² with y normal and a the moving average of lengths: arXiv:1912.04958, eq. 4."""
         y = torch.randn(images.shape, generator=random, device=images.device)
         y = y / math.sqrt(images[0, 0].numel())
         (gradients,) = torch.autograd.grad((images * y).sum(), ws, create_graph=True)
@@ -195,35 +204,37 @@ class StyleGAN2Trainable:
         return (lengths - state.path_length.clone()).square().mean()
 
     def save(self, folder: Path, networks: Mapping[str, nn.Module]) -> None:
-        """Write the generator into ``folder``, a checkpoint of our own layout."""
+        """Write the generator into ``folder`` as a checkpoint in the plugin's own layout."""
         generator = networks["generator"]
         assert isinstance(generator, GeneratorInTraining)
-        checkpoint.write(folder, generator.network, {"class_names": list(self.classes)}, self.dtype)
+        config = {**to_json(self.config), "zoo": {"class_names": list(self.classes)}}
+        save_checkpoint(folder, config, generator.network, WEIGHT_TYPES[self.options.weights])
 
 
-def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
-    """R1: the mean squared norm of the logits' gradient by real images; arXiv:1801.04406, equation 9."""
+def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    """Return the mean squared norm of the logits' gradient by real images; arXiv:1801.04406, equation 9."""
     (gradients,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradients.square().sum((1, 2, 3)).mean()
 
 
-def create(options: SimpleNamespace, data: TrainingData) -> StyleGAN2Trainable:
-    """Build a fresh trainable for images like ``data`` from the options of the trainer ``stylegan2``.
+def create_trainable(given: Options, data: TrainingData) -> StyleGAN2Trainable:
+    """Build a new trainable for images like ``data`` from the options of the trainer ``stylegan2``.
 
     Raises:
-        OptionError: Options that do not fit the data.
+        OptionError: An option does not fit the data.
     """
+    options = read_options(TrainerOptions, given)
     image_channels, height, width = data.shape
-    levels = int(math.log2(height / SMALLEST)) + 1 if height >= 2 * SMALLEST else 0
-    if height != width or not levels or height != SMALLEST << (levels - 1):
+    levels = int(math.log2(height / MIN_RESOLUTION)) + 1 if height >= 2 * MIN_RESOLUTION else 0
+    if height != width or not levels or height != MIN_RESOLUTION << (levels - 1):
         raise OptionError(
-            f"StyleGAN2 draws squares of 8, 16, 32, … pixels; these images have {height}×{width}.",
+            f"StyleGAN2 generates square images of 8, 16, 32, … pixels; these images have {height}×{width}.",
             f"Add --size {max(8, 1 << round(math.log2(max(height, width))))}.",
         )
     kinds = [kind for kind in options.augment.split(",") if kind]
     unknown = next((kind for kind in kinds if kind not in KINDS), None)
     if unknown is not None:
-        raise OptionError(f"--augment does not know {unknown!r}.", f"Give some of {','.join(KINDS)}.")
+        raise OptionError(f"--augment: unknown augmentation {unknown!r}.", f"Give some of {','.join(KINDS)}.")
     channels = tuple(
         min(options.max_channels, options.channels << (levels - 1 - index)) for index in range(levels)
     )
@@ -236,16 +247,6 @@ def create(options: SimpleNamespace, data: TrainingData) -> StyleGAN2Trainable:
         mapping_layers=options.mapping_layers,
         image_channels=image_channels,
     )
-    # γ grows with the images' size, as in the authors' automatic setting.
+    # γ grows with the number of pixels, as in the authors' configuration "auto".
     r1 = 0.0002 * height * width / 32 if options.r1 is None else options.r1
-    return StyleGAN2Trainable(
-        config,
-        Augment(kinds, options.ada_target),
-        data.classes,
-        r1=r1,
-        r1_every=options.r1_every,
-        path_length=options.path_length,
-        path_length_every=options.path_length_every,
-        mixing=options.mixing,
-        dtype=WEIGHT_TYPES[options.weights],
-    )
+    return StyleGAN2Trainable(config, Augment(kinds, options.ada_target), data.classes, options, r1)

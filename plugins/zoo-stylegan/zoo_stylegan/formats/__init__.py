@@ -1,0 +1,1 @@
+"""Checkpoint formats: the plugin's own folder, NVIDIA's pickles and plain ``.pt`` files."""

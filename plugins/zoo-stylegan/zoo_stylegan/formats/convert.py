@@ -1,0 +1,28 @@
+"""Convert published files to a config and tensors with NVIDIA's names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from zoo_core import Checkpoint, Conversion
+from zoo_stylegan.formats import nvidia
+from zoo_stylegan.formats.checkpoint import Config, load_generator, to_json
+
+
+def convert(path: Path) -> Conversion:
+    """Convert the generator in one of NVIDIA's pickles, or in a plain ``.pt`` file with ``g_ema``.
+
+    Raises:
+        WeightsError: The file is damaged, or its generator cannot be rebuilt; says why.
+    """
+    config: Config
+    tensors: Mapping[str, Tensor]
+    if path.suffix == ".pkl":
+        config, tensors = nvidia.read_pickle(path)
+    else:
+        generator = load_generator(Checkpoint(str(path), {path.name: path}, ""))
+        config, tensors = generator.config, generator.state_dict()
+    return Conversion(to_json(config), tensors)

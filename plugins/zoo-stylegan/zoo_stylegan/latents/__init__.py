@@ -1,0 +1,1 @@
+"""The latent space: style mixing, interpolation, inversion, and StyleGAN3's transforms."""

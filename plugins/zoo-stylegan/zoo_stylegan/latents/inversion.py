@@ -1,0 +1,115 @@
+"""GAN inversion: find the styles that reproduce a given image; arXiv:1912.04958, appendix D.
+
+Adam minimizes a perceptual distance over w, starting from its mean. Noise is added to w and fades; the
+learning rate ramps up at first and down at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo_stylegan.formats.checkpoint import W_AVG_SAMPLES, Generator
+from zoo_stylegan.latents.perceptual import LPIPS
+from zoo_stylegan.networks.stylegan2 import StyleGAN2
+
+LEARNING_RATE = 0.1
+LR_RAMPUP, LR_RAMPDOWN = 0.05, 0.25
+"""Fractions of the steps over which the learning rate rises, and falls."""
+NOISE_FACTOR, NOISE_RAMP = 0.05, 0.75
+"""Initial noise in standard deviations of w, and the fraction of the steps over which it fades."""
+COMPARED_SIZE = 256
+"""Images are averaged down to about this side before they are compared."""
+PIXEL_WEIGHT = 0.1
+"""Weight of the mean squared pixel difference relative to the perceptual distance."""
+
+
+@dataclass(frozen=True)
+class InversionResult:
+    """The styles that were found, and the distances on the way."""
+
+    ws: Tensor
+    """Styles, (1, layers, w_dim)."""
+    distances: tuple[float, ...]
+    """Perceptual distance after each step."""
+
+
+def invert(
+    network: Generator,
+    image: Tensor,
+    *,
+    label: int | None,
+    steps: int,
+    per_layer: bool,
+    on_step: Callable[[int, float], object] = lambda step, distance: None,
+) -> InversionResult:
+    """Find styles that reproduce an image.
+
+    Args:
+        network: The generator in float32, with its parameters frozen.
+        image: (1, c, resolution, resolution) in [-1, 1].
+        label: Class whose mean style is the start; None in an unconditional model.
+        steps: Number of Adam steps.
+        per_layer: True to optimize a style for each layer (W+): closer to any image, but less like the
+            model's own images.
+        on_step: Called with the number of steps done and the distance.
+    """
+    random = torch.Generator().manual_seed(0)
+    config, device = network.config, image.device
+    lpips = LPIPS().to(device)
+    w_mean, w_std = _w_statistics(network, label, random)
+    ws = w_mean.expand(1, config.layers if per_layer else 1, -1).clone().requires_grad_()
+    adam = torch.optim.Adam([ws], betas=(0.9, 0.999))
+    target = _downscale(image)
+    with torch.no_grad():
+        target_features = lpips.features(target)
+    constant = network.synthesis.constant_noise() if isinstance(network, StyleGAN2) else None
+    distances = []
+    for step in range(steps):
+        t = step / steps
+        adam.param_groups[0]["lr"] = LEARNING_RATE * _lr_ramp(t)
+        noise_scale = w_std * NOISE_FACTOR * max(0.0, 1 - t / NOISE_RAMP) ** 2
+        noisy = ws + torch.randn(ws.shape, generator=random).to(device) * noise_scale
+        styles = noisy.expand(1, config.layers, -1)
+        found = network.synthesis(styles) if constant is None else network.synthesis(styles, constant)
+        found = _downscale(found)
+        distance = lpips.distance(lpips.features(found), target_features)[0]
+        loss = distance + PIXEL_WEIGHT * F.mse_loss(found, target)
+        adam.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        adam.step()
+        distances.append(float(distance.detach()))
+        on_step(step + 1, distances[-1])
+    return InversionResult(ws.detach().expand(1, config.layers, -1).contiguous(), tuple(distances))
+
+
+@torch.no_grad()
+def _w_statistics(network: Generator, label: int | None, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return the mean (w_dim,) and the standard deviation () of w, in a conditional model for the class."""
+    mapping, config = network.mapping, network.config
+    n = W_AVG_SAMPLES
+    z = torch.randn(n, config.z_dim, generator=random).to(mapping.w_avg)
+    c = None
+    if config.classes:
+        ids = torch.full((n,), label) if label is not None else torch.arange(n) % config.classes
+        c = F.one_hot(ids, config.classes).to(mapping.w_avg)
+    parts = range(0, n, 1000)
+    w = torch.cat([mapping(z[i : i + 1000], None if c is None else c[i : i + 1000]) for i in parts])
+    mean = w.mean(0)
+    return mean, (w - mean).square().sum(1).mean().div(len(mean)).sqrt()
+
+
+def _lr_ramp(t: float) -> float:
+    rampdown = min(1.0, (1 - t) / LR_RAMPDOWN)
+    return (0.5 - 0.5 * math.cos(math.pi * rampdown)) * min(1.0, (t + 1e-3) / LR_RAMPUP)
+
+
+def _downscale(image: Tensor) -> Tensor:
+    """Average (n, c, h, w) down to a side of about ``COMPARED_SIZE``."""
+    factor = image.shape[2] // COMPARED_SIZE
+    return F.avg_pool2d(image, factor) if factor > 1 else image

@@ -1,0 +1,1 @@
+"""The networks: mapping, synthesis of StyleGAN2 and StyleGAN3, and the discriminator."""
