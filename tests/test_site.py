@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tools.layers import MAY_IMPORT
 from zoo_core.samples import read_record
 
 ROOT = Path(__file__).parents[1]
@@ -55,6 +56,13 @@ def test_the_index_of_decisions_lists_every_decision():
     for page in folder.glob("0*.md"):
         title = page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
         assert f"- [{title}]({page.name})" in index
+
+
+def test_the_table_of_packages_is_the_rule_of_imports():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]*)\|$", page, re.MULTILINE)
+    table = {package: tuple(re.findall(r"\w+", imports)) for package, imports in rows}
+    assert table == {package: allowed for package, allowed in MAY_IMPORT.items() if package != "__main__"}
 
 
 def test_the_readme_lists_every_plugin():
