@@ -94,7 +94,7 @@ def save_model(folder: Path, network: Mapping[str, int]) -> None:
     transformers.PreTrainedTokenizerFast(tokenizer_object=bpe._tokenizer, **names).save_pretrained(folder)
 
 
-def beside(folder: Path, name: str) -> Path:
+def next_to(folder: Path, name: str) -> Path:
     """Return the path of a file or folder next to the model's folder."""
     return folder.with_name(name)
 
@@ -107,7 +107,7 @@ def save_prompts(folder: Path) -> None:
     texts = prompts_of(tokenizer, max(BATCHES))
     ids = [tokenizer.encode(text) for text in texts]
     names = [tokenizer.convert_ids_to_tokens(each) for each in ids]
-    beside(folder, "prompts.json").write_text(json.dumps({"texts": texts, "ids": ids, "names": names}))
+    next_to(folder, "prompts.json").write_text(json.dumps({"texts": texts, "ids": ids, "names": names}))
 
 
 def convert(folder: Path) -> None:
@@ -116,7 +116,7 @@ def convert(folder: Path) -> None:
 
     converter = ctranslate2.converters.TransformersConverter(str(folder))
     for dtype in compared("cpu")["ctranslate2"]:
-        converter.convert(str(beside(folder, f"ctranslate2-{dtype}")), quantization=dtype)
+        converter.convert(str(next_to(folder, f"ctranslate2-{dtype}")), quantization=dtype)
 
 
 def prompts_of(tokenizer: Any, batch: int) -> list[str]:
@@ -180,7 +180,7 @@ def compared(device: str) -> dict[str, tuple[str, ...]]:
 
 def side(library: str, dtype: str, folder: Path, batch: int, new: int, device: str) -> Run:
     """Return a function that generates one batch of texts."""
-    prompts = json.loads(beside(folder, "prompts.json").read_text())
+    prompts = json.loads(next_to(folder, "prompts.json").read_text())
     texts, ids, names = (prompts[kind][:batch] for kind in ("texts", "ids", "names"))
     if library == "zoo":
         return zoo_side(folder, texts, new, dtype, device)
@@ -225,7 +225,7 @@ def ctranslate2_side(folder: Path, names: list[list[str]], new: int, dtype: str)
     import ctranslate2
 
     threads = len(os.sched_getaffinity(0))
-    converted = str(beside(folder, f"ctranslate2-{dtype}"))
+    converted = str(next_to(folder, f"ctranslate2-{dtype}"))
     generator = ctranslate2.Generator(converted, device="cpu", intra_threads=threads, compute_type=dtype)
     options = {"max_length": new, "min_length": new, "sampling_topk": 1, "include_prompt_in_result": False}
     return lambda: generator.generate_batch(names, **options)

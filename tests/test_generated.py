@@ -55,9 +55,9 @@ def test_every_hook_is_documented_and_has_a_test():
         assert hook in tests.replace(Path(__file__).read_text(), "")
 
 
-def test_the_help_known_without_importing_a_verb_is_its_own():
-    for verbs in VERBS.values():
-        for name, (_, help) in verbs.items():
+def test_the_help_in_the_list_of_commands_is_that_of_the_command():
+    for commands in VERBS.values():
+        for name, (_, help) in commands.items():
             command = cli.get_command(None, name)
             assert command.help.splitlines()[0] == help
 
