@@ -10,15 +10,13 @@ of which it is given a stand-in for what it names. See ``interleave.py``.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import types
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from benchmarks.interleave import Spread, add_device, in_turn, machine, speedup
+from benchmarks.interleave import Spread, add_device, add_json, in_turn, machine, speedup, write_results
 
 PUBLISHED = {
     "style_network": {"dim_in": 128, "dim_out": 512, "depth": 4},
@@ -39,7 +37,7 @@ def main() -> None:
     parser.add_argument(
         "--dtype", choices=("float32", "bfloat16"), default="float32", help="of zoo; aura-sr: float32"
     )
-    parser.add_argument("--json", type=Path, default=Path("out/benchmarks/aurasr.json"))
+    add_json(parser, "aurasr")
     arguments = parser.parse_args()
     config = PUBLISHED | ({"dim": 8} if arguments.quick else {})
     runs, difference = sides(config, arguments.tiles, arguments.device, arguments.dtype)
@@ -51,16 +49,18 @@ def main() -> None:
     print(f"  aura-sr, float32 {each['aura-sr']} s a tile")
     print(f"  zoo, {arguments.dtype} {each['zoo']} s a tile: {ratio} times as fast")
     print(f"  largest difference {difference:.1e}")
-    results = {
-        "machine": about,
-        "tiles": arguments.tiles,
-        "seconds_per_tile": {name: asdict(spread) for name, spread in each.items()},
-        "speedup": asdict(ratio),
-        "difference": difference,
+    comparison = {
+        "case": f"{arguments.tiles} tiles of an image",
+        "baseline": {"name": "aura-sr float32", "seconds": each["aura-sr"].median},
+        "zoo": {
+            arguments.dtype: {
+                "seconds": each["zoo"].median,
+                "speedup": asdict(ratio),
+                "difference": difference,
+            }
+        },
     }
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(f"\nwritten to {arguments.json}")
+    write_results(arguments.json, "aurasr", about, [comparison], per="tile")
 
 
 def sides(

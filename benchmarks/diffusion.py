@@ -1,8 +1,8 @@
-"""DDIM in 50 steps on the network of ddpm-cifar10 (35.7M parameters, random weights), beside diffusers.
+"""DDIM in 50 steps on the network of ddpm-cifar10 (35.7M parameters), compared with diffusers.
 
-Both sides are what a user gets: ``DDIMPipeline`` as it comes, and ``zoo_core.load`` on the folder it saved.
-After every step of the pipeline each of ours takes one, so that a step is a round; see ``interleave.py``.
-Memory and the time to the first step are measured in processes of their own.
+Both sides are used as a user would: ``DDIMPipeline`` with its defaults, and ``zoo_core.load`` on the folder
+that it saved, with random weights. After every step of the pipeline each of ours takes one, so that a step is
+a round; see ``interleave.py``. Memory and the time to the first step are measured in separate processes.
 
     python -m benchmarks.diffusion [--quick] [--steps N] [--json FILE]
 
@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.interleave import Spread, in_child, machine, peak_memory, speedup
+from benchmarks.interleave import Spread, add_json, in_child, machine, peak_memory, speedup, write_results
 
 if TYPE_CHECKING:
     import torch
@@ -46,22 +46,22 @@ TARGETS = {
     ("float32", "bfloat16", 1): 1.7,
     ("float32", "bfloat16", 16): 2.2,
 }
-"""What the project promises, by their dtype, our dtype and batch size."""
+"""The speedups that the project promises, by their dtype, our dtype and batch size."""
 
 WARM_UP = 2
-"""Steps at the start of each run that are not counted: buffers are allocated, kernels chosen."""
+"""Steps at the start of each run that are not counted: they allocate buffers and choose kernels."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much to measure."""
+    """The amount of measuring."""
 
     network: Mapping[str, Any]
     steps: int
     runs: Mapping[int, int]
-    """By batch size, how many times to sample."""
+    """Number of sampling runs, by batch size."""
     starts: int
-    """How many times to start a process to see how long its first step takes."""
+    """Number of processes to start, to time the first step of each."""
 
 
 FULL = Plan(CIFAR10, steps=50, runs={1: 3, 16: 1}, starts=5)
@@ -70,9 +70,9 @@ QUICK = Plan(SMALL, steps=5, runs={1: 1, 2: 1}, starts=1)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a small network and few steps")
-    parser.add_argument("--steps", type=int, help="fewer than 50, to spare the machine")
-    parser.add_argument("--json", type=Path, default=Path("out/benchmarks/diffusion.json"))
+    parser.add_argument("--quick", action="store_true", help="use a small network and few steps")
+    parser.add_argument("--steps", type=int, help="sampling steps (default: 50)")
+    add_json(parser, "diffusion")
     parser.add_argument("--child", choices=["diffusers", "zoo"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--dtype", help=argparse.SUPPRESS)
@@ -90,14 +90,15 @@ def main() -> None:
     plan = replace(plan, steps=arguments.steps or plan.steps)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        results = {"machine": machine(), "steps": plan.steps, "network": plan.network}
-        results |= {"parameters": save_pipeline(folder, plan.network)}
-        results |= {"speed": measure_speed(folder, plan), "memory": measure_memory(folder, plan)}
-        results |= {"start": measure_start(folder, plan), "load_after": os.getloadavg()}
-    report(results)
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(f"\nwritten to {arguments.json}")
+        about, parameters = machine(), save_pipeline(folder, plan.network)
+        print(f"{about['processor']}, {about['cores']} cores, load {about['load'][0]}", end="; ")
+        print(f"{parameters / 1e6:.1f}M parameters")
+        memory = measure_memory(folder, plan)
+        comparisons = [*measure_speed(folder, plan, memory), measure_start(folder, plan)]
+    report(comparisons)
+    write_results(
+        arguments.json, "diffusion", about, comparisons, per="step", steps=plan.steps, network=plan.network
+    )
 
 
 def save_pipeline(folder: Path, network: Mapping[str, Any]) -> int:
@@ -120,15 +121,15 @@ def open_pipeline(folder: Path, dtype: str) -> Any:
 
 
 def sample(pipeline: Any, batch: int, steps: int, progress_bar: Callable[[Any], Iterator[Any]]) -> None:
-    """Run a pipeline; its progress bar hands out the timesteps and is asked for the next when one is done."""
+    """Run a pipeline, with ``progress_bar`` as the iterator over its timesteps."""
     pipeline.progress_bar = progress_bar
-    # Images in bfloat16 are sampled, but then the pipeline cannot turn them into arrays.
+    # The pipeline samples in bfloat16, but then fails to convert the images to arrays.
     with suppress(TypeError) if pipeline.unet.dtype.itemsize == 2 else nullcontext():
         pipeline(batch_size=batch, num_inference_steps=steps, output_type="np")
 
 
 def our_steps(folder: Path, dtype: str, batch: int, steps: int) -> Iterator[object]:
-    """Sample with ours, yielding after each step."""
+    """Sample with the zoo, yielding after each step."""
     import torch
 
     import zoo_core as zoo
@@ -144,38 +145,49 @@ def our_steps(folder: Path, dtype: str, batch: int, steps: int) -> Iterator[obje
         yield step
 
 
-def measure_speed(folder: Path, plan: Plan) -> list[dict[str, Any]]:
+def measure_speed(
+    folder: Path, plan: Plan, memory: Mapping[tuple[str, str, int], int]
+) -> list[dict[str, Any]]:
+    """Time the steps of both sides; return a comparison for each batch size and each dtype of diffusers."""
     import torch
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    rows = []
+    comparisons = []
     for batch, runs in plan.runs.items():
         for theirs, ours in (("float32", ("float32", "bfloat16")), ("bfloat16", ("bfloat16",))):
             pipeline = open_pipeline(folder, theirs)
+            targets = {dtype: TARGETS.get((theirs, dtype, batch)) for dtype in ours}
             seconds: dict[str, list[float]] = {"theirs": [], **{dtype: [] for dtype in ours}}
             for _ in range(runs):
                 rivals = {dtype: our_steps(folder, dtype, batch, plan.steps) for dtype in ours}
                 for name, found in time_beside(pipeline, batch, plan.steps, rivals).items():
                     seconds[name] += found[WARM_UP:]
-            for dtype in ours:
-                rows.append(
-                    {
-                        "batch": batch,
-                        "theirs": theirs,
-                        "ours": dtype,
-                        "their_seconds": asdict(Spread.of(seconds["theirs"])),
-                        "our_seconds": asdict(Spread.of(seconds[dtype])),
-                        "speedup": asdict(speedup(seconds["theirs"], seconds[dtype])),
-                        "target": TARGETS.get((theirs, dtype, batch)) if plan.network is CIFAR10 else None,
-                    }
-                )
-    return rows
+            comparisons.append(
+                {
+                    "case": f"batch {batch}",
+                    "baseline": {
+                        "name": f"diffusers {theirs}",
+                        "seconds": Spread.of(seconds["theirs"]).median,
+                        "peak_bytes": memory["diffusers", theirs, batch],
+                    },
+                    "zoo": {
+                        dtype: {
+                            "seconds": Spread.of(seconds[dtype]).median,
+                            "peak_bytes": memory["zoo", dtype, batch],
+                            "speedup": asdict(speedup(seconds["theirs"], seconds[dtype])),
+                            "target": targets[dtype] if plan.network is CIFAR10 else None,
+                        }
+                        for dtype in ours
+                    },
+                }
+            )
+    return comparisons
 
 
 def time_beside(
     pipeline: Any, batch: int, steps: int, rivals: Mapping[str, Iterator[object]]
 ) -> dict[str, list[float]]:
-    """Sample with a diffusers pipeline, each rival taking a step after each of its own."""
+    """Sample with a diffusers pipeline; after each of its steps, each rival takes one. Return the seconds."""
     seconds: dict[str, list[float]] = {"theirs": [], **{name: [] for name in rivals}}
 
     def progress_bar(timesteps: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
@@ -220,28 +232,30 @@ def child_of_zoo(folder: Path, dtype: str, batch: int) -> float:
     return done[0]
 
 
-def measure_memory(folder: Path, plan: Plan) -> list[dict[str, Any]]:
-    return [
-        {
-            "batch": batch,
-            "side": side,
-            "dtype": dtype,
-            "bytes": run_child(side, folder, dtype, batch)["bytes"],
-        }
+def measure_memory(folder: Path, plan: Plan) -> dict[tuple[str, str, int], int]:
+    """Return the peak memory of a process in bytes, by side, dtype and batch size."""
+    return {
+        (side, dtype, batch): run_child(side, folder, dtype, batch)["bytes"]
         for batch in plan.runs
         for dtype in ("float32", "bfloat16")
         for side in ("diffusers", "zoo")
-    ]
+    }
 
 
 def measure_start(folder: Path, plan: Plan) -> dict[str, Any]:
-    """From the start of a process to the end of its first step, at batch 1."""
+    """Time both sides from the start of a process to the end of its first step, at batch 1."""
     seconds: dict[str, list[float]] = {"diffusers": [], "zoo": []}
     for _ in range(plan.starts):
         for side, found in seconds.items():
             found.append(run_child(side, folder, "float32", 1)["seconds"])
-    spreads = {side: asdict(Spread.of(found)) for side, found in seconds.items()}
-    return spreads | {"speedup": asdict(speedup(seconds["diffusers"], seconds["zoo"]))}
+    spreads = {side: Spread.of(found) for side, found in seconds.items()}
+    ratio = asdict(speedup(seconds["diffusers"], seconds["zoo"]))
+    return {
+        "case": "start of the process to the end of the first step, batch 1",
+        "per": "start",
+        "baseline": {"name": "diffusers float32", "seconds": spreads["diffusers"].median},
+        "zoo": {"float32": {"seconds": spreads["zoo"].median, "speedup": ratio}},
+    }
 
 
 def run_child(side: str, folder: Path, dtype: str, batch: int) -> dict[str, Any]:
@@ -249,28 +263,18 @@ def run_child(side: str, folder: Path, dtype: str, batch: int) -> dict[str, Any]
     return in_child("benchmarks.diffusion", *(word for pair in options.items() for word in pair))
 
 
-def report(results: Mapping[str, Any]) -> None:
-    about = results["machine"]
-    print(f"{about['processor']}, {about['cores']} cores, load {about['load'][0]} before", end=" ")
-    print(f"and {results['load_after'][0]:.1f} after; {results['parameters'] / 1e6:.1f}M parameters")
-    print("\nmilliseconds a step, medians; how many times as fast, median (quartiles) over interleaved steps")
-    print(f"{'batch':>5}  {'diffusers':18}{'zoo':18}{'times as fast':22}{'steps':>5}  target")
-    for row in results["speed"]:
-        theirs = f"{row['theirs']} {row['their_seconds']['median'] * 1e3:.1f}"
-        ours = f"{row['ours']} {row['our_seconds']['median'] * 1e3:.1f}"
-        times = Spread(**row["speedup"])
-        target = f"{row['target']:.2f}" if row["target"] else ""
-        print(f"{row['batch']:>5}  {theirs:18}{ours:18}{times!s:22}{times.rounds:>5}  {target}")
-    print("\npeak memory of a process, MB")
-    print(f"{'batch':>5}  {'dtype':10}{'diffusers':>10}{'zoo':>10}{'zoo / diffusers':>17}")
-    for theirs, ours in zip(results["memory"][::2], results["memory"][1::2], strict=True):
-        ratio = ours["bytes"] / theirs["bytes"]
-        print(f"{ours['batch']:>5}  {ours['dtype']:10}", end="")
-        print(f"{theirs['bytes'] / 1e6:10.0f}{ours['bytes'] / 1e6:10.0f}{ratio:17.2f}")
-    start = results["start"]
-    print("\nseconds from the start of a process to the end of its first step, batch 1, float32")
-    print(f"diffusers {start['diffusers']['median']:.1f}, zoo {start['zoo']['median']:.1f}: ", end="")
-    print(f"{Spread(**start['speedup'])} times as fast")
+def report(comparisons: Sequence[Mapping[str, Any]]) -> None:
+    for found in comparisons:
+        baseline = found["baseline"]
+        print(f"\n{found['case']}; {baseline['name']}: {measured(baseline)}")
+        for dtype, side in found["zoo"].items():
+            target = f" (target {side['target']:.2f})" if side.get("target") else ""
+            print(f"  zoo {dtype:10}{measured(side)}; {Spread(**side['speedup'])} times as fast{target}")
+
+
+def measured(side: Mapping[str, Any]) -> str:
+    memory = f", peak memory {side['peak_bytes'] / 1e6:.0f} MB" if "peak_bytes" in side else ""
+    return f"{side['seconds'] * 1e3:.1f} ms{memory}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Images from ImageGPT-small's shape (76.7M parameters, random weights), beside transformers.
+"""Images from a network of ImageGPT-small's size (76.7M parameters), compared with transformers.
 
-Eight images of 32×32 pixels at once, 1,024 tokens each; a round is all eight. See ``interleave.py``.
+A batch of eight images of 32×32 pixels, 1,024 tokens each, random weights. A round is one batch. See
+``interleave.py``.
 
     python -m benchmarks.imagegpt [--quick] [--rounds N] [--device cuda] [--json FILE]
 """
@@ -14,9 +15,8 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from benchmarks.interleave import Spread, add_device, in_turn, machine, speedup
+from benchmarks.interleave import Spread, add_device, add_json, in_turn, machine, speedup, write_results
 
 SMALL = {"n_embd": 512, "n_layer": 24, "n_head": 8}
 IMAGES = 8
@@ -24,34 +24,35 @@ IMAGES = 8
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a small network and images of 8×8")
+    parser.add_argument("--quick", action="store_true", help="use a small network and images of 8×8")
     parser.add_argument("--rounds", type=int, default=2)
     add_device(parser)
-    parser.add_argument("--json", type=Path, default=Path("out/benchmarks/imagegpt.json"))
+    add_json(parser, "imagegpt")
     arguments = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
     side, layers = (8, 2) if arguments.quick else (32, SMALL["n_layer"])
-    results: dict[str, Any] = {"machine": machine(arguments.device), "images": IMAGES, "side": side}
+    about = machine(arguments.device)
     with tempfile.TemporaryDirectory() as folder:
         save_model(Path(folder), side, layers)
-        ours, theirs = (
-            our_sides(Path(folder), arguments.device),
-            their_side(Path(folder), side, arguments.device),
-        )
+        ours = our_sides(Path(folder), arguments.device)
+        theirs = their_side(Path(folder), side, arguments.device)
         seconds = in_turn(ours | theirs, arguments.rounds)
-    each = {name: Spread.of([s / IMAGES for s in taken]) for name, taken in seconds.items()}
-    results["seconds_per_image"] = {name: asdict(spread) for name, spread in each.items()}
-    (reference,) = theirs
-    ratios = {name: speedup(seconds[reference], seconds[name]) for name in ours}
-    results["speedup"] = {name: asdict(spread) for name, spread in ratios.items()}
-    about = results["machine"]
+    per_image = {name: Spread.of([s / IMAGES for s in taken]) for name, taken in seconds.items()}
+    (baseline,) = theirs
+    ratios = {name: speedup(seconds[baseline], seconds[name]) for name in ours}
     print(f"{about['processor']}, {about['cores']} cores; {IMAGES} images of {side}×{side} at once")
-    for name, spread in each.items():
+    for name, spread in per_image.items():
         times = f", {ratios[name]} times as fast" if name in ratios else ""
-        print(f"  {name:22}{spread} s an image{times}")
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(f"\nwritten to {arguments.json}")
+        print(f"  {name:22}{spread} s per image{times}")
+    comparison = {
+        "case": f"{IMAGES} images at once",
+        "baseline": {"name": baseline, "seconds": per_image[baseline].median},
+        "zoo": {
+            name.removeprefix("zoo "): {"seconds": per_image[name].median, "speedup": asdict(ratio)}
+            for name, ratio in ratios.items()
+        },
+    }
+    write_results(arguments.json, "imagegpt", about, [comparison], per="image", side=side)
 
 
 def save_model(folder: Path, side: int, layers: int) -> None:

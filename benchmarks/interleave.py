@@ -1,7 +1,7 @@
-"""Fair comparison on a machine that is never quite quiet: rounds taken in turn, and ratios with their spread.
+"""Compare the speed of several implementations on a machine that also does other work.
 
-What is compared runs alternately, a short round each, so that whatever else the machine does meets all
-alike. A ratio is taken round by round, and told as its median with the quartiles.
+The implementations ("sides") run in turn, a short round each, so that other work on the machine slows all of
+them alike. A ratio is computed for each round and reported as the median with the quartiles.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ READY = "ready\n"
 
 @dataclass(frozen=True)
 class Spread:
-    """The middle of several figures: median, lower and upper quartile, and how many there were."""
+    """Median, lower and upper quartile of several measurements, and how many there were."""
 
     median: float
     low: float
@@ -42,7 +42,7 @@ class Spread:
 
 
 def in_turn(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every side, round by round; one more round, before the others, is for warming up."""
+    """Return the seconds of every side, round by round. A first round warms up and is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds + 1):
         for name, run in sides.items():
@@ -55,17 +55,17 @@ def in_turn(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str,
 
 
 def speedup(theirs: Sequence[float], ours: Sequence[float]) -> Spread:
-    """How many times as fast ours is, round by round."""
+    """Return their time divided by ours, computed for each round."""
     return Spread.of([a / b for a, b in zip(theirs, ours, strict=True)])
 
 
 def peak_memory() -> int:
-    """The most bytes this process ever had in memory; on a GPU, if it used one."""
+    """Return the peak memory of this process in bytes; the GPU's memory, if it used one."""
     torch = sys.modules.get("torch")
     if torch and torch.cuda.is_initialized():
         return int(torch.cuda.max_memory_allocated())
     try:
-        # ru_maxrss would count the parent this process was forked from.
+        # ru_maxrss would include the parent that this process was forked from.
         status = Path("/proc/self/status").read_text(encoding="ascii")
         return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024
     except FileNotFoundError:
@@ -74,7 +74,7 @@ def peak_memory() -> int:
 
 
 class Served:
-    """A side in a process of its own, ``python -m module …``, that answers by :func:`serve`."""
+    """Run a side in a separate process, ``python -m module …``, which calls :func:`serve`."""
 
     def __init__(self, module: str, *arguments: object) -> None:
         command = [sys.executable, "-m", module, *map(str, arguments)]
@@ -82,7 +82,7 @@ class Served:
         self._answer()
 
     def __call__(self) -> None:
-        """Run a round."""
+        """Run one round."""
         assert self.process.stdin
         self.process.stdin.write("\n")
         self.process.stdin.flush()
@@ -102,7 +102,7 @@ class Served:
 
 
 def serve(run: Callable[[], object]) -> None:
-    """In the process of a :class:`Served`: run a round for every line that comes in."""
+    """Run one round for every line on stdin; called in the process of a :class:`Served`."""
     print(READY, end="", flush=True)
     for _ in sys.stdin:
         run()
@@ -119,12 +119,54 @@ def in_child(module: str, *arguments: object) -> dict[str, Any]:
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add ``--device``, where both sides run."""
-    parser.add_argument("--device", default="cpu", help="cpu (as it is by itself) or cuda")
+    """Add ``--device``: both sides run on it."""
+    parser.add_argument("--device", default="cpu", help="run both sides on cpu or cuda (default: cpu)")
+
+
+def add_json(parser: argparse.ArgumentParser, benchmark: str) -> None:
+    """Add ``--json``: the file for :func:`write_results`."""
+    parser.add_argument(
+        "--json",
+        type=Path,
+        default=Path(f"out/benchmarks/{benchmark}.json"),
+        help="file for the results; docs/benchmarks.md shows benchmarks/results/ (default: %(default)s)",
+    )
+
+
+def write_results(
+    path: Path,
+    benchmark: str,
+    device: Mapping[str, Any],
+    comparisons: Sequence[Mapping[str, Any]],
+    **settings: Any,
+) -> None:
+    """Write the results of a benchmark as JSON; tools/build_docs.py renders them.
+
+    Args:
+        path: The file; its folder is made if need be.
+        benchmark: Name of the module in benchmarks/.
+        device: From :func:`machine`.
+        comparisons: One mapping per case and baseline: ``case`` says what was run; ``baseline`` has a
+            ``name`` and measurements; ``zoo`` has measurements by variant. All measurements are optional:
+            ``seconds``, ``tokens_per_second``, ``speedup`` (a :class:`Spread`), ``time_ratio``,
+            ``peak_bytes``, ``difference``.
+        settings: What else is needed to repeat the run, such as ``per`` (what ``seconds`` are for: a step).
+    """
+    results = {
+        "benchmark": benchmark,
+        "date": time.strftime("%Y-%m"),
+        "machine": dict(device),
+        "load_after": [round(load, 1) for load in os.getloadavg()],
+        **settings,
+        "comparisons": list(comparisons),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"\nwritten to {path}")
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:
-    """What the figures were taken on; the load average tells how quiet it was."""
+    """Describe the machine; the load average shows how much other work it did."""
     return {
         "processor": _processor() if device == "cpu" else _gpu(device),
         "cores": len(os.sched_getaffinity(0)),

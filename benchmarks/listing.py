@@ -1,10 +1,10 @@
-"""What it costs to look around: ``import zoo_core``, ``zoo list``, ``zoo search`` with many plugins.
+"""Time of ``import zoo_core``, ``zoo list`` and ``zoo search`` with many plugins installed.
 
-Every command runs in a process of its own, all of them in turn, many times over; the median of each is
-printed with its ratio to an empty interpreter and to importing torch, which do not depend on this project,
-and with the most memory it took. ``anew`` is the first time, when no manifest has been read before.
+Every command runs in a separate process; the commands run in turn, for many rounds. The median of each is
+compared with an empty interpreter and with ``import torch``, which do not depend on this project. "No cache"
+is the first run, before any manifest has been read.
 
-    python -m benchmarks.listing [--plugins 100] [--models 2] [--rounds 20]
+    python -m benchmarks.listing [--plugins 100] [--models 2] [--rounds 20] [--json FILE]
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median, quantiles
+from typing import Any
 
+from benchmarks.interleave import add_json, machine, write_results
 from zoo_core.testing.plugins import write_plugin
 
 MANIFEST = """\
@@ -32,13 +34,13 @@ type = "integer"
 default = 50
 minimum = 1
 maximum = 1000
-description = "Network evaluations: more is slower and finer."
+description = "Number of denoising steps. More steps take longer and improve quality."
 
 [options.sampler]
 type = "string"
 default = "ddim"
 enum = ["ddpm", "ddim", "dpmpp-2m"]
-description = "How noise is turned into data."
+description = "Sampling algorithm."
 
 """
 
@@ -69,14 +71,14 @@ weights = {{ repo = "someone/large", revision = "{commit}", files = ["config.jso
 type = "number"
 default = 1.0
 minimum = 0.0
-description = "Pull latents toward the mean: lower is safer and less varied."
+description = "Truncation of the latents. Lower values give more typical, less diverse images."
 """
 
 COMMANDS = {
     "python -c pass": ["-c", "pass"],
     "import torch": ["-c", "import torch"],
     "import zoo_core": ["-c", "import zoo_core"],
-    "zoo list, anew": ["-m", "zoo_core", "list"],
+    "zoo list, no cache": ["-m", "zoo_core", "list"],
     "zoo list": ["-m", "zoo_core", "list"],
     "zoo list --json": ["-m", "zoo_core", "list", "--json"],
     "zoo search": ["-m", "zoo_core", "search", "256×256"],
@@ -87,8 +89,9 @@ COMMANDS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--plugins", type=int, default=100)
-    parser.add_argument("--models", type=int, default=2, help="of each plugin")
+    parser.add_argument("--models", type=int, default=2, help="models of each plugin")
     parser.add_argument("--rounds", type=int, default=20)
+    add_json(parser, "listing")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         site = Path(folder, "site")
@@ -97,25 +100,28 @@ def main() -> None:
             for model in range(arguments.models):
                 card = LARGE_MODEL if model % 2 else MODEL
                 manifest += card.format(number=number, model=model, commit="0123456789" * 4)
-            # Never imported when listing; if it is, the listing fails and so does the benchmark.
+            # Listing must not import a plugin. If it does, the command fails and so does the benchmark.
             write_plugin(site, f"zoo-synthetic-{number}", manifest, "raise RuntimeError('imported')\n")
         environment = {**os.environ, "PYTHONPATH": str(site), "ZOO_HOME": str(Path(folder, "home"))}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # pip writes it when it installs
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # pip writes bytecode when it installs
         times: dict[str, list[float]] = {name: [] for name in COMMANDS}
         memory = dict.fromkeys(COMMANDS, 0)
         for round_number in range(arguments.rounds + 1):
             for name, command in COMMANDS.items():
-                if name.endswith("anew"):
+                if name.endswith("no cache"):
                     shutil.rmtree(Path(folder, "home"), ignore_errors=True)
                 seconds, kilobytes = measure(command, environment)
                 if round_number:  # the first round fills the disk cache and writes the bytecode
                     times[name].append(seconds)
                     memory[name] = max(memory[name], kilobytes)
-    report(times, memory, f"{arguments.plugins} plugins with {arguments.models} models each")
+    installed = f"{arguments.plugins} plugins with {arguments.models} models each"
+    report(times, memory, installed)
+    comparison = compare(times, memory, installed)
+    write_results(arguments.json, "listing", machine(), [comparison], per="run", rounds=arguments.rounds)
 
 
 def measure(command: list[str], environment: dict[str, str]) -> tuple[float, int]:
-    """Seconds, and the most kilobytes of memory, that a process of Python takes."""
+    """Run Python in a separate process; return its seconds and its peak memory in kilobytes."""
     start = time.perf_counter()
     child = subprocess.Popen([sys.executable, *command], env=environment, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
@@ -124,6 +130,22 @@ def measure(command: list[str], environment: dict[str, str]) -> tuple[float, int
     if child.returncode:
         raise subprocess.CalledProcessError(child.returncode, command)
     return seconds, usage.ru_maxrss
+
+
+def compare(times: dict[str, list[float]], memory: dict[str, int], installed: str) -> dict[str, Any]:
+    """Return the comparison of our commands with ``import torch``, for ``write_results``."""
+    middle = {name: median(seconds) for name, seconds in times.items()}
+    measured = {
+        name: {
+            "seconds": middle[name],
+            "time_ratio": middle[name] / middle["import torch"],
+            "peak_bytes": memory[name] * 1024,
+        }
+        for name in COMMANDS
+        if "zoo" in name
+    }
+    baseline = {"name": "import torch", "seconds": middle["import torch"]}
+    return {"case": installed, "baseline": baseline, "zoo": measured}
 
 
 def report(times: dict[str, list[float]], memory: dict[str, int], installed: str) -> None:
@@ -139,9 +161,9 @@ def report(times: dict[str, list[float]], memory: dict[str, int], installed: str
         )
     listing = median(times["zoo list"])
     print(
-        f"zoo list would take {listing / empty * 0.01:.3f} s where python -c pass takes 0.01 s, "
-        f"{listing / torch * 1.3:.3f} s where import torch takes 1.3 s; the target is 0.15 s for a "
-        "hundred plugins and 0.5 s for 500 with ten models each"
+        f"zoo list would take {listing / empty * 0.01:.3f} s where python -c pass takes 0.01 s, and "
+        f"{listing / torch * 1.3:.3f} s where import torch takes 1.3 s. "
+        "The target is 0.15 s for 100 plugins and 0.5 s for 500 plugins with ten models each."
     )
 
 

@@ -13,10 +13,19 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from benchmarks.interleave import Spread, add_device, in_child, in_turn, machine, peak_memory, speedup
+from benchmarks.interleave import (
+    Spread,
+    add_device,
+    add_json,
+    in_child,
+    in_turn,
+    machine,
+    peak_memory,
+    speedup,
+    write_results,
+)
 
 CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 512, 128: 256, 256: 128, 512: 64, 1024: 32}
 """Channels of config F by resolution."""
@@ -36,7 +45,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small images")
     parser.add_argument("--rounds", type=int, default=5)
     add_device(parser)
-    parser.add_argument("--json", type=Path, default=Path("out/benchmarks/stylegan.json"))
+    add_json(parser, "stylegan")
     parser.add_argument("--memory", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("--started", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -47,7 +56,7 @@ def main() -> None:
         return
     device = arguments.device
     about = machine(device)
-    results: dict[str, Any] = {"machine": about, "cases": {}}
+    comparisons = []
     print(f"{about['processor']}, {about['cores']} cores")
     for name, (kind, resolution, batch) in (QUICK if arguments.quick else CASES).items():
         case = measure(kind, resolution, batch, arguments.rounds, device)
@@ -56,8 +65,30 @@ def main() -> None:
             side: in_child("benchmarks.stylegan", *asked, side, kind, resolution, batch)["peak"]
             for side in SIDES
         }
-        results["cases"][name] = case | {"peak_memory": memory}
-        seconds = {side: case["seconds"][side]["median"] for side in SIDES}
+        seconds = {side: case["seconds"][side]["median"] for side in (*SIDES, HALF)}
+        comparisons.append(
+            {
+                "case": name,
+                "baseline": {
+                    "name": "step by step float32",
+                    "seconds": seconds["plain"],
+                    "peak_bytes": memory["plain"],
+                },
+                "zoo": {
+                    "float32": {
+                        "seconds": seconds["zoo"],
+                        "speedup": case["speedup"],
+                        "peak_bytes": memory["zoo"],
+                        "difference": case["difference"],
+                    },
+                    "bfloat16": {
+                        "seconds": seconds[HALF],
+                        "speedup": case["speedup_bfloat16"],
+                        "difference": case["difference_bfloat16"],
+                    },
+                },
+            }
+        )
         ratio = Spread(**case["speedup"])
         lines = [
             f"{ratio} times as fast: {seconds['zoo']:.3g} s per image, plain {seconds['plain']:.3g} s",
@@ -67,9 +98,7 @@ def main() -> None:
             f"difference {case['difference_bfloat16']:.1e}",
         ]
         print(f"  {name:27}{'; '.join(lines)}", flush=True)
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(f"\nwritten to {arguments.json}")
+    write_results(arguments.json, "stylegan", about, comparisons, per="image")
 
 
 def sides(kind: str, resolution: int, batch: int, device: str) -> dict[str, Callable[[], Any]]:

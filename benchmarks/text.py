@@ -1,12 +1,12 @@
-"""Greedy text from GPT-2's shape (124M parameters, random weights), beside transformers and ctranslate2.
+"""Greedy text from a network of GPT-2's size (124M parameters), compared with transformers and ctranslate2.
 
-32 tokens of prompt, 128 new ones, batches of 1 and 8. All sides run the same prompts on the same weights, in
-turn, each in a process of its own: two libraries' threads in one get into each other's way. A round is one
-whole answer. See ``interleave.py``.
+Prompts of 32 tokens, 128 new tokens, batches of 1 and 8, random weights. All sides run the same prompts on
+the same weights, in turn. Each side has its own process, because the threads of two libraries in one process
+slow each other down. A round is one complete text. See ``interleave.py``.
 
     python -m benchmarks.text [--quick] [--rounds N] [--device cuda] [--json FILE]
 
-ctranslate2 is compared with if it is installed (pip install ctranslate2).
+ctranslate2 takes part if it is installed (pip install ctranslate2).
 """
 
 from __future__ import annotations
@@ -18,26 +18,37 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.interleave import Served, Spread, add_device, in_turn, machine, serve, speedup
+from benchmarks.interleave import (
+    Served,
+    Spread,
+    add_device,
+    add_json,
+    in_turn,
+    machine,
+    serve,
+    speedup,
+    write_results,
+)
 
 GPT2: dict[str, int] = {}
-"""The defaults of transformers' GPT2Config are GPT-2's own."""
+"""transformers' GPT2Config has GPT-2's settings as its defaults."""
 SMALL = {"n_embd": 64, "n_layer": 2, "n_head": 4}
 PROMPT = 32
+END = "<|endoftext|>"
 BATCHES = (1, 8)
 Run = Callable[[], object]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a small network and short answers")
+    parser.add_argument("--quick", action="store_true", help="use a small network and short texts")
     parser.add_argument("--rounds", type=int, default=5)
     add_device(parser)
-    parser.add_argument("--json", type=Path, default=Path("out/benchmarks/text.json"))
+    add_json(parser, "text")
     parser.add_argument("--serve", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -46,7 +57,9 @@ def main() -> None:
         serve(side(library, dtype, Path(folder), int(batch), int(new), arguments.device))
         return
     network, new = (SMALL, 8) if arguments.quick else (GPT2, 128)
-    results: dict[str, Any] = {"machine": machine(arguments.device), "new_tokens": new, "network": network}
+    about = machine(arguments.device)
+    print(f"{about['processor']}, {about['cores']} cores, load {about['load'][0]}; {new} new tokens")
+    comparisons: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "gpt2"
         save_model(folder, network)
@@ -54,60 +67,60 @@ def main() -> None:
         if "ctranslate2" in compared(arguments.device):
             convert(folder)
         for batch in BATCHES:
-            results[f"batch {batch}"] = measure(folder, batch, new, arguments.rounds, arguments.device)
-    results["load_after"] = os.getloadavg()
-    report(results)
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(f"\nwritten to {arguments.json}")
+            found = measure(folder, batch, new, arguments.rounds, arguments.device)
+            report(batch, found)
+            comparisons += found
+    write_results(arguments.json, "text", about, comparisons, new_tokens=new, network=network)
 
 
 def save_model(folder: Path, network: Mapping[str, int]) -> None:
-    """Save a network with random weights, and a tokenizer of its own."""
+    """Save a network with random weights, and a small byte-level BPE trained on numbers."""
+    import tokenizers
     import torch
     import transformers
-    from zoo_gpt.text.bpe_trainer import BPETrainer
 
     torch.manual_seed(0)
     transformers.logging.disable_progress_bar()
-    vocabulary = BPETrainer.train([" ".join(str(number) for number in range(2000))], 1000)
-    # ctranslate2 wants a name for every token that the network knows.
+    bpe = tokenizers.ByteLevelBPETokenizer()
+    numbers = " ".join(str(number) for number in range(2000))
+    bpe.train_from_iterator([numbers], 1000, special_tokens=[END], show_progress=False)
+    # ctranslate2 needs a name for every token of the network.
     size = transformers.GPT2Config().vocab_size
-    vocabulary.backend.add_tokens([f"<{number}>" for number in range(vocabulary.size, size)])
-    ends = {"bos_token_id": vocabulary.eos, "eos_token_id": vocabulary.eos}
+    bpe.add_tokens([f"<{number}>" for number in range(bpe.get_vocab_size(), size)])
+    ends = {"bos_token_id": bpe.token_to_id(END), "eos_token_id": bpe.token_to_id(END)}
     transformers.GPT2LMHeadModel(transformers.GPT2Config(**network, **ends)).save_pretrained(folder)
-    # ctranslate2 wants a token for what is unknown, though bytes know everything.
-    named = {**vocabulary.config, "unk_token": vocabulary.config["eos_token"]}
-    replace(vocabulary, config=named).save(folder)
+    # ctranslate2 needs an unknown token, though a byte-level BPE has none.
+    names = {"bos_token": END, "eos_token": END, "unk_token": END}
+    transformers.PreTrainedTokenizerFast(tokenizer_object=bpe._tokenizer, **names).save_pretrained(folder)
 
 
-def beside(folder: Path, name: str) -> Path:
-    """Where something about the model lies that is not the model's."""
+def next_to(folder: Path, name: str) -> Path:
+    """Return the path of a file or folder next to the model's folder."""
     return folder.with_name(name)
 
 
 def save_prompts(folder: Path) -> None:
-    """Save the prompts as texts, as tokens and as their names, for whoever wants which."""
+    """Save the prompts as texts, as token ids and as token names: each library takes another form."""
     import transformers
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     texts = prompts_of(tokenizer, max(BATCHES))
     ids = [tokenizer.encode(text) for text in texts]
     names = [tokenizer.convert_ids_to_tokens(each) for each in ids]
-    beside(folder, "prompts.json").write_text(json.dumps({"texts": texts, "ids": ids, "names": names}))
+    next_to(folder, "prompts.json").write_text(json.dumps({"texts": texts, "ids": ids, "names": names}))
 
 
 def convert(folder: Path) -> None:
-    """Convert for ctranslate2, whose own process then runs no other library."""
+    """Convert the model for ctranslate2 beforehand, so that its process imports no other library."""
     import ctranslate2
 
     converter = ctranslate2.converters.TransformersConverter(str(folder))
     for dtype in compared("cpu")["ctranslate2"]:
-        converter.convert(str(beside(folder, f"ctranslate2-{dtype}")), quantization=dtype)
+        converter.convert(str(next_to(folder, f"ctranslate2-{dtype}")), quantization=dtype)
 
 
 def prompts_of(tokenizer: Any, batch: int) -> list[str]:
-    """Texts of exactly PROMPT tokens each."""
+    """Return texts of exactly PROMPT tokens each."""
     found: list[str] = []
     start = 0
     while len(found) < batch:
@@ -122,8 +135,8 @@ def prompts_of(tokenizer: Any, batch: int) -> list[str]:
     return found
 
 
-def measure(folder: Path, batch: int, new: int, rounds: int, device: str) -> dict[str, Any]:
-    """Seconds of every side's answers, round by round, and how the sides compare."""
+def measure(folder: Path, batch: int, new: int, rounds: int, device: str) -> list[dict[str, Any]]:
+    """Time every side; return a comparison with each baseline, for :func:`write_results`."""
     names = [f"{library} {dtype}" for library, dtypes in compared(device).items() for dtype in dtypes]
     with ExitStack() as stack:
         sides = {
@@ -133,20 +146,27 @@ def measure(folder: Path, batch: int, new: int, rounds: int, device: str) -> dic
             for name in names
         }
         seconds = in_turn(sides, rounds)
-    ours = [name for name in names if name.startswith("zoo")]
-    return {
-        "tokens_per_second": {n: asdict(Spread.of([batch * new / s for s in v])) for n, v in seconds.items()},
-        "speedup": {
-            f"{mine} / {theirs}": asdict(speedup(seconds[theirs], seconds[mine]))
-            for mine in ours
-            for theirs in names
-            if theirs not in ours
-        },
-    }
+    rates = {n: Spread.of([batch * new / s for s in taken]).median for n, taken in seconds.items()}
+    ours = {name: dtype for name in names for library, dtype in [name.split()] if library == "zoo"}
+    return [
+        {
+            "case": f"batch {batch}",
+            "baseline": {"name": theirs, "tokens_per_second": rates[theirs]},
+            "zoo": {
+                dtype: {
+                    "tokens_per_second": rates[mine],
+                    "speedup": asdict(speedup(seconds[theirs], seconds[mine])),
+                }
+                for mine, dtype in ours.items()
+            },
+        }
+        for theirs in names
+        if theirs not in ours
+    ]
 
 
 def compared(device: str) -> dict[str, tuple[str, ...]]:
-    """The types to compute in, by library."""
+    """Return the types to compute in, by library."""
     if device != "cpu":
         return {"zoo": ("float32", "bfloat16"), "transformers": ("float32", "bfloat16")}
     sides: dict[str, tuple[str, ...]] = {
@@ -159,8 +179,8 @@ def compared(device: str) -> dict[str, tuple[str, ...]]:
 
 
 def side(library: str, dtype: str, folder: Path, batch: int, new: int, device: str) -> Run:
-    """What answers once."""
-    prompts = json.loads(beside(folder, "prompts.json").read_text())
+    """Return a function that generates one batch of texts."""
+    prompts = json.loads(next_to(folder, "prompts.json").read_text())
     texts, ids, names = (prompts[kind][:batch] for kind in ("texts", "ids", "names"))
     if library == "zoo":
         return zoo_side(folder, texts, new, dtype, device)
@@ -205,24 +225,19 @@ def ctranslate2_side(folder: Path, names: list[list[str]], new: int, dtype: str)
     import ctranslate2
 
     threads = len(os.sched_getaffinity(0))
-    converted = str(beside(folder, f"ctranslate2-{dtype}"))
+    converted = str(next_to(folder, f"ctranslate2-{dtype}"))
     generator = ctranslate2.Generator(converted, device="cpu", intra_threads=threads, compute_type=dtype)
     options = {"max_length": new, "min_length": new, "sampling_topk": 1, "include_prompt_in_result": False}
     return lambda: generator.generate_batch(names, **options)
 
 
-def report(results: Mapping[str, Any]) -> None:
-    about = results["machine"]
-    print(f"{about['processor']}, {about['cores']} cores, load {about['load'][0]} before", end=" ")
-    print(f"and {results['load_after'][0]:.1f} after; {results['new_tokens']} new tokens")
-    for batch in BATCHES:
-        found = results[f"batch {batch}"]
-        print(f"\nbatch {batch}: tokens a second, median (quartiles)")
-        for name, spread in found["tokens_per_second"].items():
-            print(f"  {name:22}{Spread(**spread)}")
-        print("times as fast, median (quartiles) over interleaved rounds")
-        for name, spread in found["speedup"].items():
-            print(f"  {name:42}{Spread(**spread)}")
+def report(batch: int, comparisons: list[dict[str, Any]]) -> None:
+    for found in comparisons:
+        baseline = found["baseline"]
+        print(f"\nbatch {batch}, {baseline['name']}: {baseline['tokens_per_second']:.1f} tokens/s")
+        for dtype, side in found["zoo"].items():
+            times = Spread(**side["speedup"])
+            print(f"  zoo {dtype:10}{side['tokens_per_second']:8.1f} tokens/s, {times} times as fast")
 
 
 if __name__ == "__main__":

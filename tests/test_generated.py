@@ -1,7 +1,8 @@
-"""What is built from other files is up to date, and what must be documented is."""
+"""Generated files are up to date, and everything that must be documented is."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,18 @@ def test_generated_files_are_up_to_date(words):
     assert done.returncode == 0, done.stderr
 
 
+def test_every_benchmark_result_is_on_the_page():
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    for path in (ROOT / "benchmarks" / "results").glob("*.json"):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        assert (ROOT / "benchmarks" / f"{result['benchmark']}.py").is_file()
+        assert f"**{result['machine']['processor']}**" in page
+        for comparison in result["comparisons"]:
+            assert comparison["case"] in page
+            for side in comparison["zoo"].values():
+                assert "speedup" not in side or f"**{side['speedup']['median']:.2f}×**" in page
+
+
 def test_every_hook_is_documented_and_has_a_test():
     hooks = [name for name in vars(hookspecs) if name.startswith("zoo_")]
     guide = (ROOT / "docs" / "plugins.md").read_text()
@@ -42,9 +55,9 @@ def test_every_hook_is_documented_and_has_a_test():
         assert hook in tests.replace(Path(__file__).read_text(), "")
 
 
-def test_the_help_known_without_importing_a_verb_is_its_own():
-    for verbs in VERBS.values():
-        for name, (_, help) in verbs.items():
+def test_the_help_in_the_list_of_commands_is_that_of_the_command():
+    for commands in VERBS.values():
+        for name, (_, help) in commands.items():
             command = cli.get_command(None, name)
             assert command.help.splitlines()[0] == help
 

@@ -1,15 +1,19 @@
-"""Build docs/cli.md, models.md and checks.md from the command line, the cards and the checks there are.
+"""Build docs/cli.md, models.md, checks.md and benchmarks.md.
 
 Usage: python tools/build_docs.py [--check]
 
-With --check nothing is written; the status is 1 if a file is not what it should be.
+The sources are the command line, the cards in registry.toml, the conformance checks and benchmarks/results.
+With --check nothing is written, and the exit status is 1 if a page is out of date.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,9 +26,43 @@ from zoo_core.testing.conformance.checks import explanation
 ROOT = Path(__file__).resolve().parent.parent
 NOTE = "<!-- Built by tools/build_docs.py; do not edit. -->\n\n"
 
+BENCHMARKS = {
+    "diffusion": (
+        "Diffusion",
+        "DDIM on the network of `ddpm-cifar10` (35.7M parameters, 32×32), compared with diffusers. Both "
+        "sides have the same weights and take their steps in turn. Memory is the peak of a separate process.",
+    ),
+    "text": (
+        "Text",
+        "Greedy decoding with a network of GPT-2's size (124M parameters, random weights), compared with "
+        "transformers and ctranslate2. Prompts of 32 tokens, 128 new tokens; each side has its own process.",
+    ),
+    "imagegpt": (
+        "Images token by token",
+        "A network of ImageGPT-small's size (76.7M parameters, random weights), compared with transformers. "
+        "Each image has 1,024 tokens.",
+    ),
+    "stylegan": (
+        "StyleGAN",
+        "The published network sizes with random weights, compared with an implementation that follows the "
+        "papers step by step (`benchmarks/plain_stylegan.py`): upsample, filter, then convolve with weights "
+        "per sample.",
+    ),
+    "aurasr": (
+        "Upsampling",
+        "A network of AuraSR's size (617M parameters, random weights), compared with the package aura-sr. "
+        "Each tile of 64×64 becomes one of 256×256.",
+    ),
+    "listing": (
+        "Listing",
+        "`zoo list` with many plugins installed, compared with `import torch`.",
+    ),
+}
+"""Title and description of each benchmark, in the order of the page."""
+
 
 def build_cli() -> str:
-    """Every verb with its help text, as it is printed."""
+    """Return every command with its help text, as it is printed."""
     top = click.Context(cli, info_name="zoo", terminal_width=100, **cli.context_settings)
     pages = [f"# The command line\n\n{NOTE}```\n{cli.get_help(top)}\n```\n"]
     for name in cli.list_commands(top):
@@ -39,25 +77,91 @@ def build_cli() -> str:
 
 
 def build_models() -> str:
-    """A table of all models and of all that can be trained."""
+    """Return a table of all models, and the options of all trainers."""
     manifests = [entry.manifest for entry in read_registry(ROOT / "registry.toml", BUILT_IN).entries]
     cards = sorted((card for manifest in manifests for card in manifest.models), key=lambda card: card.id)
     trainers = [trainer for manifest in manifests for trainer in manifest.trainers]
     lines = [
-        f"# Models\n\n{NOTE}`zoo show MODEL` tells more: options, pinned hashes, how to cite.\n",
+        f"# Models\n\n{NOTE}`zoo show MODEL` prints a model's options, pinned hashes and citation.\n",
         "| Model | Makes | Size | Licence | Paper | Weights |",
         "|---|---|---|---|---|---|",
         *map(_row, cards),
-        "\n# What can be trained\n",
+        "\n# Trainers\n",
         *map(_trainer, trainers),
     ]
     return "\n".join(lines) + "\n"
 
 
 def build_checks() -> str:
-    """Every check of the conformance suite: what it proves, why, and what to do where it fails."""
-    how = "`zoo check PLUGIN` runs them on a plugin and on its models; an author's tests inherit them."
+    """Return every check of the conformance suite: what it proves, why, and what to do if it fails."""
+    how = (
+        "`zoo check PLUGIN` runs these checks on a plugin and its models. A plugin's own tests inherit them: "
+        "see [Writing a plugin](plugins.md)."
+    )
     return f"# The conformance suite\n\n{NOTE}{how}\n\n{explanation()}\n"
+
+
+def build_benchmarks() -> str:
+    """Return a table for each file in benchmarks/results."""
+    results = [
+        json.loads(path.read_text("utf-8")) for path in sorted((ROOT / "benchmarks/results").glob("*.json"))
+    ]
+    page = [
+        "# Benchmarks",
+        NOTE.strip(),
+        "Each side runs a short round in turn, so that other work on the machine slows all sides alike. "
+        "**1.61× (1.55–1.73)** means 1.61 times as fast as the baseline: the median over the rounds, and the "
+        "quartiles. Values that were not recorded are missing.",
+        "`make bench` runs the benchmarks. To add a table to this page, run\n"
+        "`python -m benchmarks.NAME --json benchmarks/results/NAME-MACHINE.json`, then "
+        "`python tools/build_docs.py`.",
+    ]
+    for name, (title, description) in BENCHMARKS.items():
+        page += [f"## {title}", description]
+        for result in results:
+            if result["benchmark"] == name:
+                page += [_machine(result), _table(result), *result.get("notes", ())]
+    return "\n\n".join(page) + "\n"
+
+
+def _machine(result: Mapping[str, Any]) -> str:
+    machine = result["machine"]
+    cores = f", {machine['cores']} cores" if "cores" in machine else ""
+    return f"**{machine['processor']}**{cores} ({result['date']})"
+
+
+def _table(result: Mapping[str, Any]) -> str:
+    """Return a row for each comparison and a column for each variant of the zoo."""
+    rows = result["comparisons"]
+    variants = list(dict.fromkeys(variant for row in rows for variant in row["zoo"]))
+    headings = [variant if variant.startswith("zoo") else f"zoo {variant}" for variant in variants]
+    lines = [["", "Baseline", *headings], ["---"] * (2 + len(variants))]
+    for row in rows:
+        per = row.get("per", result.get("per", ""))
+        figures = [_measurements(row["zoo"].get(variant, {}), per) for variant in variants]
+        baseline = ": ".join(filter(None, [row["baseline"]["name"], _measurements(row["baseline"], per)]))
+        lines.append([row["case"], baseline, *figures])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _measurements(side: Mapping[str, Any], per: str) -> str:
+    """Return the content of a cell: the speedup first."""
+    found = []
+    if speedup := side.get("speedup"):
+        quartiles = f" ({speedup['low']:.2f}–{speedup['high']:.2f})" if "low" in speedup else ""
+        found.append(f"**{speedup['median']:.2f}×**{quartiles}")
+    if "time_ratio" in side:
+        found.append(f"{side['time_ratio']:.2f} of the baseline's time")
+    if seconds := side.get("seconds"):
+        time = f"{seconds * 1e3:,.3g} ms" if seconds < 1 else f"{seconds:.4g} s"
+        found.append(time if per in ("", "start", "run") else f"{time} per {per}")
+    if rate := side.get("tokens_per_second"):
+        found.append(f"{rate:,.0f} tokens/s")
+    if memory := side.get("peak_bytes"):
+        found.append(f"{memory / 1e6:,.0f} MB")
+    if difference := side.get("difference"):
+        found.append(f"largest difference {difference:.0e}")
+    return ", ".join(found)
 
 
 def _row(card: ModelCard) -> str:
@@ -77,11 +181,16 @@ def _trainer(trainer: TrainerCard) -> str:
 
 
 def main() -> None:
-    """Write the files, or check them."""
+    """Write the pages, or check that they are up to date."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a file is out of date")
     check = parser.parse_args().check
-    pages = {"cli.md": build_cli(), "models.md": build_models(), "checks.md": build_checks()}
+    pages = {
+        "cli.md": build_cli(),
+        "models.md": build_models(),
+        "checks.md": build_checks(),
+        "benchmarks.md": build_benchmarks(),
+    }
     for name, text in pages.items():
         path = ROOT / "docs" / name
         if check and (not path.exists() or path.read_text(encoding="utf-8") != text):

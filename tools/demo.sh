@@ -1,5 +1,5 @@
 #!/bin/sh
-# The main job, on every model that is built in: one contact sheet each into out/.
+# Run every built-in model. The images are contact sheets in out/.
 set -eu
 
 show() {
@@ -26,13 +26,13 @@ show zoo next gpt-kjv "And the LORD said unto"
 
 cat <<'END'
 
-Done: look at the images in out/. Then try:
+Done. The images are in out/. Next, try:
 
-  . .venv/bin/activate                                    so that "zoo" is found
-  zoo run ddpm-digits --label 7 -n 16 --seed 0 -o out/    sixteen sevens, a file each
-  zoo run ddpm-digits --label 3 --save-steps gif          how a three comes out of noise
-  zoo interpolate stylegan2-digits --seeds 0-9 --label 8 --loop -o walk.gif
-  zoo replay out/seed0000.png                             make a sample again, and compare
-  zoo list --all                                          which models there are
-  zoo show ddpm-cifar10                                   where one comes from, and its options
+  . .venv/bin/activate                                    add the zoo command to your PATH
+  zoo run ddpm-digits --label 7 -n 16 --seed 0 -o out/    sixteen sevens, one file each
+  zoo run ddpm-digits --label 3 --save-steps gif          a three, with the steps from noise to image
+  zoo interpolate stylegan2-digits --seeds 0-9 --label 8 --loop -o interpolation.gif
+  zoo replay out/seed0000.png                             reproduce a sample, and compare it with the file
+  zoo list --all                                          list all models, installed or not
+  zoo show ddpm-cifar10                                   show a model's source, options and citation
 END

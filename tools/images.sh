@@ -1,5 +1,5 @@
 #!/bin/sh
-# The images of README and docs, by the built-in models; each carries how it was made (zoo replay).
+# Make the images of README and docs with the built-in models. Each file records how it was made (zoo replay).
 set -eu
 out=docs/images
 zoo run ddpm-digits --label 0-9 -n 40 --seed 0 --force -o $out/ddpm-digits.png
