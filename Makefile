@@ -1,21 +1,27 @@
-# make demo: set everything up and draw with the built-in models.   make test: set up what tests need and run them.
+# make demo: set everything up and run the built-in models.   make test: set up what tests need and run them.
 
 PYTHON ?= python3
 BIN := .venv/bin
 PLUGINS := $(wildcard plugins/*)
 PROJECTS := pyproject.toml $(PLUGINS:%=%/pyproject.toml)
 EDITABLE := $(PLUGINS:%=-e %)
-# torch only ever comes at the tested version: a bare "torch" brings gigabytes of CUDA along.
+# Always the tested version of torch: a bare "torch" brings gigabytes of CUDA.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint format docs images bench digits kjv digits-by-tokens clean
+# One thread per worker: two workers of two threads would wait for each other on two cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
+
+.PHONY: demo test test-quick lint format docs images wheels bench digits kjv digits-by-tokens clean
 
 demo: .venv/ready
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/demo.sh
 
 test: .venv/ready-to-test
-	@# A thread each: two workers of two threads on two cores would wait for each other.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope $(ARGS)
+	$(PYTEST) $(ARGS)
+
+# Without the tests marked slow: for the inner loop.
+test-quick: .venv/ready-to-test
+	$(PYTEST) -m "not slow" $(ARGS)
 
 lint: .venv/ready-to-test
 	$(BIN)/ruff check .
@@ -30,9 +36,15 @@ format: .venv/ready-to-test
 docs: .venv/ready-to-test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-# The images of README and docs, drawn anew.
+# Make the images of README and docs again.
 images: .venv/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/images.sh
+
+# Wheels of the core and of all plugins, into dist/.
+wheels: .venv/ready-to-test
+	@for project in . $(PLUGINS); do \
+	  (cd $$project && $(CURDIR)/$(BIN)/python -m hatchling build --target wheel --directory $(CURDIR)/dist) || exit 1; \
+	done
 
 bench: .venv/ready-to-test
 	$(BIN)/python -m benchmarks.listing
@@ -40,12 +52,13 @@ bench: .venv/ready-to-test
 	$(BIN)/python -m benchmarks.text
 	$(BIN)/python -m benchmarks.imagegpt
 	$(BIN)/python -m benchmarks.stylegan
+	$(BIN)/python -m benchmarks.aurasr
 
-# Train the built-in model ddpm-digits again; it goes to runs/, hours on two cores.
+# Train the built-in model ddpm-digits again, into runs/; hours on two cores.
 digits: .venv/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh plugins/zoo-ddpm/recipes/ddpm-digits.sh
 
-# And gpt-kjv and imagegpt-digits.
+# The same for gpt-kjv and imagegpt-digits.
 kjv: .venv/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh plugins/zoo-gpt/recipes/gpt-kjv.sh
 
