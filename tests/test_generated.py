@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from zoo_core.cli import cli
-from zoo_core.cli.commands import VERBS
+from zoo_core.cli.commands import COMMANDS
 from zoo_core.plugins import hookspecs
 
 ROOT = Path(__file__).parents[1]
@@ -43,7 +43,7 @@ def test_every_hook_is_documented_and_has_a_test():
 
 
 def test_the_help_known_without_importing_a_verb_is_its_own():
-    for verbs in VERBS.values():
+    for verbs in COMMANDS.values():
         for name, (_, help) in verbs.items():
             command = cli.get_command(None, name)
             assert command.help.splitlines()[0] == help

@@ -420,7 +420,7 @@ def test_an_error_that_a_generator_means_for_the_user_passes_unchanged() -> None
 )
 def test_running_out_of_memory_has_a_remedy(error: BaseException) -> None:
     problem = refusal(raising(error))
-    assert problem.message == "The memory does not suffice for a batch."
+    assert problem.message == "Out of memory."
     assert problem.remedy == "Try a smaller --batch-size."
 
 
@@ -448,7 +448,7 @@ def test_a_broken_promise_is_named(step: tuple[Any, ...], what: str) -> None:
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_values_that_are_not_numbers_are_refused(value: float) -> None:
     problem = refusal(yielding(Step(images=torch.full((2, 1, 4, 4), value))))
-    assert problem.message == "toy computed values that are not numbers (in unknown)."
+    assert problem.message == "toy produced NaN or infinity (in unknown)."
     assert problem.remedy == "Try --dtype float32."
 
 

@@ -123,7 +123,7 @@ def test_a_plugin_is_installed_upgraded_run_and_removed(there):
     assert there.zoo("run", "zoo-leaf-grey", "-o", "grey.png").returncode == 0
     assert there.state()[0].split() == ["leaf-needs==1.0", "zoo-leaf==1.0"]
 
-    assert there.zoo("install", "--yes", "zoo-leaf").stdout == "zoo-leaf 1.0 is installed already.\n"
+    assert there.zoo("install", "--yes", "zoo-leaf").stdout == "zoo-leaf 1.0 is already installed.\n"
     done = there.zoo("install", "--yes", "zoo-leaf==1.1")
     assert done.returncode == 0, done.stderr
     assert "zoo-leaf 1.1, now 1.0" in done.stdout
