@@ -45,7 +45,7 @@ MISTAKES = {
     "texts and JSON at once": (["run", "toy-words", "hi", "-o", "-", "--json"], PROBLEM, "cannot both", "Leave out"),
     "prompts that are not there": (["run", "toy-words", "--prompts", "nowhere.txt"], PROBLEM, "nowhere.txt cannot be read", "Check the path"),
     "prompts twice": (["run", "toy-words", "hi", "--prompts", "nowhere.txt"], PROBLEM, "Prompts were given twice", "either"),
-    "no prompts in a file": (["run", "toy-words", "--prompts", "/dev/null"], PROBLEM, "no prompts in /dev/null", "one a line"),
+    "no prompts in a file": (["run", "toy-words", "--prompts", "/dev/null"], PROBLEM, "no prompts in /dev/null", "one prompt a line"),
     "a folder that is not there": (["run", "./nowhere"], PROBLEM, "There is no folder", "Check the path"),
     "replay of nothing": (["replay", "nothing.png"], PROBLEM, "nothing.png", ""),
     "enable what is not there": (["enable", "zoo-none"], PROBLEM, "zoo-none is not installed", "zoo plugins"),

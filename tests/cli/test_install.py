@@ -119,7 +119,7 @@ def test_a_plugin_is_installed_upgraded_run_and_removed(there):
         "By pip",
     ):
         assert fact in done.stdout
-    assert done.stdout.splitlines()[-1] == "zoo-leaf 1.0 is installed, and passed its quick check."
+    assert done.stdout.splitlines()[-1] == "zoo-leaf 1.0 is installed and passed its quick check."
     assert there.zoo("run", "zoo-leaf-grey", "-o", "grey.png").returncode == 0
     assert there.state()[0].split() == ["leaf-needs==1.0", "zoo-leaf==1.0"]
 

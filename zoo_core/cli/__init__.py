@@ -11,9 +11,7 @@ from typing import NoReturn
 import click
 
 from zoo_core.cli.commands import ALIASES, COMMANDS
-from zoo_core.environment import Environment, shared_environment
 from zoo_core.errors import ZooError
-from zoo_core.plugins.host import plugin_errors
 
 _COMMANDS = {name: entry for commands in COMMANDS.values() for name, entry in commands.items()}
 
@@ -73,6 +71,8 @@ def cli(debug: bool) -> None:
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 on success, 1 on an error, 2 on wrong usage, 130 if interrupted."""
+    from zoo_core.environment import shared_environment
+
     words = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]  # accepted anywhere, also after the command
@@ -129,10 +129,15 @@ def _attribute(target: str) -> click.Command:
 
 def _plugin_commands() -> dict[str, str]:
     """Return the name and help line of every plugin's command."""
+    from zoo_core.environment import Environment
+
     return {command.name: command.help for command in Environment.current().catalog.commands.values()}
 
 
 def _plugin_command(name: str) -> click.Command:
+    from zoo_core.environment import Environment
+    from zoo_core.plugins.host import plugin_errors
+
     environment = Environment.current()
     card = environment.catalog.commands[name]
     environment.host.load(card.plugin)

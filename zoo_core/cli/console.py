@@ -11,6 +11,9 @@ import click
 
 from zoo_core.errors import ZooError
 
+device_option = click.option(
+    "--device", metavar="DEVICE", default="auto", help="auto, cpu, cuda, cuda:1 or mps.", show_default=True
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 
 

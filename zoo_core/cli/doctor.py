@@ -73,7 +73,7 @@ def _environment(catalog: Catalog) -> tuple[dict[str, Any], list[ZooError]]:
         "Python": f"{platform.python_version()} ({sys.executable})",
         "torch": _version("torch"),
         "huggingface-hub": _version("huggingface-hub"),
-        "Zoo home": str(paths.data_dir()),
+        "Zoo data": str(paths.data_dir()),
         "Hub cache": f"{cache} ({megabytes(free)} free)",
         **{name: os.environ[name] for name in HUB_VARIABLES if name in os.environ},
         "HF_TOKEN": "set" if os.environ.get("HF_TOKEN") else "not set",

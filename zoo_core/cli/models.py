@@ -26,8 +26,8 @@ from zoo_core.manifest.cards import EmbeddedWeights, HubWeights, LocalWeights, M
 @click.command("list")
 @click.argument("pattern", required=False)
 @click.option("--all", "everything", is_flag=True, help="Include models whose plugin is not installed.")
-@click.option("--output", help="Only models with this output: image or text.")
-@click.option("--plugin", help="Only models of this plugin.")
+@click.option("--output", metavar="TYPE", help="Only models with this output: image or text.")
+@click.option("--plugin", metavar="NAME", help="Only models of this plugin.")
 @json_option
 def list_models(
     pattern: str | None, everything: bool, output: str | None, plugin: str | None, as_json: bool

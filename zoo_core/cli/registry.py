@@ -24,7 +24,7 @@ def registry() -> None:
     """List, update, build and check plugin registries.
 
     A registry lists plugins, with their models and the source each is installed from. One is built in. Add
-    others to config.toml in the zoo's data folder (zoo doctor shows it as "Zoo home"):
+    others to config.toml in the zoo's data folder (zoo doctor shows where that is):
 
     \b
     [registries]
@@ -38,7 +38,7 @@ def registry() -> None:
 @registry.command("list")
 @json_option
 def list_registries(as_json: bool) -> None:
-    """List the registries by precedence.
+    """List the registries, by precedence.
 
     The column Hidden counts plugins that an earlier registry lists too.
     """
@@ -81,13 +81,13 @@ def _models(found: Registry) -> int:
 
 @registry.command()
 def update() -> None:
-    """Download the registries that are URLs.
+    """Download the registries that are given by URL.
 
     zoo search and zoo install do this once a day. A download is kept only if it is a valid registry.
     """
     addresses = {name: location for name, location in configured().items() if is_address(location)}
     if not addresses:
-        click.echo("No registry is a URL.")
+        click.echo("No registry is given by URL.")
         return
     problems = refresh(again=True)
     for found in registries():

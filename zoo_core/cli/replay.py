@@ -11,7 +11,7 @@ from zoo_core.errors import CatalogError, ZooError
 @click.command()
 @click.argument("file")
 @click.option("-o", "--output", metavar="PATH", help="Also write the new sample here.")
-@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps.", show_default=True)
+@device_option
 @json_option
 def replay(file: str, output: str | None, device: str, as_json: bool) -> None:
     """Reproduce a sample from the metadata in its file.

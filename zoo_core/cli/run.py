@@ -70,7 +70,10 @@ class RunCommand(click.Command):
 )
 @click.option("-n", "n", type=click.IntRange(1), metavar="N", help="Number of samples.")
 @click.option(
-    "--seed", type=click.IntRange(0), help="Seed of the first sample; the others count up. [default: random]"
+    "--seed",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Seed of the first sample; the others count up. [default: random]",
 )
 @click.option("--seeds", type=Seeds(), metavar="LIST", help="Seed of every sample, such as 0,1,4-6.")
 @click.option(
@@ -88,17 +91,21 @@ class RunCommand(click.Command):
 )
 @click.option("--resume", is_flag=True, help="Skip samples that are already in the output.")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
-@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps.", show_default=True)
+@device_option
 @click.option(
     "--dtype",
+    metavar="DTYPE",
     default="auto",
     help="auto, float32, bfloat16, float16, float64, or int8 if the plugin supports it.",
     show_default=True,
 )
 @click.option(
-    "--batch-size", type=click.IntRange(1), help="Samples per batch. [default: the model's preference]"
+    "--batch-size",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Samples per batch. [default: the model's preference]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the samples' records as JSON only.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON only: the record of every sample.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress bar.")
 def run(**values: Any) -> None:
     """Generate images or text with a model.

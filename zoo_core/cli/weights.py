@@ -1,4 +1,4 @@
-"""``zoo pull``, ``zoo rm``, ``zoo cache`` and ``zoo convert``: weights, in the shared Hub cache and elsewhere."""
+"""``zoo pull``, ``zoo rm``, ``zoo cache`` and ``zoo convert``: get and delete weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zoo_core.manifest.cards import HubWeights, ModelCard
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_models)
-@click.option("--update", is_flag=True, help="Move models that are not pinned to their newest commit.")
+@click.option("--update", is_flag=True, help="Take the newest commit of models whose card pins none.")
 @click.option("--dry-run", is_flag=True, help="Show what would be downloaded, and download nothing.")
 @json_option
 def pull(models: tuple[str, ...], update: bool, dry_run: bool, as_json: bool) -> None:
