@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from zoo_core.cli.console import json_option, print_json, say
+from zoo_core.cli.console import device_option, json_option, print_json, say
 from zoo_core.errors import CatalogError, ZooError
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo_core.cli.completion import complete_models
-from zoo_core.cli.console import say
+from zoo_core.cli.console import device_option, say
 from zoo_core.cli.flags import Seeds, option_flag
 from zoo_core.cli.prompts import read_prompts
 from zoo_core.environment import Environment
