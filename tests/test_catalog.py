@@ -135,7 +135,7 @@ def test_a_model_of_a_disabled_plugin_names_the_plugin_to_enable(name: str) -> N
 def test_a_model_of_a_broken_plugin_points_to_the_doctor() -> None:
     problem = refusal("faces")
     assert problem.message == "faces is provided by zoo-broken, which is broken."
-    assert problem.remedy == "See what is wrong with it: zoo doctor"
+    assert problem.remedy == "See what is wrong: zoo doctor"
 
 
 @pytest.mark.parametrize(
@@ -156,4 +156,4 @@ def test_a_name_that_is_nearly_right_is_answered_with_the_right_one(name: str, n
 
 
 def test_a_name_like_no_other_is_answered_with_where_to_look() -> None:
-    assert refusal("zzzz").remedy == "See which there are: zoo list --all"
+    assert refusal("zzzz").remedy == "See all models: zoo list --all"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from zoo_core.cli import cli
-from zoo_core.cli.commands import VERBS
+from zoo_core.cli.commands import COMMANDS
 from zoo_core.plugins import hookspecs
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +56,7 @@ def test_every_hook_is_documented_and_has_a_test():
 
 
 def test_the_help_in_the_list_of_commands_is_that_of_the_command():
-    for commands in VERBS.values():
+    for commands in COMMANDS.values():
         for name, (_, help) in commands.items():
             command = cli.get_command(None, name)
             assert command.help.splitlines()[0] == help

@@ -178,7 +178,7 @@ print("fine")
 def test_of_two_that_claim_a_model_the_one_that_the_registry_lists_has_it(plugin_site):
     install(plugin_site, "zoo-aaa-thief", "raise AssertionError", model="ddpm-digits")
     install(plugin_site, "zoo-zzz-thief", "raise AssertionError", model="imagegpt-digits")
-    rows = {plugin.name: plugin for plugin in installed_plugins()}
+    rows = {plugin.name: plugin for plugin in Catalog.read().plugins}
     assert rows["zoo-ddpm"].status == rows["zoo-gpt"].status == "ok"
     assert rows["zoo-aaa-thief"].status == rows["zoo-zzz-thief"].status == "broken"
     assert list(rows) == sorted(rows)
@@ -190,7 +190,7 @@ def test_of_two_that_no_registry_lists_the_first_by_name_has_it_whatever_the_cas
     for name in ("zoo-b", "zoo-a"):
         manifest = MANIFEST.format(name=name, model=f"model-{name}").replace("weights", alias, 1)
         write_plugin(plugin_site, name, manifest.replace("Faces", "FACES") if name == "zoo-b" else manifest)
-    rows = {plugin.name: plugin for plugin in installed_plugins()}
+    rows = {plugin.name: plugin for plugin in Catalog.read().plugins}
     assert rows["zoo-a"].status == "ok"
     assert "'someone/faces' already belongs to zoo-a" in str(rows["zoo-b"].problem)
 

@@ -146,11 +146,11 @@ def test_a_plan_of_a_million_million_costs_nothing() -> None:
         ({"seeds": [0, "1"]}, "'1' is not a seed.", "Give a whole number from 0 to"),
         ({"seeds": range(-1, 3)}, "-1 is not a seed.", "Give a whole number from 0 to"),
         ({"seeds": []}, "The list of seeds is empty.", "Give at least one, such as 0 or 0,1,4-6."),
-        ({"seeds": [1], "seed": 1}, "Seeds were given in two ways.", "Give either seed and n, or seeds."),
-        ({"seeds": [1], "n": 2}, "Seeds were given in two ways.", "Give either seed and n, or seeds."),
-        ({"prompt": [1]}, "1 is not a prompt.", "Give text."),
+        ({"seeds": [1], "seed": 1}, "Seeds were given twice.", "Give either seed and n, or seeds."),
+        ({"seeds": [1], "n": 2}, "Seeds were given twice.", "Give either seed and n, or seeds."),
+        ({"prompt": [1]}, "1 is not a prompt.", "Give a string."),
         ({"step": 1}, "toy has no option 'step'.", "Did you mean 'steps'?"),
-        ({"zzz": 1}, "toy has no option 'zzz'.", "Its options: zoo show toy"),
+        ({"zzz": 1}, "toy has no option 'zzz'.", "See its options: zoo show toy"),
         ({"steps": 0}, "--steps does not accept 0.", "Give an integer from 1 to 1000."),
         ({"steps": [1, 2]}, "--steps does not accept [1, 2].", "Give an integer from 1 to 1000."),
         ({"label": [1, 10]}, "--label does not accept 10.", "Give an integer from 0 to 9."),
@@ -420,7 +420,7 @@ def test_an_error_that_a_generator_means_for_the_user_passes_unchanged() -> None
 )
 def test_running_out_of_memory_has_a_remedy(error: BaseException) -> None:
     problem = refusal(raising(error))
-    assert problem.message == "The memory does not suffice for a batch."
+    assert problem.message == "Out of memory."
     assert problem.remedy == "Try a smaller --batch-size."
 
 
@@ -442,13 +442,13 @@ def test_a_broken_promise_is_named(step: tuple[Any, ...], what: str) -> None:
     problem = refusal(yielding(*step))
     assert isinstance(problem, PluginError)
     assert problem.message == f"zoo-core: the generator of toy {what}."
-    assert problem.remedy == "Tell its author."
+    assert problem.remedy == "Report it to the plugin's author."
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_values_that_are_not_numbers_are_refused(value: float) -> None:
     problem = refusal(yielding(Step(images=torch.full((2, 1, 4, 4), value))))
-    assert problem.message == "toy computed values that are not numbers (in unknown)."
+    assert problem.message == "toy produced NaN or infinity (in unknown)."
     assert problem.remedy == "Try --dtype float32."
 
 
@@ -536,8 +536,8 @@ def test_the_dtype_asked_for_reaches_the_generator(toy: Callable[..., None], dty
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"device": "cuda:99"}, "There is no device 'cuda:99' here."),
-        ({"device": "abacus"}, "There is no device 'abacus' here."),
+        ({"device": "cuda:99"}, "There is no device 'cuda:99' on this machine."),
+        ({"device": "abacus"}, "There is no device 'abacus' on this machine."),
         ({"dtype": "float12"}, "There is no dtype 'float12'."),
     ],
 )

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from zoo_core.cli.flags import Seeds, option_flag
     from zoo_core.data.classes import Classes, classifier_free_guidance, draw_labels
     from zoo_core.data.images import IMAGE_SUFFIXES, read_idx, read_image
+    from zoo_core.environment import create_extractor, create_trainable, extractors, load, trainers
     from zoo_core.errors import OptionError, OutputError, PluginError, WeightsError, ZooError
-    from zoo_core.features import Extractor, TextExtractor, create_extractor, extractors
     from zoo_core.files import write_atomically
     from zoo_core.kernels.cuda_graph import CudaGraph
     from zoo_core.manifest.cards import (
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Batch,
         CaptionTrainable,
         Conversion,
+        Extractor,
         Generator,
         Latents,
         Loss,
@@ -43,17 +44,17 @@ if TYPE_CHECKING:
         Score,
         Scorer,
         Step,
+        TextExtractor,
         TextTrainable,
         Trainable,
         TrainingData,
         read_options,
     )
-    from zoo_core.running.model import Model, load
+    from zoo_core.running.model import Model
     from zoo_core.samples.folder import RunFolder
     from zoo_core.samples.record import Record
     from zoo_core.samples.sample import Sample
     from zoo_core.samples.sheet import ContactSheet
-    from zoo_core.training import create_trainable, trainers
     from zoo_core.weights import (
         Between,
         Checkpoint,
@@ -133,21 +134,20 @@ _HOMES = {
     "cli.flags": "Seeds option_flag",
     "data.classes": "Classes classifier_free_guidance draw_labels",
     "data.images": "IMAGE_SUFFIXES read_idx read_image",
+    "environment": "create_extractor create_trainable extractors load trainers",
     "errors": "OptionError OutputError PluginError WeightsError ZooError",
-    "features": "Extractor TextExtractor create_extractor extractors",
     "files": "write_atomically",
     "kernels.cuda_graph": "CudaGraph",
     "noise": "Noise",
     "paths": "cache_dir",
     "plugins.hookspecs": "hookimpl",
-    "protocols": "Batch CaptionTrainable Conversion Generator Latents Loss NextToken Options Score Scorer "
-    "Step TextTrainable Trainable TrainingData read_options",
-    "running.model": "Model load",
+    "protocols": "Batch CaptionTrainable Conversion Extractor Generator Latents Loss NextToken Options Score "
+    "Scorer Step TextExtractor TextTrainable Trainable TrainingData read_options",
+    "running.model": "Model",
     "samples.folder": "RunFolder",
     "samples.record": "Record",
     "samples.sample": "Sample",
     "samples.sheet": "ContactSheet",
-    "training": "create_trainable trainers",
     "weights": "Between Checkpoint load_network load_weights read_config save_checkpoint save_weights",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -1,4 +1,4 @@
-"""``python -m zoo_core``: the same as ``zoo``."""
+"""``python -m zoo_core`` is the same as ``zoo``."""
 
 from zoo_core.cli import main
 

@@ -1,13 +1,14 @@
-"""All cards: look up by id, alias and glob; near misses; what is known but not installed."""
+"""The catalog: cards by id, alias and glob, near misses, and models that are known but not installed."""
 
 from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
-from zoo_core.errors import CatalogError
+from zoo_core.errors import CatalogError, ZooError
 from zoo_core.manifest.cards import (
     CheckpointRule,
     CommandCard,
@@ -22,25 +23,32 @@ from zoo_core.registry import Entry, Registry, registries
 
 @dataclass(frozen=True)
 class Catalog:
-    """What the installed plugins provide, and what the registries know beyond that."""
+    """The models, trainers, extractors and commands of the installed plugins, and what registries list."""
 
     plugins: Sequence[InstalledPlugin]
     read_registries: Callable[[], Sequence[Registry]] = tuple
-    """Called when it is first asked about what is not installed."""
+    """Called once, when something that is not installed is first asked for."""
 
     @classmethod
     def read(cls) -> Catalog:
-        """The catalog of this environment."""
-        return cls(installed_plugins(), registries)
+        """Read the manifests of the installed plugins; the registries are read when they are needed."""
+        read = cache(registries)
+
+        def listed() -> set[str]:
+            with suppress(ZooError):  # zoo doctor reports it
+                return {entry.name for registry in read() for entry in registry.entries}
+            return set()
+
+        return cls(installed_plugins(listed), read)
 
     @cached_property
     def registries(self) -> Sequence[Registry]:
-        """Every registry, in the order in which they count."""
+        """Every registry, by precedence."""
         return self.read_registries()
 
     @cached_property
     def entries(self) -> dict[str, Entry]:
-        """What the registries know, by plugin; of several entries for one plugin the first counts."""
+        """Entries of the registries by plugin; the first of several entries for one plugin counts."""
         found: dict[str, Entry] = {}
         for registry in self.registries:
             for entry in registry.entries:
@@ -53,7 +61,7 @@ class Catalog:
 
     @cached_property
     def models(self) -> dict[str, ModelCard]:
-        """Cards that can be run, by id."""
+        """Cards of the installed plugins that can be run, by id."""
         return {card.id: card for manifest in self._healthy for card in manifest.models}
 
     @cached_property
@@ -70,22 +78,22 @@ class Catalog:
 
     @property
     def checkpoint_rules(self) -> list[CheckpointRule]:
-        """How checkpoints without a card are recognised, in the order in which plugins sort."""
+        """Rules that recognise checkpoints without a card, by plugin name."""
         return [rule for manifest in self._healthy for rule in manifest.checkpoints]
 
     @property
     def commands(self) -> dict[str, CommandCard]:
-        """The verbs that plugins bring, by name."""
+        """Commands of plugins, by name."""
         return {command.name: command for manifest in self._healthy for command in manifest.commands}
 
     @property
     def trainers(self) -> dict[str, TrainerCard]:
-        """The families that can be trained, by name."""
+        """Trainers, by name."""
         return {trainer.name: trainer for manifest in self._healthy for trainer in manifest.trainers}
 
     @property
     def extractors(self) -> dict[str, ExtractorCard]:
-        """The networks that make features of samples, by name."""
+        """Feature extractors, by name."""
         return {extractor.name: extractor for manifest in self._healthy for extractor in manifest.extractors}
 
     def match(
@@ -96,10 +104,10 @@ class Catalog:
         output: str | None = None,
         plugin: str | None = None,
     ) -> list[ModelCard]:
-        """Cards whose id or an alias fits a glob (``*faces*``), sorted by id.
+        """Return the cards whose id or an alias matches a glob (``*faces*``), sorted by id.
 
         Args:
-            pattern: A glob; a word without wildcards fits anywhere in the name. None fits everything.
+            pattern: A glob; a word without wildcards matches anywhere in the name. None matches everything.
             everything: Include models whose plugin is not installed.
             output: Keep only models that make this (``image``, ``text``).
             plugin: Keep only models of this plugin.
@@ -121,7 +129,7 @@ class Catalog:
         )
 
     def search(self, words: Iterable[str]) -> list[ModelCard]:
-        """Cards, installed or not, in which every word occurs in name, summary, family or plugin."""
+        """Return the cards, installed or not, with every word in name, summary, family, output or plugin."""
         wanted = [word.lower() for word in words]
         return [
             card
@@ -133,10 +141,10 @@ class Catalog:
         ]
 
     def find(self, name: str) -> ModelCard:
-        """The card with this id or alias, upper and lower case alike.
+        """Return the card with this id or alias, ignoring case.
 
         Raises:
-            CatalogError: There is none that can be run; says who would provide it, or what is near.
+            CatalogError: None can be run; names the plugin that would provide it, or similar names.
         """
         if card := self.known_or_installed(name):
             if card.id in self.models:
@@ -148,7 +156,7 @@ class Catalog:
         raise self._missing(name)
 
     def known_or_installed(self, name: str) -> ModelCard | None:
-        """The card with this id or alias, installed or not; None if there is none."""
+        """Return the card with this id or alias, installed or not; None if there is none."""
         for cards in (self.models, self.known):
             for card in cards.values():
                 if _goes_by(card, name):
@@ -166,7 +174,7 @@ class Catalog:
                     f"{name} is provided by {plugin.name}, which is {plugin.status}.",
                     f"Enable it: zoo enable {plugin.name}"
                     if plugin.status == "disabled"
-                    else "See what is wrong with it: zoo doctor",
+                    else "See what is wrong: zoo doctor",
                 )
         import difflib  # slow to import, and good for errors alone
 
@@ -177,7 +185,7 @@ class Catalog:
             f"There is no model called {name!r}.",
             f"Did you mean {' or '.join(near)}? Otherwise see: zoo list --all"
             if near
-            else "See which there are: zoo list --all",
+            else "See all models: zoo list --all",
         )
 
 

@@ -288,3 +288,37 @@ class Conversion:
 
 PROTOCOLS: Mapping[str, type] = {"score": Scorer, "latents": Latents, "next-token": NextToken}
 """The protocol behind each capability a card may name."""
+
+
+class Extractor(Protocol):
+    """Computes features of images, over which samples are compared with data.
+
+    Optional: ``classify(features)`` returns the class of each image, (n,) int64. The requested labels are
+    then compared with these classes.
+    """
+
+    digest: str
+    """Identifies the features: the digest of the weights, or a version."""
+    size: int | None
+    """Side of the square images that it takes; None if it takes any size that all images share."""
+    channels: int | None
+    """1 or 3; None if it takes either."""
+    batch_size: int
+    """Preferred number of images a call."""
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Return features (n, d), float32, of images (n, channels, size, size), floats in [-1, 1]."""
+        ...
+
+
+class TextExtractor(Protocol):
+    """Computes features of texts, over which samples are compared with data."""
+
+    digest: str
+    """Identifies the features: the digest of the weights, or a version."""
+    batch_size: int
+    """Preferred number of texts a call."""
+
+    def __call__(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return features (n, d), float32, of n texts."""
+        ...

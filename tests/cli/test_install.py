@@ -120,11 +120,11 @@ def test_a_plugin_is_installed_upgraded_run_and_removed(there):
         "By pip",
     ):
         assert fact in done.stdout
-    assert done.stdout.splitlines()[-1] == "zoo-leaf 1.0 is installed, and passed its quick check."
+    assert done.stdout.splitlines()[-1] == "zoo-leaf 1.0 is installed and passed its quick check."
     assert there.zoo("run", "zoo-leaf-grey", "-o", "grey.png").returncode == 0
     assert there.state()[0].split() == ["leaf-needs==1.0", "zoo-leaf==1.0"]
 
-    assert there.zoo("install", "--yes", "zoo-leaf").stdout == "zoo-leaf 1.0 is installed already.\n"
+    assert there.zoo("install", "--yes", "zoo-leaf").stdout == "zoo-leaf 1.0 is already installed.\n"
     done = there.zoo("install", "--yes", "zoo-leaf==1.1")
     assert done.returncode == 0, done.stderr
     assert "zoo-leaf 1.1, now 1.0" in done.stdout

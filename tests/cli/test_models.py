@@ -45,12 +45,15 @@ def test_list_narrows_by_pattern_output_and_plugin(zoo, arguments, expected):
 def test_a_list_that_found_nothing_says_so_beside_the_result(zoo):
     status, out, err = zoo("list", "zebra")
     assert (status, out) == (0, "")
-    assert err == "No installed model fits.\nSee all that are known: zoo list --all\n"
+    assert err == "No installed model matches.\nSee all known models: zoo list --all\n"
 
 
 def test_search_looks_into_summaries_of_all_known_models(zoo):
     assert "toy-words" in zoo("search", "seed").out
-    assert zoo("search", "no-such-thing").err == "No known model fits.\nSee all: zoo list --all\n"
+    assert (
+        zoo("search", "no-such-thing").err
+        == "No known model matches.\nSee all known models: zoo list --all\n"
+    )
 
 
 def test_show_tells_everything_a_card_says(zoo):

@@ -45,7 +45,7 @@ def test_search_fetches_registries_and_shows_where_each_model_is_known_from(zoo,
     found = {card["id"]: card for card in json.loads(zoo("search", "afar", "--json").out)}
     assert (found["afar"]["registry"], found["afar"]["installed"]) == ("acme", False)
     assert json.loads(zoo("search", "toy-grey", "--json").out)[0]["registry"] is None
-    assert "the registry acme" in zoo("show", "afar").out
+    assert "registry acme" in zoo("show", "afar").out
     acme.stop()
     assert zoo("search", "afar").status == 0
 
@@ -71,7 +71,7 @@ def test_list_and_update_tell_what_each_registry_has(zoo, acme):
 
 
 def test_update_without_an_address_says_so(zoo):
-    assert zoo("registry", "update").out == "No registry is behind an address.\n"
+    assert zoo("registry", "update").out == "No registry is given by URL.\n"
 
 
 def test_a_registry_is_built_checked_and_told_when_it_is_out_of_date(zoo, tmp_path):

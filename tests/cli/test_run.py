@@ -159,7 +159,7 @@ def test_ctrl_c_says_what_is_kept(tmp_path):
     assert child.returncode == 130
     assert err.splitlines()[-2:] == [
         "Error: Interrupted.",
-        "What was finished is kept; with -o FOLDER, --resume goes on from there.",
+        "Finished samples are kept. Continue in a folder with: --resume -o FOLDER",
     ]
     assert all(path.suffix == ".png" for path in Path("many").iterdir() if not path.name.startswith("."))
 

@@ -20,10 +20,10 @@ def hub(loopback_hub: LoopbackHub) -> LoopbackHub:
 
 def test_a_model_is_pulled_listed_run_and_removed(zoo, hub):
     assert "on the Hub" in zoo("list", "toy-hub").out
-    assert zoo("pull", "toy-hub", "--dry-run").out == "toy-hub: would fetch config.json (2 B)\n"
-    assert zoo("pull", "toy-hub").out == "toy-hub: fetched and verified (2 B)\n"
-    assert zoo("pull", "toy-hub").out == "toy-hub: here and verified\n"
-    assert "here" in zoo("list", "toy-hub").out
+    assert zoo("pull", "toy-hub", "--dry-run").out == "toy-hub: would download config.json (2 B)\n"
+    assert zoo("pull", "toy-hub").out == "toy-hub: downloaded and verified (2 B)\n"
+    assert zoo("pull", "toy-hub").out == "toy-hub: already downloaded, verified\n"
+    assert "downloaded" in zoo("list", "toy-hub").out
     assert "someone/toy-hub  2 B" in zoo("cache").out
     assert zoo("run", "toy-hub", "--seed", "1", "-o", "x.png").status == 0
     assert zoo("rm", "--yes", "toy-hub").status == 0
@@ -43,7 +43,7 @@ def test_a_first_pull_pins_the_commit_until_an_update(zoo, hub):
 
 
 def test_what_is_built_in_need_not_be_pulled(zoo):
-    assert zoo("pull", "toy-grey").out == "toy-grey: nothing to fetch, its weights are built in\n"
+    assert zoo("pull", "toy-grey").out == "toy-grey: nothing to download, its weights are built in\n"
 
 
 @pytest.mark.parametrize(

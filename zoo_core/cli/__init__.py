@@ -1,4 +1,4 @@
-"""The command line: a click group that imports a verb when it is called, and a plugin when it is needed."""
+"""The command line: a click group that imports commands and plugins when they are used."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import NoReturn
 
 import click
 
-from zoo_core.cli.commands import ALIASES, VERBS
+from zoo_core.cli.commands import ALIASES, COMMANDS
 from zoo_core.errors import ZooError
 
-_VERBS = {name: entry for verbs in VERBS.values() for name, entry in verbs.items()}
+_COMMANDS = {name: entry for commands in COMMANDS.values() for name, entry in commands.items()}
 
 
 class Zoo(click.Group):
-    """The verbs of the core, and after them those that plugins bring."""
+    """The commands of the core, then those of plugins."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every verb's name."""
-        return [*_VERBS, *_plugin_commands()]
+        """Return the name of every command."""
+        return [*_COMMANDS, *_plugin_commands()]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Import the verb, or the plugin that brings it."""
+        """Import the command, or the plugin that provides it."""
         name = ALIASES.get(name, name)
-        if name in _VERBS:
-            return _attribute(_VERBS[name][0])
+        if name in _COMMANDS:
+            return _attribute(_COMMANDS[name][0])
         commands = _plugin_commands()
         return _plugin_command(name) if name in commands else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click's, with near misses."""
+        """Resolve as click does, and suggest a similar name."""
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             import difflib
 
@@ -44,12 +44,13 @@ class Zoo(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List verbs under their headings, with the help lines known without importing them."""
+        """List the commands under their headings, without importing them."""
         sections = {
-            title: {name: help for name, (_, help) in verbs.items()} for title, verbs in VERBS.items()
+            title: {name: help for name, (_, help) in commands.items()}
+            for title, commands in COMMANDS.items()
         }
-        if brought := _plugin_commands():
-            sections["From plugins"] = brought
+        if of_plugins := _plugin_commands():
+            sections["From plugins"] = of_plugins
         for title, rows in sections.items():
             with formatter.section(title):
                 formatter.write_dl(list(rows.items()))
@@ -57,24 +58,27 @@ class Zoo(click.Group):
 
 @click.group(cls=Zoo, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="zoo-core", prog_name="zoo", message="%(prog)s %(version)s")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, help="Show the traceback if an error occurs.")
 def cli(debug: bool) -> None:
-    """Run generative models: find one, fetch it, run it, and make any sample again.
+    """Find, download and run generative models, and reproduce any sample.
 
     \b
-    zoo list                               which models there are
-    zoo run ddpm-digits --label 7 -n 16    sixteen sevens
-    zoo show ddpm-digits                   where a model comes from, and its options
+    zoo list                               list the models
+    zoo show ddpm-digits                   show a model's source and options
+    zoo run ddpm-digits --label 7 -n 16    generate sixteen sevens
     """
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 1 a problem the user can act on, 2 wrong usage."""
+    """Run the command line and exit: 0 on success, 1 on an error, 2 on wrong usage, 130 if interrupted."""
+    from zoo_core.environment import shared_environment
+
     words = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]  # taken anywhere, so also after the verb
+    words = [word for word in words if word != "--debug"]  # accepted anywhere, also after the command
     try:
-        status = cli.main(words, prog_name="zoo", standalone_mode=False)
+        with shared_environment():
+            status = cli.main(words, prog_name="zoo", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         sys.exit(0)
@@ -85,13 +89,17 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     except click.ClickException as error:
         _leave(error.format_message(), "See: zoo --help", 1)
     except (click.Abort, KeyboardInterrupt):
-        _leave("Interrupted.", "What was finished is kept; with -o FOLDER, --resume goes on from there.", 130)
+        _leave(
+            "Interrupted.",
+            "Finished samples are kept. Continue in a folder with: --resume -o FOLDER",
+            130,
+        )
     except ZooError as error:
         if debug:
             raise
         _leave(error.message, error.remedy, 1)
     except BrokenPipeError:
-        # The reader has seen enough; keep Python from complaining when it flushes on the way out.
+        # The reader closed the pipe; keep Python from complaining when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
@@ -99,11 +107,11 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
             raise
         lines = str(error).strip().splitlines() or [""]
         _leave(
-            f"Something in the zoo itself went wrong: {type(error).__name__}: {lines[0]}",
-            "Run again with --debug, and report what it prints.",
+            f"Internal error: {type(error).__name__}: {lines[0]}",
+            "Run again with --debug, and report the traceback.",
             1,
         )
-    # What a verb returns is None; what it passes to ctx.exit() comes back as a number.
+    # A command returns None; a status passed to ctx.exit() is returned as a number.
     sys.exit(status or 0)
 
 
@@ -120,19 +128,19 @@ def _attribute(target: str) -> click.Command:
 
 
 def _plugin_commands() -> dict[str, str]:
-    """Name and help of the verbs that plugins bring."""
-    from zoo_core.catalog import Catalog
+    """Return the name and help line of every plugin's command."""
+    from zoo_core.environment import Environment
 
-    return {command.name: command.help for command in Catalog.read().commands.values()}
+    return {command.name: command.help for command in Environment.current().catalog.commands.values()}
 
 
 def _plugin_command(name: str) -> click.Command:
-    from zoo_core.catalog import Catalog
-    from zoo_core.plugins.host import PluginHost, plugin_errors
+    from zoo_core.environment import Environment
+    from zoo_core.plugins.host import plugin_errors
 
-    catalog = Catalog.read()
-    card = catalog.commands[name]
-    PluginHost(catalog.plugins).load(card.plugin)
+    environment = Environment.current()
+    card = environment.catalog.commands[name]
+    environment.host.load(card.plugin)
     remedy = f"Update it: zoo install --upgrade {card.plugin}"
-    with plugin_errors(card.plugin, f"bringing its command {name!r}", remedy):
+    with plugin_errors(card.plugin, f"importing its command {name!r}", remedy):
         return _attribute(card.target)

@@ -1,38 +1,41 @@
-"""The command line's own verbs: where each is implemented and what it does, known without importing it."""
+"""The commands of the core: where each is implemented, and its help line, known without importing it."""
 
 from __future__ import annotations
 
-VERBS: dict[str, dict[str, tuple[str, str]]] = {
+COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Models": {
         "list": ("zoo_core.cli.models:list_models", "List the models that can be run."),
         "search": ("zoo_core.cli.models:search", "Search all known models, installed or not."),
-        "show": ("zoo_core.cli.models:show", "Show what is known about a model."),
-        "run": ("zoo_core.cli.run:run", "Make samples with a model."),
-        "replay": ("zoo_core.cli.replay:replay", "Make a sample again from what it carries about itself."),
+        "show": ("zoo_core.cli.models:show", "Show a model's card: source, licence, options."),
+        "run": ("zoo_core.cli.run:run", "Generate images or text with a model."),
+        "replay": ("zoo_core.cli.replay:replay", "Reproduce a sample from the metadata in its file."),
     },
     "Weights": {
-        "pull": ("zoo_core.cli.weights:pull", "Fetch the weights of models."),
-        "rm": ("zoo_core.cli.weights:remove", "Remove the fetched weights of models."),
-        "cache": ("zoo_core.cli.weights:cache", "Show what the Hub cache holds."),
-        "convert": ("zoo_core.cli.convert:convert", "Make a model of a foreign checkpoint."),
+        "pull": ("zoo_core.cli.weights:pull", "Download the weights of models."),
+        "rm": ("zoo_core.cli.weights:remove", "Delete the downloaded weights of models."),
+        "cache": ("zoo_core.cli.weights:cache", "List what is in the Hub cache."),
+        "convert": ("zoo_core.cli.weights:convert", "Convert a foreign checkpoint to safetensors."),
     },
     "Plugins": {
         "plugins": ("zoo_core.cli.plugins:list_plugins", "List the installed plugins."),
         "install": ("zoo_core.cli.install:install", "Install or update a plugin."),
         "uninstall": ("zoo_core.cli.install:uninstall", "Remove a plugin."),
-        "enable": ("zoo_core.cli.plugins:enable", "Use a disabled plugin again."),
-        "disable": ("zoo_core.cli.plugins:disable", "Keep a plugin installed, but do not use it."),
-        "doctor": ("zoo_core.cli.doctor:doctor", "Say what is installed, what is broken, and the remedy."),
-        "registry": ("zoo_core.cli.registry:registry", "Show, fetch, build and check registries of plugins."),
+        "enable": ("zoo_core.cli.plugins:enable", "Enable a disabled plugin."),
+        "disable": ("zoo_core.cli.plugins:disable", "Disable a plugin without removing it."),
+        "doctor": (
+            "zoo_core.cli.doctor:doctor",
+            "Find what is broken, and how to fix it.",
+        ),
+        "registry": ("zoo_core.cli.registry:registry", "List, update, build and check plugin registries."),
     },
     "Making plugins": {
         "new": ("zoo_core.cli.new:new", "Begin a plugin of your own."),
         "check": ("zoo_core.cli.check:check", "Check that a plugin keeps the zoo's contracts."),
     },
     "Shell": {
-        "completion": ("zoo_core.cli.completion:completion", "Print the script that completes zoo's words."),
+        "completion": ("zoo_core.cli.completion:completion", "Print a shell completion script."),
     },
 }
-"""By heading: the target ``module:attribute`` and the one-line help of each verb."""
+"""By heading: the target ``module:attribute`` and the help line of each command."""
 
 ALIASES = {"ls": "list"}

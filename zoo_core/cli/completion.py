@@ -1,50 +1,51 @@
-"""``zoo completion``: the script that makes a shell complete zoo's words."""
+"""``zoo completion``, and the completion of models and plugins."""
 
 from __future__ import annotations
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from zoo_core.catalog import Catalog
-from zoo_core.plugins.discovery import installed_plugins
+from zoo_core.environment import Environment
 
 SETUP = {
-    "bash": 'eval "$(zoo completion bash)"   in ~/.bashrc',
-    "zsh": 'eval "$(zoo completion zsh)"   in ~/.zshrc',
-    "fish": "zoo completion fish | source   in ~/.config/fish/config.fish",
+    "bash": '~/.bashrc:  eval "$(zoo completion bash)"',
+    "zsh": '~/.zshrc:   eval "$(zoo completion zsh)"',
+    "fish": "~/.config/fish/config.fish:  zoo completion fish | source",
 }
 
 
 def complete_models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Models whose id begins so, with their summaries."""
+    """Return the models whose id starts with ``incomplete``, with their summaries."""
     return [
         CompletionItem(card.id, help=card.summary)
-        for card in Catalog.read().match(f"{incomplete}*")
+        for card in Environment.current().catalog.match(f"{incomplete}*")
         if card.id.startswith(incomplete)
     ]
 
 
 def complete_plugins(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Installed plugins whose name begins so."""
-    return [CompletionItem(p.name) for p in installed_plugins() if p.name.startswith(incomplete)]
+    """Return the installed plugins whose name starts with ``incomplete``."""
+    plugins = Environment.current().catalog.plugins
+    return [CompletionItem(p.name) for p in plugins if p.name.startswith(incomplete)]
 
 
 def complete_known_plugins(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Plugins of the registries whose name begins so, with their summaries."""
-    entries = Catalog.read().entries.values()
+    """Return the registries' plugins whose name starts with ``incomplete``, with their summaries."""
+    entries = Environment.current().catalog.entries.values()
     return [CompletionItem(e.name, help=e.manifest.summary) for e in entries if e.name.startswith(incomplete)]
 
 
 @click.command(
-    epilog="To keep it, put a line into the shell's start-up file: " + "; ".join(SETUP.values()) + "."
+    epilog="\b\nTo enable it permanently, add a line to the shell's start-up file:\n"
+    + "\n".join(SETUP.values())
 )
 @click.argument("shell", type=click.Choice(list(SETUP)))
 def completion(shell: str) -> None:
-    """Print the script that completes zoo's words.
+    """Print a shell completion script.
 
-    It completes verbs, flags, model names and plugin names.
+    It completes commands, options, model names and plugin names.
     """
     from zoo_core.cli import cli
 

@@ -1,4 +1,4 @@
-"""How the verbs print: rich on a terminal, plain text in a pipe, JSON when asked."""
+"""Printing for all commands: rich on a terminal, plain text in a pipe, JSON if requested."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from typing import Any
 
 import click
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+from zoo_core.errors import ZooError
+
+device_option = click.option(
+    "--device", metavar="DEVICE", default="auto", help="auto, cpu, cuda, cuda:1 or mps.", show_default=True
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 
 
 def print_json(value: Any) -> None:
@@ -18,13 +23,13 @@ def print_json(value: Any) -> None:
 
 
 def print_json_list(values: Iterable[Any]) -> None:
-    """Print a JSON list that may be long, an entry a line: so it takes a tenth of the time."""
+    """Print a long JSON list with one entry a line, ten times as fast as indented."""
     lines = [json.dumps(value, ensure_ascii=False) for value in values]
     click.echo("[\n" + ",\n".join(lines) + "\n]" if lines else "[]")
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: fitted to the width of a terminal, in full in a pipe."""
+    """Print a table, wrapped to the width of a terminal, in full in a pipe."""
     if not rows:
         return
     if sys.stdout.isatty():
@@ -35,7 +40,7 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         for number, heading in enumerate(headings):
-            # The first column holds the names one types; it is never cut.
+            # The first column holds the names that users type: never wrap it.
             table.add_column(heading, no_wrap=number == 0, overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
@@ -46,11 +51,11 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         "  ".join([cell.ljust(width) for cell, width in zip(row, widths, strict=True)]).rstrip()
         for row in (headings, *rows)
     ]
-    click.echo("\n".join(lines))  # once: thousands of rows take their time one by one
+    click.echo("\n".join(lines))  # in one call: thousands of calls are slow
 
 
 def print_fields(fields: Mapping[str, str]) -> None:
-    """Print names and values, one a line, the values aligned; lines of a value stay under it."""
+    """Print names and values, one a line, with aligned values; the lines of one value stay aligned."""
     width = max(len(name) for name in fields) + 2
     for name, value in fields.items():
         indented = value.replace("\n", "\n" + " " * width)
@@ -58,13 +63,19 @@ def print_fields(fields: Mapping[str, str]) -> None:
 
 
 def say(message: str) -> None:
-    """Tell a person at the terminal something that is not the result; a pipe's reader does not see it."""
+    """Print a remark to stderr if that is a terminal; results go to stdout."""
     if sys.stderr.isatty():
         click.echo(message, err=True)
 
 
+def require_terminal(action: str, command: str) -> None:
+    """Raise a ZooError if nobody can be asked to confirm ``action``; ``command`` would not ask."""
+    if not sys.stdin.isatty():
+        raise ZooError(f"Refusing to {action} without confirmation.", f"Pass --yes: {command}")
+
+
 def megabytes(count: int) -> str:
-    """A size as people read it, decimal as on Hub pages: ``4.3 MB``."""
+    """Format a size in decimal units, as Hub pages do: ``4.3 MB``."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:
             return f"{count / size:.3g} {unit}"
@@ -72,7 +83,7 @@ def megabytes(count: int) -> str:
 
 
 def count_of(number: int) -> str:
-    """A number of parameters as people say it: ``35.7M``."""
+    """Format a number of parameters: ``35.7M``."""
     for unit, size in (("B", 1e9), ("M", 1e6), ("K", 1e3)):
         if number >= size:
             return f"{number / size:.3g}{unit}"

@@ -1,4 +1,4 @@
-"""``zoo doctor``: what is installed, what is broken, and the remedy."""
+"""``zoo doctor``: what is installed, what is broken, and how to fix it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 import click
 
 from zoo_core import files, paths
+from zoo_core.catalog import Catalog
 from zoo_core.cli.console import json_option, megabytes, print_fields, print_json
 from zoo_core.cli.plugins import plugin_as_json, print_plugins
+from zoo_core.environment import Environment
 from zoo_core.errors import ZooError
-from zoo_core.plugins.discovery import installed_plugins
 from zoo_core.plugins.import_probe import check_plugins
-from zoo_core.registry import registries
 
 HUB_VARIABLES = ("HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE")
 
@@ -26,13 +26,14 @@ HUB_VARIABLES = ("HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE")
 @click.command()
 @json_option
 def doctor(as_json: bool) -> None:
-    """Say what is installed, what is broken, and the remedy.
+    """Find what is broken, and how to fix it.
 
-    Tries every enabled plugin anew, each in a process of its own, which is ended if it takes too long. Exits
-    with status 1 if something is broken; what an author should only mend is a note.
+    Imports every enabled plugin in a separate process, with a time limit. Exits with status 1 if something is
+    broken. Notes are for a plugin's author and do not count.
     """
-    fields, problems = _environment()
-    plugins = check_plugins(installed_plugins(), again=True)
+    environment = Environment.current()
+    fields, problems = _environment(environment.catalog)
+    plugins = check_plugins(environment.catalog.plugins, again=True)
     problems += [plugin.problem for plugin in plugins if plugin.problem]
     if as_json:
         print_json(
@@ -54,13 +55,13 @@ def doctor(as_json: bool) -> None:
         for note in (note for plugin in plugins for note in plugin.notes):
             click.echo(f"{click.style('Note:', fg='yellow', bold=True)} {note.message}\n  {note.remedy}")
         if not problems:
-            click.echo("Nothing is broken.")
+            click.echo("No problems found.")
     if problems:
         click.get_current_context().exit(1)
 
 
-def _environment() -> tuple[dict[str, Any], list[ZooError]]:
-    """Facts about this installation, and what is wrong with it apart from plugins."""
+def _environment(catalog: Catalog) -> tuple[dict[str, Any], list[ZooError]]:
+    """Return versions, folders and variables of this installation, and problems other than plugins."""
     from zoo_core.weights import cache_folder
 
     problems: list[ZooError] = []
@@ -72,17 +73,17 @@ def _environment() -> tuple[dict[str, Any], list[ZooError]]:
         "Python": f"{platform.python_version()} ({sys.executable})",
         "torch": _version("torch"),
         "huggingface-hub": _version("huggingface-hub"),
-        "Zoo home": str(paths.data_dir()),
+        "Zoo data": str(paths.data_dir()),
         "Hub cache": f"{cache} ({megabytes(free)} free)",
         **{name: os.environ[name] for name in HUB_VARIABLES if name in os.environ},
         "HF_TOKEN": "set" if os.environ.get("HF_TOKEN") else "not set",
     }
     if not os.access(existing, os.W_OK):
         problems.append(
-            ZooError(f"The Hub cache {cache} cannot be written.", "Point HF_HOME to a folder that can be.")
+            ZooError(f"The Hub cache {cache} is not writable.", "Set HF_HOME to a writable folder.")
         )
     try:
-        problems += [problem for registry in registries() for problem in registry.problems]
+        problems += [problem for registry in catalog.registries for problem in registry.problems]
     except ZooError as problem:
         problems.append(problem)
     for state in ("disabled.json", "checked.json", "lock.json"):

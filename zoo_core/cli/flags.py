@@ -1,4 +1,4 @@
-"""Options of cards and trainers as flags of the command line."""
+"""Options of cards and trainers as options of the command line."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from zoo_core.manifest.cards import Option
 
 
 class OptionValue(click.ParamType[Any]):
-    """A flag's value, read and checked as its option describes it."""
+    """The type of a value that is parsed and checked by a card's option."""
 
     def __init__(self, option: Option) -> None:
         self.option = option
         self.name = option.type
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The value; wrong usage, with what was expected, if it does not fit."""
+        """Return the value; fail with what was expected if it is invalid."""
         if not isinstance(value, str):
             return value
         try:
@@ -28,12 +28,12 @@ class OptionValue(click.ParamType[Any]):
 
 
 class Seeds(click.ParamType[Any]):
-    """A list of seeds as people write them: ``0,1,4-6``."""
+    """A list of seeds and ranges: ``0,1,4-6``."""
 
     name = "list"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """A sequence of whole numbers, in the order given."""
+        """Return a sequence of whole numbers, in the given order."""
         if not isinstance(value, str):
             return value
         spans: list[range] = []
@@ -48,7 +48,7 @@ class Seeds(click.ParamType[Any]):
 
 
 def option_flag(option: Option) -> click.Option:
-    """The flag of an option: ``--guidance-scale NUMBER``; its value is None where it is not given."""
+    """Return a card's option as a click option, ``--guidance-scale NUMBER``; None if it is not given."""
     declaration = option.flag
     if option.type == "boolean":
         declaration += "/--no-" + option.flag.removeprefix("--")

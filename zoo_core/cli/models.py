@@ -1,4 +1,4 @@
-"""``zoo list``, ``zoo show`` and ``zoo search``: what is known about models, read from manifests alone."""
+"""``zoo list``, ``zoo show`` and ``zoo search``: model cards, read from manifests alone."""
 
 from __future__ import annotations
 
@@ -19,26 +19,27 @@ from zoo_core.cli.console import (
     print_json_list,
     print_table,
 )
+from zoo_core.environment import Environment
 from zoo_core.manifest.cards import EmbeddedWeights, HubWeights, LocalWeights, ModelCard, Option
 
 
 @click.command("list")
 @click.argument("pattern", required=False)
-@click.option("--all", "everything", is_flag=True, help="Include known models whose plugin is not installed.")
-@click.option("--output", help="Only models that make this: image, text.")
-@click.option("--plugin", help="Only models of this plugin.")
+@click.option("--all", "everything", is_flag=True, help="Include models whose plugin is not installed.")
+@click.option("--output", metavar="TYPE", help="Only models with this output: image or text.")
+@click.option("--plugin", metavar="NAME", help="Only models of this plugin.")
 @json_option
 def list_models(
     pattern: str | None, everything: bool, output: str | None, plugin: str | None, as_json: bool
 ) -> None:
     """List the models that can be run.
 
-    PATTERN is a glob such as '*celeba*', or a word that occurs in the name.
+    PATTERN is a glob such as '*celeba*', or part of a name.
     """
-    catalog = Catalog.read()
+    catalog = Environment.current().catalog
     cards = catalog.match(pattern, everything=everything, output=output, plugin=plugin)
     if not cards and not as_json:
-        click.echo("No installed model fits.\nSee all that are known: zoo list --all", err=True)
+        click.echo("No installed model matches.\nSee all known models: zoo list --all", err=True)
     _print_cards(cards, catalog, as_json)
 
 
@@ -48,17 +49,17 @@ def list_models(
 def search(words: tuple[str, ...], as_json: bool) -> None:
     """Search all known models, installed or not.
 
-    Every WORD must occur in a model's name, summary, family, output or plugin. The last column says where it
-    is known from: the plugin that is installed, or the registry that tells of it.
+    Every WORD must occur in a model's name, summary, family, output or plugin. The last column names the
+    installed plugin, or the registry that lists the model.
     """
     from zoo_core.registry import refresh
 
     for problem in refresh():
         click.echo(f"{problem.message}\n{problem.remedy}", err=True)
-    catalog = Catalog.read()
+    catalog = Environment.current().catalog
     cards = catalog.search(words)
     if not cards and not as_json:
-        click.echo("No known model fits.\nSee all: zoo list --all", err=True)
+        click.echo("No known model matches.\nSee all known models: zoo list --all", err=True)
     _print_cards(cards, catalog, as_json, origins=True)
 
 
@@ -66,14 +67,13 @@ def search(words: tuple[str, ...], as_json: bool) -> None:
 @click.argument("model", shell_complete=complete_models)
 @json_option
 def show(model: str, as_json: bool) -> None:
-    """Show what is known about a model.
+    """Show a model's card: source, licence, options.
 
     MODEL is an id or alias, hf:ORG/REPO[@REVISION], or a local folder.
     """
-    from zoo_core.running.resolve import resolve
-
-    catalog = Catalog.read()
-    card = catalog.known_or_installed(model) or resolve(model, catalog)
+    environment = Environment.current()
+    catalog = environment.catalog
+    card = catalog.known_or_installed(model) or environment.resolve(model)
     installed = card.plugin in {plugin.name for plugin in catalog.plugins}
     if as_json:
         print_json(card_as_json(card, installed=installed))
@@ -88,8 +88,8 @@ def show(model: str, as_json: bool) -> None:
         "Parameters": count_of(card.parameters) if card.parameters else None,
         "Weights": _weights_in_words(card),
         "Plugin": card.plugin if installed else f"{card.plugin}, not installed: zoo install {card.plugin}",
-        "Known from": None if installed else f"the registry {catalog.entries[card.plugin].registry}",
-        "Can also": ", ".join(card.capabilities) or None,
+        "Listed in": None if installed else f"registry {catalog.entries[card.plugin].registry}",
+        "Capabilities": ", ".join(card.capabilities) or None,
         "Trained": "\n".join(f"{key}: {value}" for key, value in card.training.items()) or None,
         "Quality": "\n".join(card.quality) or None,
         "Cite": card.cite.strip() if card.cite else None,
@@ -98,11 +98,11 @@ def show(model: str, as_json: bool) -> None:
     if card.options:
         click.echo()
         rows = [(o.flag, o.expects, _default(o), o.description) for o in card.options.values()]
-        print_table(("Option", "Value", "Default", "Meaning"), rows)
+        print_table(("Option", "Value", "Default", "Description"), rows)
 
 
 def card_as_json(card: ModelCard, *, installed: bool) -> dict[str, Any]:
-    """A card as plain data, with where its weights come from."""
+    """Return a card as plain data, with the source of its weights."""
     value: dict[str, Any] = _as_data(card)
     weights = card.weights
     kind = {EmbeddedWeights: "embedded", HubWeights: "hub", LocalWeights: "local"}[type(weights)]
@@ -114,7 +114,7 @@ def card_as_json(card: ModelCard, *, installed: bool) -> dict[str, Any]:
 
 
 def _as_data(value: Any) -> Any:
-    """As :func:`dataclasses.asdict`, but without a copy of every text in it."""
+    """Convert like :func:`dataclasses.asdict`, but without copying strings."""
     if is_dataclass(value):
         return {name: _as_data(item) for name, item in vars(value).items()}
     if isinstance(value, Mapping):
@@ -156,16 +156,16 @@ def _print_cards(
 
 
 def _registry(card: ModelCard, catalog: Catalog) -> str | None:
-    """The registry a card is known from; None for a card of an installed plugin."""
+    """Return the registry that lists a card; None for a card of an installed plugin."""
     return None if card.id in catalog.models else catalog.entries[card.plugin].registry
 
 
 def _where(card: ModelCard, *, installed: bool, here: bool) -> str:
-    """Where the weights are, in a word or two."""
+    """Say in a word or two where the weights are."""
     if not installed:
         return f"zoo install {card.plugin}"
     if isinstance(card.weights, HubWeights):
-        return "here" if here else "on the Hub"
+        return "downloaded" if here else "on the Hub"
     return "built in"
 
 
@@ -175,9 +175,7 @@ def _weights_in_words(card: ModelCard) -> str:
         return "built into the plugin"
     if isinstance(weights, LocalWeights):
         return str(weights.folder)
-    pin = (
-        f"at commit {weights.revision}" if weights.revision else "not pinned; the first pull fixes the commit"
-    )
+    pin = f"at commit {weights.revision}" if weights.revision else "not pinned; the first download pins it"
     lines = [f"huggingface.co/{weights.repo}, {pin}"]
     for file in weights.files:
         size = f", {megabytes(file.bytes)}" if file.bytes is not None else ""

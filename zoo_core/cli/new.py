@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from zoo_core.catalog import Catalog
 from zoo_core.cli.console import say
+from zoo_core.environment import Environment
 from zoo_core.scaffold import (
     BLUEPRINTS,
     FAMILIES,
@@ -40,7 +40,7 @@ def new(plugin: str, family: str | None, output: str | None, license_: str, trai
     if blueprint is None:
         others = " or ".join(b.family for b in BLUEPRINTS if b.output == output)
         raise click.UsageError(f"--family {family} makes no {output}. Give --family {others}.")
-    names = check_name(plugin, Catalog.read())
+    names = check_name(plugin, Environment.current().catalog)
     folder = Path(plugin)
     write_plugin_folder(folder, contents(blueprint, names, license_, training=training))
     click.echo(str(folder))

@@ -1,4 +1,4 @@
-"""``zoo plugins``, ``enable`` and ``disable``."""
+"""``zoo plugins``, ``zoo enable`` and ``zoo disable``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import click
 
 from zoo_core.cli.completion import complete_plugins
 from zoo_core.cli.console import json_option, print_json, print_table, say
-from zoo_core.plugins.discovery import InstalledPlugin, installed_plugins
+from zoo_core.environment import Environment
+from zoo_core.plugins.discovery import InstalledPlugin
 from zoo_core.plugins.host import set_enabled
 from zoo_core.plugins.import_probe import check_plugins
 
@@ -18,42 +19,43 @@ from zoo_core.plugins.import_probe import check_plugins
 def list_plugins(as_json: bool) -> None:
     """List the installed plugins.
 
-    A plugin is tried once, in a process of its own; zoo doctor tries all of them again.
+    A new plugin is imported once, in a separate process, to see whether it works; zoo doctor imports all of
+    them again.
     """
-    plugins = check_plugins(installed_plugins())
+    plugins = check_plugins(Environment.current().catalog.plugins)
     if as_json:
         print_json([plugin_as_json(plugin) for plugin in plugins])
         return
     print_plugins(plugins)
     if not plugins:
-        say("No plugin is installed. See which are known: zoo list --all")
+        say("No plugin is installed. See the known models: zoo list --all")
 
 
 @click.command()
 @click.argument("plugin", shell_complete=complete_plugins)
 def enable(plugin: str) -> None:
-    """Use a disabled plugin again."""
-    changed = set_enabled(plugin, True, installed_plugins())
-    say(f"{plugin} is enabled." if changed else f"{plugin} was enabled already.")
+    """Enable a disabled plugin."""
+    changed = set_enabled(plugin, True, Environment.current().catalog.plugins)
+    say(f"{plugin} is enabled." if changed else f"{plugin} is already enabled.")
 
 
 @click.command()
 @click.argument("plugin", shell_complete=complete_plugins)
 def disable(plugin: str) -> None:
-    """Keep a plugin installed, but do not use it."""
-    changed = set_enabled(plugin, False, installed_plugins())
-    say(f"{plugin} is disabled." if changed else f"{plugin} was disabled already.")
+    """Disable a plugin without removing it."""
+    changed = set_enabled(plugin, False, Environment.current().catalog.plugins)
+    say(f"{plugin} is disabled." if changed else f"{plugin} is already disabled.")
 
 
 def print_plugins(plugins: list[InstalledPlugin]) -> None:
-    """A row a plugin: what is wrong with it, and the remedy, where its summary would stand."""
+    """Print one row a plugin; a problem and its remedy replace the summary."""
     rows = []
     for plugin in plugins:
         models = str(len(plugin.manifest.models)) if plugin.manifest else ""
         if plugin.problem:
             note = f"{plugin.problem.message} {plugin.problem.remedy}"
         elif plugin.status == "disabled":
-            note = f"Use it again: zoo enable {plugin.name}"
+            note = f"Enable it: zoo enable {plugin.name}"
         elif plugin.notes:
             note = " ".join(f"{each.message} {each.remedy}" for each in plugin.notes)
         else:
@@ -63,7 +65,7 @@ def print_plugins(plugins: list[InstalledPlugin]) -> None:
 
 
 def plugin_as_json(plugin: InstalledPlugin) -> dict[str, Any]:
-    """A plugin's row as plain data."""
+    """Return a plugin's row as plain data."""
     return {
         "name": plugin.name,
         "version": plugin.version,

@@ -12,27 +12,28 @@ from zoo_core.errors import OptionError
 STDIN = "-"
 
 
-def read_prompts(words: Sequence[str], file: str | None) -> str | list[str] | None:
-    """Return the prompt on the command line, those in a file, or None.
+def read_prompts(words: Sequence[str], file: str | None) -> tuple[str, ...]:
+    """Return the prompt on the command line, or those in a file; none if neither is given.
 
     Args:
-        words: What stands on the command line, one prompt; ``-`` alone is all of the standard input.
-        file: A file with a prompt a line, empty lines left out. A line that begins with ``{`` is a JSON
-            object whose ``prompt`` is meant. ``-`` is the standard input.
+        words: The words of one prompt on the command line; ``-`` alone stands for the standard input.
+        file: A file with one prompt a line; empty lines are skipped. A line that starts with ``{`` is a JSON
+            object with a key ``prompt``. ``-`` stands for the standard input.
 
     Raises:
-        OptionError: Both are given, or a file cannot be read, has no prompts or a line that is no prompt.
+        OptionError: Both are given, or the file cannot be read, has no prompts or an invalid line.
     """
     if file is None:
-        return _read(STDIN) if tuple(words) == (STDIN,) else " ".join(words) or None
+        prompt = _read(STDIN) if tuple(words) == (STDIN,) else " ".join(words)
+        return (prompt,) if prompt or tuple(words) == (STDIN,) else ()
     if words:
-        raise OptionError("Prompts were given in two ways.", "Give either a prompt or --prompts FILE.")
+        raise OptionError("Prompts were given twice.", "Give either a prompt or --prompts FILE.")
     numbered = enumerate(_read(file).split("\n"), start=1)
-    prompts = [
+    prompts = tuple(
         _parse(line.rstrip("\r"), f"{file}, line {number}") for number, line in numbered if line.strip()
-    ]
+    )
     if not prompts:
-        raise OptionError(f"There are no prompts in {file}.", "Write one a line.")
+        raise OptionError(f"There are no prompts in {file}.", "Write one prompt a line.")
     return prompts
 
 
@@ -45,7 +46,7 @@ def _parse(line: str, place: str) -> str:
             raise TypeError
     except (ValueError, KeyError, TypeError):
         raise OptionError(
-            f"{place} begins like JSON, but is no object with a text named prompt.",
+            f"{place}: not a JSON object with a string 'prompt'.",
             'Write it like {"prompt": "Once upon a time"}.',
         ) from None
     return prompt
@@ -59,6 +60,6 @@ def _read(file: str) -> str:
         raise OptionError(f"{file} cannot be read: {error.strerror}.", "Check the path.") from error
     except UnicodeDecodeError as error:
         raise OptionError(
-            f"{'The standard input' if file == STDIN else file} is no text in UTF-8 (byte {error.start}).",
+            f"{'Standard input' if file == STDIN else file} is not valid UTF-8 (byte {error.start}).",
             "Convert it to UTF-8.",
         ) from error

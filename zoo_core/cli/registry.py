@@ -1,4 +1,4 @@
-"""``zoo registry``: which registries there are, and making one."""
+"""``zoo registry``: list, update, build and check registries."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 @click.group()
 def registry() -> None:
-    """Show, fetch, build and check registries of plugins.
+    """List, update, build and check plugin registries.
 
-    A registry says which plugins there are, with their models, and where each is installed from. One comes
-    with the zoo; more are named in config.toml in the zoo's own folder (zoo doctor says which that is):
+    A registry lists plugins, with their models and the source each is installed from. One is built in. Add
+    others to config.toml in the zoo's data folder (zoo doctor shows where that is):
 
     \b
     [registries]
     acme = "https://zoo.acme.example/registry.toml"
     mine = "~/models/registry.toml"
 
-    Of several entries for one plugin the first counts; the built-in registry comes last.
+    If several registries list a plugin, the first one counts. The built-in registry comes last.
     """
 
 
 @registry.command("list")
 @json_option
 def list_registries(as_json: bool) -> None:
-    """List the registries in the order in which they count.
+    """List the registries, by precedence.
 
-    A plugin that an earlier registry has already is counted as hidden.
+    The column Hidden counts plugins that an earlier registry lists too.
     """
     seen: set[str] = set()
     rows = []
@@ -81,14 +81,13 @@ def _models(found: Registry) -> int:
 
 @registry.command()
 def update() -> None:
-    """Fetch the registries behind addresses now.
+    """Download the registries that are given by URL.
 
-    Otherwise zoo search and zoo install do so once a day. What is at an address is kept only if it is a
-    registry.
+    zoo search and zoo install do this once a day. A download is kept only if it is a valid registry.
     """
     addresses = {name: location for name, location in configured().items() if is_address(location)}
     if not addresses:
-        click.echo("No registry is behind an address.")
+        click.echo("No registry is given by URL.")
         return
     problems = refresh(again=True)
     for found in registries():
@@ -100,18 +99,18 @@ def update() -> None:
 
 @registry.command()
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
-@click.option("-o", "output", type=click.Path(path_type=Path), help="The file to write; else it is printed.")
-@click.option("--check", is_flag=True, help="Write nothing; exit with status 1 if the file would change.")
+@click.option("-o", "output", type=click.Path(path_type=Path), help="The file to write. [default: print it]")
+@click.option("--check", is_flag=True, help="Write nothing, and exit with status 1 if the file would change.")
 def build(sources: tuple[str, ...], output: Path | None, check: bool) -> None:
     """Build a registry from the manifests of plugins.
 
-    SOURCE is the folder of a plugin's source tree, a wheel beside the registry, the name of an installed
-    plugin, or a registry (.toml) to bring up to date; none stands for all that are installed.
+    SOURCE is a plugin's source folder, a wheel in the registry's folder, the name of an installed plugin, or
+    a registry (.toml) to update. Without SOURCE, all installed plugins are listed.
     """
     from zoo_core.registry.build import build as build_text
 
     if check and output is None:
-        raise click.UsageError("--check wants the file that is checked: -o FILE")
+        raise click.UsageError("--check needs the file to check: -o FILE")
     text = build_text(sources, output.parent if output else Path())
     if output is None:
         click.echo(text, nl=False)
@@ -120,7 +119,7 @@ def build(sources: tuple[str, ...], output: Path | None, check: bool) -> None:
         before = output.read_text(encoding="utf-8") if output.exists() else None
         if check and before != text:
             raise RegistryError(
-                f"{output} is out of date.", f"Build it: zoo registry build {' '.join(sources)} -o {output}"
+                f"{output} is out of date.", f"Rebuild it: zoo registry build {' '.join(sources)} -o {output}"
             )
         if not check and before != text:
             from zoo_core.files import write_atomically
@@ -132,13 +131,13 @@ def build(sources: tuple[str, ...], output: Path | None, check: bool) -> None:
 
 @registry.command()
 @click.argument("file", required=False)
-@click.option("--resolve", is_flag=True, help="Ask pip, or uv, whether each plugin's version can be had.")
+@click.option("--resolve", is_flag=True, help="Also ask pip or uv whether each plugin is available.")
 @json_option
 def check(file: str | None, resolve: bool, as_json: bool) -> None:
     """Check a registry: names, versions, pins, digests, licences.
 
-    FILE is a registry's file or the name of a configured one; else all that are configured are checked. Exits
-    with status 1 if there are errors; warnings alone are none.
+    FILE is a registry's file or the name of a configured registry. Without FILE, all configured registries
+    are checked. Exits with status 1 if there are errors, but not for warnings.
     """
     from zoo_core.registry.check import check_registry
 
@@ -158,7 +157,7 @@ def check(file: str | None, resolve: bool, as_json: bool) -> None:
             rows = [
                 (f.level, f.check, f.model or f.plugin or "", f"{f.message} {f.remedy}") for f in findings
             ]
-            print_table(("Level", "Check", "Of", "What, and what to do"), rows)
+            print_table(("Level", "Check", "Name", "Problem and remedy"), rows)
             mistakes = sum(finding.level == "error" for finding in findings)
             click.echo(f"{location}: {mistakes} errors, {len(findings) - mistakes} warnings")
     if errors:
@@ -166,7 +165,7 @@ def check(file: str | None, resolve: bool, as_json: bool) -> None:
 
 
 def _resolve(found: Registry) -> Iterator[Finding]:
-    """An error for each plugin that cannot be had."""
+    """Yield an error for each plugin that is not available."""
     from zoo_core.installing import installer_of_this_environment, requirement_of
     from zoo_core.registry.check import Finding
 

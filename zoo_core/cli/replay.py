@@ -1,35 +1,36 @@
-"""``zoo replay``: make a sample again from what it carries about itself."""
+"""``zoo replay``: reproduce a sample from the metadata in its file."""
 
 from __future__ import annotations
 
 import click
 
-from zoo_core.cli.console import json_option, print_json, say
+from zoo_core.cli.console import device_option, json_option, print_json, say
 from zoo_core.errors import CatalogError, ZooError
 
 
 @click.command()
 @click.argument("file")
 @click.option("-o", "--output", metavar="PATH", help="Also write the new sample here.")
-@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps.", show_default=True)
+@device_option
 @json_option
 def replay(file: str, output: str | None, device: str, as_json: bool) -> None:
-    """Make a sample again from what it carries about itself.
+    """Reproduce a sample from the metadata in its file.
 
-    FILE is an image or a text that zoo run wrote; of several in one file, FILE:NUMBER names one (a line of
-    out.jsonl, a place on a contact sheet). Exits with status 1 if the new sample differs.
+    FILE is an image or text written by zoo run. FILE:NUMBER selects one of several: a line of a .jsonl file,
+    or an image of a contact sheet, counted from 1. Exits with status 1 if the new sample differs.
     """
-    from zoo_core.running.model import load, make_plan
+    from zoo_core.environment import load
+    from zoo_core.running.planning import make_plan
     from zoo_core.samples import check_replay, compare, describe, read_record
 
     then = read_record(file)
-    say(f"Making again: {describe(then)}")
+    say(f"Reproducing: {describe(then)}")
     try:
         model = load(then.model, device=device, dtype=then.dtype if then.dtype != "unknown" else "auto")
     except CatalogError as error:
         raise ZooError(
-            f"The model {then.model!r} that made {file} cannot be found: {error.message}",
-            f"It came from the plugin {then.plugin}: zoo install {then.plugin}",
+            f"The model {then.model!r} that made {file} was not found: {error.message}",
+            f"Install its plugin: zoo install {then.plugin}",
         ) from error
     plan = make_plan(model.card, then.prompt, n=1, seed=then.seed, seeds=None, options=then.options)
     changes = check_replay(then, model.record(next(iter(plan))))

@@ -1,4 +1,4 @@
-"""Texts on a terminal, as they are written."""
+"""Text on a terminal, shown while it is generated."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from zoo_core.samples.sample import Sample
 
 
-class Nowhere(Output):
-    """Takes samples that are shown in another way."""
+class NullOutput(Output):
+    """Discards samples, which are shown in another way."""
 
     def write(self, sample: Sample) -> Path | None:
-        """Keep nothing."""
+        """Discard the sample."""
         return None
 
 
 @contextmanager
 def stream() -> Iterator[Callable[[Progress], object]]:
-    """Show the text of the one sample there is, each step what it adds."""
+    """Print the text of a single sample, as each step extends it."""
     shown = ""
 
     def on_step(progress: Progress) -> None:
         nonlocal shown
         (text,) = progress.step.texts or ("",)
-        # What was shown cannot be taken back: a text that changes its mind goes on from there.
+        # Printed text cannot be taken back: if a step revises it, print only what comes after.
         click.echo(text[len(shown) :], nl=False)
         shown = max(shown, text, key=len)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -60,15 +60,19 @@ class InstalledPlugin:
         return version if _VERSION.fullmatch(version or "") else "unknown"
 
 
-def installed_plugins() -> tuple[InstalledPlugin, ...]:
-    """Return every plugin of this environment, sorted by name, with its manifest and status.
+def installed_plugins(listed: Callable[[], Collection[str]] = tuple) -> tuple[InstalledPlugin, ...]:
+    """Return every plugin of this environment, by name, with its manifest and status.
 
-    A plugin is broken if its manifest is missing or wrong, or if it claims a name that another plugin has;
-    the others are not affected. The manifest of a disabled plugin is read too, so that a request for one of
-    its models can be answered; its errors are ignored.
+    A plugin is broken if its manifest is missing or wrong, or if it claims a name that another plugin has.
+    The others are not affected. A disabled plugin's manifest is read too, so that asking for one of its
+    models can be answered, but its mistakes are not reported.
+
+    Args:
+        listed: Called only if two plugins claim one name; returns the names of the plugins that a registry
+            lists. A listed plugin keeps the name.
     """
     with gc_paused():
-        return tuple(_break_duplicates(_inspect_all()))
+        return tuple(_break_duplicates(_inspect_all(), listed))
 
 
 def _inspect_all() -> list[InstalledPlugin]:
@@ -169,14 +173,16 @@ def _inspect(entry: EntryPoint, manifests: FileCache[Manifest]) -> InstalledPlug
     return replace(plugin, manifest=manifest)
 
 
-def _break_duplicates(plugins: Sequence[InstalledPlugin]) -> list[InstalledPlugin]:
-    """Mark as broken every plugin that claims a name of another usable plugin.
+def _break_duplicates(
+    plugins: Sequence[InstalledPlugin], listed: Callable[[], Collection[str]]
+) -> list[InstalledPlugin]:
+    """Mark as broken every plugin that claims a name which another, healthy one has.
 
-    Plugins that a registry lists come first, then the alphabetical order decides.
+    A plugin that a registry lists goes before one that none lists; then the first by name does.
     """
     owners: dict[tuple[str, str], str] = {}
     result = []
-    for plugin in _listed_first(plugins):
+    for plugin in _listed_first(plugins, listed):
         claims = _claims(plugin)
         taken = next((claim for claim in claims if claim in owners), None)
         if taken:
@@ -195,18 +201,15 @@ def _break_duplicates(plugins: Sequence[InstalledPlugin]) -> list[InstalledPlugi
     return sorted(result, key=lambda plugin: (plugin.name, plugin.module))
 
 
-def _listed_first(plugins: Sequence[InstalledPlugin]) -> Sequence[InstalledPlugin]:
-    """The same plugins; where two claim one name, those that a registry lists stand at the front."""
+def _listed_first(
+    plugins: Sequence[InstalledPlugin], listed: Callable[[], Collection[str]]
+) -> Sequence[InstalledPlugin]:
+    """Return the same plugins; if two claim one name, those that a registry lists come first."""
     claims = [claim for plugin in plugins for claim in _claims(plugin)]
     if len(set(claims)) == len(claims):
         return plugins
-    from zoo_core.registry import registries  # seldom needed, and made of this module
-
-    try:
-        listed = {entry.name for registry in registries() for entry in registry.entries}
-    except ZooError:  # which zoo doctor tells
-        listed = set()
-    return sorted(plugins, key=lambda plugin: plugin.name not in listed)
+    names = listed()
+    return sorted(plugins, key=lambda plugin: plugin.name not in names)
 
 
 def _claims(plugin: InstalledPlugin) -> list[tuple[str, str]]:

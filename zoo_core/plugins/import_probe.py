@@ -115,7 +115,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 def _answer(name: str, file: Path) -> None:
     from zoo_core.plugins.discovery import installed_plugins
 
-    host = PluginHost(installed_plugins())
+    host = PluginHost(installed_plugins(lambda: (name,)))  # the parent has settled who owns a name
     problem: list[str] | None = None
     try:
         host.load(name)

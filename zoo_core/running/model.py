@@ -1,139 +1,38 @@
-"""``zoo.load()``: a Model handle that splits work into batches and yields Samples."""
+"""The Model handle: splits work into batches, runs the generator, and yields Samples."""
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import importlib.metadata
-import os
-import secrets
 from collections import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from zoo_core.catalog import Catalog
 from zoo_core.errors import OptionError, PluginError, ZooError
-from zoo_core.manifest.cards import QUANTIZED, HubWeights, ModelCard
-from zoo_core.noise import Noise, check_seed
-from zoo_core.plugins.discovery import InstalledPlugin
-from zoo_core.plugins.host import PluginHost, plugin_errors
+from zoo_core.manifest.cards import ModelCard
+from zoo_core.noise import Noise
+from zoo_core.plugins.host import plugin_errors
 from zoo_core.protocols import Batch, Generator, Options, Step
-from zoo_core.running.resolve import resolve
+from zoo_core.running.planning import Plan, Request, make_plan
 from zoo_core.samples.sample import Record, Sample, to_bytes
-from zoo_core.weights import Checkpoint, get_checkpoint, is_cached
-from zoo_core.weights.conversion import converted
+from zoo_core.weights import Checkpoint
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-DTYPES = ("float32", "bfloat16", "float16", "float64")
 MAX_FRAMES = 60
 """How many previews of a sample are kept; more steps than that are thinned evenly."""
 
 
-def load(
-    model: str | os.PathLike[str] | ModelCard,
-    *,
-    device: str = "auto",
-    dtype: str = "auto",
-    catalog: Catalog | None = None,
-) -> Model:
-    """Make a model ready to run, fetching its weights if they are not here yet.
-
-    Args:
-        model: A card's id or alias, ``hf:ORG/REPO[@REVISION]``, the path of a local folder, or a card.
-        device: ``auto`` (CUDA, else Apple's MPS, else the CPU) or a torch device such as ``cuda:1``.
-        dtype: ``auto`` (the plugin picks what is fast and safe), float32, bfloat16, float16, float64, or, for
-            plugins that know it, int8.
-        catalog: Where names are looked up; this environment's by default.
-
-    Raises:
-        ZooError: Anything a user can act on, from a misspelt name to a full disk.
-    """
-    catalog = catalog or Catalog.read()
-    card = model if isinstance(model, ModelCard) else resolve(model, catalog)
-    host = PluginHost(catalog.plugins)
-    _check_dtype(dtype, card, catalog.plugins)
-    host.load(card.plugin)  # before its weights are fetched: a broken plugin should not cost a download
-    plugin = next(plugin for plugin in catalog.plugins if plugin.name == card.plugin)
-    checkpoint = converted(
-        _get_checkpoint_while_importing_torch(card), partial(host.converters, only=card.plugin)
-    )
-    torch_device = _pick_device(device)
-    generator = host.call(
-        card.plugin,
-        "zoo_create_generator",
-        card=card,
-        checkpoint=checkpoint,
-        device=torch_device,
-        dtype=None if dtype == "auto" else getattr(importlib.import_module("torch"), dtype),
-    )
-    if not isinstance(generator, Generator):
-        raise PluginError(
-            f"{card.plugin} made no generator for {card.id}, but {generator!r}.",
-            "Tell the plugin's author: zoo_create_generator must return an object with generate().",
-        )
-    return Model(card, checkpoint, generator, torch_device, plugin.version)
-
-
-def _get_checkpoint_while_importing_torch(card: ModelCard) -> Checkpoint:
-    """Verify weights that are here already in a thread: hashing a file and importing torch take equally long.
-
-    A download stays in the main thread, where Ctrl-C ends it at once.
-    """
-    if isinstance(card.weights, HubWeights) and is_cached(card) is None:
-        return get_checkpoint(card)
-    with ThreadPoolExecutor(1) as thread:
-        checkpoint = thread.submit(get_checkpoint, card)
-        importlib.import_module("torch")
-        return checkpoint.result()
-
-
-@dataclass(frozen=True)
-class Request:
-    """One sample to make."""
-
-    index: int
-    """Its place in the run, from 0."""
-    seed: int
-    prompt: str | None
-    options: Mapping[str, Any]
-    """Every option of the card, with this sample's own value where it is one ``per_sample``."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The samples of a run, worked out one at a time so that a million cost nothing."""
-
-    seeds: Sequence[int]
-    prompts: Sequence[str | None]
-    """Taken in turn, as are options given as lists."""
-    options: Mapping[str, Any]
-
-    def __len__(self) -> int:
-        return len(self.seeds)
-
-    def __iter__(self) -> Iterator[Request]:
-        for index, seed in enumerate(self.seeds):
-            options = {
-                name: value[index % len(value)] if isinstance(value, tuple) else value
-                for name, value in self.options.items()
-            }
-            yield Request(index, seed, self.prompts[index % len(self.prompts)], options)
-
-
 @dataclass(frozen=True)
 class Progress:
-    """What a caller is told after every step."""
+    """The state of a run after a step."""
 
     requests: Sequence[Request]
-    """The samples of the batch under way."""
+    """The samples of the current batch."""
     step: Step
 
 
@@ -156,7 +55,7 @@ class Model:
 
     @property
     def dtype(self) -> str:
-        """The type the generator computes in: ``float32``; ``unknown`` if it does not say."""
+        """The dtype the generator computes in, such as ``float32``; ``unknown`` if it does not say."""
         return str(getattr(self.generator, "dtype", "unknown")).removeprefix("torch.")
 
     def generate(
@@ -171,16 +70,17 @@ class Model:
         keep_frames: bool = False,
         **options: Any,
     ) -> Iterator[Sample]:
-        """Make samples, yielding each batch's as soon as it is done.
+        """Generate samples, yielding them as soon as their batch is done.
 
-        Sample *i* has seed ``seed + i`` (or ``seeds[i]``) and is the same whatever ``n`` and ``batch_size``.
+        Sample *i* has seed ``seed + i`` (or ``seeds[i]``) and does not depend on ``n`` or ``batch_size``.
 
         Args:
-            prompt: A prompt, or several to take in turn.
-            n: How many; by default one per seed, prompt or listed option value, whichever are most.
-            seed: The first sample's seed; drawn at random if neither it nor ``seeds`` is given.
-            seeds: Every sample's seed, in place of ``seed`` and ``n``.
-            batch_size: How many to make at once; by default what the generator likes.
+            prompt: A prompt, or several to cycle through.
+            n: Number of samples; by default the number of seeds, prompts or listed option values, whichever
+                is largest.
+            seed: The first sample's seed; random if neither it nor ``seeds`` is given.
+            seeds: The seed of every sample, instead of ``seed`` and ``n``.
+            batch_size: Samples per batch; by default the generator's ``batch_size``.
             on_step: Called with a Progress after every step.
             keep_frames: Keep up to 60 previews of each sample in ``Sample.frames``.
             options: The model's own options, as ``zoo show MODEL`` lists them.
@@ -200,7 +100,7 @@ class Model:
         seeds: Sequence[int] | None = None,
         **options: Any,
     ) -> Plan:
-        """Check what is asked for and list the samples, making none; arguments as for ``generate``."""
+        """Check the arguments of ``generate`` and list the samples, without making them."""
         return make_plan(self.card, prompt, n=n, seed=seed, seeds=seeds, options=options)
 
     def make(
@@ -211,7 +111,7 @@ class Model:
         on_step: Callable[[Progress], object] | None = None,
         keep_frames: bool = False,
     ) -> Iterator[Sample]:
-        """Make the samples of a plan, or any part of one."""
+        """Generate the samples of a plan, or of any part of it."""
         size = getattr(self.generator, "batch_size", 1) if batch_size is None else batch_size
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise OptionError(f"{size!r} is not a batch size.", "Give a whole number of at least 1.")
@@ -230,12 +130,12 @@ class Model:
     def _run(
         self, group: Sequence[Request], on_step: Callable[[Progress], object] | None, keep_frames: bool
     ) -> tuple[Step | None, list[np.ndarray]]:
-        """Run a batch to its end: the last step, and the previews before it."""
+        """Run a batch; return the last step, and the previews before it."""
         frames: list[np.ndarray] = []
         last = None
         with closing(self._steps(group)) as steps:
             for step in steps:
-                # One step behind, for the last one's images are no preview but the result.
+                # One step behind: the last step's images are the result, not a preview.
                 if keep_frames and last is not None and last.images is not None and _is_kept(last):
                     frames.append(to_bytes(last.images))
                 last = step
@@ -244,7 +144,7 @@ class Model:
         return last, frames
 
     def _steps(self, group: Sequence[Request]) -> abc.Generator[Step, None, None]:
-        """The generator's steps; its errors are named after it, its gradients off."""
+        """Yield the generator's steps, without gradients; its errors name the plugin."""
         import torch
 
         with plugin_errors(
@@ -254,7 +154,7 @@ class Model:
                 steps = iter(self.generator.generate(self.batch(group)))
             try:
                 while True:
-                    # Entered anew for each step: a mode must not leak to the caller between two of them.
+                    # Entered anew for each step: the mode must not leak to the caller between two steps.
                     with torch.inference_mode(), _memory_explained():
                         try:
                             step = next(steps)
@@ -268,7 +168,7 @@ class Model:
                     close()
 
     def batch(self, requests: Sequence[Request]) -> Batch:
-        """What the generator is handed to make these samples of one plan."""
+        """Return the generator's input for these requests of one plan."""
         options = {
             name: tuple(each.options[name] for each in requests)
             if option.per_sample
@@ -299,21 +199,26 @@ class Model:
                 )
             if not torch.isfinite(last.images).all():
                 raise ZooError(
-                    f"{self.card.id} computed values that are not numbers (in {self.dtype}).",
+                    f"{self.card.id} produced NaN or infinity (in {self.dtype}).",
                     "Try --dtype float32.",
                 )
         for row, request in enumerate(group):
             yield Sample(
                 record=self.record(request, last.metadata[row] if last.metadata else None),
                 index=request.index,
-                # A copy, for a view would keep the whole batch, and would be good for inference alone.
+                # A copy: a view would keep the whole batch in memory, and be an inference tensor.
                 tensor=None if last.images is None else last.images[row].to("cpu", torch.float32, copy=True),
                 text=None if last.texts is None else last.texts[row],
                 frames=tuple(frame[row] for frame in frames),
             )
 
     def record(self, request: Request, metadata: Mapping[str, Any] | None = None) -> Record:
-        """How a sample is made, or would be; ``metadata`` are what the generator told beside it."""
+        """Return the record of a sample.
+
+        Args:
+            request: The sample.
+            metadata: What the generator reported with it; empty before it is made.
+        """
         import torch
 
         return Record(
@@ -335,112 +240,22 @@ class Model:
         )
 
     def _broken_promise(self, what: str) -> PluginError:
-        return PluginError(f"{self.card.plugin}: the generator of {self.card.id} {what}.", "Tell its author.")
-
-
-def make_plan(
-    card: ModelCard,
-    prompt: str | Sequence[str] | None,
-    *,
-    n: int | None,
-    seed: int | None,
-    seeds: Sequence[int] | None,
-    options: Mapping[str, Any],
-) -> Plan:
-    """Check what is asked of a card and list the samples; needs neither plugin nor weights."""
-    prompts = _check_prompts(card, prompt)
-    values = _check_options(card, options)
-    longest = max(len(prompts), *(len(v) for v in values.values() if isinstance(v, tuple)), 1)
-    return Plan(_choose_seeds(n, seed, seeds, longest), prompts, values)
-
-
-def _check_prompts(card: ModelCard, prompt: str | Sequence[str] | None) -> tuple[str | None, ...]:
-    prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt or ())
-    if prompts and card.prompt == "none":
-        raise OptionError(f"{card.id} takes no prompt.", f"Leave it out; its options: zoo show {card.id}")
-    if not prompts and card.prompt == "required":
-        raise OptionError(f"{card.id} needs a prompt.", f'Give one: zoo run {card.id} "..."')
-    for each in prompts:
-        if not isinstance(each, str):
-            raise OptionError(f"{each!r} is not a prompt.", "Give text.")
-        if not each.isprintable() and any("\ud800" <= c <= "\udfff" for c in each):
-            raise OptionError(f"The prompt {each[:40]!r} is no text: not all of it is UTF-8.", "Give text.")
-    return prompts or (None,)
-
-
-def _check_options(card: ModelCard, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The value of every option of the card: the given one, checked, or its default."""
-    for name in given:
-        if name not in card.options:
-            near = difflib.get_close_matches(name, card.options, 1)
-            raise OptionError(
-                f"{card.id} has no option {name!r}.",
-                f"Did you mean {near[0]!r}?" if near else f"Its options: zoo show {card.id}",
-            )
-    return {
-        name: option.default if given.get(name) is None else option.check(given[name])
-        for name, option in card.options.items()
-    }
-
-
-def _choose_seeds(
-    n: int | None, seed: int | None, seeds: Sequence[int] | None, longest: int
-) -> Sequence[int]:
-    if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
-        raise OptionError(f"{n!r} is not a number of samples.", "Give a whole number of at least 1.")
-    if seeds is not None:
-        if seed is not None or (n is not None and n != len(seeds)):
-            raise OptionError("Seeds were given in two ways.", "Give either seed and n, or seeds.")
-        if not len(seeds):
-            raise OptionError("The list of seeds is empty.", "Give at least one, such as 0 or 0,1,4-6.")
-        for each in seeds if not isinstance(seeds, range) else (seeds[0], seeds[-1]):
-            check_seed(each)
-        return seeds
-    first = secrets.randbelow(2**32) if seed is None else check_seed(seed)
-    last = first + (n or longest) - 1
-    check_seed(last)
-    return range(first, last + 1)
+        return PluginError(
+            f"{self.card.plugin}: the generator of {self.card.id} {what}.",
+            "Report it to the plugin's author.",
+        )
 
 
 def _is_kept(step: Step) -> bool:
-    """True for at most MAX_FRAMES steps, evenly spread."""
+    """Return True for at most MAX_FRAMES steps, evenly spread."""
     if step.total <= MAX_FRAMES:
         return True
     return step.index * MAX_FRAMES // step.total > (step.index - 1) * MAX_FRAMES // step.total
 
 
-def _pick_device(name: str) -> torch.device:
-    import torch
-
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise OptionError(
-            f"There is no device {name!r} here.", "Try --device cpu, or leave it out."
-        ) from None
-    return device
-
-
-def _check_dtype(name: str, card: ModelCard, plugins: Sequence[InstalledPlugin]) -> None:
-    """Refuse a type that does not exist, or that the plugin does not say it knows."""
-    known = ("auto", *DTYPES, *QUANTIZED)
-    if name not in known:
-        raise OptionError(f"There is no dtype {name!r}.", f"Give one of {', '.join(known)}.")
-    manifest = next((plugin.manifest for plugin in plugins if plugin.name == card.plugin), None)
-    if name in QUANTIZED and (manifest is None or name not in manifest.quantized):
-        raise OptionError(
-            f"{card.plugin} does not keep weights in {name}.", f"Give one of {', '.join(('auto', *DTYPES))}."
-        )
-
-
 @contextmanager
 def _memory_explained() -> Iterator[None]:
-    """Turn running out of memory into an error with its remedy."""
+    """Turn running out of memory into an error with a remedy."""
     import torch
 
     try:
@@ -448,7 +263,5 @@ def _memory_explained() -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         # The CPU allocator raises a plain RuntimeError that says "not enough memory".
         if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "not enough memory" in str(error):
-            raise ZooError(
-                "The memory does not suffice for a batch.", "Try a smaller --batch-size."
-            ) from error
+            raise ZooError("Out of memory.", "Try a smaller --batch-size.") from error
         raise

@@ -6,8 +6,9 @@ from unittest import mock
 
 import torch
 
+from zoo_core.environment import load
 from zoo_core.errors import PluginError
-from zoo_core.running.model import DTYPES, load
+from zoo_core.running.loading import DTYPES
 from zoo_core.testing.conformance.check import check
 from zoo_core.testing.conformance.running import any_number_of_samples_can_be_made
 from zoo_core.testing.conformance.seeds import global_random_state_is_not_used

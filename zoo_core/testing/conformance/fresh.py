@@ -14,9 +14,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
+from zoo_core.environment import load
 from zoo_core.manifest.cards import ModelCard
 from zoo_core.plugins.torch_guard import torch_functions
-from zoo_core.running.model import load, make_plan
+from zoo_core.running.planning import make_plan
 from zoo_core.samples import compare, read_record
 from zoo_core.samples.replay import Match
 from zoo_core.testing.conformance.check import first_line
@@ -65,7 +66,7 @@ def in_a_fresh_process(task: Callable[..., Found], *arguments: Any) -> Found:
         AssertionError: It raised something there, ended the process, or took too long; says what.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "zoo_core.running.model", "zoo_core.samples", __name__])
+    context.set_forkserver_preload(["torch", "zoo_core.running.loading", "zoo_core.samples", __name__])
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(
         target=_answer, args=(theirs, dict(os.environ), list(sys.path), task, arguments), daemon=True

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import click
 
+from zoo_core.environment import create_trainable
 from zoo_core.errors import PluginError
 from zoo_core.manifest.cards import Manifest
 from zoo_core.plugins.discovery import InstalledPlugin, installed_plugins
@@ -14,7 +15,6 @@ from zoo_core.plugins.host import plugin_errors
 from zoo_core.protocols import TrainingData
 from zoo_core.testing.conformance.check import Judged, Unclaimed, check
 from zoo_core.testing.conformance.imports import Imports, imports_of_listing, imports_of_loading
-from zoo_core.training import create_trainable
 
 HEAVY = (
     "accelerate", "diffusers", "huggingface_hub", "jax", "matplotlib", "pandas", "scipy", "sklearn",

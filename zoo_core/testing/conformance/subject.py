@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 
+from zoo_core.environment import load
 from zoo_core.errors import ZooError
 from zoo_core.files import is_inside
 from zoo_core.manifest.cards import ModelCard, Option
 from zoo_core.noise import Noise
 from zoo_core.plugins.discovery import installed_plugins, package_folder
 from zoo_core.protocols import Batch, Generator, Score, Scorer, Step
-from zoo_core.running.model import Model, load
+from zoo_core.running.model import Model
 from zoo_core.testing.conformance.check import Judged, Unclaimed
 from zoo_core.testing.conformance.damage import damages, load_damaged
 from zoo_core.testing.driving import Row, Runner, rows_of

@@ -1,0 +1,92 @@
+"""From a card to a model that is ready to run: device, dtype, weights, generator."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+from zoo_core.errors import OptionError, PluginError
+from zoo_core.manifest.cards import QUANTIZED, HubWeights, ModelCard
+from zoo_core.plugins.discovery import InstalledPlugin
+from zoo_core.plugins.host import PluginHost
+from zoo_core.protocols import Generator
+from zoo_core.running.model import Model
+from zoo_core.weights import Checkpoint, get_checkpoint, is_cached
+from zoo_core.weights.conversion import converted
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+
+
+def load_card(
+    card: ModelCard, plugins: Sequence[InstalledPlugin], host: PluginHost, *, device: str, dtype: str
+) -> Model:
+    """Make the model of a card ready to run; :func:`zoo_core.load` describes the arguments."""
+    _check_dtype(dtype, card, plugins)
+    host.load(card.plugin)  # before its weights are fetched: a broken plugin should not cost a download
+    plugin = next(plugin for plugin in plugins if plugin.name == card.plugin)
+    checkpoint = converted(
+        _get_checkpoint_while_importing_torch(card), partial(host.converters, only=card.plugin)
+    )
+    torch_device = _pick_device(device)
+    generator = host.call(
+        card.plugin,
+        "zoo_create_generator",
+        card=card,
+        checkpoint=checkpoint,
+        device=torch_device,
+        dtype=None if dtype == "auto" else getattr(importlib.import_module("torch"), dtype),
+    )
+    if not isinstance(generator, Generator):
+        raise PluginError(
+            f"{card.plugin} made no generator for {card.id}, but {generator!r}.",
+            "Tell the plugin's author: zoo_create_generator must return an object with generate().",
+        )
+    return Model(card, checkpoint, generator, torch_device, plugin.version)
+
+
+def _get_checkpoint_while_importing_torch(card: ModelCard) -> Checkpoint:
+    """Verify the weights in a thread while importing torch, which takes as long.
+
+    A download stays in the main thread, where Ctrl-C ends it at once.
+    """
+    if isinstance(card.weights, HubWeights) and is_cached(card) is None:
+        return get_checkpoint(card)
+    with ThreadPoolExecutor(1) as thread:
+        checkpoint = thread.submit(get_checkpoint, card)
+        importlib.import_module("torch")
+        return checkpoint.result()
+
+
+def _pick_device(name: str) -> torch.device:
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise OptionError(
+            f"There is no device {name!r} on this machine.", "Try --device cpu, or leave --device out."
+        ) from None
+    return device
+
+
+def _check_dtype(name: str, card: ModelCard, plugins: Sequence[InstalledPlugin]) -> None:
+    """Refuse an unknown dtype, and a quantized one that the plugin does not declare."""
+    known = ("auto", *DTYPES, *QUANTIZED)
+    if name not in known:
+        raise OptionError(f"There is no dtype {name!r}.", f"Give one of {', '.join(known)}.")
+    manifest = next((plugin.manifest for plugin in plugins if plugin.name == card.plugin), None)
+    if name in QUANTIZED and (manifest is None or name not in manifest.quantized):
+        raise OptionError(
+            f"{card.plugin} does not support {name} weights.", f"Give one of {', '.join(('auto', *DTYPES))}."
+        )
