@@ -68,7 +68,7 @@ def sides(
 ) -> tuple[dict[str, Callable[[], Any]], float]:
     """The two ways to enlarge the same tiles in the same style, and how far they are apart without noise."""
     import torch
-    from zoo_gigagan.upsampler import Upsampler, UpsamplerConfig
+    from zoo_gigagan.upsampler.network import Upsampler, UpsamplerConfig
 
     theirs = their_network()(**config).eval().requires_grad_(False)
     with torch.device("meta"):

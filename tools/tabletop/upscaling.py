@@ -1,11 +1,10 @@
-"""Say how well a model enlarges renders that it has not seen, beside bicubic interpolation.
+"""Compare a model with bicubic interpolation on upscaling held-out renders.
 
     pip install stlpips-pytorch==0.0.2
-    PYTHONPATH=tools python -m tabletop.enlargement MODEL [-n 200]
+    PYTHONPATH=tools python -m tabletop.upscaling MODEL [-n 200]
 
-Renders of 64×64 are made small by the mean of 4×4 pixels and enlarged again. Told are the perceptual
-distance to the render (zoo_stylegan.perceptual), and how much the enlarged image, made small, differs from
-the small one.
+Renders of 64×64 are downsampled by averaging 4×4 pixels, and upscaled. It prints the perceptual distance to
+the render (zoo_stylegan.perceptual), and the PSNR to the render and, after downsampling, to the input.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
-from zoo_gigagan.tiles import FACTOR
+from zoo_gigagan.upsampler.tiles import FACTOR
 from zoo_stylegan.perceptual import Perceptual
 
 import zoo_core as zoo
-from tabletop.judge import SIDE
+from tabletop.classifier import SIDE
 from tabletop.render import render
 from tabletop.scene import draw_scene
 
 FIRST_SEED = 20_000_000
-"""Models and the judge learn from the seeds far below."""
+"""Models and the classifier are trained on lower seeds."""
 
 
 def as_tensor(image: Image.Image) -> Tensor:
@@ -43,31 +42,33 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 
 @click.command()
 @click.argument("model")
-@click.option("-n", "count", type=click.IntRange(1), default=200, show_default=True)
+@click.option(
+    "-n", "count", type=click.IntRange(1), default=200, show_default=True, help="Number of renders."
+)
 def main(model: str, count: int) -> None:
-    """Enlarge and compare."""
+    """Upscale with MODEL (an id, hf:ORG/REPO or a folder), and compare."""
     handle, perceptual = zoo.load(model), Perceptual()
-    large, small, drawn = [], [], {"the model": [], "bicubic": []}
+    originals, inputs, outputs = [], [], {"the model": [], "bicubic": []}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "small.png"
         for seed in range(FIRST_SEED, FIRST_SEED + count):
             image = Image.fromarray(render(draw_scene(seed), SIDE))
             reduced = image.reduce(FACTOR)
             reduced.save(file)
-            large.append(as_tensor(image))
-            small.append(as_tensor(reduced))
+            originals.append(as_tensor(image))
+            inputs.append(as_tensor(reduced))
             (sample,) = handle.generate(input=str(file), seed=seed)
-            drawn["the model"].append(as_tensor(sample.image))
-            drawn["bicubic"].append(as_tensor(reduced.resize(image.size, Image.Resampling.BICUBIC)))
-    real, given = torch.cat(large), torch.cat(small)
-    for name, images in drawn.items():
-        made = torch.cat(images)
+            outputs["the model"].append(as_tensor(sample.image))
+            outputs["bicubic"].append(as_tensor(reduced.resize(image.size, Image.Resampling.BICUBIC)))
+    real, given = torch.cat(originals), torch.cat(inputs)
+    for name, images in outputs.items():
+        output = torch.cat(images)
         with torch.inference_mode():
-            distance = perceptual(made, real)
-        back = psnr(F.avg_pool2d(made, FACTOR), given)
+            distance = perceptual(output, real)
+        back = psnr(F.avg_pool2d(output, FACTOR), given)
         click.echo(
-            f"{name}: perceptual distance {distance.mean():.4f}, PSNR {psnr(made, real).mean():.1f} dB, "
-            f"made small again {back.mean():.1f} dB (least {back.min():.1f}) of {count}"
+            f"{name}: perceptual distance {distance.mean():.4f}, PSNR {psnr(output, real).mean():.1f} dB, "
+            f"after downsampling {back.mean():.1f} dB (minimum {back.min():.1f}); {count} images"
         )
 
 

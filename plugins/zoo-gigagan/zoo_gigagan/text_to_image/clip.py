@@ -57,8 +57,8 @@ class ClipConfig:
     def __post_init__(self) -> None:
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
-                f"hidden_size {self.hidden_size} is not divisible by {self.num_attention_heads}, the number of "
-                "attention heads."
+                f"hidden_size {self.hidden_size} is not divisible by {self.num_attention_heads}, the number "
+                "of attention heads."
             )
         if self.num_hidden_layers < 2:
             raise ValueError("num_hidden_layers is 1; expected at least 2.")

@@ -66,7 +66,8 @@ class GigaGANTrainable:
         options: TrainingOptions,
         clip: tuple[ClipText, ClipTokenizer] | None = None,
     ) -> None:
-        encoder, self.clip_tokenizer = clip or (None, None)
+        encoder = clip[0] if clip else None
+        self.clip_tokenizer = clip[1] if clip else None
         self.networks: Mapping[str, nn.Module] = {
             "generator": GeneratorInTraining(TextToImage(config, encoder)),
             "discriminator": DiscriminatorInTraining(
