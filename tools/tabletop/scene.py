@@ -1,6 +1,6 @@
-"""What is on the tabletop: drawn from a seed, and told in words.
+"""Random scenes on a tabletop, with captions.
 
-A scene is an object of a material, lit and seen from somewhere. Everything follows from the seed alone.
+A scene is an object of a material, a light and a camera. All of it depends on the seed alone.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ COLOURS: dict[str, Colour] = {
     "white": (0.88, 0.87, 0.84),
     "purple": (0.52, 0.25, 0.62),
 }
-"""Of plain objects, by the word in their captions."""
+"""Colours of plain objects, by their word in captions."""
 YARNS: tuple[Colour, ...] = ((0.85, 0.45, 0.50), (0.45, 0.65, 0.60), (0.90, 0.80, 0.55), (0.60, 0.50, 0.75))
 FURS: tuple[Colour, ...] = ((0.45, 0.30, 0.18), (0.72, 0.55, 0.36), (0.35, 0.33, 0.32), (0.85, 0.80, 0.72))
 TABLES: tuple[Colour, ...] = ((0.52, 0.36, 0.22), (0.70, 0.55, 0.38), (0.75, 0.73, 0.70), (0.32, 0.30, 0.30))
 WALLS: tuple[Colour, ...] = ((0.78, 0.80, 0.82), (0.62, 0.70, 0.75), (0.80, 0.74, 0.66), (0.45, 0.48, 0.52))
 
 PLACES = ("on a tabletop", "on tabletop", "on a table")
-OF_PLAIN = (
+PLAIN_CAPTIONS = (
     "a {colour} {object} {place}",
     "a plain {colour} {object} {place}",
     "{object} in {colour}, {place}",
     "a {object} {place}",
     "{colour}",
 )
-OF_MATERIAL = (
+MATERIAL_CAPTIONS = (
     "a {material} {object} {place}",
     "a {object} made of {material} {place}",
     "{object} in {material}, {place}",
     "a {object} {place}",
     "{material}",
 )
-"""The last two leave something open, and are the halves of the rest: a mix of prompts is of such."""
+"""Captions. The last two name only the object or only the material; prompts to mix are of this kind."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """An object on a table; lengths in table units, in which objects are about 2 high."""
+    """An object on a table. Objects are about 2 units high."""
 
     object: str
     """One of ``OBJECTS``."""
@@ -55,52 +55,52 @@ class Scene:
     """One of ``MATERIALS``."""
     caption: str
     halves: tuple[str, str]
-    """What is there, and what it is made of."""
+    """A caption of the object, and one of the material."""
     colour: Colour
-    """Of a plain object, a yarn or a fur."""
+    """Colour of the object, where its material leaves a choice."""
     table: Colour
     wall: Colour
     yaw: float
-    """Of the object about the vertical, in radians."""
+    """Rotation of the object about the vertical, in radians."""
     size: float
     azimuth: float
-    """Of the camera, about the vertical, in radians."""
+    """Angle of the camera about the vertical, in radians."""
     height: float
-    """Of the camera above the table."""
+    """Height of the camera above the table."""
     distance: float
-    """Of the camera from the middle of the table."""
+    """Distance of the camera from the middle of the table."""
     light: tuple[float, float, float]
-    """Direction toward the light, of length 1."""
+    """Unit vector toward the light."""
     ambient: float
-    """Share of light that comes from everywhere."""
-    grain: int
-    """Seed of the textures' noise."""
+    """Share of ambient light."""
+    texture_seed: int
+    """Seed of the noise in textures."""
 
 
 def draw_scene(seed: int, object: str | None = None, material: str | None = None) -> Scene:
-    """Draw a scene from a seed.
+    """Return a random scene.
 
     Args:
-        seed: What everything follows from.
-        object: One of ``OBJECTS``; None: drawn.
-        material: One of ``MATERIALS``; None: drawn.
+        seed: The seed.
+        object: One of ``OBJECTS``; None: random.
+        material: One of ``MATERIALS``; None: random.
     """
     random = np.random.default_rng(seed)
     object = OBJECTS[random.integers(len(OBJECTS))] if object is None else object
     material = MATERIALS[random.integers(len(MATERIALS))] if material is None else material
     name, colour = _colour(material, random)
     place = PLACES[random.integers(len(PLACES))]
-    wordings = OF_PLAIN if material == "plain" else OF_MATERIAL
+    wordings = PLAIN_CAPTIONS if material == "plain" else MATERIAL_CAPTIONS
     wording = random.integers(len(wordings))
-    said = [
+    captions = [
         wording.format(object=object, material=material, colour=name, place=place) for wording in wordings
     ]
-    angle, climb = random.uniform(0, 2 * np.pi), random.uniform(0.5, 1.2)
+    angle, elevation = random.uniform(0, 2 * np.pi), random.uniform(0.5, 1.2)
     return Scene(
         object=object,
         material=material,
-        caption=said[wording],
-        halves=(said[-2], said[-1]),
+        caption=captions[wording],
+        halves=(captions[-2], captions[-1]),
         colour=colour,
         table=_varied(TABLES, random),
         wall=_varied(WALLS, random),
@@ -112,12 +112,12 @@ def draw_scene(seed: int, object: str | None = None, material: str | None = None
         height=float(random.uniform(1.8, 3.2)),
         distance=float(random.uniform(5.6, 6.8)),
         light=(
-            float(np.cos(angle) * np.cos(climb)),
-            float(np.sin(climb)),
-            float(np.sin(angle) * np.cos(climb)),
+            float(np.cos(angle) * np.cos(elevation)),
+            float(np.sin(elevation)),
+            float(np.sin(angle) * np.cos(elevation)),
         ),
         ambient=float(random.uniform(0.35, 0.55)),
-        grain=int(random.integers(1 << 31)),
+        texture_seed=int(random.integers(1 << 31)),
     )
 
 
@@ -129,7 +129,7 @@ def _colour(material: str, random: np.random.Generator) -> tuple[str, Colour]:
 
 
 def _varied(colours: tuple[Colour, ...], random: np.random.Generator) -> Colour:
-    """One of the colours, a little off."""
+    """Return a random variation of one of the colours."""
     red, green, blue = np.clip(
         np.array(colours[random.integers(len(colours))]) + random.uniform(-0.05, 0.05, 3), 0, 1
     )

@@ -1,4 +1,4 @@
-"""Checkpoints as their author's program writes them."""
+"""Checkpoints as chien-liu/DCGAN-PyTorch writes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zoo_dcgan.convert import convert
 from zoo_dcgan.network import Network, Shape
 
 import zoo_core as zoo
-from zoo_core import WeightsError, save_weights
+from zoo_core import WeightsError, read_config, save_checkpoint
 
 SHAPE = Shape(latent=5, widths=(8, 4), channels=1)
 
@@ -23,22 +23,18 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_shape_is_told_by_the_tensors(file: Path) -> None:
+def test_the_config_follows_from_the_tensors(file: Path) -> None:
     conversion = convert(file)
     assert conversion is not None
-    assert Shape.read(conversion.config, "test") == SHAPE
+    assert read_config(Shape, conversion.config, "test", ignore=("model_type",)) == SHAPE
     assert set(conversion.tensors) == set(Network(SHAPE).state_dict())
 
 
-def test_a_converted_checkpoint_draws(file: Path, tmp_path: Path) -> None:
-    import json
-
+def test_a_converted_checkpoint_generates(file: Path, tmp_path: Path) -> None:
     conversion = convert(file)
     assert conversion is not None
     folder = tmp_path / "model"
-    folder.mkdir()
-    save_weights(folder / "model.safetensors", conversion.tensors)
-    (folder / "config.json").write_text(json.dumps(conversion.config))
+    save_checkpoint(folder, conversion.config, conversion.tensors)
     model = zoo.load(folder, device="cpu")
     (one, mean) = model.generate(seeds=[3, 3], truncation=[1.0, 0.0])
     assert one.tensor is not None
@@ -50,14 +46,14 @@ def test_a_converted_checkpoint_draws(file: Path, tmp_path: Path) -> None:
     torch.testing.assert_close(drawn, torch.stack([one.tensor, mean.tensor]))
 
 
-def test_other_files_are_left_to_others(tmp_path: Path) -> None:
+def test_files_of_another_kind_are_not_converted(tmp_path: Path) -> None:
     (tmp_path / "text.tar").write_text("no checkpoint")
     assert convert(tmp_path / "text.tar") is None
     torch.save({"netG_state_dict": {"conv.weight": torch.zeros(2)}}, tmp_path / "other.tar")
     assert convert(tmp_path / "other.tar") is None
 
 
-def test_a_file_that_wants_something_run_is_refused(tmp_path: Path) -> None:
+def test_a_file_with_code_is_refused(tmp_path: Path) -> None:
     class Hostile:
         def __reduce__(self) -> tuple[object, ...]:
             return (print, ("hello",))
@@ -68,7 +64,7 @@ def test_a_file_that_wants_something_run_is_refused(tmp_path: Path) -> None:
     assert caught.value.remedy
 
 
-def test_a_network_of_another_make_is_refused(tmp_path: Path) -> None:
+def test_another_architecture_is_refused(tmp_path: Path) -> None:
     state = {"main.0.weight": torch.zeros(5, 8, 4, 4), "main.1.weight": torch.zeros(8, 4, 4, 4)}
     torch.save({"netG_state_dict": state}, tmp_path / "weights.tar")
     with pytest.raises(WeightsError) as caught:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def zoo_create_generator(
     checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None
 ) -> Generator:
-    """Build the generator of a card or of a converted checkpoint."""
+    """Load the generator of a model or of a converted checkpoint."""
     from zoo_dcgan.generator import DCGAN
 
     return DCGAN(checkpoint, device, dtype)
@@ -26,7 +26,7 @@ def zoo_create_generator(
 
 @hookimpl
 def zoo_convert_checkpoint(path: Path) -> Conversion | None:
-    """Read the generator out of a checkpoint of chien-liu/DCGAN-PyTorch."""
+    """Read the generator from a checkpoint of chien-liu/DCGAN-PyTorch."""
     from zoo_dcgan.convert import convert
 
     return convert(path)

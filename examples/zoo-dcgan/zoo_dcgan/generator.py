@@ -1,19 +1,27 @@
-"""The generator of faces: one number per dimension of noise, one image."""
+"""The generator of faces, and its latent space."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from zoo_core import Batch, Checkpoint, Noise, Options, Step, load_weights
+from zoo_core import Batch, Checkpoint, Noise, Options, Step, load_network, read_config, read_options
 from zoo_dcgan.network import Network, Shape
 
 
+@dataclass(frozen=True)
+class SamplingOptions:
+    """The options in zoo.toml."""
+
+    truncation: tuple[float, ...]
+
+
 class DCGAN:
-    """A DCGAN ready to draw.
+    """A DCGAN as a generator of the zoo.
 
     Args:
         checkpoint: config.json and model.safetensors.
@@ -21,7 +29,7 @@ class DCGAN:
         dtype: Type to compute in; None is float32.
 
     Raises:
-        WeightsError: The checkpoint holds no DCGAN.
+        WeightsError: The config is not a DCGAN's, or the weights do not fit it.
     """
 
     batch_size = 64
@@ -30,26 +38,33 @@ class DCGAN:
         self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None = None
     ) -> None:
         self.dtype = dtype or torch.float32
-        self.shape = Shape.read(checkpoint.json("config.json"), checkpoint.source)
-        with torch.device("meta"):
-            self.network = Network(self.shape)
-        load_weights(self.network, checkpoint.tensors("model"), checkpoint.source, self.dtype, device)
-        self.network.eval().requires_grad_(False)  # a batch's own statistics would mix its samples
+        self.shape = read_config(
+            Shape,
+            checkpoint.json("config.json"),
+            f"{checkpoint.source}: config.json",
+            ignore=("model_type", "zoo"),
+            remedy="Convert the checkpoint again: zoo convert weights.tar -o FOLDER",
+        )
+        # In evaluation mode: statistics of the batch itself would mix its samples.
+        self.network = load_network(
+            lambda: Network(self.shape), checkpoint.tensors("model"), checkpoint.source, self.dtype, device
+        )
 
     def generate(self, batch: Batch) -> Iterator[Step]:
-        """Draw the batch's images, in one step."""
+        """Generate the images of a batch, in one step."""
         yield Step(images=self.synthesize(self.encode(batch), batch.options, batch.noise))
 
     def mapping(self, z: Tensor, **condition: Any) -> Tensor:
-        """Noise (n, latent) is itself the place that an image is drawn at."""
+        """Return z (n, latent) itself: the latent space of a DCGAN is that of its noise."""
         return z
 
     def encode(self, batch: Batch) -> Tensor:
-        """Return the places of the batch's samples, (n, latent), scaled by ``truncation``."""
+        """Return the latents of the batch's samples, (n, latent), scaled by ``truncation``."""
+        options = read_options(SamplingOptions, batch.options)
         z = batch.noise.normal(self.shape.latent)
-        return self.mapping(z) * torch.tensor(batch.options.truncation, device=z.device)[:, None]
+        return self.mapping(z) * torch.tensor(options.truncation, device=z.device)[:, None]
 
     def synthesize(self, latents: Tensor, options: Options, noise: Noise) -> Tensor:
-        """Return the images at places (n, latent): (n, c, h, w) in [-1, 1]."""
+        """Return the images of latents (n, latent): (n, c, h, w) in [-1, 1]."""
         images: Tensor = self.network(latents.to(self.dtype))
         return images.float()

@@ -1,51 +1,41 @@
-"""The generator network of DCGAN (Radford et al. 2016, section 3 and figure 1).
+"""The generator network of DCGAN (Radford et al. 2016, arXiv:1511.06434, section 3 and figure 1).
 
-Its tensors have the names they have in chien-liu/DCGAN-PyTorch, which numbers the layers of one sequence.
+Tensors have the names of chien-liu/DCGAN-PyTorch, which numbers the layers of one sequence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
 from torch import Tensor, nn
 
-from zoo_core import WeightsError
+from zoo_core import Between
 
 START = 4
-"""Side of the image after the first layer; every further one doubles it."""
+"""Side of the image after the first layer; every further layer doubles it."""
+
+Size = Annotated[int, Between(1, 2**16)]
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What tells two of these networks apart."""
+    """The architecture of a network, as in config.json."""
 
-    latent: int
-    """Numbers of noise per image."""
-    widths: tuple[int, ...]
+    latent: Size
+    """Dimensions of the noise."""
+    widths: tuple[Size, ...]
     """Channels after each layer but the last."""
-    channels: int
-    """Of the image: 1 or 3."""
+    channels: Size
+    """Channels of the image: 1 or 3."""
 
-    @classmethod
-    def read(cls, config: Mapping[str, Any], source: str) -> Shape:
-        """Read it from a config.json.
-
-        Raises:
-            WeightsError: A number is missing or none.
-        """
-        numbers = [config.get("latent"), config.get("channels"), *(config.get("widths") or [None])]
-        if not all(type(number) is int and number > 0 for number in numbers):
-            raise WeightsError(
-                f"config.json of {source} has no latent, widths and channels.",
-                "Make the checkpoint anew: zoo convert weights.tar -o FOLDER",
-            )
-        return cls(config["latent"], tuple(config["widths"]), config["channels"])
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.widths) <= 8:
+            raise ValueError(f"widths has {len(self.widths)} entries; expected 1 to 8.")
 
 
 class Network(nn.Module):
-    """Noise (n, latent) to images (n, channels, side, side) in [-1, 1]."""
+    """A generator: noise (n, latent) to images (n, channels, side, side) in [-1, 1]."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -60,6 +50,6 @@ class Network(nn.Module):
         self.main = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Draw."""
+        """Generate images from z (n, latent)."""
         images: Tensor = self.main(z[:, :, None, None])
         return images

@@ -1,19 +1,20 @@
 #!/bin/sh
-# Train gigagan-tabletop, the embedded model: prompts to 64×64 images of things on a tabletop.
+# Train gigagan-tabletop, the built-in generator: prompts to 64×64 images of things on a tabletop.
 #
 #     plugins/zoo-gigagan/recipes/gigagan-tabletop.sh [FOLDER]
 #
-# 75 minutes on two free CPU cores. Stopped with Ctrl-C or killed, it goes on where it was when run again.
+# 75 minutes on two free CPU cores. Run it again after an interruption: it resumes from its last checkpoint.
 set -eu
 cd "$(dirname "$0")/../../.."
 PATH="$PWD/.venv/bin:$PATH"
 folder=${1:-runs/gigagan-tabletop}
 
-# Two of the fifteen combinations are held out, to see whether prompts for them are obeyed too.
+# Two of the fifteen combinations are held out, to test whether the model generalises to them.
 [ -f data/tabletop/metadata.jsonl ] || PYTHONPATH=tools python -m tabletop data/tabletop -n 24000 --seed 0 \
     --without cube:fur --without "teddy bear:brick"
 
-# Memory that glibc gives back after each step is paged in again at the next: keeping it halves the time.
+# Keep freed memory in the process: glibc would return it after each step and page it in at the next. This
+# halves the time.
 export MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=34359738368 MALLOC_TOP_PAD_=268435456
 export OMP_WAIT_POLICY=active ACCELERATE_USE_CPU=true
 zoo train gigagan \

@@ -15,11 +15,11 @@ FOLDER = Path(__file__).parent / "golden"
 
 @pytest.fixture(scope="session")
 def golden() -> Callable[[str], GoldenCase]:
-    """``golden("aurasr_unet")`` is that case."""
+    """Return a function that reads a golden case by name, such as ``golden("aurasr_unet")``."""
     return lambda name: GoldenCase.read(FOLDER / f"{name}.safetensors")
 
 
 @pytest.fixture(scope="session", name="relative_error")
 def relative_error_fixture() -> Callable[[Tensor, Tensor], float]:
-    """The measure by which golden cases are compared."""
+    """Return the error measure for golden cases."""
     return relative_error

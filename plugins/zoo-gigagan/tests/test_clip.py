@@ -1,4 +1,4 @@
-"""CLIP as a reader of prompts: against transformers' own, in training, and in what training writes."""
+"""CLIP as the encoder of prompts: against transformers, in training, and in a trained checkpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 import transformers
 from click.testing import CliRunner
 from PIL import Image
-from zoo_gigagan.clip import ClipConfig, ClipTokens, read_clip
+from zoo_gigagan.text_to_image.clip import ClipConfig, ClipTokenizer, read_clip
 
 import zoo_core as zoo
 from zoo_core import Checkpoint, OptionError, WeightsError
@@ -33,16 +33,16 @@ SETTINGS = {**SIZES, "bos_token_id": SIZES["vocab_size"] - 2, "eos_token_id": SI
 
 
 def tokenizer() -> tokenizers.Tokenizer:
-    """A tokenizer in the way of CLIP's: lower case, a sign for the end of a word, no merges."""
-    signs = [*LETTERS, *(letter + "</w>" for letter in LETTERS), START, END]
+    """Return a tokenizer like CLIP's: lower case, a marker for the end of a word, no merges."""
+    symbols = [*LETTERS, *(letter + "</w>" for letter in LETTERS), START, END]
     model = tokenizers.models.BPE(
-        {sign: number for number, sign in enumerate(signs)}, [], end_of_word_suffix="</w>", unk_token=END
+        {sign: number for number, sign in enumerate(symbols)}, [], end_of_word_suffix="</w>", unk_token=END
     )
     made = tokenizers.Tokenizer(model)
     made.normalizer = tokenizers.normalizers.Lowercase()
     made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     made.post_processor = tokenizers.processors.TemplateProcessing(
-        f"{START} $A {END}", special_tokens=[(START, len(signs) - 2), (END, len(signs) - 1)]
+        f"{START} $A {END}", special_tokens=[(START, len(symbols) - 2), (END, len(symbols) - 1)]
     )
     return made
 
@@ -64,7 +64,7 @@ PROMPTS = ("a red cube", "blue ball", "")
 
 
 @pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
-def test_the_penultimate_layer_is_that_of_transformers(tmp_path, activation):
+def test_the_penultimate_layer_equals_that_of_transformers(tmp_path, activation):
     torch.manual_seed(0)
     theirs = transformers.CLIPTextModel(transformers.CLIPTextConfig(**SETTINGS, hidden_act=activation))
     theirs.save_pretrained(tmp_path)
@@ -92,9 +92,9 @@ def test_the_text_half_of_a_whole_clip_is_read(tmp_path, folder):
 
 
 def test_long_prompts_are_refused_with_the_numbers(folder):
-    tokens = ClipTokens(folder / "tokenizer.json", ClipConfig(**SIZES))
+    tokens = ClipTokenizer(folder / "tokenizer.json", ClipConfig(**SIZES))
     assert len(tokens.encode("a" * 10)) == 12
-    with pytest.raises(OptionError, match="has 10,000 tokens; this model reads 10"):
+    with pytest.raises(OptionError, match="has 10,000 tokens; this model reads at most 10"):
         tokens.encode("a " * 10_000)
     with pytest.raises(OptionError, match="not valid Unicode"):
         tokens.encode("\udcff")
@@ -104,16 +104,20 @@ def test_long_prompts_are_refused_with_the_numbers(folder):
     ("file", "content", "wrong"),
     [
         ("tokenizer.json", None, "has no tokenizer.json"),
-        ("tokenizer.json", "{}", "is no tokenizer"),
-        ("config.json", '{"model_type": "gpt2"}', "is not CLIP's"),
-        ("config.json", json.dumps({**SIZES, "hidden_act": "relu"}), "hidden_act = 'relu'"),
-        ("config.json", json.dumps({**SIZES, "num_attention_heads": 3}), "cannot be built"),
+        ("tokenizer.json", "{}", "cannot be read as a tokenizer"),
+        ("config.json", '{"model_type": "gpt2"}', "is not the config of a CLIP"),
+        ("config.json", json.dumps({**SIZES, "hidden_act": "relu"}), "hidden_act is 'relu'"),
+        (
+            "config.json",
+            json.dumps({**SIZES, "num_attention_heads": 3}),
+            "hidden_size 16 is not divisible by 3",
+        ),
         ("config.json", json.dumps({**SIZES, "num_hidden_layers": 5}), "lacks"),
-        ("config.json", json.dumps({**SIZES, "vocab_size": 10}), "has 20 tokens; the encoder reads 10"),
+        ("config.json", json.dumps({**SIZES, "vocab_size": 10}), "has 20 tokens; the encoder has only 10"),
         ("model.safetensors", None, "has no weights named model"),
     ],
 )
-def test_what_is_no_clip_is_refused(folder, file, content, wrong):
+def test_a_checkpoint_that_is_not_a_clip_is_refused(folder, file, content, wrong):
     (folder / file).unlink()
     if content is not None:
         (folder / file).write_text(content)
@@ -122,7 +126,7 @@ def test_what_is_no_clip_is_refused(folder, file, content, wrong):
     assert caught.value.remedy
 
 
-def test_a_run_of_zoo_train_reads_captions_with_it(tmp_path, folder):
+def test_zoo_train_encodes_captions_with_clip(tmp_path, folder):
     data = tmp_path / "data"
     data.mkdir()
     lines = []
@@ -149,13 +153,13 @@ def test_a_run_of_zoo_train_reads_captions_with_it(tmp_path, folder):
     assert not torch.equal(red.tensor, blue.tensor)
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
+def test_a_missing_folder_is_named(tmp_path):
     data = tmp_path / "data"
     data.mkdir()
     Image.new("RGB", (8, 8)).save(data / "0.png")
     (data / "metadata.jsonl").write_text('{"file_name": "0.png", "text": "a"}')
     command = f"train gigagan --data {data} -o {tmp_path / 'run'} --channels 8,8 --entries 8 "
     command += "--discriminator-channels 8,8 --text-encoder nowhere"
-    with pytest.raises(OptionError, match="--text-encoder nowhere is no folder") as caught:
+    with pytest.raises(OptionError, match="--text-encoder nowhere is not a folder") as caught:
         CliRunner().invoke(cli, command.split(), catch_exceptions=False)
     assert "tokenizer.json" in caught.value.remedy

@@ -1,4 +1,4 @@
-"""Images from prompts by a small random network: conformance, mixing, interpolation, truncation."""
+"""Images from prompts with a small random network: conformance, mixing, interpolation, truncation."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from zoo_gigagan import checkpoint
-from zoo_gigagan.text_to_image import TextToImage, TextToImageConfig
+from zoo_gigagan.text_to_image.network import MODEL_TYPE, TextToImage, TextToImageConfig
 
 import zoo_core as zoo
-from zoo_core import OptionError, WeightsError
+from zoo_core import OptionError, WeightsError, save_checkpoint
 from zoo_core.cli import cli
 from zoo_core.testing import GeneratorConformance
 
@@ -37,10 +36,10 @@ def folder(tmp_path_factory) -> Path:
     network = TextToImage(SMALL)
     for name, parameter in network.named_parameters():
         if name.endswith(("gain", "noise")):
-            torch.nn.init.constant_(parameter, 0.5)  # they begin as nothing
+            torch.nn.init.constant_(parameter, 0.5)  # they are 0 before training
         if "mapping.layers" in name and parameter.ndim == 2:
-            parameter.data *= 100  # styles that differ: a fresh mapping's hardly do
-    checkpoint.write(folder, network, torch.float32)
+            parameter.data *= 100  # an untrained mapping gives styles that hardly differ
+    save_checkpoint(folder, SMALL, network, torch.float32, model_type=MODEL_TYPE)
     return folder
 
 
@@ -70,7 +69,7 @@ def test_images_follow_prompt_and_noise(model):
     assert torch.equal(draw(model, ""), draw(model, None))
 
 
-def test_a_mix_is_the_second_prompt_from_a_size_on(model):
+def test_a_mix_uses_the_second_prompt_from_a_size_on(model):
     ball, denim = draw(model, "a ball"), draw(model, "denim")
     assert torch.equal(draw(model, "a ball", mix="denim", mix_from=4), denim)
     assert torch.equal(draw(model, "a ball", mix="a ball", mix_from=8), ball)
@@ -80,7 +79,7 @@ def test_a_mix_is_the_second_prompt_from_a_size_on(model):
     assert (mixes[1] - ball).square().mean() < (mixes[0] - ball).square().mean()
 
 
-def test_between_two_prompts(model):
+def test_images_between_two_prompts(model):
     ball, denim = draw(model, "a ball"), draw(model, "denim")
     path = [draw(model, "a ball", toward="denim", share=share) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
     assert torch.allclose(path[0], ball, atol=1e-5)
@@ -90,16 +89,16 @@ def test_between_two_prompts(model):
 
 
 def test_truncation_pulls_to_the_mean_style_of_the_prompt(model):
-    def spread(truncation):
+    def diversity(truncation):
         drawn = [s.tensor for s in model.generate("a ball", n=8, seed=0, truncation=truncation)]
         return float(torch.stack(drawn).std(0).mean())
 
-    assert spread(0.0) < spread(0.5) < spread(1.0)
+    assert diversity(0.0) < diversity(0.5) < diversity(1.0)
     plain = [draw(model, prompt, truncation=0.0) for prompt in ("a ball", "denim")]
     assert (plain[0] - plain[1]).abs().mean() > 0.01
 
 
-def test_a_list_of_shares_is_an_image_each(model):
+def test_each_sample_has_its_own_share(model):
     path = list(model.generate("a ball", seeds=[3, 3, 3], toward="denim", share=[0.0, 0.5, 1.0]))
     assert torch.equal(path[1].tensor, draw(model, "a ball", seed=3, toward="denim", share=0.5))
 
@@ -112,13 +111,13 @@ def test_a_list_of_shares_is_an_image_each(model):
         ({"toward": "a " * 10_000}, "has 10,000 words"),
     ],
 )
-def test_what_does_not_fit_is_refused(model, options, message):
+def test_options_that_do_not_fit_are_refused(model, options, message):
     with pytest.raises(OptionError, match=message) as caught:
         draw(model, "a ball", **options)
     assert caught.value.remedy
 
 
-def test_a_table_of_mixes(folder, model, tmp_path):
+def test_mix_prompts_writes_a_grid(folder, model, tmp_path):
     path = tmp_path / "table.png"
     command = ["mix-prompts", str(folder), "a ball", "a cube", "--mix", "denim", "--mix", "red"]
     command += ["--mix-from", "8", "--seed", "3", "-o", str(path)]
@@ -146,9 +145,11 @@ def test_a_table_of_mixes(folder, model, tmp_path):
         ({"depth": 3}, "depth"),
         ({"channels": None}, "channels"),
         ({"z_dim": 9}, "z_dim|mapping"),
+        ({"clip": {"hidden_act": "relu"}}, "hidden_act"),
+        ({"clip": {"layers": 3}}, "unknown setting 'layers'"),
     ],
 )
-def test_a_config_that_fits_no_network_is_refused(folder, tmp_path, change, message):
+def test_unsupported_configs_are_refused(folder, tmp_path, change, message):
     config = json.loads((folder / "config.json").read_text()) | change
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())

@@ -1,24 +1,23 @@
-"""The game of generator and discriminator: its losses, what each is shown, a run of zoo train."""
+"""Training the text-to-image generator: losses, the networks' inputs, and a run of zoo train."""
 
 from __future__ import annotations
 
 import json
 import math
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from zoo_gigagan.discriminator import Discriminator, DiscriminatorConfig, gradient_penalty, spread
-from zoo_gigagan.text import END, PADDING
-from zoo_gigagan.text_to_image import TextToImage, text_encoder
-from zoo_gigagan.training import create, rare_words_first
+from zoo_gigagan.discriminator import Discriminator, DiscriminatorConfig, minibatch_stddev, r1_penalty
+from zoo_gigagan.text_to_image.network import TextToImage, text_encoder
+from zoo_gigagan.text_to_image.text import END, PADDING
+from zoo_gigagan.text_to_image.training import create_trainable, rare_words_first
 
 import zoo_core as zoo
-from zoo_core import OptionError, TrainingData
+from zoo_core import OptionError, Options, TrainingData
 from zoo_core.cli import cli
 
 CAPTIONS = ("a red ball", "a blue ball", "a red cube", "blue")
@@ -46,7 +45,7 @@ OPTIONS = {
 
 def trainable(shape=(3, 16, 16), **options):
     torch.manual_seed(0)
-    return create(SimpleNamespace(**OPTIONS | options), TrainingData(shape, (), 100, CAPTIONS))
+    return create_trainable(Options(**OPTIONS | options), TrainingData(shape, (), 100, CAPTIONS))
 
 
 def batch(made, n=6):
@@ -76,7 +75,7 @@ def test_a_step_trains_the_discriminator_and_then_the_generator():
     assert not idle
 
 
-def test_halves_of_a_prompt_are_mixed_where_they_are_told():
+def test_halves_of_a_prompt_are_mixed():
     made = trainable(mixing=0.0, mixing_prompts=0.5)
     shown = batch(made, 400)
     halves = torch.stack([shown["captions"].roll(1, 0), shown["captions"].roll(2, 0)], 1)
@@ -90,7 +89,7 @@ def test_halves_of_a_prompt_are_mixed_where_they_are_told():
     assert torch.equal(coarse[~is_mixed], fine[~is_mixed])
 
 
-def test_blocks_are_told_of_the_prompt_that_is_theirs():
+def test_each_block_gets_its_own_prompt():
     generator = trainable().networks["generator"]
     tokens, random = batch(trainable(), 2)["captions"], torch.Generator().manual_seed(0)
     z, other = torch.randn(2, 2, 8, generator=random)
@@ -104,13 +103,13 @@ def test_blocks_are_told_of_the_prompt_that_is_theirs():
     assert torch.allclose(drawn[-1], torch.stack([mixed[0], whole[1]]), atol=1e-5)
 
 
-def test_the_losses_are_logistic_and_want_the_prompt_to_match():
+def test_the_losses_are_logistic_and_matching_aware():
     made = trainable(r1=0.0, matching=2.0)
 
-    def judge(images, prompts):
+    def discriminator(images, prompts):
         return [torch.full((6, 2), logit) for logit in (0.7, -0.4)[: len(prompts)]]
 
-    networks = {"generator": made.networks["generator"], "discriminator": judge}
+    networks = {"generator": made.networks["generator"], "discriminator": discriminator}
     first, second = made.losses(networks, batch(made), torch.Generator().manual_seed(3))
     real, fake = math.log1p(math.exp(-0.7)), math.log1p(math.exp(0.7))
     other = math.log1p(math.exp(-0.4))
@@ -123,10 +122,10 @@ def test_the_losses_are_logistic_and_want_the_prompt_to_match():
 def test_the_penalty_is_the_squared_gradient():
     images = torch.randn(3, 2, 4, 4, requires_grad=True)
     logits = torch.stack([3 * images.sum((1, 2, 3)), images.sum((1, 2, 3))], 1)
-    assert float(gradient_penalty(logits, images)) == pytest.approx(2**2 * 32, rel=1e-5)
+    assert float(r1_penalty(logits, images)) == pytest.approx(2**2 * 32, rel=1e-5)
 
 
-def test_each_entry_is_judged_at_every_size_below_it():
+def test_each_entry_has_a_prediction_at_every_size_below_it():
     made = trainable()
     network = Discriminator(DiscriminatorConfig((8, 8, 8), (16, 8), (8,)), text_encoder(made.config))
     images = [torch.randn(5, 3, size, size) for size in (16, 8)]
@@ -140,17 +139,17 @@ def test_each_entry_is_judged_at_every_size_below_it():
     assert not torch.equal(changed[:, 2], matched[:, 2])
 
 
-def test_the_spread_is_that_of_a_group():
+def test_the_minibatch_stddev_is_that_of_a_group():
     same = torch.ones(8, 3, 4, 4)
-    assert spread(same).abs().max() < 1e-3
+    assert minibatch_stddev(same).abs().max() < 1e-3
     mixed = same.clone()
     mixed[::2] = -1
     mixed[4:] = 1
-    assert torch.allclose(spread(mixed)[:4], torch.ones(4, 1, 4, 4), atol=1e-4)
-    assert spread(mixed)[4:].abs().max() < 1e-3
+    assert torch.allclose(minibatch_stddev(mixed)[:4], torch.ones(4, 1, 4, 4), atol=1e-4)
+    assert minibatch_stddev(mixed)[4:].abs().max() < 1e-3
 
 
-def test_captions_with_the_same_rare_words_are_neighbours():
+def test_captions_that_share_rare_words_are_neighbours():
     made = trainable()
     captions = ("a red ball", "blue", "a red cube", "a blue ball", "a red ball")
     tokens = torch.tensor([made.encode_caption(caption) for caption in captions])
@@ -159,23 +158,23 @@ def test_captions_with_the_same_rare_words_are_neighbours():
     assert abs(ordered.index("a red ball") - (4 - ordered[::-1].index("a red ball"))) == 1
 
 
-def test_some_captions_are_withheld():
+def test_some_captions_are_dropped():
     made = trainable()
     captions = batch(made, 1)["captions"].expand(4000, -1)
-    left = made._withheld(captions, torch.Generator().manual_seed(0))
+    left = made._drop_captions(captions, torch.Generator().manual_seed(0))
     empty = (left[:, 0] == END) & (left[:, 1:] == PADDING).all(1)
     assert 0.08 < empty.float().mean() < 0.12
     assert torch.equal(left[~empty], captions[~empty])
 
 
-def test_the_longest_caption_is_read_whole():
+def test_the_longest_caption_fits_the_context():
     torch.manual_seed(0)
     data = TrainingData((3, 16, 16), (), 1, ("red/green/blue,white a_b",))
-    made = create(SimpleNamespace(**OPTIONS), data)
+    made = create_trainable(Options(**OPTIONS), data)
     assert PADDING not in made.encode_caption(data.texts[0])  # six words, though one space
 
 
-def test_images_of_every_size_come_of_one_run():
+def test_one_pass_gives_images_of_every_size():
     made = trainable()
     network: TextToImage = made.networks["generator"].network
     condition = network.condition(torch.randn(2, 8), batch(made, 2)["captions"])

@@ -1,13 +1,13 @@
-"""The upsampler beside the reference implementation, whole and in tiles."""
+"""The upsampler against the reference implementation, whole and in tiles."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from zoo_gigagan.tiles import cut, mirrored, tiles, upscale, weights
-from zoo_gigagan.upsampler import Upsampler, UpsamplerConfig
+from zoo_gigagan.upsampler.network import Upsampler, UpsamplerConfig
+from zoo_gigagan.upsampler.tiles import crop, mirrored, tiles, upscale, weights
 
-from zoo_core import WeightsError, load_weights
+from zoo_core import WeightsError, load_network
 
 TOLERANCE = 1e-5
 PUBLISHED = {
@@ -22,14 +22,11 @@ PUBLISHED = {
 
 def network_of(case) -> Upsampler:
     config = UpsamplerConfig.read(case.about["config"]["constructor"], "golden")
-    with torch.device("meta"):
-        network = Upsampler(config)
-    load_weights(network, case.under("weights/"), "golden")
-    return network.eval()
+    return load_network(lambda: Upsampler(config), case.under("weights/"), "golden")
 
 
 @torch.inference_mode()
-def test_images_and_what_lies_between_are_the_golden_ones(golden, relative_error):
+def test_images_and_intermediates_are_the_golden_ones(golden, relative_error):
     case = golden("aurasr_unet")
     network = network_of(case)
     styles = network.style_network(case["inputs/z"])
@@ -64,13 +61,13 @@ def test_tiled_images_are_the_golden_ones(golden, relative_error, kind):
     noise = [case["inputs/plain_aug_noise"], *([case["inputs/offset_aug_noise"]] if overlap else [])]
     z, noise = torch.cat(z), torch.cat(noise)
 
-    def draw(given, numbers):
-        noisy = (given + 1e-3 * noise[numbers]).clamp(0, 1)
-        return network(noisy, network.kernels(network.style_network(z[numbers]))).clamp(0, 1)
+    def upsample(tiles, indices):
+        noisy = (tiles + 1e-3 * noise[indices]).clamp(0, 1)
+        return network(noisy, network.kernels(network.style_network(z[indices]))).clamp(0, 1)
 
     image = case["inputs/image_uint8"].permute(2, 0, 1).float() / 255
     weight = torch.full((32, 32), 0.5) if kind == "overlapped_constant" else None
-    *_, (done, total, result) = upscale(image, 8, draw, overlap=overlap, batch_size=5, weight=weight)
+    *_, (done, total, result) = upscale(image, 8, upsample, overlap=overlap, batch_size=5, weight=weight)
     assert done == total
     assert relative_error(result, case[f"outputs/{kind}_float"]) < TOLERANCE
 
@@ -86,14 +83,15 @@ def test_the_published_network_has_the_published_tensors():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"dim": 0}, "says dim = 0"),
-        ({"dim": "64"}, "says dim = '64'"),
-        ({"image_size": 100}, "draws 100 pixels of 64"),
-        ({"colour": 3}, "has the setting 'colour'"),
-        ({"unconditional": False}, "is conditioned on something"),
-        ({"down_dim_mults": [4, 8]}, "levels that do not fit"),
-        ({"style_network": {"dim_in": 128}}, "is conditioned on something"),
-        ({"up_dim_mults": [1] * 50}, "says up_dim_mults"),
+        ({"dim": 0}, "dim is 0"),
+        ({"dim": "64"}, "dim is '64'"),
+        ({"image_size": 100}, "image_size is 100 and input_image_size 64"),
+        ({"colour": 3}, "unknown setting 'colour'"),
+        ({"unconditional": False}, "unconditional is False"),
+        ({"down_dim_mults": [4, 8]}, "down_dim_mults 2"),
+        ({"style_network": {"dim_in": 128}}, "'dim_out' is missing"),
+        ({"style_network": PUBLISHED["style_network"] | {"text": 8}}, "unknown setting 'text'"),
+        ({"up_dim_mults": [1] * 50}, "up_dim_mults has 50 levels"),
     ],
 )
 def test_configs_that_cannot_be_built_are_refused(change, message):
@@ -101,24 +99,24 @@ def test_configs_that_cannot_be_built_are_refused(change, message):
         UpsamplerConfig.read(PUBLISHED | change, "test")
 
 
-def test_images_go_on_mirrored():
+def test_tiles_mirror_the_image_beyond_its_edges():
     assert mirrored(torch.arange(-3, 8), 4).tolist() == [3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1]
     assert mirrored(torch.arange(-3, 3), 1).tolist() == [0] * 6
     image = torch.arange(6.0).view(1, 2, 3)
-    tile = cut(image, tiles(2, 3, 4, overlap=False)[0], 4, (4, 4))
+    tile = crop(image, tiles(2, 3, 4, overlap=False)[0], 4, (4, 4))
     assert tile[0, 0].tolist() == [0, 1, 2, 1]
     assert tile[0, :, 0].tolist() == [0, 3, 0, 3]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (7, 9), (8, 8), (20, 29)])
 @pytest.mark.parametrize("overlap", [False, True])
-def test_a_network_that_only_enlarges_gives_the_image_enlarged(size, overlap):
+def test_tiles_of_an_interpolating_network_give_the_interpolated_image(size, overlap):
     image = torch.rand(3, *size)
 
-    def draw(given, numbers):
-        return torch.nn.functional.interpolate(given, scale_factor=4, mode="nearest")
+    def upsample(tiles, indices):
+        return torch.nn.functional.interpolate(tiles, scale_factor=4, mode="nearest")
 
-    *_, (_, _, result) = upscale(image, 8, draw, overlap=overlap, batch_size=3)
+    *_, (_, _, result) = upscale(image, 8, upsample, overlap=overlap, batch_size=3)
     expected = torch.nn.functional.interpolate(image[None], scale_factor=4, mode="nearest")[0]
     torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)
 

@@ -1,9 +1,8 @@
-"""Training an upsampler: its losses, and a run of zoo train whose model enlarges images."""
+"""Training an upsampler: its losses, and a run of zoo train whose model upscales images."""
 
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from click.testing import CliRunner
 from PIL import Image
-from zoo_gigagan.upsampler_training import beside, create
+from zoo_gigagan.upsampler.training import concatenate, create_trainable
 
 import zoo_core as zoo
-from zoo_core import OptionError, TrainingData
+from zoo_core import OptionError, Options, TrainingData
 from zoo_core.cli import cli
 
 OPTIONS = {
@@ -34,7 +33,7 @@ OPTIONS = {
 
 def trainable(shape=(3, 32, 32), **options):
     torch.manual_seed(0)
-    return create(SimpleNamespace(**OPTIONS | options), TrainingData(shape, (), 100))
+    return create_trainable(Options(**OPTIONS | options), TrainingData(shape, (), 100))
 
 
 def batch(n=4):
@@ -59,7 +58,7 @@ def test_a_step_trains_the_discriminator_and_then_the_upsampler():
     assert {name for name in idle if not name.endswith("attend.scale")} == set()  # which nothing reads
 
 
-def test_the_loss_is_of_likeness_distance_and_what_comes_back():
+def test_the_loss_is_adversarial_reconstruction_and_consistency():
     made = trainable(r1=0.0)
     drawn = torch.full((4, 3, 32, 32), 0.25)
     networks = {
@@ -75,9 +74,9 @@ def test_the_loss_is_of_likeness_distance_and_what_comes_back():
     assert float(second.value) == pytest.approx(float(wanted), rel=1e-5)
 
 
-def test_the_discriminator_sees_the_small_image():
+def test_the_discriminator_sees_the_low_resolution_image():
     large, small = torch.randn(2, 3, 32, 32), torch.randn(2, 3, 8, 8)
-    pair = beside(large, small)
+    pair = concatenate(large, small)
     assert torch.equal(pair[:, :3], large)
     assert torch.allclose(F.avg_pool2d(pair[:, 3:], 4), small, atol=1e-6)
 
@@ -118,6 +117,6 @@ def test_zoo_train_makes_an_upsampler_that_zoo_runs(tmp_path):
     command += ["--discriminator-channels", "8,8,8,8", "--sample-every", "1"]
     result = CliRunner().invoke(cli, command, catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    assert "No samples at step 1: There is no image to enlarge." in result.output
+    assert "No samples at step 1: There is no image to upscale." in result.output
     (sample,) = zoo.load(tmp_path / "made", device="cpu").generate(seed=0, input=str(tmp_path / "data/0.png"))
     assert sample.tensor.shape == (3, 128, 128)

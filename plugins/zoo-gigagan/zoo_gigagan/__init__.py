@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from zoo_core import hookimpl
@@ -10,30 +9,30 @@ from zoo_core import hookimpl
 if TYPE_CHECKING:
     import torch
 
-    from zoo_core import Checkpoint, Generator, ModelCard, Trainable, TrainerCard, TrainingData
+    from zoo_core import Checkpoint, Generator, ModelCard, Options, Trainable, TrainerCard, TrainingData
 
 
 @hookimpl
 def zoo_create_generator(
     card: ModelCard, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None
 ) -> Generator:
-    """Build the generator, or the upsampler, of a card or of a compatible checkpoint."""
-    from zoo_gigagan.checkpoint import TEXT_TO_IMAGE
-
-    if checkpoint.json("config.json").get("model_type") == TEXT_TO_IMAGE:
-        from zoo_gigagan.generator import GigaGAN
+    """Load a text-to-image generator or an upsampler, whichever the checkpoint's ``model_type`` names."""
+    if checkpoint.json("config.json").get("model_type") == "gigagan-text-to-image":
+        from zoo_gigagan.text_to_image.generator import GigaGAN
 
         return GigaGAN(checkpoint, device, dtype)
-    from zoo_gigagan.enlarging import AuraSR
+    from zoo_gigagan.upsampler.upscaler import AuraSR
 
     return AuraSR(checkpoint, device, dtype)
 
 
 @hookimpl
-def zoo_create_trainable(trainer: TrainerCard, options: SimpleNamespace, data: TrainingData) -> Trainable:
-    """Build a fresh generator and the discriminator that it learns from."""
-    from zoo_gigagan import training, upsampler_training
-
+def zoo_create_trainable(trainer: TrainerCard, options: Options, data: TrainingData) -> Trainable:
+    """Build a generator or an upsampler to train, with its discriminator."""
     if trainer.name == "gigagan-upsampler":
-        return upsampler_training.create(options, data)
-    return training.create(options, data)
+        from zoo_gigagan.upsampler import training as upsampler_training
+
+        return upsampler_training.create_trainable(options, data)
+    from zoo_gigagan.text_to_image import training
+
+    return training.create_trainable(options, data)

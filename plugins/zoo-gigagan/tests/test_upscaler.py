@@ -1,4 +1,4 @@
-"""zoo run on a small random upsampler: conformance, images of every kind, its checkpoint over the Hub."""
+"""zoo run on a small random upsampler: conformance, images of every kind, a checkpoint from the Hub."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from zoo_gigagan.enlarging import MOST_PIXELS
-from zoo_gigagan.upsampler import Upsampler, UpsamplerConfig
+from zoo_gigagan.upsampler.network import Upsampler, UpsamplerConfig
+from zoo_gigagan.upsampler.upscaler import MAX_PIXELS
 
 import zoo_core as zoo
 from zoo_core import HubWeights, ModelCard, OptionError, WeightsFile, save_weights
@@ -101,14 +101,14 @@ class TestUpsampler(GeneratorConformance):
     [((13, 9), "RGB", 3), ((8, 8), "RGBA", 4), ((1, 1), "L", 3), ((900, 1), "RGB", 3), ((3, 21), "L", 3)],
 )
 @pytest.mark.parametrize("overlap", [False, True])
-def test_images_of_every_size_and_kind_are_enlarged(model, tmp_path, size, mode, channels, overlap):
+def test_images_of_every_size_and_mode_are_upscaled(model, tmp_path, size, mode, channels, overlap):
     path = image(tmp_path / "x.png", size, mode)
     (sample,) = model.generate(seed=0, input=path, overlap=overlap)
     assert sample.tensor.shape == (channels, 4 * size[1], 4 * size[0])
     assert sample.tensor.abs().max() <= 1
 
 
-def test_what_was_opaque_stays_opaque(model, tmp_path):
+def test_alpha_is_upscaled_too(model, tmp_path):
     half = Image.new("RGBA", (8, 8), (255, 0, 0, 255))
     half.paste((0, 0, 0, 0), (0, 0, 4, 8))
     half.save(tmp_path / "half.png")
@@ -118,7 +118,7 @@ def test_what_was_opaque_stays_opaque(model, tmp_path):
     assert (alpha[:, 20:] > 0.9).all()
 
 
-def test_a_style_and_grain_of_its_own_for_each_sample(model, given):
+def test_each_sample_has_its_own_style_and_noise(model, given):
     one, other, still = (
         next(model.generate(seed=seed, input=given, noise=noise)).tensor
         for seed, noise in ((0, True), (1, True), (0, False))
@@ -139,7 +139,7 @@ def test_progress_counts_tiles(model, given):
 
 
 @pytest.mark.parametrize("name", ["none", "missing.png", "text.png", "cut.png", "animated.gif", "huge.png"])
-def test_what_cannot_be_enlarged_is_refused(model, tmp_path, name):
+def test_inputs_that_cannot_be_upscaled_are_refused(model, tmp_path, name):
     path = tmp_path / name
     if name == "text.png":
         path.write_text("no image")
@@ -150,7 +150,7 @@ def test_what_cannot_be_enlarged_is_refused(model, tmp_path, name):
         frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
         frames[0].save(path, save_all=True, append_images=frames[1:])
     elif name == "huge.png":
-        Image.new("L", (MOST_PIXELS // 1000 + 1, 1000)).save(path)
+        Image.new("L", (MAX_PIXELS // 1000 + 1, 1000)).save(path)
     with pytest.raises(OptionError) as caught:
         list(model.generate(seed=0, input=None if name == "none" else str(path)))
     assert caught.value.remedy

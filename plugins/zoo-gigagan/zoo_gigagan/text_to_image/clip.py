@@ -1,8 +1,8 @@
-"""CLIP's text encoder, a pretrained reader of prompts, from the files that transformers publishes.
+"""CLIP's text encoder, a frozen encoder of prompts, from the files that transformers publishes.
 
 Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision",
-arXiv:2103.00020, section 2.4. GigaGAN reads what its penultimate layer makes of the words
-(arXiv:2303.05511, section 3.2), so the last layer is not here.
+arXiv:2103.00020, section 2.4. GigaGAN uses the hidden states of the penultimate layer (arXiv:2303.05511,
+section 3.2), so the last layer is left out.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core import Checkpoint, OptionError, PluginError, WeightsError, load_weights
-from zoo_gigagan.settings import read_settings, wrong
-from zoo_gigagan.text import FIRST, PADDING, refuse_long
+from zoo_core import Checkpoint, OptionError, PluginError, WeightsError, load_network, read_config
+from zoo_gigagan.resolutions import Size
+from zoo_gigagan.text_to_image.text import FIRST_WORD, PADDING, check_length
 
 TOKENIZER = "tokenizer.json"
-ACTIVATIONS = ("quick_gelu", "gelu")
+COPY_TOKENIZER = f"Copy the {TOKENIZER} that is published with the encoder."
 PREFIX = "text_model."
-"""Of the names of tensors, which a whole CLIP has beside those of its other half."""
+"""Prefix of tensor names in a checkpoint of a whole CLIP."""
 NAMES = {
     "embeddings.token_embedding.weight": "token_embedding",
     "embeddings.position_embedding.weight": "position_embedding",
@@ -42,42 +42,49 @@ LAYER_NAMES = {
 
 @dataclass(frozen=True)
 class ClipConfig:
-    """The shape of a text encoder, in the words of its config.json; defaults are those of transformers."""
+    """The architecture of a text encoder; names and defaults are those of transformers."""
 
-    vocab_size: int = 49408
-    hidden_size: int = 512
-    intermediate_size: int = 2048
-    num_hidden_layers: int = 12
-    """The published ones; the last is not computed."""
-    num_attention_heads: int = 8
-    max_position_embeddings: int = 77
-    hidden_act: str = "quick_gelu"
+    vocab_size: Size = 49408
+    hidden_size: Size = 512
+    intermediate_size: Size = 2048
+    num_hidden_layers: Size = 12
+    """Layers of the published encoder; the last one is not computed."""
+    num_attention_heads: Size = 8
+    max_position_embeddings: Size = 77
+    hidden_act: Literal["quick_gelu", "gelu"] = "quick_gelu"
     layer_norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not divisible by {self.num_attention_heads}, the number "
+                "of attention heads."
+            )
+        if self.num_hidden_layers < 2:
+            raise ValueError("num_hidden_layers is 1; expected at least 2.")
 
     @classmethod
     def read(cls, config: Mapping[str, Any], source: str) -> ClipConfig:
-        """Read the config.json of a CLIP or of its text encoder, or what one of ours says of it.
+        """Read the config.json of a CLIP, or of its text encoder.
 
         Raises:
-            WeightsError: It is of another model, or says what does not fit.
+            WeightsError: It is another model's, or a setting is not supported.
         """
         text = config.get("text_config", config)
         if config.get("model_type", "clip") not in ("clip", "clip_text_model") or not isinstance(text, dict):
-            raise wrong(source, "is not CLIP's")
-        known = cls.__dataclass_fields__
-        made = read_settings(cls, {name: value for name, value in text.items() if name in known}, source)
-        if made.hidden_act not in ACTIVATIONS:
-            raise wrong(source, f"says hidden_act = {made.hidden_act!r}")
-        if made.hidden_size % made.num_attention_heads or made.num_hidden_layers < 2:
-            raise wrong(source, "has layers that cannot be built")
-        return made
+            raise WeightsError(
+                f"{source} is not the config of a CLIP.",
+                "Use a CLIP as transformers publishes it, such as openai/clip-vit-large-patch14.",
+            )
+        # A published config also says how the encoder was trained and how to generate with it.
+        return read_config(cls, text, source, ignore=text.keys())
 
 
 class ClipText(nn.Module):
-    """A causal transformer over the tokens of prompts, up to its penultimate layer; it does not learn.
+    """A causal transformer over the tokens of prompts, up to its penultimate layer, frozen.
 
     Args:
-        config: Its shape.
+        config: The architecture.
     """
 
     def __init__(self, config: ClipConfig) -> None:
@@ -90,9 +97,9 @@ class ClipText(nn.Module):
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers - 1))
         self.requires_grad_(False)
 
-    def forward(self, numbers: Tensor) -> Tensor:
-        """Map tokens' numbers (n, length) to what the penultimate layer makes of them: (n, length, width)."""
-        ids = (numbers - FIRST).clamp(min=0)  # words do not see the padding after them
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map tokens (n, length) of a :class:`ClipTokenizer` to hidden states (n, length, width)."""
+        ids = (tokens - FIRST_WORD).clamp(min=0)  # padding comes last, and attention is causal
         x = F.embedding(ids, self.token_embedding) + self.position_embedding[: ids.shape[1]]
         for layer in self.layers:
             x = layer(x)
@@ -114,33 +121,31 @@ class _Layer(nn.Module):
         q, k, v = (
             part(normed).view(n, length, self.heads, -1).transpose(1, 2) for part in (self.q, self.k, self.v)
         )
-        seen = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.out(seen.transpose(1, 2).reshape(n, length, width))
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out(attended.transpose(1, 2).reshape(n, length, width))
         widened = self.widen(self.norm2(x))
         active = widened * torch.sigmoid(1.702 * widened) if self.is_quick else F.gelu(widened)
-        narrowed: Tensor = self.narrow(active)
-        return x + narrowed
+        y: Tensor = x + self.narrow(active)
+        return y
 
 
-class ClipTokens:
-    """The tokens of a CLIP, numbered as the words of a :class:`~zoo_gigagan.text.Vocabulary` are.
+class ClipTokenizer:
+    """A CLIP's tokenizer, its ids shifted so that padding is as in :mod:`zoo_gigagan.text_to_image.text`.
 
     Args:
         file: A tokenizer.json.
-        config: The encoder's.
+        config: The encoder's architecture.
 
     Raises:
         PluginError: The package tokenizers is not installed.
-        WeightsError: The file is no tokenizer, or not of that encoder.
+        WeightsError: The file is not a tokenizer, or has more tokens than the encoder.
     """
 
     @classmethod
-    def read(cls, checkpoint: Checkpoint, config: ClipConfig) -> ClipTokens:
-        """Read the tokenizer beside the weights; WeightsError if there is none."""
+    def read(cls, checkpoint: Checkpoint, config: ClipConfig) -> ClipTokenizer:
+        """Read the tokenizer.json of a checkpoint; WeightsError if there is none."""
         if not checkpoint.has(TOKENIZER):
-            raise WeightsError(
-                f"{checkpoint.source} has no {TOKENIZER}.", "Copy the one that is published with the encoder."
-            )
+            raise WeightsError(f"{checkpoint.source} has no {TOKENIZER}.", COPY_TOKENIZER)
         return cls(checkpoint.files[TOKENIZER], config)
 
     def __init__(self, file: Path, config: ClipConfig) -> None:
@@ -154,50 +159,43 @@ class ClipTokens:
             self.content = file.read_bytes()
             self._backend = tokenizers.Tokenizer.from_buffer(self.content)
         except Exception as error:  # the library raises nothing more precise
-            raise WeightsError(
-                f"{file} is no tokenizer: {error}.", "Copy the one that is published with the encoder."
-            ) from error
+            raise WeightsError(f"{file} cannot be read as a tokenizer: {error}.", COPY_TOKENIZER) from error
         self._backend.no_truncation()
         self._backend.no_padding()
         if (count := self._backend.get_vocab_size()) > config.vocab_size:
             raise WeightsError(
-                f"{file} has {count:,} tokens; the encoder reads {config.vocab_size:,}.",
-                "Copy the one that is published with the encoder.",
+                f"{file} has {count:,} tokens; the encoder has only {config.vocab_size:,}.", COPY_TOKENIZER
             )
         self.length = config.max_position_embeddings
 
     def encode(self, text: str) -> list[int]:
-        """Return the tokens as numbers, a beginning before, an end after them, and padding.
+        """Return a prompt's tokens between a start and an end token, and padding: ``length`` integers.
 
         Raises:
-            OptionError: The text is longer than what is read, or no Unicode.
+            OptionError: The prompt has too many tokens, or is not valid Unicode.
         """
         try:
             ids = self._backend.encode(text).ids
         except (TypeError, UnicodeEncodeError) as error:
             raise OptionError("The prompt is not valid Unicode.", "Give it in UTF-8.") from error
-        refuse_long(text, len(ids) - 2, self.length - 2, "tokens")
-        return [*(id + FIRST for id in ids), *[PADDING] * (self.length - len(ids))]
+        check_length(text, len(ids) - 2, self.length - 2, "tokens")
+        return [*(id + FIRST_WORD for id in ids), *[PADDING] * (self.length - len(ids))]
 
 
-def read_clip(checkpoint: Checkpoint) -> tuple[ClipText, ClipTokens]:
-    """Read a CLIP, or its text encoder, as transformers publishes it.
+def read_clip(checkpoint: Checkpoint) -> tuple[ClipText, ClipTokenizer]:
+    """Load a CLIP, or its text encoder, as transformers publishes it.
 
     Raises:
-        WeightsError: The checkpoint is of something else, incomplete or damaged.
+        WeightsError: It is another model's checkpoint, incomplete or damaged.
     """
-    config = ClipConfig.read(checkpoint.json("config.json"), checkpoint.source)
-    tokens = ClipTokens.read(checkpoint, config)
-    with torch.device("meta"):
-        network = ClipText(config)
-    load_weights(
-        network, _renamed(checkpoint.tensors("model"), config), checkpoint.source, torch.float32, "cpu"
-    )
-    return network.requires_grad_(False), tokens
+    config = ClipConfig.read(checkpoint.json("config.json"), f"{checkpoint.source}: config.json")
+    tokenizer = ClipTokenizer.read(checkpoint, config)
+    tensors = _renamed(checkpoint.tensors("model"), config)
+    return load_network(lambda: ClipText(config), tensors, checkpoint.source, torch.float32), tokenizer
 
 
 def _renamed(tensors: Mapping[str, Tensor], config: ClipConfig) -> dict[str, Tensor]:
-    """Return the tensors that are needed, by our names."""
+    """Return the tensors of :class:`ClipText`, by its names."""
     renamed = {}
     for name, tensor in tensors.items():
         name = name.removeprefix(PREFIX)
