@@ -4,7 +4,7 @@
     PYTHONPATH=tools python -m tabletop.upscaling MODEL [-n 200]
 
 Renders of 64×64 are downsampled by averaging 4×4 pixels, and upscaled. It prints the perceptual distance to
-the render (zoo_stylegan.perceptual), and the PSNR to the render and, after downsampling, to the input.
+the render (zoo_stylegan.latents.perceptual), and the PSNR to the render and, after downsampling, to the input.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from zoo_gigagan.upsampler.tiles import FACTOR
-from zoo_stylegan.perceptual import Perceptual
+from zoo_stylegan.latents.perceptual import Perceptual
 
 import zoo_core as zoo
 from tabletop.classifier import SIDE
