@@ -3,8 +3,8 @@
     pip install stlpips-pytorch==0.0.2
     PYTHONPATH=tools python -m tabletop.upscaling MODEL [-n 200]
 
-Renders of 64×64 are downsampled by averaging 4×4 pixels, and upscaled. It prints the perceptual distance to
-the render (zoo_stylegan.latents.perceptual), and the PSNR to the render and, after downsampling, to the input.
+Renders of 64×64 are downsampled by averaging 4×4 pixels, and upscaled. It prints the perceptual distance
+to the render (zoo_stylegan.latents.perceptual), and the PSNR to the render and, after downsampling, to the input.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from zoo_gigagan.upsampler.tiles import FACTOR
-from zoo_stylegan.latents.perceptual import Perceptual
+from zoo_stylegan.latents.perceptual import LPIPS
 
 import zoo_core as zoo
 from tabletop.classifier import SIDE
@@ -47,7 +47,7 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 )
 def main(model: str, count: int) -> None:
     """Upscale with MODEL (an id, hf:ORG/REPO or a folder), and compare."""
-    handle, perceptual = zoo.load(model), Perceptual()
+    handle, perceptual = zoo.load(model), LPIPS()
     originals, inputs, outputs = [], [], {"the model": [], "bicubic": []}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "small.png"
