@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import aftermath, capabilities, computing, loading, options, recording, running, seeds, sound
+from . import cleanup, capabilities, computing, loading, options, recording, running, seeds, sound
 
-MODULES = (sound, loading, running, seeds, aftermath, options, computing, capabilities, recording)
+MODULES = (sound, loading, running, seeds, cleanup, options, computing, capabilities, recording)
 TOYS: dict[str, Any] = {
     name.lower(): toy
     for module in MODULES

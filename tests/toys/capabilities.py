@@ -14,14 +14,14 @@ from .sound import Judge, Speller, Spelling, Toy, Walker
 class ClaimsToScore(Toy):
     """Its card says that it scores."""
 
-    caught_by = "abilities_that_are_claimed_are_there"
+    caught_by = "declared_capabilities_are_implemented"
     capabilities = ("score",)
 
 
 class HidesThatItScores(Judge):
     """Its card does not say that it scores."""
 
-    caught_by = "abilities_that_are_there_are_claimed"
+    caught_by = "implemented_capabilities_are_declared"
     capabilities = ()
 
 
@@ -47,7 +47,7 @@ class ScoresInfinitely(Judge):
 class ScoresAtRandom(Judge):
     """A score is another every time."""
 
-    caught_by = "a_score_is_the_same_in_any_batch"
+    caught_by = "a_score_does_not_depend_on_its_batch"
 
     def judge(self, levels: torch.Tensor) -> torch.Tensor:
         return super().judge(levels) * torch.rand(())
@@ -56,7 +56,7 @@ class ScoresAtRandom(Judge):
 class ScoresTheBatch(Judge):
     """A score is the mean of its batch."""
 
-    caught_by = "a_score_is_the_same_in_any_batch"
+    caught_by = "a_score_does_not_depend_on_its_batch"
 
     def judge(self, levels: torch.Tensor) -> torch.Tensor:
         return super().judge(levels).mean().expand(len(levels))
@@ -74,7 +74,7 @@ class ScoresDensities(Judge):
 class PredictsHalf(Speller):
     """It forgets to normalise what comes next."""
 
-    caught_by = "the_next_token_is_certain_to_come"
+    caught_by = "next_token_probabilities_sum_to_one"
 
     def next_token(self, prompt: str) -> Spelling:
         return Spelling(prompt, self.table() - 0.7)
@@ -83,7 +83,7 @@ class PredictsHalf(Speller):
 class PredictsByAnotherTable(Speller):
     """It tells what comes next by another table than it scores by."""
 
-    caught_by = "the_next_token_agrees_with_the_score"
+    caught_by = "next_token_agrees_with_the_score"
 
     def next_token(self, prompt: str) -> Spelling:
         return Spelling(prompt, self.table().flip(1))
@@ -92,7 +92,7 @@ class PredictsByAnotherTable(Speller):
 class DrawsElsewhere(Walker):
     """It draws places in another way than samples."""
 
-    caught_by = "latents_make_the_same_images"
+    caught_by = "latents_reproduce_the_images"
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         yield Step(images=self.synthesize(2 * self.encode(batch), batch.options, batch.noise))

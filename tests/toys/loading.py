@@ -12,7 +12,7 @@ from .sound import Shade, Toy, Weighted
 class CannotBeLoaded(Toy):
     """It fails when it is built."""
 
-    caught_by = "the_model_can_be_loaded"
+    caught_by = "the_model_loads"
 
     def __init__(self, dtype: torch.dtype | None) -> None:
         raise KeyError("hidden_size")
@@ -21,7 +21,7 @@ class CannotBeLoaded(Toy):
 class SetsThePrecision(Toy):
     """It changes a setting of torch when it is built."""
 
-    caught_by = "loading_leaves_the_process_as_it_was"
+    caught_by = "loading_has_no_side_effects"
 
     def __init__(self, dtype: torch.dtype | None) -> None:
         super().__init__(dtype)
@@ -31,7 +31,7 @@ class SetsThePrecision(Toy):
 class PatchesTorch(Toy):
     """It replaces a function of torch when it is built."""
 
-    caught_by = "loading_leaves_the_process_as_it_was"
+    caught_by = "loading_has_no_side_effects"
 
     def __init__(self, dtype: torch.dtype | None) -> None:
         super().__init__(dtype)
@@ -41,7 +41,7 @@ class PatchesTorch(Toy):
 class SeedsTorchWhenBuilt(Toy):
     """It seeds torch to get the same initial values each time."""
 
-    caught_by = "loading_leaves_the_process_as_it_was"
+    caught_by = "loading_has_no_side_effects"
 
     def __init__(self, dtype: torch.dtype | None) -> None:
         super().__init__(dtype)
@@ -51,7 +51,7 @@ class SeedsTorchWhenBuilt(Toy):
 class LoadsWhateverFits(Weighted):
     """It does not mind tensors that are missing or left over."""
 
-    caught_by = "weights_must_fit"
+    caught_by = "mismatched_weights_are_refused"
 
     def read(self, checkpoint: Checkpoint) -> None:
         self.network = Shade()

@@ -15,14 +15,14 @@ from .sound import Shade, Teller, Toy, Weighted
 class HasAMuteOption(Toy):
     """Its card does not say what an option is for."""
 
-    caught_by = "options_explain_themselves"
+    caught_by = "options_have_descriptions"
     options = "[model.options.mystery]\ntype = 'integer'\n"
 
 
 class FailsAtTheMaximum(Toy):
     """It has no class 9, which its card names."""
 
-    caught_by = "every_value_the_card_names_can_be_used"
+    caught_by = "every_declared_option_value_works"
 
     def refine(self, x: torch.Tensor, batch: Batch) -> torch.Tensor:
         if 9 in batch.options.label:
@@ -33,7 +33,7 @@ class FailsAtTheMaximum(Toy):
 class OverflowsAtTheMaximum(Toy):
     """At the largest scale its card names, its images leave the range."""
 
-    caught_by = "every_value_the_card_names_can_be_used"
+    caught_by = "every_declared_option_value_works"
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         for step in super().generate(batch):
@@ -44,7 +44,7 @@ class OverflowsAtTheMaximum(Toy):
 class FailsOnLongPrompts(Teller):
     """A prompt beyond its context is an error inside."""
 
-    caught_by = "any_prompt_is_answered_or_refused"
+    caught_by = "any_prompt_is_accepted_or_refused"
 
     def tell(self, batch: Batch) -> tuple[str, ...]:
         if any(len(prompt or "") > 100 for prompt in batch.prompts):
@@ -55,7 +55,7 @@ class FailsOnLongPrompts(Teller):
 class RefusesWithoutRemedy(Toy):
     """It has no class 9, and does not say what to do."""
 
-    caught_by = "errors_name_their_remedy"
+    caught_by = "errors_include_a_remedy"
 
     def refine(self, x: torch.Tensor, batch: Batch) -> torch.Tensor:
         if 9 in batch.options.label:
@@ -66,7 +66,7 @@ class RefusesWithoutRemedy(Toy):
 class LoadsStrictlyByItself(Weighted):
     """It refuses tensors that do not fit, in torch's words."""
 
-    caught_by = "errors_name_their_remedy"
+    caught_by = "errors_include_a_remedy"
 
     def read(self, checkpoint: Checkpoint) -> None:
         self.network = Shade()
@@ -76,7 +76,7 @@ class LoadsStrictlyByItself(Weighted):
 class LetsOptionsThrough(Toy):
     """Its card, made by running code, has options that take anything."""
 
-    caught_by = "options_out_of_range_never_reach_the_generator"
+    caught_by = "invalid_options_are_refused"
     listed = True
 
     @staticmethod

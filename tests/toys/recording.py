@@ -12,7 +12,7 @@ from .sound import Toy
 class HashesAText(Toy):
     """Its brightness follows from the hash of a text, which every process salts anew."""
 
-    caught_by = "a_saved_sample_can_be_made_again"
+    caught_by = "a_saved_sample_can_be_replayed"
 
     def start(self, batch: Batch) -> torch.Tensor:
         return super().start(batch) + hash("brightness") % 101 / 50

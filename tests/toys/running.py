@@ -62,7 +62,7 @@ class Raises(Toy):
 class CountsFromZero(Toy):
     """Its first step has index 0."""
 
-    caught_by = "steps_count_up_to_their_total"
+    caught_by = "steps_count_up_to_the_total"
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         for step in super().generate(batch):
@@ -72,7 +72,7 @@ class CountsFromZero(Toy):
 class CountsBackwards(Toy):
     """Its index tells how many steps are left."""
 
-    caught_by = "steps_count_up_to_their_total"
+    caught_by = "steps_count_up_to_the_total"
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         for step in super().generate(batch):
@@ -82,7 +82,7 @@ class CountsBackwards(Toy):
 class MovesItsGoal(Toy):
     """Its total grows with every step."""
 
-    caught_by = "steps_count_up_to_their_total"
+    caught_by = "steps_count_up_to_the_total"
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         for step in super().generate(batch):
@@ -92,7 +92,7 @@ class MovesItsGoal(Toy):
 class LosesARow(Toy):
     """It makes one image less than asked for, where it is asked for several."""
 
-    caught_by = "every_sample_has_its_row"
+    caught_by = "every_step_has_one_row_per_sample"
 
     def finish(self, x: torch.Tensor) -> torch.Tensor:
         return super().finish(x[: max(1, len(x) - 1)])
@@ -101,7 +101,7 @@ class LosesARow(Toy):
 class TellsOneFact(Toy):
     """It tells one fact for the whole batch."""
 
-    caught_by = "every_sample_has_its_row"
+    caught_by = "every_step_has_one_row_per_sample"
 
     def metadata(self, batch: Batch) -> tuple[dict[str, Any], ...]:
         return ({"steps": batch.options.steps},)
@@ -110,7 +110,7 @@ class TellsOneFact(Toy):
 class TellsASet(Toy):
     """Its metadata hold what JSON cannot."""
 
-    caught_by = "facts_can_be_recorded"
+    caught_by = "metadata_is_json"
 
     def metadata(self, batch: Batch) -> tuple[dict[str, Any], ...]:
         return tuple({"seed": {seed}} for seed in batch.noise.seeds)
@@ -169,7 +169,7 @@ class MakesTwoChannels(Toy):
 class TellsBytes(Teller):
     """Its texts are not decoded."""
 
-    caught_by = "texts_are_text"
+    caught_by = "texts_are_valid_strings"
 
     def tell(self, batch: Batch) -> tuple[str, ...]:
         return tuple(text.encode() for text in super().tell(batch))  # type: ignore[misc]
@@ -178,7 +178,7 @@ class TellsBytes(Teller):
 class TellsSurrogates(Teller):
     """Its texts cannot be written."""
 
-    caught_by = "texts_are_text"
+    caught_by = "texts_are_valid_strings"
 
     def tell(self, batch: Batch) -> tuple[str, ...]:
         return tuple(text + "\ud800" for text in super().tell(batch))
@@ -187,7 +187,7 @@ class TellsSurrogates(Teller):
 class KeepsGradients(Toy):
     """It leaves inference mode."""
 
-    caught_by = "gradients_are_not_kept"
+    caught_by = "images_have_no_gradient"
 
     def finish(self, x: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode(False), torch.enable_grad():
@@ -198,7 +198,7 @@ class KeepsGradients(Toy):
 class LosesTheBatchOfOne(Toy):
     """It squeezes away the dimension of a batch of one."""
 
-    caught_by = "any_number_of_samples_can_be_made"
+    caught_by = "any_number_of_samples_can_be_generated"
 
     def finish(self, x: torch.Tensor) -> torch.Tensor:
         return super().finish(x).squeeze()
@@ -207,7 +207,7 @@ class LosesTheBatchOfOne(Toy):
 class HoldsSixteen(Toy):
     """It has room for sixteen samples."""
 
-    caught_by = "any_number_of_samples_can_be_made"
+    caught_by = "any_number_of_samples_can_be_generated"
 
     def start(self, batch: Batch) -> torch.Tensor:
         room = torch.zeros(16, 3, 4, 4, dtype=self.dtype)
@@ -218,7 +218,7 @@ class HoldsSixteen(Toy):
 class ChangesItsMind(Teller):
     """It takes back what it has told."""
 
-    caught_by = "previews_grow_into_the_result"
+    caught_by = "previews_are_consistent_with_the_result"
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         for step in super().generate(batch):
@@ -230,7 +230,7 @@ class ChangesItsMind(Teller):
 class PreviewsInSmall(Toy):
     """Its previews are smaller than its images."""
 
-    caught_by = "previews_grow_into_the_result"
+    caught_by = "previews_are_consistent_with_the_result"
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         for step in super().generate(batch):

@@ -14,7 +14,7 @@ from .sound import Toy
 class ChangesOptions(Toy):
     """It halves the number of steps where it stands."""
 
-    caught_by = "the_batch_is_left_as_it_was"
+    caught_by = "the_batch_is_not_modified"
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         batch.options.steps = (batch.options.steps + 1) // 2
@@ -24,7 +24,7 @@ class ChangesOptions(Toy):
 class KeepsTheBatch(Toy):
     """It remembers the batch it made last."""
 
-    caught_by = "closing_a_run_frees_it"
+    caught_by = "cancelling_a_run_frees_its_memory"
 
     def start(self, batch: Batch) -> torch.Tensor:
         self.last = batch
@@ -34,7 +34,7 @@ class KeepsTheBatch(Toy):
 class DoesNotStop(Toy):
     """It goes on when it is closed."""
 
-    caught_by = "closing_a_run_frees_it"
+    caught_by = "cancelling_a_run_frees_its_memory"
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         for step in super().generate(batch):
@@ -47,7 +47,7 @@ class DoesNotStop(Toy):
 class RemembersCancelling(Toy):
     """What was cancelled shines through in the next image."""
 
-    caught_by = "closing_a_run_leaves_nothing_behind"
+    caught_by = "cancelling_a_run_does_not_affect_the_next"
     rest = 0.0
 
     def generate(self, batch: Batch) -> Iterator[Step]:
@@ -61,7 +61,7 @@ class RemembersCancelling(Toy):
 class SetsTheDefaultDtype(Toy):
     """It changes a setting of torch on the way."""
 
-    caught_by = "torch_is_left_as_it_was"
+    caught_by = "torch_settings_are_not_changed"
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         torch.set_default_dtype(torch.float64)
@@ -88,7 +88,7 @@ class KeepsEveryImage(Toy):
 class KeepsWhatWasCancelled(Toy):
     """It keeps the image it was at when it was closed."""
 
-    caught_by = "closing_a_run_frees_it"
+    caught_by = "cancelling_a_run_frees_its_memory"
 
     def __init__(self, dtype: torch.dtype | None) -> None:
         super().__init__(dtype)
@@ -107,7 +107,7 @@ class KeepsWhatWasCancelled(Toy):
 class ReplacesAFunction(Toy):
     """It puts a function of its own into torch."""
 
-    caught_by = "torch_is_left_as_it_was"
+    caught_by = "torch_settings_are_not_changed"
 
     def start(self, batch: Batch) -> torch.Tensor:
         torch.nn.functional.celu = lambda x: x  # type: ignore[assignment]
