@@ -31,6 +31,12 @@ from zoo_core.testing.monitors import (
 SECONDS = 600
 """Time limit."""
 
+PRELOADED = (
+    "torch", "numpy.random", "packaging.requirements", "PIL.PngImagePlugin", "pluggy", "zoo_core.plugins.host",
+    "zoo_core.plugins.hookspecs", "zoo_core.running.model", "zoo_core.samples",
+)  # fmt: skip
+"""Modules of the core and of its dependencies, imported once by the fork server."""
+
 Found = TypeVar("Found")
 
 
@@ -65,7 +71,7 @@ def in_a_fresh_process(task: Callable[..., Found], *arguments: Any) -> Found:
         AssertionError: The function raised, ended the process or took too long; the message says which.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "zoo_core.running.model", "zoo_core.samples", __name__])
+    context.set_forkserver_preload([*PRELOADED, __name__])
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(
         target=_answer, args=(theirs, dict(os.environ), list(sys.path), task, arguments), daemon=True

@@ -84,8 +84,9 @@ def check_plugin(
         quick: Run only checks that take no longer than one or two runs.
         on_result: Called with each result as soon as it is known.
 
-    Raises: PluginError: The plugin is not installed, or is disabled. CatalogError: It has no such model, or
-    the weights of a named model are not on this machine.
+    Raises:
+        PluginError: The plugin is not installed, or is disabled.
+        CatalogError: It has no such model, or the weights of a named model are not on this machine.
     """
     if not __debug__:
         raise ZooError(
@@ -145,6 +146,6 @@ def _chosen(plugin: str, cards: Sequence[ModelCard], models: Sequence[str]) -> l
             )
         if not is_here(by_name[name]):
             raise CatalogError(
-                f"The weights of {name} are not on this machine.", f"Download them: zoo pull {name}"
+                f"The weights of {name} are not on this machine.", f"Fetch them: zoo pull {name}"
             )
     return [by_name[name] for name in models] if models else list(cards)
