@@ -30,7 +30,7 @@ class MyModel:
         self.dtype = dtype or torch.float32
         self.device = device
         source = checkpoint.source
-        config = read_config(Config, checkpoint.json("config.json"), source, ignore=("model_type",))
+        config = read_config(Config, checkpoint.json("config.json"), source, ignore=("model_type", "zoo"))
         tensors = checkpoint.tensors("model")
         self.network = load_network(lambda: Transformer(config), tensors, source, self.dtype, device)
 

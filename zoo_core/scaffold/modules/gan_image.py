@@ -27,7 +27,7 @@ class MyModel:
     def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None) -> None:
         self.dtype = dtype or torch.float32
         source = checkpoint.source
-        config = read_config(Config, checkpoint.json("config.json"), source, ignore=("model_type",))
+        config = read_config(Config, checkpoint.json("config.json"), source, ignore=("model_type", "zoo"))
         tensors = checkpoint.tensors("model")
         self.network = load_network(lambda: Generator(config), tensors, source, self.dtype, device)
 
