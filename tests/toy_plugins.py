@@ -1,4 +1,4 @@
-"""Plugins for the tests of the conformance suite, each with one thing wrong."""
+"""Plugins for the tests of the conformance suite, each with one mistake."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Trainable:
 
 @dataclass(frozen=True)
 class Plugin:
-    """What :func:`zoo_core.testing.write_plugin` lays down, and which check must fail."""
+    """Arguments of :func:`zoo_core.testing.write_plugin`, and the check that must fail."""
 
     caught_by: str | None
     manifest: str = MANIFEST
@@ -79,4 +79,4 @@ PLUGINS = {
         "trainers_build_networks", MANIFEST + TRAINER, TRAINABLE, {"training.py": NOTHING_TO_LEARN}
     ),
 }
-"""By what is wrong with it."""
+"""The plugins by their mistakes."""

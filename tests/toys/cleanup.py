@@ -1,4 +1,4 @@
-"""Runs that leave something behind."""
+"""Generators whose runs leave something behind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .sound import Toy
 
 
 class ChangesOptions(Toy):
-    """It halves the number of steps where it stands."""
+    """It halves the number of steps in the batch itself."""
 
     caught_by = "the_batch_is_not_modified"
 
@@ -22,7 +22,7 @@ class ChangesOptions(Toy):
 
 
 class KeepsTheBatch(Toy):
-    """It remembers the batch it made last."""
+    """It keeps a reference to its last batch."""
 
     caught_by = "cancelling_a_run_frees_its_memory"
 
@@ -32,7 +32,7 @@ class KeepsTheBatch(Toy):
 
 
 class DoesNotStop(Toy):
-    """It goes on when it is closed."""
+    """It continues after it is closed."""
 
     caught_by = "cancelling_a_run_frees_its_memory"
 
@@ -45,7 +45,7 @@ class DoesNotStop(Toy):
 
 
 class RemembersCancelling(Toy):
-    """What was cancelled shines through in the next image."""
+    """A cancelled run brightens the next image."""
 
     caught_by = "cancelling_a_run_does_not_affect_the_next"
     rest = 0.0
@@ -59,7 +59,7 @@ class RemembersCancelling(Toy):
 
 
 class SetsTheDefaultDtype(Toy):
-    """It changes a setting of torch on the way."""
+    """It changes a torch setting during the run."""
 
     caught_by = "torch_settings_are_not_changed"
 
@@ -72,7 +72,7 @@ class SetsTheDefaultDtype(Toy):
 
 
 class KeepsEveryImage(Toy):
-    """It keeps what it has made."""
+    """It keeps every image."""
 
     caught_by = "memory_does_not_grow_with_the_number_of_samples"
 
@@ -86,7 +86,7 @@ class KeepsEveryImage(Toy):
 
 
 class KeepsWhatWasCancelled(Toy):
-    """It keeps the image it was at when it was closed."""
+    """It keeps the current image when it is closed."""
 
     caught_by = "cancelling_a_run_frees_its_memory"
 
@@ -105,7 +105,7 @@ class KeepsWhatWasCancelled(Toy):
 
 
 class ReplacesAFunction(Toy):
-    """It puts a function of its own into torch."""
+    """It replaces a torch function."""
 
     caught_by = "torch_settings_are_not_changed"
 

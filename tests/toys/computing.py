@@ -1,4 +1,4 @@
-"""Generators that compute where and in what they please."""
+"""Generators that ignore the given device or dtype."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .sound import Toy
 
 
 class NamesNoDtype(Toy):
-    """It does not say what it computes in."""
+    """It does not report its dtype."""
 
     caught_by = "the_reported_dtype_is_used"
     dtype = property(lambda self: None, lambda self, dtype: None)  # type: ignore[assignment]
@@ -26,7 +26,7 @@ class NamesNoDtype(Toy):
 
 
 class BoastsOfBfloat16(Toy):
-    """It says that it computes in what was asked for, and does not."""
+    """It reports the requested dtype, but does not compute in it."""
 
     caught_by = "the_reported_dtype_is_used"
 
@@ -48,7 +48,7 @@ class IgnoresTheDtype(Toy):
 
 
 class AsksTheNetwork(Toy):
-    """It looks for news when it is made."""
+    """It opens a connection while loading."""
 
     caught_by = "downloaded_weights_need_no_network"
 
@@ -59,14 +59,14 @@ class AsksTheNetwork(Toy):
 
 
 class LikesNoSamples(Toy):
-    """It likes to make none at once."""
+    """Its batch size is zero."""
 
     caught_by = "batch_size_is_a_positive_integer"
     batch_size = 0
 
 
 class PicksItsOwnDevice(Toy):
-    """It takes CUDA wherever there is some."""
+    """It uses CUDA if there is any."""
 
     caught_by = "the_given_device_is_used"
 

@@ -1,4 +1,4 @@
-"""Generators that are loaded badly."""
+"""Generators with broken loading."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class CannotBeLoaded(Toy):
 
 
 class SetsThePrecision(Toy):
-    """It changes a setting of torch when it is built."""
+    """It changes a torch setting while loading."""
 
     caught_by = "loading_has_no_side_effects"
 
@@ -29,7 +29,7 @@ class SetsThePrecision(Toy):
 
 
 class PatchesTorch(Toy):
-    """It replaces a function of torch when it is built."""
+    """It replaces a torch function while loading."""
 
     caught_by = "loading_has_no_side_effects"
 
@@ -39,7 +39,7 @@ class PatchesTorch(Toy):
 
 
 class SeedsTorchWhenBuilt(Toy):
-    """It seeds torch to get the same initial values each time."""
+    """It seeds torch while loading."""
 
     caught_by = "loading_has_no_side_effects"
 
@@ -49,7 +49,7 @@ class SeedsTorchWhenBuilt(Toy):
 
 
 class LoadsWhateverFits(Weighted):
-    """It does not mind tensors that are missing or left over."""
+    """It accepts missing and extra tensors."""
 
     caught_by = "mismatched_weights_are_refused"
 

@@ -1,4 +1,4 @@
-"""Options and prompts that do not work, or are not refused."""
+"""Generators with broken options or prompts."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .sound import Shade, Teller, Toy, Weighted
 
 
 class HasAMuteOption(Toy):
-    """Its card does not say what an option is for."""
+    """One of its options has no description."""
 
     caught_by = "options_have_descriptions"
     options = "[model.options.mystery]\ntype = 'integer'\n"
 
 
 class FailsAtTheMaximum(Toy):
-    """It has no class 9, which its card names."""
+    """It fails for class 9, which its card declares."""
 
     caught_by = "every_declared_option_value_works"
 
@@ -31,7 +31,7 @@ class FailsAtTheMaximum(Toy):
 
 
 class OverflowsAtTheMaximum(Toy):
-    """At the largest scale its card names, its images leave the range."""
+    """At the maximum scale, its images are out of range."""
 
     caught_by = "every_declared_option_value_works"
 
@@ -42,7 +42,7 @@ class OverflowsAtTheMaximum(Toy):
 
 
 class FailsOnLongPrompts(Teller):
-    """A prompt beyond its context is an error inside."""
+    """It fails with an IndexError on prompts longer than its context."""
 
     caught_by = "any_prompt_is_accepted_or_refused"
 
@@ -53,7 +53,7 @@ class FailsOnLongPrompts(Teller):
 
 
 class RefusesWithoutRemedy(Toy):
-    """It has no class 9, and does not say what to do."""
+    """It refuses class 9 without a remedy."""
 
     caught_by = "errors_include_a_remedy"
 
@@ -64,7 +64,7 @@ class RefusesWithoutRemedy(Toy):
 
 
 class LoadsStrictlyByItself(Weighted):
-    """It refuses tensors that do not fit, in torch's words."""
+    """It refuses mismatched tensors with torch's own error."""
 
     caught_by = "errors_include_a_remedy"
 
@@ -74,7 +74,7 @@ class LoadsStrictlyByItself(Weighted):
 
 
 class LetsOptionsThrough(Toy):
-    """Its card, made by running code, has options that take anything."""
+    """Its card, created by code, has options that accept anything."""
 
     caught_by = "invalid_options_are_refused"
     listed = True
@@ -85,14 +85,14 @@ class LetsOptionsThrough(Toy):
 
 
 class Permissive(Option):
-    """An option that refuses nothing."""
+    """An option that accepts anything."""
 
     def check(self, value: object) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
 
 class TakesUnknownOptions(Toy):
-    """Its card, made by running code, says of every option that it has it."""
+    """Its card, created by code, claims to have every option."""
 
     caught_by = "unknown_options_are_refused"
     listed = True

@@ -1,4 +1,4 @@
-"""Samples that a record does not tell enough about."""
+"""Generators whose samples cannot be replayed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .sound import Toy
 
 
 class HashesAText(Toy):
-    """Its brightness follows from the hash of a text, which every process salts anew."""
+    """Its brightness depends on the hash of a string, which differs in every process."""
 
     caught_by = "a_saved_sample_can_be_replayed"
 

@@ -1,4 +1,4 @@
-"""Broken runs."""
+"""Generators whose runs are broken."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class NeverEnds(Toy):
 
 
 class EndsEmptyHanded(Toy):
-    """Its last step carries nothing."""
+    """Its last step has no result."""
 
     caught_by = "a_run_ends_with_a_result"
 
@@ -42,7 +42,7 @@ class EndsEmptyHanded(Toy):
 
 
 class MakesTexts(Toy):
-    """Its card says images; it makes texts."""
+    """Its card declares images, but it generates texts."""
 
     caught_by = "a_run_ends_with_a_result"
 
@@ -70,7 +70,7 @@ class CountsFromZero(Toy):
 
 
 class CountsBackwards(Toy):
-    """Its index tells how many steps are left."""
+    """Its index counts down."""
 
     caught_by = "steps_count_up_to_the_total"
 
@@ -90,7 +90,7 @@ class MovesItsGoal(Toy):
 
 
 class LosesARow(Toy):
-    """It makes one image less than asked for, where it is asked for several."""
+    """It returns one image too few for a batch of several."""
 
     caught_by = "every_step_has_one_row_per_sample"
 
@@ -99,7 +99,7 @@ class LosesARow(Toy):
 
 
 class TellsOneFact(Toy):
-    """It tells one fact for the whole batch."""
+    """It returns one row of metadata for the whole batch."""
 
     caught_by = "every_step_has_one_row_per_sample"
 
@@ -108,7 +108,7 @@ class TellsOneFact(Toy):
 
 
 class TellsASet(Toy):
-    """Its metadata hold what JSON cannot."""
+    """Its metadata contains a value that JSON cannot represent."""
 
     caught_by = "metadata_is_json"
 
@@ -117,7 +117,7 @@ class TellsASet(Toy):
 
 
 class MakesNaN(Toy):
-    """A value is not a number."""
+    """A value is NaN."""
 
     caught_by = "images_are_finite_and_in_range"
 
@@ -128,7 +128,7 @@ class MakesNaN(Toy):
 
 
 class LeavesTheRange(Toy):
-    """It forgets to squash."""
+    """Its images are not squashed into [-1, 1]."""
 
     caught_by = "images_are_finite_and_in_range"
 
@@ -149,7 +149,7 @@ class PreviewsNoise(Toy):
 
 
 class MakesBytes(Toy):
-    """It makes 8-bit images."""
+    """It returns 8-bit images."""
 
     caught_by = "images_are_finite_and_in_range"
 
@@ -176,7 +176,7 @@ class TellsBytes(Teller):
 
 
 class TellsSurrogates(Teller):
-    """Its texts cannot be written."""
+    """Its texts cannot be encoded as UTF-8."""
 
     caught_by = "texts_are_valid_strings"
 
@@ -205,7 +205,7 @@ class LosesTheBatchOfOne(Toy):
 
 
 class HoldsSixteen(Toy):
-    """It has room for sixteen samples."""
+    """It supports at most sixteen samples."""
 
     caught_by = "any_number_of_samples_can_be_generated"
 
@@ -216,7 +216,7 @@ class HoldsSixteen(Toy):
 
 
 class ChangesItsMind(Teller):
-    """It takes back what it has told."""
+    """Its later texts do not extend the earlier ones."""
 
     caught_by = "previews_are_consistent_with_the_result"
 

@@ -13,7 +13,7 @@ from .sound import Teller, Toy
 
 
 class IgnoresSeeds(Toy):
-    """All its samples are one."""
+    """All its samples are the same."""
 
     caught_by = "different_seeds_give_different_samples"
 
@@ -22,7 +22,7 @@ class IgnoresSeeds(Toy):
 
 
 class TellsOneTale(Teller):
-    """All its samples are one."""
+    """All its samples are the same."""
 
     caught_by = "different_seeds_give_different_samples"
 
@@ -31,7 +31,7 @@ class TellsOneTale(Teller):
 
 
 class KeepsAState(Toy):
-    """It is a little brighter after every batch."""
+    """Its images get brighter with every batch."""
 
     caught_by = "the_same_seed_gives_the_same_sample"
     brightness = 0.0
@@ -73,7 +73,7 @@ class SeedsTorch(Toy):
 
 
 class DrawsForNothing(Toy):
-    """It draws from Python's global generator, and uses nothing of it."""
+    """It draws from Python's global generator and ignores the number."""
 
     caught_by = "global_random_state_is_not_changed"
 
@@ -83,7 +83,7 @@ class DrawsForNothing(Toy):
 
 
 class DrawsInAFork(Toy):
-    """It uses the global generator, and gives it back as it was."""
+    """It uses the global generator and restores its state."""
 
     caught_by = "global_random_state_is_not_used"
 
@@ -102,7 +102,7 @@ class SubtractsTheMean(Toy):
 
 
 class NumbersItsRows(Toy):
-    """It shades images by their place in the batch."""
+    """It shades images by their position in the batch."""
 
     caught_by = "the_order_of_seeds_does_not_matter"
 
