@@ -32,8 +32,8 @@ SECONDS = 600
 """Time limit."""
 
 PRELOADED = (
-    "torch", "numpy.random", "packaging.requirements", "PIL.PngImagePlugin", "pluggy", "zoo_core.plugins.host",
-    "zoo_core.plugins.hookspecs", "zoo_core.running.model", "zoo_core.samples",
+    "torch", "numpy.random", "packaging.requirements", "PIL.PngImagePlugin", "pluggy",
+    "zoo_core.plugins.host", "zoo_core.plugins.hookspecs", "zoo_core.running.model", "zoo_core.samples",
 )  # fmt: skip
 """Modules of the core and of its dependencies, imported once by the fork server."""
 
