@@ -1,4 +1,4 @@
-"""Cores and plugins of different ages: what works goes on working, and what does not is a clear row."""
+"""Plugins and files of other versions: they work, or are reported in one clear line."""
 
 from __future__ import annotations
 
@@ -14,17 +14,26 @@ import pluggy
 import pytest
 from PIL import Image
 
-from zoo_core.errors import PluginDeprecation, PluginError
+from zoo_core.errors import CardError, PluginDeprecation, PluginError
 from zoo_core.manifest.compatibility import VERSION, check_core, compatible
+from zoo_core.manifest.toml_reader import RENAMED, Table
 from zoo_core.plugins import hookspecs
 from zoo_core.plugins.discovery import InstalledPlugin, installed_plugins
 from zoo_core.plugins.host import PluginHost
 from zoo_core.plugins.import_probe import check_plugins
+from zoo_core.samples import read_record
 from zoo_core.testing import write_plugin
 
-FROZEN = Path(__file__).parent / "data" / "frozen" / "zoo_frozen"
-FROZEN_DIGEST = "5b443c7f93de0d901d3aa241c723899750c0b44a21f106e61bfe21be6c777f6e"
-"""Of names and bytes: a frozen plugin that has to be changed means that the core has broken its promise."""
+DATA = Path(__file__).parent / "data"
+FROZEN = {
+    "0.1": DATA / "frozen" / "zoo_frozen",
+    "0.2": DATA / "frozen_0_2" / "zoo_frozen",
+}
+DIGESTS = {
+    "0.1": "5b443c7f93de0d901d3aa241c723899750c0b44a21f106e61bfe21be6c777f6e",
+    "0.2": "49fc403415e42bd1cc12958e9f25e6ae05e50688397fa2819e7d4710c30816d1",
+}
+"""Digests of names and bytes: a frozen plugin never changes. If it must, the core has broken its promise."""
 
 hookspec = pluggy.HookspecMarker("zoo")
 
@@ -34,12 +43,17 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
+def install(site: Path, version: str) -> Path:
+    """Install the frozen plugin of a version of the core."""
+    files = files_of(FROZEN[version])
+    manifest, source = files.pop("zoo.toml").decode(), files.pop("__init__.py").decode()
+    return write_plugin(site, "zoo-frozen", manifest, source, files=files, version=f"{version}.0")
+
+
 @pytest.fixture
 def frozen(plugin_site: Path) -> Path:
-    """The plugin of 0.1, installed."""
-    files = files_of(FROZEN)
-    manifest, source = files.pop("zoo.toml").decode(), files.pop("__init__.py").decode()
-    return write_plugin(plugin_site, "zoo-frozen", manifest, source, files=files, version="0.1.0")
+    """The plugin of 0.2, installed."""
+    return install(plugin_site, "0.2")
 
 
 def zoo(*words: str, cwd: Path, status: int = 0) -> str:
@@ -54,21 +68,63 @@ def row(name: str) -> InstalledPlugin:
     return plugin
 
 
-# --- A plugin of 0.1 ---------------------------------------------------------------------------------------
+# --- 0.1 -----------------------------------------------------------------------------------------------
 
 
-def test_the_frozen_plugin_is_as_it_was():
+@pytest.mark.parametrize("version", FROZEN)
+def test_the_frozen_plugins_are_unchanged(version):
     digest = hashlib.sha256()
-    for name, data in files_of(FROZEN).items():
+    for name, data in files_of(FROZEN[version]).items():
         digest.update(f"{name} {hashlib.sha256(data).hexdigest()}\n".encode())
-    assert digest.hexdigest() == FROZEN_DIGEST
+    assert digest.hexdigest() == DIGESTS[version]
+
+
+def test_a_plugin_of_0_1_is_told_the_new_name_of_a_key(plugin_site, tmp_path):
+    install(plugin_site, "0.1")
+    plugin = row("zoo-frozen")
+    assert plugin.status == "broken"
+    assert plugin.problem.message.endswith("] `each` is called `per_sample` since zoo-core 0.2.")
+    assert len(plugin.problem.message.splitlines()) == 1
+    assert plugin.problem.remedy == "Upgrade the plugin, or rename the key in that file."
+    assert plugin.problem.message in zoo("doctor", cwd=tmp_path, status=1)
+    run_ids = {card["id"] for card in json.loads(zoo("list", "--json", cwd=tmp_path))}
+    assert "ddpm-digits" in run_ids  # the other plugins are not affected
+    assert "frozen-squares" not in run_ids
+
+
+def test_every_renamed_key_is_named_where_the_new_key_belongs():
+    for old, new in RENAMED.items():
+        table = Table({old: True}, "zoo.toml", "options.level")
+        table.optional(new)
+        with pytest.raises(CardError, match=f"`{old}` is called `{new}` since zoo-core 0.2"):
+            table.finish()
+        with pytest.raises(CardError, match="no such key"):
+            Table({old: True}, "zoo.toml", "options.level").finish()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sample", ["ddpm-digits.png", "gpt-kjv.jsonl:1", "gpt-kjv.jsonl:2"])
+def test_a_sample_of_0_1_is_replayed(sample, tmp_path):
+    """zoo-core 0.1.0 wrote these files: see the README beside them."""
+    found = json.loads(zoo("replay", str(DATA / "records_0_1" / sample), "--json", cwd=tmp_path))
+    assert found["verdict"] != "different"
+
+
+def test_a_record_of_0_1_is_read():
+    record = read_record(DATA / "records_0_1" / "ddpm-digits.png")
+    assert (record.model, record.seed, record.versions["zoo-core"]) == ("ddpm-digits", 3, "0.1.0")
+    assert (record.options["label"], record.options["steps"]) == (7, 5)
+    assert record.metadata["label"] == 7
+
+
+# --- A plugin of 0.2 -----------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("frozen")
-def test_everything_that_a_plugin_of_0_1_brings_still_works(tmp_path):
+def test_everything_in_a_plugin_of_0_2_works(tmp_path):
     assert row("zoo-frozen").status == "ok"
     assert row("zoo-frozen").notes == ()
-    assert zoo("frozen-hello", cwd=tmp_path) == "Hello from 0.1.\n"
+    assert zoo("frozen-hello", cwd=tmp_path) == "Hello from 0.2.\n"
 
     run = ("--level", "-0.5,0.5", "-n", "2", "--seed", "3", "--steps", "2")
     zoo("run", "someone/frozen-squares", *run, "-o", "out/", cwd=tmp_path)
@@ -84,7 +140,7 @@ def test_everything_that_a_plugin_of_0_1_brings_still_works(tmp_path):
 
 
 @pytest.mark.usefixtures("frozen")
-def test_a_plugin_of_0_1_is_still_trained(tmp_path):
+def test_a_plugin_of_0_2_is_trained(tmp_path):
     import torch
 
     import zoo_core as core
@@ -99,7 +155,7 @@ def test_a_plugin_of_0_1_is_still_trained(tmp_path):
     assert sample.tensor.mean().item() == pytest.approx(0.5)
 
 
-# --- A core of tomorrow ------------------------------------------------------------------------------------
+# --- A later core ------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("frozen")
@@ -129,6 +185,7 @@ def test_hooks_may_gain_arguments(monkeypatch):
 
 LATER_CORE = """
 from pluggy import HookspecMarker
+from zoo_core.manifest.toml_reader import RENAMED, Table
 from zoo_core.plugins import hookspecs
 from zoo_core.errors import PluginDeprecation
 
@@ -137,11 +194,11 @@ HookspecMarker("zoo")(warn_on_impl=going)(hookspecs.zoo_list_models)
 argument = PluginDeprecation("dtype of zoo_create_generator goes with zoo-core 0.3; use precision.")
 HookspecMarker("zoo")(firstresult=True, warn_on_impl_args={"dtype": argument})(hookspecs.zoo_create_generator)
 """
-"""What a later core would have in hookspecs.py; Python runs it whenever it starts."""
+"""Changes of a later core to hookspecs.py; Python runs this whenever it starts."""
 
 
 @pytest.mark.usefixtures("frozen")
-def test_what_is_to_go_still_works_and_doctor_names_who_uses_it(plugin_site, tmp_path):
+def test_deprecated_hooks_work_and_doctor_names_their_users(plugin_site, tmp_path):
     (plugin_site / "sitecustomize.py").write_text(LATER_CORE)
     said = zoo("doctor", cwd=tmp_path)
     for hook in ("zoo_list_models", "dtype of zoo_create_generator"):
@@ -155,7 +212,7 @@ def test_what_is_to_go_still_works_and_doctor_names_who_uses_it(plugin_site, tmp
 
 
 @pytest.mark.usefixtures("frozen")
-def test_what_has_gone_is_a_row_that_says_so(monkeypatch):
+def test_a_removed_hook_argument_is_reported(monkeypatch):
     @hookspec(firstresult=True)
     def zoo_create_generator(card, checkpoint, device):
         """The hook of a core that has dropped an argument."""
@@ -166,7 +223,7 @@ def test_what_has_gone_is_a_row_that_says_so(monkeypatch):
     assert caught.value.remedy.startswith("Update it")
 
 
-def test_a_deprecation_is_no_noise_for_who_runs_the_plugin():
+def test_deprecations_do_not_warn_users():
     assert issubclass(PluginDeprecation, DeprecationWarning)
 
 
@@ -187,7 +244,7 @@ def test_a_deprecation_is_no_noise_for_who_runs_the_plugin():
         ("1.0", ">=0.1,<1", "zoo-x is made for zoo-core >=0.1,<1; 1.0 is", "--upgrade zoo-x"),
     ],
 )  # fmt: skip
-def test_the_core_is_compared_with_what_a_plugin_is_for(monkeypatch, here, core, problem, remedy):
+def test_the_core_range_of_a_plugin_is_checked(monkeypatch, here, core, problem, remedy):
     monkeypatch.setattr("zoo_core.manifest.compatibility.VERSION", here)
     if problem is None:
         check_core("zoo-x", core)
@@ -201,7 +258,7 @@ def test_the_core_is_compared_with_what_a_plugin_is_for(monkeypatch, here, core,
 MANIFEST = 'schema = {schema}\n[plugin]\nname = "{name}"\nsummary = "S"\ncore = "{core}"\n{more}'
 
 
-def test_plugins_of_another_time_are_rows_and_not_imported(plugin_site, tmp_path):
+def test_incompatible_plugins_are_reported_and_not_imported(plugin_site, tmp_path):
     raises = "raise AssertionError('imported')"
     later = "future_key = { of = [1, 2] }\n[[holograms]]\nid = 'x'"
     for name, schema, core, more in (
@@ -228,6 +285,6 @@ def test_plugins_of_another_time_are_rows_and_not_imported(plugin_site, tmp_path
     assert found["zoo-ddpm"]["status"] == "ok"
 
 
-def test_the_version_is_the_distributions():
+def test_the_version_equals_the_distributions():
     assert importlib.metadata.version("zoo-core") == VERSION
     check_core("zoo-x", compatible())

@@ -1,7 +1,6 @@
-"""The conformance suite itself: what is sound passes it, and a mistake is caught by the check for it alone.
+"""The conformance suite itself: a correct plugin passes, and each mistake fails exactly one check.
 
-The plugins are installed, and checked by ``zoo check`` and by pytest in processes of their own, as their
-authors would do it.
+The plugins are installed, and checked by ``zoo check`` and by pytest in separate processes, as authors do.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ HERE = Path(__file__).parent
 
 
 def package(name: str) -> Any:
-    """A package or module that lies beside this file."""
+    """Import a package or module beside this file."""
     path = HERE / name
     file, inside = (path / "__init__.py", [str(path)]) if path.is_dir() else (path.with_suffix(".py"), None)
     spec = importlib.util.spec_from_file_location(f"tests_{name}", file, submodule_search_locations=inside)
@@ -150,7 +149,7 @@ class TestCannotBeLoaded(GeneratorConformance):
 BY_NAME = {check.name: check for check in (*PLUGIN_CHECKS, *MODEL_CHECKS)}
 
 Outcomes = dict[str, dict[str, str]]
-"""For each model or plugin, for each check, the outcome: passed, failed or skipped."""
+"""The outcome (passed, failed or skipped) by subject and check."""
 
 
 def outcomes_of(document: dict[str, Any]) -> Outcomes:
@@ -172,7 +171,7 @@ def named(outcomes: dict[str, str], outcome: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the plugin of all toys is installed."""
+    """The site folder with the plugin of all toys."""
     site = tmp_path_factory.mktemp("site")
     tensors = site / "model.safetensors"
     save_weights(tensors, {"shade": torch.full((3, 4, 4), 0.1)})
@@ -189,7 +188,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(site: Path) -> dict[str, Any]:
-    """What ``zoo check --json`` says about all toys."""
+    """The output of ``zoo check --json`` for all toys."""
     done = zoo_check("zoo-toys", site, "--json")
     assert done.returncode == 1, done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
@@ -207,12 +206,12 @@ def test_a_generator_that_keeps_every_contract_passes(outcomes: Outcomes, id: st
 
 
 @pytest.mark.parametrize("id", [id for id, toy in TOYS.items() if toy.caught_by])
-def test_a_mistake_is_caught_by_the_check_for_it_and_by_no_other(outcomes: Outcomes, id: str) -> None:
+def test_a_mistake_fails_exactly_one_check(outcomes: Outcomes, id: str) -> None:
     assert named(outcomes[id], "failed") == {TOYS[id].caught_by}
 
 
 @pytest.mark.parametrize("wrong", PLUGINS)
-def test_a_plugin_with_one_mistake_fails_the_check_for_it_and_no_other(tmp_path: Path, wrong: str) -> None:
+def test_a_plugin_with_one_mistake_fails_exactly_one_check(tmp_path: Path, wrong: str) -> None:
     plugin = PLUGINS[wrong]
     write_plugin(tmp_path, "zoo-broken", plugin.manifest, plugin.source, files=plugin.files)
     done = zoo_check("zoo-broken", tmp_path, "--json")
@@ -221,24 +220,30 @@ def test_a_plugin_with_one_mistake_fails_the_check_for_it_and_no_other(tmp_path:
     assert named(found, "failed") == ({plugin.caught_by} if plugin.caught_by else set())
 
 
-def test_each_check_has_something_broken_that_it_alone_catches() -> None:
+def test_every_check_has_a_mistake_that_only_it_finds() -> None:
     broken = [*TOYS.values(), *PLUGINS.values()]
     assert {each.caught_by for each in broken if each.caught_by} == set(BY_NAME)
 
 
-def test_every_check_passes_on_something_sound(outcomes: Outcomes) -> None:
+def test_every_check_passes_on_a_correct_plugin(outcomes: Outcomes) -> None:
     sound = ["zoo-toys", *(id for id, toy in TOYS.items() if toy.caught_by is None)]
     passed = {check for id in sound for check in named(outcomes[id], "passed")}
-    assert passed == set(BY_NAME) - {"commands_are_there", "trainers_build_networks"}  # of which it has none
+    assert passed == set(BY_NAME) - {"commands_can_be_imported", "trainers_build_networks"}  # it has none
 
 
-def test_what_the_card_does_not_claim_is_skipped(outcomes: Outcomes) -> None:
-    scores = {"scores_are_finite", "a_score_is_the_same_in_any_batch", "scores_are_probabilities"}
-    tokens = {"the_next_token_is_certain_to_come", "the_next_token_agrees_with_the_score"}
-    prompts = {"prompts_of_a_batch_do_not_mix", "any_prompt_is_answered_or_refused"}
-    others = {"latents_make_the_same_images", "weights_must_fit"}
-    assert named(outcomes["toy"], "skipped") == {"texts_are_text", *scores, *tokens, *prompts, *others}
-    assert named(outcomes["judge"], "skipped") == {"texts_are_text", *tokens, *prompts, *others}
+def test_checks_of_undeclared_capabilities_are_skipped(outcomes: Outcomes) -> None:
+    scores = {"scores_are_finite", "a_score_does_not_depend_on_its_batch", "scores_are_probabilities"}
+    tokens = {"next_token_probabilities_sum_to_one", "next_token_agrees_with_the_score"}
+    prompts = {"prompts_in_a_batch_do_not_mix", "any_prompt_is_accepted_or_refused"}
+    others = {"latents_reproduce_the_images", "mismatched_weights_are_refused"}
+    assert named(outcomes["toy"], "skipped") == {
+        "texts_are_valid_strings",
+        *scores,
+        *tokens,
+        *prompts,
+        *others,
+    }
+    assert named(outcomes["rater"], "skipped") == {"texts_are_valid_strings", *tokens, *prompts, *others}
     assert named(outcomes["teller"], "skipped") == {
         "images_are_finite_and_in_range",
         *scores,
@@ -291,7 +296,7 @@ def zoo_create_generator(card):
 """
 
 
-def test_models_whose_weights_are_not_here_are_named_and_the_others_checked(
+def test_models_without_local_weights_are_listed_and_the_others_checked(
     loopback_hub: LoopbackHub, plugin_site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = '[plugin]\nname = "zoo-hub"\nsummary = "Toys"\n'
@@ -321,7 +326,7 @@ def test_models_whose_weights_are_not_here_are_named_and_the_others_checked(
     ]
 
 
-def test_a_file_of_the_package_stands_for_its_path(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_the_package_becomes_its_path(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(site))
     option = Option("note", "string")
     for value, expected in (
@@ -344,12 +349,12 @@ def test_a_file_of_the_package_stands_for_its_path(site: Path, monkeypatch: pyte
         assert options_of_runs(card) == {"note": expected}
 
 
-def test_the_report_says_what_was_seen_and_what_to_do(site: Path) -> None:
+def test_the_report_has_the_error_and_the_remedy(site: Path) -> None:
     done = zoo_check("zoo-toys", site, "--model", "makesnan", "--quick")
     assert done.returncode == 1
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     at = lines.index("FAILED images are finite and in range")
-    assert lines[at + 1] == "The images of step 1 hold values that are not finite."
+    assert lines[at + 1] == "The images of step 1 contain NaN or infinity."
     assert lines[at + 2] == BY_NAME["images_are_finite_and_in_range"].remedy
     assert lines[-1].startswith("zoo-toys 1.0: ")
     assert "Traceback" not in done.stdout + done.stderr
@@ -370,22 +375,22 @@ def test_the_quick_suite_is_part_of_the_whole(site: Path, outcomes: Outcomes) ->
         ("zoo-toys", ("--model", "lion"), "zoo-toys has no model 'lion'."),
     ],
 )
-def test_what_cannot_be_checked_is_an_error_with_its_remedy(site, plugin, flags, message) -> None:
+def test_errors_have_a_remedy(site, plugin, flags, message) -> None:
     done = zoo_check(plugin, site, *flags)
     assert done.returncode == 1
     assert done.stderr.splitlines()[0] == f"Error: {message}"
     assert done.stderr.splitlines()[1]
 
 
-def test_checks_are_not_left_out_by_an_optimising_python(site: Path) -> None:
+def test_an_optimised_python_is_refused(site: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(site), "ZOO_HOME": str(site / "home")}
     command = [sys.executable, "-O", "-m", "zoo_core", "check", "zoo-toys", "--quick"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "Python leaves out" in done.stderr
+    assert "Python skips" in done.stderr
 
 
-def test_every_check_says_what_it_proves_why_and_what_to_do() -> None:
+def test_every_check_has_a_contract_a_reason_and_a_remedy() -> None:
     text = explanation()
     for section in SECTIONS:
         assert section.__doc__.splitlines()[0].rstrip(".") in text

@@ -1,4 +1,4 @@
-"""The loopback Hub, met by the real huggingface_hub client."""
+"""The loopback Hub with the real huggingface_hub client."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def fetch(
     return Path(api.hf_hub_download(REPO, name, cache_dir=tmp_path / "cache", revision=revision, token=token))
 
 
-def test_files_come_as_they_were_put(api: HfApi, loopback_hub: LoopbackHub, tmp_path: Path) -> None:
+def test_downloaded_files_equal_the_added_ones(api: HfApi, loopback_hub: LoopbackHub, tmp_path: Path) -> None:
     commit = loopback_hub.add(REPO, FILES)
     folder = Path(api.snapshot_download(REPO, cache_dir=tmp_path / "cache"))
     assert folder.name == commit
@@ -71,7 +71,7 @@ def test_a_cached_commit_costs_no_request(api: HfApi, loopback_hub: LoopbackHub,
     assert loopback_hub.count() == before
 
 
-def test_model_info_tells_sizes_hashes_and_licence(api: HfApi, loopback_hub: LoopbackHub) -> None:
+def test_model_info_has_sizes_hashes_and_licence(api: HfApi, loopback_hub: LoopbackHub) -> None:
     commit = loopback_hub.add(REPO, FILES, license="mit")
     info = api.model_info(REPO, files_metadata=True)
     assert info.sha == commit
@@ -106,7 +106,7 @@ def test_long_listings_come_in_pages(api: HfApi, loopback_hub: LoopbackHub) -> N
     assert {entry.path for entry in api.list_repo_tree(REPO)} == {"folder"}
 
 
-def test_what_is_not_there_is_said_in_the_hubs_terms(
+def test_missing_things_raise_the_clients_errors(
     api: HfApi, loopback_hub: LoopbackHub, tmp_path: Path
 ) -> None:
     with pytest.raises(RepositoryNotFoundError):
@@ -118,7 +118,7 @@ def test_what_is_not_there_is_said_in_the_hubs_terms(
         fetch(api, "nothing.json", tmp_path)
 
 
-def test_a_private_repository_shows_itself_to_the_token_alone(api: HfApi, loopback_hub: LoopbackHub) -> None:
+def test_a_private_repository_needs_the_token(api: HfApi, loopback_hub: LoopbackHub) -> None:
     loopback_hub.add(REPO, FILES, private=True)
     with pytest.raises(RepositoryNotFoundError):
         api.model_info(REPO)
@@ -127,7 +127,7 @@ def test_a_private_repository_shows_itself_to_the_token_alone(api: HfApi, loopba
     assert api.model_info(REPO, token=TOKEN).private
 
 
-def test_a_gated_repository_shows_its_listing_and_keeps_its_files(
+def test_a_gated_repository_has_a_listing_but_no_files(
     api: HfApi, loopback_hub: LoopbackHub, tmp_path: Path
 ) -> None:
     loopback_hub.add(REPO, FILES, gated=True)
@@ -140,7 +140,7 @@ def test_a_gated_repository_shows_its_listing_and_keeps_its_files(
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500])
-def test_any_status_can_be_asked_for(api: HfApi, loopback_hub: LoopbackHub, status: int) -> None:
+def test_any_status_can_be_simulated(api: HfApi, loopback_hub: LoopbackHub, status: int) -> None:
     loopback_hub.add(REPO, FILES)
     loopback_hub.misbehave(status, "/api/*")
     with pytest.raises(HfHubHTTPError) as raised:
@@ -194,7 +194,7 @@ def test_after_a_dropped_connection_the_client_asks_for_the_rest(
     assert [r.range for r in loopback_hub.requests if r.status == 206] == [f"bytes={chunk}-"]
 
 
-def test_a_slow_file_takes_its_time(api: HfApi, loopback_hub: LoopbackHub, tmp_path: Path) -> None:
+def test_a_slow_file_takes_longer(api: HfApi, loopback_hub: LoopbackHub, tmp_path: Path) -> None:
     loopback_hub.add(REPO, FILES)
     loopback_hub.misbehave("slow", "*.safetensors", seconds=0.3)
     begin = time.monotonic()
@@ -223,6 +223,6 @@ def test_an_isolated_home_reaches_no_hub(isolated_home: Path, tmp_path: Path) ->
     assert not isolated_home.exists()
 
 
-def test_outside_of_its_block_there_is_no_hub(tmp_path: Path) -> None:
+def test_outside_its_with_block_the_hub_has_no_endpoint(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="only within"):
         _ = LoopbackHub(tmp_path).endpoint

@@ -1,6 +1,6 @@
-"""Plugins that misbehave while they are imported: the rest of the zoo is unharmed, and each is named.
+"""Plugins that misbehave during import: each is reported, and the rest of the zoo works.
 
-They are installed, and met by genuine processes.
+The plugins are installed, and real processes import them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pytest
 
 from zoo_core.catalog import Catalog
 from zoo_core.errors import PluginError
+from zoo_core.plugins import import_probe
 from zoo_core.plugins.discovery import InstalledPlugin, installed_plugins
 from zoo_core.plugins.host import PluginHost
 from zoo_core.plugins.import_probe import check_plugins
@@ -63,6 +64,11 @@ open(__file__ + ".pid", "w").write(str(child.pid))
 time.sleep(60)
 """
 
+SECONDS = 12
+"""Time limit for imports in these tests, set by ``LIMIT``."""
+LIMIT = f"from zoo_core.plugins import import_probe\nimport_probe.PROBE_SECONDS = {SECONDS}\n"
+"""Python runs this as sitecustomize whenever it starts."""
+
 SOURCES = {
     "zoo-prints": "print('loading, please wait')" + GENERATOR,
     "zoo-exits": "raise SystemExit('goodbye')",
@@ -73,7 +79,7 @@ SOURCES = {
 NAMED = {
     "zoo-prints": "zoo-prints prints at its import: 'loading, please wait'.",
     "zoo-exits": "zoo-exits failed while being imported: SystemExit: goodbye",
-    "zoo-hangs": "zoo-hangs took more than 30 seconds to import and was stopped.",
+    "zoo-hangs": f"zoo-hangs took more than {SECONDS} seconds to be imported, and was cut off.",
     "zoo-patches": "zoo-patches replaced torch.randn, torch.nn.functional.relu, torch.Tensor.sum while being "
     "imported, which has been undone.",
     "zoo-aaa-thief": "zoo-aaa-thief: the model 'ddpm-digits' already belongs to zoo-ddpm.",
@@ -87,7 +93,7 @@ def install(site: Path, name: str, source: str = GENERATOR, model: str | None = 
 
 @pytest.fixture
 def menagerie(plugin_site: Path) -> Path:
-    """All of them, and one that behaves."""
+    """Install all of them, and one plugin that works."""
     for name, source in SOURCES.items():
         install(plugin_site, name, source, "ddpm-digits" if name == "zoo-aaa-thief" else None)
     install(plugin_site, "zoo-fine")
@@ -95,7 +101,7 @@ def menagerie(plugin_site: Path) -> Path:
 
 
 def zoo(*words: str, cwd: Path) -> tuple[int, str, str]:
-    """Status, output and errors of a genuine process."""
+    """Run ``zoo`` in a process; return its status, output and errors."""
     command = [sys.executable, "-m", "zoo_core", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
     return done.returncode, done.stdout, done.stderr
@@ -107,10 +113,12 @@ def row(name: str) -> InstalledPlugin:
 
 
 @pytest.mark.slow
-def test_doctor_names_each_and_cuts_off_the_one_that_hangs(menagerie, tmp_path):
+def test_doctor_names_each_and_stops_the_one_that_hangs(menagerie, tmp_path):
+    assert import_probe.PROBE_SECONDS == 30
+    (menagerie / "sitecustomize.py").write_text(LIMIT)
     began = time.monotonic()
     status, out, err = zoo("doctor", cwd=tmp_path)
-    assert time.monotonic() - began < 120
+    assert time.monotonic() - began < 90
     assert status == 1, err
     for sentence in NAMED.values():
         assert sentence in out, out
@@ -118,14 +126,14 @@ def test_doctor_names_each_and_cuts_off_the_one_that_hangs(menagerie, tmp_path):
     assert out.count("Problem:") == 4
     assert out.count("Note:") == 1
 
-    report = json.loads(zoo("plugins", "--json", cwd=tmp_path)[1])  # remembered: at once
+    report = json.loads(zoo("plugins", "--json", cwd=tmp_path)[1])  # cached
     status_of = {plugin["name"]: plugin["status"] for plugin in report}
     assert status_of["zoo-fine"] == status_of["zoo-ddpm"] == status_of["zoo-prints"] == "ok"
     assert [status_of[name] for name in NAMED if name != "zoo-prints"] == ["broken"] * 4
 
 
-def test_what_a_plugin_that_hangs_has_started_is_ended_with_it(plugin_site, monkeypatch):
-    monkeypatch.setattr("zoo_core.plugins.import_probe.PROBE_SECONDS", 6)
+def test_child_processes_of_a_plugin_that_hangs_are_killed(plugin_site, monkeypatch):
+    monkeypatch.setattr(import_probe, "PROBE_SECONDS", 6)
     install(plugin_site, "zoo-hangs", BACKGROUND)
     began = time.monotonic()
     problem = row("zoo-hangs").problem
@@ -135,11 +143,11 @@ def test_what_a_plugin_that_hangs_has_started_is_ended_with_it(plugin_site, monk
     process = int((plugin_site / "zoo_hangs" / "__init__.py.pid").read_text())
     state = Path(f"/proc/{process}/stat")
     if not Path("/proc/self/stat").exists():
-        pytest.skip("only Linux tells of another's child")
+        pytest.skip("needs /proc")
     assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-def test_the_rest_is_listed_and_run_as_ever(menagerie, tmp_path):
+def test_other_plugins_are_listed_and_run(menagerie, tmp_path):
     listed = json.loads(zoo("list", "--json", cwd=tmp_path)[1])
     assert {card["plugin"] for card in listed if card["id"] == "ddpm-digits"} == {"zoo-ddpm"}
     status, _, err = zoo("run", "fine", "--seed", "0", "-o", "x.png", cwd=tmp_path)
@@ -147,7 +155,7 @@ def test_the_rest_is_listed_and_run_as_ever(menagerie, tmp_path):
     assert (tmp_path / "x.png").stat().st_size > 0
 
 
-def test_what_is_printed_does_not_go_between_results(menagerie, tmp_path):
+def test_printed_output_goes_to_stderr(menagerie, tmp_path):
     status, out, err = zoo("run", "prints", "--seed", "0", "--json", "-o", "x.png", cwd=tmp_path)
     assert status == 0
     assert json.loads(out)
@@ -155,7 +163,7 @@ def test_what_is_printed_does_not_go_between_results(menagerie, tmp_path):
 
 
 @pytest.mark.parametrize("torch_first", [True, False])
-def test_torch_is_put_back_whether_it_was_there_before_or_not(menagerie, tmp_path, torch_first):
+def test_torch_is_restored_whether_or_not_it_was_imported_before(menagerie, tmp_path, torch_first):
     program = f"""
 {"import torch" if torch_first else ""}
 import sys, zoo_core as zoo
@@ -175,7 +183,7 @@ print("fine")
     assert done.stdout.splitlines() == [NAMED["zoo-patches"], "fine"], done.stderr
 
 
-def test_of_two_that_claim_a_model_the_one_that_the_registry_lists_has_it(plugin_site):
+def test_a_model_claimed_twice_belongs_to_the_plugin_in_the_registry(plugin_site):
     install(plugin_site, "zoo-aaa-thief", "raise AssertionError", model="ddpm-digits")
     install(plugin_site, "zoo-zzz-thief", "raise AssertionError", model="imagegpt-digits")
     rows = {plugin.name: plugin for plugin in Catalog.read().plugins}
@@ -185,7 +193,7 @@ def test_of_two_that_claim_a_model_the_one_that_the_registry_lists_has_it(plugin
     assert Catalog.read().find("ddpm-digits").plugin == "zoo-ddpm"
 
 
-def test_of_two_that_no_registry_lists_the_first_by_name_has_it_whatever_the_case(plugin_site):
+def test_a_model_claimed_twice_belongs_to_the_first_plugin_by_name(plugin_site):
     alias = 'aliases = ["Someone/Faces"]\nweights'
     for name in ("zoo-b", "zoo-a"):
         manifest = MANIFEST.format(name=name, model=f"model-{name}").replace("weights", alias, 1)
@@ -195,7 +203,7 @@ def test_of_two_that_no_registry_lists_the_first_by_name_has_it_whatever_the_cas
     assert "'someone/faces' already belongs to zoo-a" in str(rows["zoo-b"].problem)
 
 
-def test_each_is_imported_in_a_process_of_its_own(plugin_site):
+def test_each_plugin_is_imported_in_its_own_process(plugin_site):
     breaks = "import zoo_core.errors, json\njson.dumps = None\nzoo_core.errors.PluginError = None"
     install(plugin_site, "zoo-a-breaks", breaks)
     install(plugin_site, "zoo-b-fine")
@@ -203,7 +211,7 @@ def test_each_is_imported_in_a_process_of_its_own(plugin_site):
     assert row("zoo-a-breaks").status == "broken"
 
 
-def test_a_plugin_that_prints_can_be_used_and_is_noted(plugin_site, capsys):
+def test_a_plugin_that_prints_can_be_used_and_has_a_note(plugin_site, capsys):
     install(plugin_site, "zoo-prints", "print('loading', end='')")
     (note,) = row("zoo-prints").notes
     assert note.message == "zoo-prints prints at its import: 'loading'."
@@ -211,7 +219,7 @@ def test_a_plugin_that_prints_can_be_used_and_is_noted(plugin_site, capsys):
     assert capsys.readouterr() == ("", "loading")
 
 
-def test_a_plugin_that_patches_is_refused_each_time(plugin_site):
+def test_a_plugin_that_patches_torch_is_refused_each_time(plugin_site):
     install(plugin_site, "zoo-patches", PATCHES)
     host = PluginHost(installed_plugins())
     for _ in range(2):

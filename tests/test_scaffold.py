@@ -1,4 +1,4 @@
-"""Fresh plugins: for every family and output one that installs, lists, runs and proves itself, untouched."""
+"""``zoo new``: the plugin of every kind installs, lists, runs and passes its tests without an edit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import json
 import os
 import subprocess
 import sys
+from functools import cached_property
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import tomli
@@ -16,54 +19,123 @@ import zoo_core
 from zoo_core.catalog import Catalog
 from zoo_core.errors import OutputError, PluginError
 from zoo_core.scaffold import BLUEPRINTS, LICENSES, Names, check_name, contents, write_plugin_folder
-from zoo_core.scaffold.blueprints import CHARACTERS
+from zoo_core.scaffold.blueprints import CHARACTERS, Blueprint
 from zoo_core.testing import write_plugin
+from zoo_core.testing.conformance.checks import PLUGIN_CHECKS
+from zoo_core.testing.hub import isolation
 
 GAN = BLUEPRINTS[0]
 KINDS = [pytest.param(each, id=f"{each.family}-{each.output}") for each in BLUEPRINTS]
 
 
-def python(*words: object, cwd: Path) -> str:
-    """What a Python process prints; it must end well."""
-    command = [sys.executable, *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def names_of(blueprint: Blueprint) -> Names:
+    """The names of the new plugin of one kind."""
+    return Names(f"zoo-new-{blueprint.family}-{blueprint.output}")
+
+
+class Site:
+    """New plugins of every kind, installed by one call of pip."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.packages = folder, folder / "site"
+        self.variables = os.environ | isolation(folder / "home") | {"PYTHONPATH": str(self.packages)}
+        for blueprint in BLUEPRINTS:
+            names = names_of(blueprint)
+            write_plugin_folder(folder / names.plugin, contents(blueprint, names, "mit", training=True))
+        pip = ("-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation")
+        self.python(*pip, "--target", self.packages, *(folder / names_of(each).plugin for each in BLUEPRINTS))
+
+    def python(self, *words: object) -> str:
+        """Run Python and return its output; it must succeed."""
+        command = [sys.executable, *map(str, words)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=self.folder, env=self.variables
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def zoo(self, *commands: tuple[str, ...]) -> list[Any]:
+        """Run commands of ``zoo`` with ``--json`` in one process, and return what each prints."""
+        return [json.loads(line) for line in self.python("-c", RUN, json.dumps(commands)).splitlines()]
+
+    @cached_property
+    def listed(self) -> dict[str, dict[str, Any]]:
+        """The output of ``zoo list`` by id."""
+        return {card["id"]: card for card in self.zoo(("list",))[0]}
+
+    @cached_property
+    def plugins(self) -> dict[str, dict[str, Any]]:
+        """The output of ``zoo plugins`` by name."""
+        return {row["name"]: row for row in self.zoo(("plugins",))[0]}
+
+    @cached_property
+    def samples(self) -> dict[str, list[Any]]:
+        """The output of ``zoo run`` by id: three samples each."""
+        ids = [names_of(each).model for each in BLUEPRINTS]
+        runs = (("run", id, "-n", "3", "--seed", "5", "-o", f"{id}/") for id in ids)
+        return dict(zip(ids, self.zoo(*runs), strict=True))
+
+    @cached_property
+    def tests(self) -> dict[str, list[str]]:
+        """The outcomes of the plugins' own tests, by plugin."""
+        folders = [names_of(each).plugin for each in BLUEPRINTS]
+        pytest = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", "--rootdir=.")
+        self.python(*pytest, "--junitxml=report.xml", *folders)
+        found: dict[str, list[str]] = {folder: [] for folder in folders}
+        for case in ElementTree.parse(self.folder / "report.xml").iter("testcase"):
+            folder = case.attrib["classname"].partition(".")[0]
+            found[folder].append("skipped" if case.find("skipped") is not None else "passed")
+        return found
+
+
+RUN = """
+import contextlib, io, json, sys
+from zoo_core.cli import main
+for words in json.loads(sys.argv[1]):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
+        main([*words, "--json"])
+    print(json.dumps(json.loads(output.getvalue())))
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return Site(tmp_path_factory.mktemp("new"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("blueprint", KINDS)
-def test_a_fresh_plugin_installs_lists_runs_and_is_checked(blueprint, plugin_site, tmp_path):
-    names = Names("zoo-fresh-thing")
-    folder = tmp_path / names.plugin
-    write_plugin_folder(folder, contents(blueprint, names, "mit", training=True))
-    pip = ("-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation")
-    python(*pip, "--target", plugin_site, folder, cwd=tmp_path)
-
-    zoo = ("-m", "zoo_core")
-    (listed,) = json.loads(python(*zoo, "list", "fresh-thing", "--json", cwd=tmp_path))
-    assert (listed["output"], listed["plugin"]) == (blueprint.output, "zoo-fresh-thing")
+def test_a_new_plugin_is_installed_listed_and_run(blueprint, site):
+    names = names_of(blueprint)
+    listed = site.listed[names.model]
+    assert (listed["output"], listed["plugin"]) == (blueprint.output, names.plugin)
     assert listed["parameters"] > 1000
-    run = (*zoo, "run", "fresh-thing", "-n", "3", "--seed", "5", "-o", "made/", "--json")
-    assert len(json.loads(python(*run, cwd=tmp_path))) == 3
-    made = [path.read_bytes() for path in (tmp_path / "made").glob("seed*") if path.suffix != ".json"]
-    assert len(set(made)) == 3
-    rows = {row["name"]: row for row in json.loads(python(*zoo, "plugins", "--json", cwd=tmp_path))}
-    assert rows["zoo-fresh-thing"]["status"] == "ok"
-    if blueprint is GAN:
-        python(*zoo, "check", "zoo-fresh-thing", cwd=tmp_path)
-    # Its own tests make the same checks, and train it where it can be trained.
-    report = python("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=folder)
-    assert " passed" in report
-    assert "failed" not in report
+    assert site.plugins[names.plugin]["status"] == "ok"
+    assert len(site.samples[names.model]) == 3
+    files = (site.folder / names.model).glob("seed*")
+    assert len({path.read_bytes() for path in files if path.suffix != ".json"}) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blueprint", KINDS)
+def test_the_tests_of_a_new_plugin_pass(blueprint, site):
+    """They are the conformance suite, and a step of training."""
+    assert site.tests[names_of(blueprint).plugin].count("passed") > len(PLUGIN_CHECKS)
+
+
+@pytest.mark.slow
+def test_a_new_plugin_passes_zoo_check(site):
+    assert site.python("-m", "zoo_core", "check", names_of(GAN).plugin)
 
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("blueprint", KINDS)
-def test_a_scaffold_is_the_same_each_time_and_small(blueprint, training):
+def test_a_new_plugin_is_deterministic_and_small(blueprint, training):
     once, again = (contents(blueprint, Names("zoo-x"), "mit", training=training) for _ in range(2))
     assert once == again
     assert sum(map(len, once.values())) < 400_000
+    assert once["zoo_x/py.typed"] == b""
     assert ("zoo_x/training.py" in once) == ("tests/test_training.py" in once) == training
     assert (b"[[trainer]]" in once["zoo_x/zoo.toml"]) == training
     for path, data in once.items():
@@ -73,7 +145,7 @@ def test_a_scaffold_is_the_same_each_time_and_small(blueprint, training):
 
 
 @pytest.mark.parametrize("license", LICENSES)
-def test_the_licence_is_said_in_all_its_places(license):
+def test_the_licence_is_the_same_in_every_file(license):
     files = contents(GAN, Names("zoo-cat-faces"), license, training=False)
     project = tomli.loads(files["pyproject.toml"].decode())["project"]
     assert project["license"] == LICENSES[license]
@@ -81,7 +153,7 @@ def test_the_licence_is_said_in_all_its_places(license):
     assert tomli.loads(files["zoo_cat_faces/zoo.toml"].decode())["model"][0]["license"] == license
 
 
-def test_a_scaffold_has_what_is_needed_to_publish_it():
+def test_a_new_plugin_can_be_published():
     files = contents(GAN, Names("zoo-cat-faces"), "mit", training=False)
     project = tomli.loads(files["pyproject.toml"].decode())["project"]
     assert project["name"] == "zoo-cat-faces"
@@ -92,7 +164,7 @@ def test_a_scaffold_has_what_is_needed_to_publish_it():
     assert {"run": "zoo check zoo-cat-faces"} in steps
 
 
-def test_the_modules_use_public_names_alone_and_know_their_alphabet():
+def test_modules_use_only_public_names_of_the_core():
     modules = Path(zoo_core.__file__).parent / "scaffold" / "modules"
     for path in modules.glob("*.py"):
         assert "zoo_core." not in path.read_text(), path
@@ -126,7 +198,7 @@ def test_the_modules_use_public_names_alone_and_know_their_alphabet():
         "zoo-" + "x" * 100_000,
     ],
 )
-def test_what_cannot_be_a_name_is_refused_shortly(name):
+def test_invalid_names_are_refused(name):
     with pytest.raises(PluginError) as caught:
         check_name(name, Catalog.read())
     assert "is not a valid plugin name" in caught.value.message
@@ -135,24 +207,24 @@ def test_what_cannot_be_a_name_is_refused_shortly(name):
     assert "zoo-mymodel" in caught.value.remedy
 
 
-def test_a_name_that_somebody_has_is_refused(plugin_site):
+def test_taken_names_are_refused(plugin_site):
     manifest = 'schema = 1\n[plugin]\nname = "zoo-faces"\nsummary = "Faces"\n[[model]]\nid = "cats"\n'
     manifest += 'summary = "Cats"\nfamily = "gan"\noutput = "image"\nlicense = "mit"\n'
     manifest += 'weights = { embedded = "weights" }\n'
     write_plugin(plugin_site, "zoo-faces", manifest)
     catalog = Catalog.read()
     for name, reason in {
-        "zoo-faces": "There is a plugin called zoo-faces already.",
-        "zoo-core": "would be called zoo_core, as one that is installed",
-        "json": "would be called json, as one that is installed",
-        "zoo-cats": "would be called cats, as one of zoo-faces",
+        "zoo-faces": "A plugin named zoo-faces already exists.",
+        "zoo-core": "would be named zoo_core, like an installed package",
+        "json": "would be named json, like an installed package",
+        "zoo-cats": "would be named cats, like a model of zoo-faces",
     }.items():
         with pytest.raises(PluginError, match=reason):
             check_name(name, catalog)
     assert check_name("zoo-dogs", catalog) == Names("zoo-dogs")
 
 
-def test_names_follow_from_the_plugins():
+def test_names_are_derived_from_the_plugin_name():
     names = Names("zoo-cat-faces-2")
     assert (names.module, names.model, names.type) == ("zoo_cat_faces_2", "cat-faces-2", "CatFaces2")
     assert Names("zoo-3d").type == "Model3d"
@@ -162,18 +234,18 @@ def test_names_follow_from_the_plugins():
 # --- Writing -----------------------------------------------------------------------------------------------
 
 
-def test_what_is_there_is_left_alone(tmp_path):
+def test_existing_files_are_not_replaced(tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to("nowhere")
     for name in ("full", "file", "link"):
-        with pytest.raises(OutputError, match="exists already"):
+        with pytest.raises(OutputError, match="already exists"):
             write_plugin_folder(tmp_path / name, {"a": b""})
     assert (tmp_path / "file").read_text() == "mine"
     assert sorted(os.listdir(tmp_path)) == ["file", "full", "link"]
 
 
-def test_nothing_half_written_is_left(tmp_path):
+def test_a_failed_write_leaves_nothing(tmp_path):
     with pytest.raises(OutputError, match="cannot be written"):
         write_plugin_folder(tmp_path / "zoo-x", {"a": b"", "a/b": b"a file cannot be a folder"})
     with pytest.raises(OutputError, match="cannot be written"):

@@ -1,7 +1,7 @@
-"""A third party's afternoon: docs/plugins.md from its first command to its last, without an edit.
+"""A third party follows docs/plugins.md, from the first command to the last.
 
-The commands are those of the page, run in its order by one shell, in an empty folder and an environment that
-sees the core, and what others wrote, and no plugin. What they leave is then installed elsewhere.
+One shell runs the page's commands in order, unchanged, in an empty folder. Its environment has the core and
+its dependencies, but no plugin. The resulting wheel is then installed in another environment.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ GUIDE = ROOT / "docs" / "plugins.md"
 OFFLINE = {
     "PIP_NO_INDEX": "1",
     "PIP_NO_DEPS": "1",
-    "PIP_NO_BUILD_ISOLATION": "0",  # pip's way to say: no isolation
+    "PIP_NO_BUILD_ISOLATION": "0",  # means: no isolation
     "PIP_QUIET": "1",
     "OMP_NUM_THREADS": "1",
 }
 
 
 def commands() -> list[str]:
-    """Every command of the page: the lines of its blocks of sh."""
+    """Return every command of the page: the lines of its ``sh`` blocks."""
     blocks = re.findall(r"^```sh\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 
 def environment(folder: Path, visible: list[Path], home: Path) -> Environment:
-    """A fresh one, whose scripts include ``zoo`` and ``pytest`` as an installer would have made them."""
+    """Create an environment with the scripts ``zoo`` and ``pytest``, as an installer writes them."""
     made = Environment(folder, visible, {**OFFLINE, **isolation(home), "PATH": f"{folder}/bin:/usr/bin:/bin"})
     for script, module, function in (("zoo", "zoo_core.cli", "main"), ("pytest", "pytest", "console_main")):
         path = folder / "bin" / script
@@ -48,7 +48,7 @@ def environment(folder: Path, visible: list[Path], home: Path) -> Environment:
 
 
 @pytest.mark.slow
-def test_from_an_empty_folder_to_a_wheel_that_runs_elsewhere(tmp_path):
+def test_the_commands_of_the_page_lead_to_a_working_wheel(tmp_path):
     others = [third_parties(tmp_path / "others"), core(tmp_path / "core")]
     author = environment(tmp_path / "author", others, tmp_path / "home")
     work = tmp_path / "work"
@@ -87,7 +87,7 @@ def test_from_an_empty_folder_to_a_wheel_that_runs_elsewhere(tmp_path):
     assert "Nothing is broken." in doctor.stdout
 
 
-def test_the_page_shows_the_whole_way():
+def test_the_page_shows_every_step():
     said = "\n".join(commands())
     for step in ("zoo new", "pip install -e", "zoo list", "zoo run", "zoo check", "pytest", "pip wheel"):
         assert step in said

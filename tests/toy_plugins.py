@@ -1,4 +1,4 @@
-"""Plugins for the tests of the conformance suite, each with one thing wrong."""
+"""Plugins for the tests of the conformance suite, each with one mistake."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Trainable:
 
 @dataclass(frozen=True)
 class Plugin:
-    """What :func:`zoo_core.testing.write_plugin` lays down, and which check must fail."""
+    """Arguments of :func:`zoo_core.testing.write_plugin`, and the check that must fail."""
 
     caught_by: str | None
     manifest: str = MANIFEST
@@ -64,19 +64,19 @@ PLUGINS = {
         "the_plugin_can_be_imported",
         source="from zoo_core import hookimpl\n@hookimpl\ndef zoo_frolic():\n    pass\n",
     ),
-    "imports torch": Plugin("importing_the_plugin_is_cheap", source="import torch"),
+    "imports torch": Plugin("hooks_import_no_heavy_package", source="import torch"),
     "greets": Plugin("importing_the_plugin_prints_nothing", source="print('Welcome!')"),
     "starts with Python": Plugin(
-        "listing_imports_nothing", files={"../sitecustomize.py": "import zoo_broken"}
+        "listing_does_not_import_the_plugin", files={"../sitecustomize.py": "import zoo_broken"}
     ),
-    "trains without a hook": Plugin("hooks_are_those_the_manifest_announces", MANIFEST + TRAINER),
-    "trains unannounced": Plugin("hooks_are_those_the_manifest_announces", source=TRAINABLE),
-    "has no module of its command": Plugin("commands_are_there", MANIFEST + COMMAND),
+    "trains without a hook": Plugin("hooks_match_the_manifest", MANIFEST + TRAINER),
+    "trains unannounced": Plugin("hooks_match_the_manifest", source=TRAINABLE),
+    "has no module of its command": Plugin("commands_can_be_imported", MANIFEST + COMMAND),
     "has a function for a command": Plugin(
-        "commands_are_there", MANIFEST + COMMAND, files={"frolic.py": "def frolic():\n    pass\n"}
+        "commands_can_be_imported", MANIFEST + COMMAND, files={"frolic.py": "def frolic():\n    pass\n"}
     ),
     "has nothing to learn": Plugin(
         "trainers_build_networks", MANIFEST + TRAINER, TRAINABLE, {"training.py": NOTHING_TO_LEARN}
     ),
 }
-"""By what is wrong with it."""
+"""The plugins by their mistakes."""

@@ -1,4 +1,4 @@
-"""zoo new: what is asked for, and what is refused."""
+"""``zoo new``: its options, its output and its errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tomli
 
 @pytest.fixture(autouse=True)
 def work(toy):
-    """An empty working folder, and a plugin that is installed."""
+    """Work in an empty folder, with a plugin installed."""
 
 
 def manifest_of(name):
@@ -18,7 +18,7 @@ def manifest_of(name):
         return tomli.load(file)
 
 
-def test_a_folder_is_made_and_named(zoo):
+def test_the_folder_is_written_and_printed(zoo):
     status, out, err = zoo("new", "zoo-fresh")
     assert (status, out, err) == (0, "zoo-fresh\n", "")
     assert os.listdir() == ["zoo-fresh"]
@@ -42,7 +42,7 @@ def test_family_and_output_follow_from_each_other(zoo, words, family, output):
     assert (model["family"], model["output"]) == (family, output)
 
 
-def test_training_is_added_when_asked_for(zoo):
+def test_training_is_optional(zoo):
     zoo("new", "zoo-plain")
     zoo("new", "zoo-learns", "--training", "--license", "apache-2.0")
     assert "trainer" not in manifest_of("zoo-plain")
@@ -54,15 +54,20 @@ def test_training_is_added_when_asked_for(zoo):
 @pytest.mark.parametrize(
     ("words", "status", "message", "remedy"),
     [
-        (("zoo-x", "--family", "gan", "--output", "text"), 2, "makes no text", "--family autoregressive or"),
+        (
+            ("zoo-x", "--family", "gan", "--output", "text"),
+            2,
+            "does not generate texts",
+            "--family autoregressive or",
+        ),
         (("zoo-x", "--family", "flow"), 2, "'flow' is not one of", "zoo new --help"),
         (("zoo-x", "--license", "wtfpl"), 2, "'wtfpl' is not one of", "zoo new --help"),
         ((), 2, "Missing argument 'PLUGIN'", "zoo new --help"),
         (("../x",), 1, "'../x' is not a valid plugin name.", "such as zoo-mymodel"),
-        (("zoo-toy",), 1, "There is a plugin called zoo-toy already.", "Choose another name."),
+        (("zoo-toy",), 1, "A plugin named zoo-toy already exists.", "Choose another name."),
     ],
 )
-def test_what_is_refused_is_answered_with_a_remedy_and_leaves_nothing(zoo, words, status, message, remedy):
+def test_errors_have_a_remedy_and_leave_no_files(zoo, words, status, message, remedy):
     outcome = zoo("new", *words)
     assert outcome.status == status
     assert message in outcome.err
@@ -70,10 +75,8 @@ def test_what_is_refused_is_answered_with_a_remedy_and_leaves_nothing(zoo, words
     assert os.listdir() == []
 
 
-def test_a_folder_that_is_there_is_refused(zoo):
+def test_an_existing_folder_is_refused(zoo):
     os.mkdir("zoo-fresh")
     outcome = zoo("new", "zoo-fresh")
-    assert outcome.err == (
-        "Error: zoo-fresh exists already.\nGive another name, or move it out of the way.\n"
-    )
+    assert outcome.err == "Error: zoo-fresh already exists.\nChoose another name, or move it away.\n"
     assert os.listdir("zoo-fresh") == []

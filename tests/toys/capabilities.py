@@ -1,4 +1,4 @@
-"""Capabilities that are not what the card says, or not what they should be."""
+"""Generators with undeclared, missing or wrong capabilities."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import torch
 
 from zoo_core import Batch, Noise, Score, Step
 
-from .sound import Judge, Speller, Spelling, Toy, Walker
+from .sound import Rater, Speller, Spelling, Toy, Walker
 
 
 class ClaimsToScore(Toy):
-    """Its card says that it scores."""
+    """Its card declares scores, which it does not implement."""
 
-    caught_by = "abilities_that_are_claimed_are_there"
+    caught_by = "declared_capabilities_are_implemented"
     capabilities = ("score",)
 
 
-class HidesThatItScores(Judge):
-    """Its card does not say that it scores."""
+class HidesThatItScores(Rater):
+    """Its card does not declare its scores."""
 
-    caught_by = "abilities_that_are_there_are_claimed"
+    caught_by = "implemented_capabilities_are_declared"
     capabilities = ()
 
 
-class ScoresInFloat32(Judge):
+class ScoresInFloat32(Rater):
     """Its scores are rounded to float32."""
 
     caught_by = "scores_are_finite"
@@ -35,64 +35,64 @@ class ScoresInFloat32(Judge):
         return Score(score.nats.float(), score.size)
 
 
-class ScoresInfinitely(Judge):
-    """It holds what it made for impossible."""
+class ScoresInfinitely(Rater):
+    """Its scores are infinite."""
 
     caught_by = "scores_are_finite"
 
-    def judge(self, levels: torch.Tensor) -> torch.Tensor:
-        return super().judge(levels) * torch.inf
+    def rate(self, levels: torch.Tensor) -> torch.Tensor:
+        return super().rate(levels) * torch.inf
 
 
-class ScoresAtRandom(Judge):
-    """A score is another every time."""
+class ScoresAtRandom(Rater):
+    """Its scores are random."""
 
-    caught_by = "a_score_is_the_same_in_any_batch"
+    caught_by = "a_score_does_not_depend_on_its_batch"
 
-    def judge(self, levels: torch.Tensor) -> torch.Tensor:
-        return super().judge(levels) * torch.rand(())
+    def rate(self, levels: torch.Tensor) -> torch.Tensor:
+        return super().rate(levels) * torch.rand(())
 
 
-class ScoresTheBatch(Judge):
+class ScoresTheBatch(Rater):
     """A score is the mean of its batch."""
 
-    caught_by = "a_score_is_the_same_in_any_batch"
+    caught_by = "a_score_does_not_depend_on_its_batch"
 
-    def judge(self, levels: torch.Tensor) -> torch.Tensor:
-        return super().judge(levels).mean().expand(len(levels))
+    def rate(self, levels: torch.Tensor) -> torch.Tensor:
+        return super().rate(levels).mean().expand(len(levels))
 
 
-class ScoresDensities(Judge):
-    """Its scores are logarithms of something that is no probability."""
+class ScoresDensities(Rater):
+    """Its scores are log densities, not log probabilities."""
 
     caught_by = "scores_are_probabilities"
 
-    def judge(self, levels: torch.Tensor) -> torch.Tensor:
+    def rate(self, levels: torch.Tensor) -> torch.Tensor:
         return 10 + levels.mean(1)
 
 
 class PredictsHalf(Speller):
-    """It forgets to normalise what comes next."""
+    """Its next-token probabilities do not sum to one."""
 
-    caught_by = "the_next_token_is_certain_to_come"
+    caught_by = "next_token_probabilities_sum_to_one"
 
     def next_token(self, prompt: str) -> Spelling:
         return Spelling(prompt, self.table() - 0.7)
 
 
 class PredictsByAnotherTable(Speller):
-    """It tells what comes next by another table than it scores by."""
+    """It predicts with another table than it scores with."""
 
-    caught_by = "the_next_token_agrees_with_the_score"
+    caught_by = "next_token_agrees_with_the_score"
 
     def next_token(self, prompt: str) -> Spelling:
         return Spelling(prompt, self.table().flip(1))
 
 
 class DrawsElsewhere(Walker):
-    """It draws places in another way than samples."""
+    """It generates images from other latents than encode returns."""
 
-    caught_by = "latents_make_the_same_images"
+    caught_by = "latents_reproduce_the_images"
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         yield Step(images=self.synthesize(2 * self.encode(batch), batch.options, batch.noise))

@@ -1,4 +1,4 @@
-"""Generators that compute where and in what they please."""
+"""Generators that ignore the given device or dtype."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .sound import Toy
 
 
 class NamesNoDtype(Toy):
-    """It does not say what it computes in."""
+    """It does not report its dtype."""
 
-    caught_by = "the_dtype_it_names_is_the_one_it_computes_in"
+    caught_by = "the_reported_dtype_is_used"
     dtype = property(lambda self: None, lambda self, dtype: None)  # type: ignore[assignment]
 
     def start(self, batch: Batch) -> torch.Tensor:
@@ -26,9 +26,9 @@ class NamesNoDtype(Toy):
 
 
 class BoastsOfBfloat16(Toy):
-    """It says that it computes in what was asked for, and does not."""
+    """It reports the requested dtype, but does not compute in it."""
 
-    caught_by = "the_dtype_it_names_is_the_one_it_computes_in"
+    caught_by = "the_reported_dtype_is_used"
 
     def start(self, batch: Batch) -> torch.Tensor:
         return batch.noise.normal(3, 4, 4)
@@ -41,16 +41,16 @@ class BoastsOfBfloat16(Toy):
 class IgnoresTheDtype(Toy):
     """It computes in float32, says so, and does not refuse another dtype."""
 
-    caught_by = "the_dtype_it_names_is_the_one_it_computes_in"
+    caught_by = "the_reported_dtype_is_used"
 
     def __init__(self, dtype: torch.dtype | None) -> None:
         super().__init__(None)
 
 
 class AsksTheNetwork(Toy):
-    """It looks for news when it is made."""
+    """It opens a connection while loading."""
 
-    caught_by = "weights_that_are_here_need_no_network"
+    caught_by = "downloaded_weights_need_no_network"
 
     def __init__(self, dtype: torch.dtype | None) -> None:
         super().__init__(dtype)
@@ -59,16 +59,16 @@ class AsksTheNetwork(Toy):
 
 
 class LikesNoSamples(Toy):
-    """It likes to make none at once."""
+    """Its batch size is zero."""
 
-    caught_by = "the_batch_size_it_likes_is_a_number"
+    caught_by = "batch_size_is_a_positive_integer"
     batch_size = 0
 
 
 class PicksItsOwnDevice(Toy):
-    """It takes CUDA wherever there is some."""
+    """It uses CUDA if there is any."""
 
-    caught_by = "the_device_it_is_given_is_the_one_it_uses"
+    caught_by = "the_given_device_is_used"
 
     def start(self, batch: Batch) -> torch.Tensor:
         device = "cuda" if torch.cuda.is_available() else "cpu"

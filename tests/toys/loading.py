@@ -1,4 +1,4 @@
-"""Generators that are loaded badly."""
+"""Generators with broken loading."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .sound import Shade, Toy, Weighted
 class CannotBeLoaded(Toy):
     """It fails when it is built."""
 
-    caught_by = "the_model_can_be_loaded"
+    caught_by = "the_model_loads"
 
     def __init__(self, dtype: torch.dtype | None) -> None:
         raise KeyError("hidden_size")
 
 
 class SetsThePrecision(Toy):
-    """It changes a setting of torch when it is built."""
+    """It changes a torch setting while loading."""
 
-    caught_by = "loading_leaves_the_process_as_it_was"
+    caught_by = "loading_has_no_side_effects"
 
     def __init__(self, dtype: torch.dtype | None) -> None:
         super().__init__(dtype)
@@ -29,9 +29,9 @@ class SetsThePrecision(Toy):
 
 
 class PatchesTorch(Toy):
-    """It replaces a function of torch when it is built."""
+    """It replaces a torch function while loading."""
 
-    caught_by = "loading_leaves_the_process_as_it_was"
+    caught_by = "loading_has_no_side_effects"
 
     def __init__(self, dtype: torch.dtype | None) -> None:
         super().__init__(dtype)
@@ -39,9 +39,9 @@ class PatchesTorch(Toy):
 
 
 class SeedsTorchWhenBuilt(Toy):
-    """It seeds torch to get the same initial values each time."""
+    """It seeds torch while loading."""
 
-    caught_by = "loading_leaves_the_process_as_it_was"
+    caught_by = "loading_has_no_side_effects"
 
     def __init__(self, dtype: torch.dtype | None) -> None:
         super().__init__(dtype)
@@ -49,9 +49,9 @@ class SeedsTorchWhenBuilt(Toy):
 
 
 class LoadsWhateverFits(Weighted):
-    """It does not mind tensors that are missing or left over."""
+    """It accepts missing and extra tensors."""
 
-    caught_by = "weights_must_fit"
+    caught_by = "mismatched_weights_are_refused"
 
     def read(self, checkpoint: Checkpoint) -> None:
         self.network = Shade()

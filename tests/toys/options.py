@@ -1,4 +1,4 @@
-"""Options and prompts that do not work, or are not refused."""
+"""Generators with broken options or prompts."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .sound import Shade, Teller, Toy, Weighted
 
 
 class HasAMuteOption(Toy):
-    """Its card does not say what an option is for."""
+    """One of its options has no description."""
 
-    caught_by = "options_explain_themselves"
+    caught_by = "options_have_descriptions"
     options = "[model.options.mystery]\ntype = 'integer'\n"
 
 
 class FailsAtTheMaximum(Toy):
-    """It has no class 9, which its card names."""
+    """It fails for class 9, which its card declares."""
 
-    caught_by = "every_value_the_card_names_can_be_used"
+    caught_by = "every_declared_option_value_works"
 
     def refine(self, x: torch.Tensor, batch: Batch) -> torch.Tensor:
         if 9 in batch.options.label:
@@ -31,9 +31,9 @@ class FailsAtTheMaximum(Toy):
 
 
 class OverflowsAtTheMaximum(Toy):
-    """At the largest scale its card names, its images leave the range."""
+    """At the maximum scale, its images are out of range."""
 
-    caught_by = "every_value_the_card_names_can_be_used"
+    caught_by = "every_declared_option_value_works"
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         for step in super().generate(batch):
@@ -42,9 +42,9 @@ class OverflowsAtTheMaximum(Toy):
 
 
 class FailsOnLongPrompts(Teller):
-    """A prompt beyond its context is an error inside."""
+    """It fails with an IndexError on prompts longer than its context."""
 
-    caught_by = "any_prompt_is_answered_or_refused"
+    caught_by = "any_prompt_is_accepted_or_refused"
 
     def tell(self, batch: Batch) -> tuple[str, ...]:
         if any(len(prompt or "") > 100 for prompt in batch.prompts):
@@ -53,9 +53,9 @@ class FailsOnLongPrompts(Teller):
 
 
 class RefusesWithoutRemedy(Toy):
-    """It has no class 9, and does not say what to do."""
+    """It refuses class 9 without a remedy."""
 
-    caught_by = "errors_name_their_remedy"
+    caught_by = "errors_include_a_remedy"
 
     def refine(self, x: torch.Tensor, batch: Batch) -> torch.Tensor:
         if 9 in batch.options.label:
@@ -64,9 +64,9 @@ class RefusesWithoutRemedy(Toy):
 
 
 class LoadsStrictlyByItself(Weighted):
-    """It refuses tensors that do not fit, in torch's words."""
+    """It refuses mismatched tensors with torch's own error."""
 
-    caught_by = "errors_name_their_remedy"
+    caught_by = "errors_include_a_remedy"
 
     def read(self, checkpoint: Checkpoint) -> None:
         self.network = Shade()
@@ -74,9 +74,9 @@ class LoadsStrictlyByItself(Weighted):
 
 
 class LetsOptionsThrough(Toy):
-    """Its card, made by running code, has options that take anything."""
+    """Its card, created by code, has options that accept anything."""
 
-    caught_by = "options_out_of_range_never_reach_the_generator"
+    caught_by = "invalid_options_are_refused"
     listed = True
 
     @staticmethod
@@ -85,14 +85,14 @@ class LetsOptionsThrough(Toy):
 
 
 class Permissive(Option):
-    """An option that refuses nothing."""
+    """An option that accepts anything."""
 
     def check(self, value: object) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
 
 class TakesUnknownOptions(Toy):
-    """Its card, made by running code, says of every option that it has it."""
+    """Its card, created by code, claims to have every option."""
 
     caught_by = "unknown_options_are_refused"
     listed = True

@@ -1,4 +1,4 @@
-"""Samples that a record does not tell enough about."""
+"""Generators whose samples cannot be replayed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .sound import Toy
 
 
 class HashesAText(Toy):
-    """Its brightness follows from the hash of a text, which every process salts anew."""
+    """Its brightness depends on the hash of a string, which differs in every process."""
 
-    caught_by = "a_saved_sample_can_be_made_again"
+    caught_by = "a_saved_sample_can_be_replayed"
 
     def start(self, batch: Batch) -> torch.Tensor:
         return super().start(batch) + hash("brightness") % 101 / 50

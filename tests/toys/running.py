@@ -1,4 +1,4 @@
-"""Broken runs."""
+"""Generators whose runs are broken."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class NeverEnds(Toy):
 
 
 class EndsEmptyHanded(Toy):
-    """Its last step carries nothing."""
+    """Its last step has no result."""
 
     caught_by = "a_run_ends_with_a_result"
 
@@ -42,7 +42,7 @@ class EndsEmptyHanded(Toy):
 
 
 class MakesTexts(Toy):
-    """Its card says images; it makes texts."""
+    """Its card declares images, but it generates texts."""
 
     caught_by = "a_run_ends_with_a_result"
 
@@ -62,7 +62,7 @@ class Raises(Toy):
 class CountsFromZero(Toy):
     """Its first step has index 0."""
 
-    caught_by = "steps_count_up_to_their_total"
+    caught_by = "steps_count_up_to_the_total"
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         for step in super().generate(batch):
@@ -70,9 +70,9 @@ class CountsFromZero(Toy):
 
 
 class CountsBackwards(Toy):
-    """Its index tells how many steps are left."""
+    """Its index counts down."""
 
-    caught_by = "steps_count_up_to_their_total"
+    caught_by = "steps_count_up_to_the_total"
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         for step in super().generate(batch):
@@ -82,7 +82,7 @@ class CountsBackwards(Toy):
 class MovesItsGoal(Toy):
     """Its total grows with every step."""
 
-    caught_by = "steps_count_up_to_their_total"
+    caught_by = "steps_count_up_to_the_total"
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         for step in super().generate(batch):
@@ -90,34 +90,34 @@ class MovesItsGoal(Toy):
 
 
 class LosesARow(Toy):
-    """It makes one image less than asked for, where it is asked for several."""
+    """It returns one image too few for a batch of several."""
 
-    caught_by = "every_sample_has_its_row"
+    caught_by = "every_step_has_one_row_per_sample"
 
     def finish(self, x: torch.Tensor) -> torch.Tensor:
         return super().finish(x[: max(1, len(x) - 1)])
 
 
 class TellsOneFact(Toy):
-    """It tells one fact for the whole batch."""
+    """It returns one row of metadata for the whole batch."""
 
-    caught_by = "every_sample_has_its_row"
+    caught_by = "every_step_has_one_row_per_sample"
 
     def metadata(self, batch: Batch) -> tuple[dict[str, Any], ...]:
         return ({"steps": batch.options.steps},)
 
 
 class TellsASet(Toy):
-    """Its metadata hold what JSON cannot."""
+    """Its metadata contains a value that JSON cannot represent."""
 
-    caught_by = "facts_can_be_recorded"
+    caught_by = "metadata_is_json"
 
     def metadata(self, batch: Batch) -> tuple[dict[str, Any], ...]:
         return tuple({"seed": {seed}} for seed in batch.noise.seeds)
 
 
 class MakesNaN(Toy):
-    """A value is not a number."""
+    """A value is NaN."""
 
     caught_by = "images_are_finite_and_in_range"
 
@@ -128,7 +128,7 @@ class MakesNaN(Toy):
 
 
 class LeavesTheRange(Toy):
-    """It forgets to squash."""
+    """Its images are not squashed into [-1, 1]."""
 
     caught_by = "images_are_finite_and_in_range"
 
@@ -149,7 +149,7 @@ class PreviewsNoise(Toy):
 
 
 class MakesBytes(Toy):
-    """It makes 8-bit images."""
+    """It returns 8-bit images."""
 
     caught_by = "images_are_finite_and_in_range"
 
@@ -169,16 +169,16 @@ class MakesTwoChannels(Toy):
 class TellsBytes(Teller):
     """Its texts are not decoded."""
 
-    caught_by = "texts_are_text"
+    caught_by = "texts_are_valid_strings"
 
     def tell(self, batch: Batch) -> tuple[str, ...]:
         return tuple(text.encode() for text in super().tell(batch))  # type: ignore[misc]
 
 
 class TellsSurrogates(Teller):
-    """Its texts cannot be written."""
+    """Its texts cannot be encoded as UTF-8."""
 
-    caught_by = "texts_are_text"
+    caught_by = "texts_are_valid_strings"
 
     def tell(self, batch: Batch) -> tuple[str, ...]:
         return tuple(text + "\ud800" for text in super().tell(batch))
@@ -187,7 +187,7 @@ class TellsSurrogates(Teller):
 class KeepsGradients(Toy):
     """It leaves inference mode."""
 
-    caught_by = "gradients_are_not_kept"
+    caught_by = "images_have_no_gradient"
 
     def finish(self, x: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode(False), torch.enable_grad():
@@ -198,16 +198,16 @@ class KeepsGradients(Toy):
 class LosesTheBatchOfOne(Toy):
     """It squeezes away the dimension of a batch of one."""
 
-    caught_by = "any_number_of_samples_can_be_made"
+    caught_by = "any_number_of_samples_can_be_generated"
 
     def finish(self, x: torch.Tensor) -> torch.Tensor:
         return super().finish(x).squeeze()
 
 
 class HoldsSixteen(Toy):
-    """It has room for sixteen samples."""
+    """It supports at most sixteen samples."""
 
-    caught_by = "any_number_of_samples_can_be_made"
+    caught_by = "any_number_of_samples_can_be_generated"
 
     def start(self, batch: Batch) -> torch.Tensor:
         room = torch.zeros(16, 3, 4, 4, dtype=self.dtype)
@@ -216,9 +216,9 @@ class HoldsSixteen(Toy):
 
 
 class ChangesItsMind(Teller):
-    """It takes back what it has told."""
+    """Its later texts do not extend the earlier ones."""
 
-    caught_by = "previews_grow_into_the_result"
+    caught_by = "previews_are_consistent_with_the_result"
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         for step in super().generate(batch):
@@ -230,7 +230,7 @@ class ChangesItsMind(Teller):
 class PreviewsInSmall(Toy):
     """Its previews are smaller than its images."""
 
-    caught_by = "previews_grow_into_the_result"
+    caught_by = "previews_are_consistent_with_the_result"
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         for step in super().generate(batch):

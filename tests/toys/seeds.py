@@ -13,27 +13,27 @@ from .sound import Teller, Toy
 
 
 class IgnoresSeeds(Toy):
-    """All its samples are one."""
+    """All its samples are the same."""
 
-    caught_by = "other_seeds_make_other_samples"
+    caught_by = "different_seeds_give_different_samples"
 
     def start(self, batch: Batch) -> torch.Tensor:
         return torch.zeros(batch.n, 3, 4, 4, dtype=self.dtype) + 0.3
 
 
 class TellsOneTale(Teller):
-    """All its samples are one."""
+    """All its samples are the same."""
 
-    caught_by = "other_seeds_make_other_samples"
+    caught_by = "different_seeds_give_different_samples"
 
     def tell(self, batch: Batch) -> tuple[str, ...]:
         return tuple(str(prompt) for prompt in batch.prompts)
 
 
 class KeepsAState(Toy):
-    """It is a little brighter after every batch."""
+    """Its images get brighter with every batch."""
 
-    caught_by = "the_same_seed_makes_the_same_sample"
+    caught_by = "the_same_seed_gives_the_same_sample"
     brightness = 0.0
 
     def start(self, batch: Batch) -> torch.Tensor:
@@ -62,7 +62,7 @@ class DrawsFromNumpy(Toy):
 class SeedsTorch(Toy):
     """It seeds torch's global generator with every sample's seed."""
 
-    caught_by = "global_random_state_is_left_alone"
+    caught_by = "global_random_state_is_not_changed"
 
     def start(self, batch: Batch) -> torch.Tensor:
         rows = []
@@ -73,9 +73,9 @@ class SeedsTorch(Toy):
 
 
 class DrawsForNothing(Toy):
-    """It draws from Python's global generator, and uses nothing of it."""
+    """It draws from Python's global generator and ignores the number."""
 
-    caught_by = "global_random_state_is_left_alone"
+    caught_by = "global_random_state_is_not_changed"
 
     def start(self, batch: Batch) -> torch.Tensor:
         random.random()
@@ -83,7 +83,7 @@ class DrawsForNothing(Toy):
 
 
 class DrawsInAFork(Toy):
-    """It uses the global generator, and gives it back as it was."""
+    """It uses the global generator and restores its state."""
 
     caught_by = "global_random_state_is_not_used"
 
@@ -95,14 +95,14 @@ class DrawsInAFork(Toy):
 class SubtractsTheMean(Toy):
     """It centres images on the mean of their batch."""
 
-    caught_by = "a_sample_is_the_same_in_any_batch"
+    caught_by = "a_sample_does_not_depend_on_its_batch"
 
     def finish(self, x: torch.Tensor) -> torch.Tensor:
         return super().finish(x - x.mean())
 
 
 class NumbersItsRows(Toy):
-    """It shades images by their place in the batch."""
+    """It shades images by their position in the batch."""
 
     caught_by = "the_order_of_seeds_does_not_matter"
 
@@ -123,7 +123,7 @@ class SharesOneStream(Toy):
 class FollowsTheFirstPrompt(Teller):
     """Every sample follows the first prompt."""
 
-    caught_by = "prompts_of_a_batch_do_not_mix"
+    caught_by = "prompts_in_a_batch_do_not_mix"
 
     def tell(self, batch: Batch) -> tuple[str, ...]:
         return super().tell(Batch(batch.noise, batch.options, batch.prompts[:1] * batch.n))
@@ -132,7 +132,7 @@ class FollowsTheFirstPrompt(Teller):
 class FollowsTheFirstLabel(Toy):
     """Every sample has the first label."""
 
-    caught_by = "options_given_per_sample_do_not_mix"
+    caught_by = "per_sample_options_do_not_mix"
 
     def refine(self, x: torch.Tensor, batch: Batch) -> torch.Tensor:
         return 0.9 * x + (batch.options.label[0] or 0) / 10

@@ -1,29 +1,28 @@
-"""Generators that keep every contract, which the broken ones inherit."""
+"""Generators that keep every contract; the broken ones inherit from them."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import torch
 
-from zoo_core import Batch, Checkpoint, Noise, OptionError, Score, Step, load_weights
+from zoo_core import Batch, Checkpoint, Noise, OptionError, Options, Score, Step, load_weights
 
 
 class Toy:
-    """Images of squashed noise, whiter with every label: it keeps every contract."""
+    """Generate images of squashed noise, brighter with every label; keeps every contract."""
 
     caught_by: ClassVar[str | None] = None
-    """The check that is there for what is wrong with it."""
+    """The check that must fail; None if it keeps every contract."""
     capabilities: ClassVar[tuple[str, ...]] = ()
     output = "image"
     prompt = "none"
     options = ""
-    """More options, for the card."""
+    """More options for its card."""
     weights = "weights"
-    """The folder of its checkpoint: one without tensors, or ``tensors``."""
+    """The folder of its checkpoint: ``weights`` (no tensors) or ``tensors``."""
     batch_size = 4
 
     def __init__(self, dtype: torch.dtype | None) -> None:
@@ -53,7 +52,7 @@ class Toy:
 
 
 class Teller(Toy):
-    """Texts that tell the prompt and a number: it keeps every contract, too."""
+    """Generate texts of the prompt and a number; keeps every contract."""
 
     output = "text"
     prompt = "required"
@@ -68,21 +67,21 @@ class Teller(Toy):
         return tuple(f"{prompt} {number}" for prompt, number in zip(batch.prompts, numbers, strict=True))
 
 
-class Judge(Toy):
-    """It scores, and keeps every contract."""
+class Rater(Toy):
+    """Scores images; keeps every contract."""
 
     capabilities = ("score",)
 
     def log_likelihood(self, data: torch.Tensor, noise: Noise) -> Score:
-        likelihoods = self.judge(data.double().flatten(1)) - noise.uniform().double()
+        likelihoods = self.rate(data.double().flatten(1)) - noise.uniform().double()
         return Score(likelihoods, torch.full((len(data),), data[0].numel()), bound=True)
 
-    def judge(self, levels: torch.Tensor) -> torch.Tensor:
+    def rate(self, levels: torch.Tensor) -> torch.Tensor:
         return -levels.sum(1)
 
 
 class Weighted(Toy):
-    """Its images are shaded by a tensor of its checkpoint."""
+    """Adds a tensor of its checkpoint to its images."""
 
     weights = "tensors"
 
@@ -106,7 +105,7 @@ LETTERS = "abcdefgh "
 
 
 class Speller(Teller):
-    """It writes letters by a table of which follows which, scores texts by it, and tells what comes next."""
+    """A bigram model of letters: generates, scores and predicts the next token."""
 
     capabilities = ("score", "next-token")
 
@@ -133,7 +132,7 @@ class Speller(Teller):
 
 
 class Spelling:
-    """What letter may be next."""
+    """The distribution over the next letter."""
 
     def __init__(self, prompt: str, table: torch.Tensor) -> None:
         self.tokens = tuple(letter(each) for each in prompt)
@@ -150,12 +149,12 @@ class Spelling:
 
 
 def letter(character: str) -> int:
-    """The number of a letter; of what it does not know, that of the space."""
+    """Return the number of a letter; unknown characters count as spaces."""
     return LETTERS.index(character) if character in LETTERS else len(LETTERS) - 1
 
 
 class Walker(Toy):
-    """Its noise is a place one can walk from."""
+    """Its noise is a latent space."""
 
     capabilities = ("latents",)
 
@@ -168,5 +167,5 @@ class Walker(Toy):
     def encode(self, batch: Batch) -> torch.Tensor:
         return self.mapping(self.refine(self.start(batch), batch))
 
-    def synthesize(self, latents: torch.Tensor, options: SimpleNamespace, noise: Noise) -> torch.Tensor:
+    def synthesize(self, latents: torch.Tensor, options: Options, noise: Noise) -> torch.Tensor:
         return self.finish(latents)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 MARKS = {"passed": ("passed ", "green"), "failed": ("FAILED ", "red"), "skipped": ("skipped", "bright_black")}
 
 
-def _explain(ctx: click.Context, option: click.Option, wanted: bool) -> None:
-    """Print what is checked, and end."""
-    if not wanted:
+def _explain(ctx: click.Context, option: click.Option, value: bool) -> None:
+    """Print all checks and exit."""
+    if not value:
         return
     from zoo_core.testing.conformance.checks import explanation
 
@@ -28,22 +28,22 @@ def _explain(ctx: click.Context, option: click.Option, wanted: bool) -> None:
 
 @click.command()
 @click.argument("plugin", shell_complete=complete_plugins)
-@click.option("--model", "models", multiple=True, metavar="ID", help="Only this model; may be repeated.")
-@click.option("--quick", is_flag=True, help="Only what takes no longer than a run or two.")
+@click.option("--model", "models", multiple=True, metavar="ID", help="Check only this model; repeatable.")
+@click.option("--quick", is_flag=True, help="Run only checks that take no longer than one or two runs.")
 @click.option(
     "--explain",
     is_flag=True,
     is_eager=True,
     expose_value=False,
     callback=_explain,
-    help="Say what is checked, and why.",
+    help="Explain every check, and exit.",
 )
 @json_option
 def check(plugin: str, models: tuple[str, ...], quick: bool, as_json: bool) -> None:
-    """Check that a plugin keeps the zoo's contracts.
+    """Run the conformance suite on a plugin.
 
-    Runs the conformance suite on the installed PLUGIN and on each of its models whose weights are on this
-    machine; the others are named. Exits with status 1 if a check fails.
+    Checks the installed PLUGIN and each of its models whose weights are on this machine; lists the models
+    that were not checked. Exits with status 1 if a check fails.
     """
     from zoo_core.testing.conformance.report import check_plugin
 
@@ -57,13 +57,13 @@ def check(plugin: str, models: tuple[str, ...], quick: bool, as_json: bool) -> N
 
 
 class Lines:
-    """A line a check as they come, under their plugin's or model's name."""
+    """Print one line per check, grouped by plugin or model."""
 
     def __init__(self) -> None:
         self.subject: str | None = None
 
     def show(self, result: Result) -> None:
-        """Print a result; of one that failed, what was seen and what to do."""
+        """Print a result; for a failed check, also the error and the remedy."""
         outcome = result.outcome
         if result.subject != self.subject:
             self.subject = result.subject
@@ -80,6 +80,6 @@ class Lines:
 def _print_end(report: Report) -> None:
     if report.absent:
         models = textwrap.fill(", ".join(report.absent), 98, break_on_hyphens=False)
-        click.echo(f"\nNot checked, for their weights are not on this machine (zoo pull MODEL):\n{models}")
+        click.echo(f"\nNot checked: weights not on this machine (zoo pull MODEL):\n{models}")
     counts = ", ".join(f"{report.count(kind)} {kind}" for kind in ("passed", "failed", "skipped"))
     click.echo(f"\n{report.plugin} {report.version}: {counts}.")

@@ -1,4 +1,4 @@
-"""``zoo new``: a whole publishable plugin, which runs at once."""
+"""``zoo new``: create a complete, publishable plugin that runs at once."""
 
 from __future__ import annotations
 
@@ -21,26 +21,30 @@ from zoo_core.scaffold import (
 
 @click.command()
 @click.argument("plugin")
-@click.option("--family", type=click.Choice(FAMILIES), help="How it makes samples. [default: gan]")
-@click.option("--output", type=click.Choice(OUTPUTS), help="What it makes. [default: what suits the family]")
+@click.option("--family", type=click.Choice(FAMILIES), help="Kind of model. [default: gan]")
+@click.option(
+    "--output",
+    type=click.Choice(OUTPUTS),
+    help="Kind of sample. [default: by family]",
+)
 @click.option(
     "--license", "license_", type=click.Choice(list(LICENSES)), default="mit", show_default=True,
-    help="Of the code, and of the weights.",
+    help="Licence of the code and the weights.",
 )  # fmt: skip
-@click.option("--training", is_flag=True, help="Add what zoo train needs.")
+@click.option("--training", is_flag=True, help="Add a trainer for zoo train.")
 def new(plugin: str, family: str | None, output: str | None, license_: str, training: bool) -> None:
-    """Begin a plugin of your own.
+    """Create a plugin.
 
-    Makes a folder PLUGIN (such as zoo-mymodel) with all that a plugin has: manifest, hooks, a small network
-    of its family with random weights, tests, README, licence. It can be installed, run and checked at once.
+    Writes a folder PLUGIN (such as zoo-mymodel) with a manifest, hooks, a small network of the chosen family
+    with random weights, tests, a README and a licence. You can install, run and check it at once.
     """
     blueprint = next(
         (b for b in BLUEPRINTS if family in (None, b.family) and output in (None, b.output)), None
     )
     if blueprint is None:
         others = " or ".join(b.family for b in BLUEPRINTS if b.output == output)
-        raise click.UsageError(f"--family {family} makes no {output}. Give --family {others}.")
-    names = check_name(plugin, Environment.current().catalog)
+        raise click.UsageError(f"--family {family} does not generate {output}s. Give --family {others}.")
+    names = check_name(plugin, Catalog.read())
     folder = Path(plugin)
     write_plugin_folder(folder, contents(blueprint, names, license_, training=training))
     click.echo(str(folder))

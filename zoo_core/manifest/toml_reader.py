@@ -11,6 +11,9 @@ from typing import Any
 from zoo_core.errors import CardError, short_repr
 from zoo_core.files import is_inside
 
+RENAMED = {"each": "per_sample", "abilities": "capabilities"}
+"""Keys of 0.1 by their names since 0.2."""
+
 
 class Table:
     """A TOML table being read: each key is taken once, and ``finish`` refuses what is left over."""
@@ -179,9 +182,14 @@ class Table:
         return tables
 
     def finish(self) -> None:
-        """Refuse keys nobody asked for, with the nearest key there is."""
+        """Refuse unknown keys, with the new name of a renamed key or the nearest known key."""
         for key in self._data:
             if key not in self._known:
+                if (new := RENAMED.get(key)) in self._known:
+                    raise CardError(
+                        f"{self.file}: [{self.name}] `{key}` is called `{new}` since zoo-core 0.2.",
+                        "Upgrade the plugin, or rename the key in that file.",
+                    )
                 import difflib  # slow to import, and good for errors alone
 
                 near = difflib.get_close_matches(key, self._known, 1)

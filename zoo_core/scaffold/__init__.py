@@ -1,7 +1,7 @@
-"""``zoo new``: a whole publishable plugin, which runs at once.
+"""``zoo new``: write a complete, publishable plugin that runs at once.
 
-What is put together lies in ``modules`` (Python, copied) and ``files`` (texts with ``$names`` in them);
-``blueprints`` tells what belongs to which family and output.
+``modules`` holds the Python modules to copy, ``files`` the texts with ``$names`` to fill in; ``blueprints``
+lists the parts of each family and output.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What can be scaffolded: families and outputs, each with its modules, its options and its first network."""
+"""The kinds of plugin that ``zoo new`` writes: by family and output, with modules, options and network."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from dataclasses import dataclass, field
 from typing import Any
 
 CHARACTERS = 96
-"""Tokens of ``modules/alphabet.py``, beside which torch is imported, and so it is not."""
+"""Number of tokens in ``modules/alphabet.py``, repeated here because importing its package imports torch."""
 
 
 @dataclass(frozen=True)
 class Blueprint:
-    """One kind of plugin. Its generator is the module FAMILY_OUTPUT, its training train_FAMILY_OUTPUT."""
+    """One kind of plugin; its generator is the module FAMILY_OUTPUT, its training train_FAMILY_OUTPUT."""
 
     family: str
-    """What ``--family`` takes."""
+    """Value of ``--family``."""
     output: str
     """``image`` or ``text``."""
     summary: str
     network: str
     """``module:Class``; the module has a class ``Config`` too."""
     options: str
-    """Their tables in the manifest."""
+    """Their tables in zoo.toml."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the first network's Config that differ from its defaults."""
     modules: tuple[str, ...] = ()
-    """Modules that are needed beside those of the network, the generator and the checkpoint."""
+    """Modules to copy besides network and generator."""
     image: tuple[int, int, int] | None = None
     """Channels, height and width of its images."""
     kind: str | None = None
-    """The family that its cards name, if that is another."""
+    """The family on its card, if it differs."""
     prompt: str = "none"
 
 
@@ -42,17 +42,21 @@ def _number(name: str, default: float, minimum: float, maximum: float, descripti
     )
 
 
-_TRUNCATION = _number("truncation", 1.0, 0.0, 2.0, "Scale of the latents: lower is safer and less varied.")
-_SCALE = _number("scale", 1.0, 0.0, 4.0, "Scale of the latents: lower is nearer to the mean sample.")
-_TEMPERATURE = _number("temperature", 1.0, 0.1, 10.0, "How freely tokens are drawn: lower is less varied.")
-_MAX_TOKENS = _number("max_tokens", 64, 1, 127, "The most characters to write.")
-_STEPS = _number("steps", 20, 1, 100, "Network calls per sample: more are slower and better.")
+_TRUNCATION = _number(
+    "truncation", 1.0, 0.0, 2.0, "Scale of the latents: lower values give more typical, less varied samples."
+)
+_SCALE = _number("scale", 1.0, 0.0, 4.0, "Scale of the latents: lower values stay closer to the mean sample.")
+_TEMPERATURE = _number(
+    "temperature", 1.0, 0.1, 10.0, "Sampling temperature: lower values give less varied samples."
+)
+_MAX_TOKENS = _number("max_tokens", 64, 1, 127, "Maximum number of characters to generate.")
+_STEPS = _number("steps", 20, 1, 100, "Number of denoising steps: more are slower and better.")
 
 BLUEPRINTS = (
     Blueprint(
         family="gan",
         output="image",
-        summary="Images by a small GAN",
+        summary="Images from a small GAN",
         network="gan:Generator",
         options=_TRUNCATION,
         image=(3, 32, 32),
@@ -60,7 +64,7 @@ BLUEPRINTS = (
     Blueprint(
         family="autoregressive",
         output="text",
-        summary="Texts by a small transformer, character by character",
+        summary="Text from a small transformer, character by character",
         network="transformer:Transformer",
         config={"vocabulary": CHARACTERS, "context": 128, "causal": True},
         modules=("alphabet",),
@@ -70,7 +74,7 @@ BLUEPRINTS = (
     Blueprint(
         family="autoregressive",
         output="image",
-        summary="Images by a small transformer, pixel by pixel",
+        summary="Images from a small transformer, pixel by pixel",
         network="transformer:Transformer",
         config={"vocabulary": 17, "context": 64, "causal": True},
         options=_TEMPERATURE,
@@ -79,7 +83,7 @@ BLUEPRINTS = (
     Blueprint(
         family="diffusion",
         output="image",
-        summary="Images by a small diffusion model",
+        summary="Images from a small diffusion model",
         network="denoiser:Denoiser",
         options=_STEPS,
         image=(3, 16, 16),
@@ -87,7 +91,7 @@ BLUEPRINTS = (
     Blueprint(
         family="diffusion",
         output="text",
-        summary="Texts by a small masked diffusion model",
+        summary="Text from a small masked diffusion model",
         network="transformer:Transformer",
         config={"vocabulary": CHARACTERS + 1, "context": 64, "causal": False},
         modules=("alphabet",),
@@ -96,7 +100,7 @@ BLUEPRINTS = (
     Blueprint(
         family="other",
         output="image",
-        summary="Images by the decoder of a small autoencoder",
+        summary="Images from the decoder of a small autoencoder",
         network="vae:Decoder",
         config={"shape": (32, 32), "outputs": 3},
         options=_SCALE,
@@ -106,7 +110,7 @@ BLUEPRINTS = (
     Blueprint(
         family="other",
         output="text",
-        summary="Texts by the decoder of a small autoencoder",
+        summary="Text from the decoder of a small autoencoder",
         network="vae:Decoder",
         config={"shape": (64,), "outputs": CHARACTERS},
         modules=("alphabet",),
@@ -114,7 +118,7 @@ BLUEPRINTS = (
         kind="vae",
     ),
 )
-"""The first that fits what is asked for is taken."""
+"""``zoo new`` takes the first that matches the requested family and output."""
 
 FAMILIES = tuple(dict.fromkeys(blueprint.family for blueprint in BLUEPRINTS))
 OUTPUTS = tuple(dict.fromkeys(blueprint.output for blueprint in BLUEPRINTS))

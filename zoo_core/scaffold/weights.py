@@ -1,4 +1,4 @@
-"""The first weights of a new plugin: a network of small random numbers, the same on every machine."""
+"""Random weights for a new plugin, the same on every machine."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ MODULES = "zoo_core.scaffold.modules"
 
 
 def first_weights(blueprint: Blueprint, names: Names) -> tuple[dict[str, bytes], int]:
-    """The checkpoint of a fresh network by file name, and how many parameters it has."""
-    checkpoint = importlib.import_module(f"{MODULES}.checkpoint")
+    """Return the files of a new network's checkpoint by name, and the number of parameters."""
+    from zoo_core.weights import save_checkpoint
+
     module_name, _, type_name = blueprint.network.partition(":")
     module = importlib.import_module(f"{MODULES}.{module_name}")
-    network = getattr(module, type_name)(module.Config(**blueprint.config))
+    config = module.Config(**blueprint.config)
+    network = getattr(module, type_name)(config)
     initialise(network)
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint.write(Path(folder), network)
+        save_checkpoint(Path(folder), config, network, model_type=names.model)
         files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
-    files["config.json"] = files["config.json"].replace(checkpoint.MODEL_TYPE.encode(), names.model.encode())
     return files, sum(parameter.numel() for parameter in network.parameters())
 
 
 def initialise(network: nn.Module) -> None:
-    """Fill every matrix with normals that keep the spread of what passes through, and leave the rest.
+    """Initialise matrices with normal numbers (He et al. 2015, arXiv:1502.01852) and biases with zero.
 
-    They are drawn from the zoo's own streams, one per parameter, whose numbers no upgrade of torch changes;
-    biases are zero.
+    The numbers come from the zoo's own random streams, one per parameter: no torch upgrade changes them.
     """
     import torch
 
@@ -44,7 +44,7 @@ def initialise(network: nn.Module) -> None:
     with torch.no_grad():
         for number, (name, parameter) in enumerate(network.named_parameters()):
             if parameter.ndim > 1:
-                spread = math.sqrt(2 / math.prod(parameter.shape[1:]))
-                parameter.copy_(spread * Noise([number]).normal(*parameter.shape)[0])
+                std = math.sqrt(2 / math.prod(parameter.shape[1:]))
+                parameter.copy_(std * Noise([number]).normal(*parameter.shape)[0])
             elif name.endswith("bias"):
                 parameter.zero_()

@@ -1,4 +1,4 @@
-"""The files of a new plugin, and the folder of them: written whole, or not at all."""
+"""Create the files of a new plugin, and write their folder atomically."""
 
 from __future__ import annotations
 
@@ -18,35 +18,34 @@ from zoo_core.scaffold.weights import first_weights
 HERE = Path(__file__).parent
 
 LICENSES = {"mit": "MIT", "apache-2.0": "Apache-2.0", "bsd-3-clause": "BSD-3-Clause"}
-"""Licences by the word that ``--license`` takes, with their SPDX identifiers."""
+"""SPDX identifiers by the values of ``--license``."""
 
 _DESCRIPTIONS = {
-    "zoo.toml": "the manifest: everything that can be known without running code",
-    "__init__.py": "the hook implementations, importing nothing heavy",
-    "generator.py": "what `zoo run` runs",
-    "checkpoint.py": "config and weights, read and written",
-    "alphabet.py": "texts as tokens",
+    "zoo.toml": "the manifest: plugin, model and options",
+    "__init__.py": "the hook implementations",
+    "generator.py": "the generator that `zoo run` calls",
+    "alphabet.py": "the tokenizer",
     "gan.py": "the networks",
     "transformer.py": "the network",
-    "denoiser.py": "the network, and the schedule of the noise",
+    "denoiser.py": "the network and the noise schedule",
     "vae.py": "the networks",
-    "training.py": "what `zoo train` descends",
+    "training.py": "networks and losses for `zoo train`",
     "weights/": "`config.json` and `model.safetensors`",
 }
 
 
 def contents(blueprint: Blueprint, names: Names, license: str, *, training: bool) -> dict[str, bytes]:
-    """Every file of a new plugin by its path in the folder: the same bytes each time.
+    """Return every file of a new plugin by its path in the folder; the content is deterministic.
 
     Args:
-        blueprint: What to make.
-        names: What to call it.
+        blueprint: The kind of plugin.
+        names: Its names.
         license: A key of ``LICENSES``.
-        training: Add what ``zoo train`` needs.
+        training: Add a trainer for ``zoo train``.
     """
     weights, parameters = first_weights(blueprint, names)
     network = blueprint.network.partition(":")[0]
-    modules = {f"{name}.py": name for name in ("checkpoint", network, *blueprint.modules)}
+    modules = {f"{name}.py": name for name in (network, *blueprint.modules)}
     modules["generator.py"] = f"{blueprint.family}_{blueprint.output}"
     if training:
         modules["training.py"] = f"train_{modules['generator.py']}"
@@ -59,6 +58,7 @@ def contents(blueprint: Blueprint, names: Names, license: str, *, training: bool
     words["table"] = _table([*package, "weights/"], names)
     texts = {
         **{f"{names.module}/{path}": text for path, text in package.items()},
+        f"{names.module}/py.typed": "",
         "tests/test_conformance.py": _text("test_conformance.py", words),
         **({"tests/test_training.py": _text("test_training.py", words)} if training else {}),
         "pyproject.toml": _text("pyproject.toml", words),
@@ -74,13 +74,13 @@ def contents(blueprint: Blueprint, names: Names, license: str, *, training: bool
 
 
 def write_plugin_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files beside ``folder`` and move them there together.
+    """Write the files into a temporary folder, and rename it to ``folder``.
 
     Raises:
-        OutputError: There is something at that path, or it cannot be written; nothing is left behind.
+        OutputError: The path exists or cannot be written; nothing is left behind.
     """
     if os.path.lexists(folder):
-        raise OutputError(f"{folder} is there already.", "Give another name, or move it out of the way.")
+        raise OutputError(f"{folder} already exists.", "Choose another name, or move it away.")
     try:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
             made = Path(temporary) / folder.name
@@ -92,22 +92,22 @@ def write_plugin_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     except OSError as error:
         raise OutputError(
             f"{folder} cannot be written: {error.strerror or error}.",
-            "Go to a folder that may be written and has room.",
+            "Use a folder that is writable and has free space.",
         ) from error
 
 
 def _words(blueprint: Blueprint, names: Names, license: str, parameters: int) -> dict[str, object]:
-    """What the texts leave open."""
+    """Return the values of the ``$names`` in the texts."""
     if blueprint.image:
         sheet = f"zoo run {names.model} -n 16 --seed 0 -o samples.png"
-        shown = f"![Sixteen samples, seeds 0 to 15](samples.png)\n\n<!-- That image is made by: {sheet} -->"
+        shown = f"![Sixteen samples, seeds 0 to 15](samples.png)\n\n<!-- Created by: {sheet} -->"
         run = f"zoo run {names.model} -n 4 --seed 0 -o out/"
         shape = ", ".join(map(str, blueprint.image))
         data = f"zoo.TrainingData(shape=({shape}), count=4)"
         batch = f'{{"images": torch.rand(4, {shape}, generator=random) * 2 - 1}}'
     else:
         run = f"zoo run {names.model} -n 4 --seed 0"
-        shown = f"<!-- A text that it wrote belongs here: {run} -->"
+        shown = f"<!-- Insert a sample here: {run} -->"
         data = 'zoo.TrainingData(shape=(), count=2, texts=("one text", "another"))'
         batch = '{"tokens": torch.randint(96, (4, training.context + 1), generator=random)}'
     return {
@@ -135,7 +135,7 @@ def _text(name: str, words: Mapping[str, object]) -> str:
 
 
 def _own(text: str, names: Names) -> str:
-    """The plugin's own names where the modules say ``MyModel`` and ``mymodel``."""
+    """Replace ``MyModel`` and ``mymodel`` by the plugin's own names."""
     return re.sub(r"\bmymodel\b", names.model, re.sub(r"MyModel\b", names.type, text))
 
 

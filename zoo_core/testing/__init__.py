@@ -1,7 +1,7 @@
-"""What plugins' tests are built from: the conformance suite, a Hub on loopback, plugins made for a test.
+"""Test tools for plugins: the conformance suite, a Hub on loopback, and plugins written for a test.
 
-``GeneratorConformance`` and ``PluginConformance`` are inherited (:mod:`zoo_core.testing.conformance`). The
-fixtures ``isolated_home``, ``loopback_hub`` and ``plugin_site`` stand in :mod:`zoo_core.testing.fixtures` and
+Inherit ``GeneratorConformance`` and ``PluginConformance`` (:mod:`zoo_core.testing.conformance`). The fixtures
+``isolated_home``, ``loopback_hub`` and ``plugin_site`` are in :mod:`zoo_core.testing.fixtures` and
 :mod:`zoo_core.testing.fixtures_plugins`.
 """
 
@@ -18,7 +18,7 @@ __all__ = ["GeneratorConformance", "PluginConformance", "embedded_models", "writ
 
 
 def __getattr__(name: str) -> Any:
-    # The suite imports torch and pytest, which a test that merely lays down a plugin need not wait for.
+    # The suite imports torch and pytest, which a test that only writes a plugin does not need.
     if name in ("GeneratorConformance", "PluginConformance"):
         from zoo_core.testing.conformance import suite
 

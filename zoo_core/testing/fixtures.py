@@ -1,7 +1,7 @@
 """Pytest fixtures for plugins' tests: ``pytest_plugins = ["zoo_core.testing.fixtures"]`` in conftest.py.
 
 ``isolated_home`` gives a test an empty zoo, an empty Hub cache and no token; ``loopback_hub`` adds a Hub.
-Both hold in the test's own process and, through the environment, in those it starts.
+Both apply to the test's own process and, through environment variables, to the processes it starts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zoo_core.testing.hub import LoopbackHub, isolation
 
 @pytest.fixture
 def isolated_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty zoo and an empty Hub cache, no token, and no way out to a Hub; the folder they are in."""
+    """Isolate the test: an empty zoo, an empty Hub cache, no token and no Hub; returns their folder."""
     import huggingface_hub.constants as constants
 
     home = tmp_path / "home"
@@ -31,7 +31,7 @@ def isolated_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def loopback_hub(isolated_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
-    """A running :class:`LoopbackHub` that this process and those it starts take for the Hub."""
+    """Run a :class:`LoopbackHub` that this process and its children use as the Hub."""
     with LoopbackHub(isolated_home) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
         yield hub

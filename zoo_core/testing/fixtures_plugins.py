@@ -1,7 +1,7 @@
 """A pytest fixture for tests that install plugins of their own.
 
-``pytest_plugins = ["zoo_core.testing.fixtures_plugins"]`` in conftest.py makes it known, and with it the
-fixtures of :mod:`zoo_core.testing.fixtures`.
+``pytest_plugins = ["zoo_core.testing.fixtures_plugins"]`` in conftest.py loads it together with the fixtures
+of :mod:`zoo_core.testing.fixtures`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ pytest_plugins = ["zoo_core.testing.fixtures"]
 
 @pytest.fixture
 def plugin_site(tmp_path: Path, isolated_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder, searched for packages by this process and its children, in an empty home.
+    """Add an empty folder to the import path of this process and its children, in an empty home.
 
-    Fill it with :func:`zoo_core.testing.plugins.write_plugin`. What was imported from it is forgotten
-    afterwards, so that the next test may install other plugins under the same names.
+    Fill it with :func:`zoo_core.testing.plugins.write_plugin`. Modules imported from it are unloaded
+    afterwards, so that the next test can install other plugins under the same names.
     """
     site = tmp_path / "site"
     site.mkdir()

@@ -1,7 +1,7 @@
-"""Golden cases: what published reference implementations give for fixed inputs, one safetensors file each.
+"""Golden cases: outputs of published reference implementations for fixed inputs, one safetensors file each.
 
-A file holds tensors named ``inputs/…``, ``outputs/…``, ``intermediates/…`` and ``weights/…`` and, in its
-metadata under ``golden``, the JSON that describes them.
+A file holds tensors named ``inputs/…``, ``outputs/…``, ``intermediates/…`` and ``weights/…``. Its metadata
+has, under ``golden``, the JSON that describes them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GoldenCase:
-    """One case."""
+    """One golden case."""
 
     about: dict[str, Any]
     """Its JSON: ``config``, ``conventions``, ``tolerance_observed`` and more."""
@@ -25,7 +25,7 @@ class GoldenCase:
 
     @classmethod
     def read(cls, path: Path) -> GoldenCase:
-        """Read a case's file."""
+        """Read the file of a case."""
         from safetensors import safe_open
 
         with safe_open(path, "pt") as file:
@@ -34,7 +34,7 @@ class GoldenCase:
 
     @property
     def runs(self) -> dict[str, dict[str, Any]]:
-        """The settings of its runs, by name, for cases of several."""
+        """The settings of its runs by name, if the case has several."""
         runs: dict[str, dict[str, Any]] = self.about["config"]["runs"]
         return runs
 
@@ -45,11 +45,11 @@ class GoldenCase:
         return name in self.tensors
 
     def under(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors whose names begin with ``prefix``, without it."""
+        """Return the tensors whose names begin with ``prefix``, without the prefix."""
         return {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
 
 
 def relative_error(ours: Tensor, reference: Tensor) -> float:
-    """Return the largest difference over the largest reference value: what cases are compared by."""
+    """Return the largest difference divided by the largest reference value; cases are compared by it."""
     assert ours.shape == reference.shape
     return float((ours.double() - reference.double()).abs().max() / reference.double().abs().max())

@@ -1,7 +1,7 @@
-"""The loopback Hub: a real HTTP server on this machine that the real huggingface_hub client can talk to.
+"""The loopback Hub: a real HTTP server on this machine for the real huggingface_hub client.
 
-It serves repositories made of bytes, with commits, branches, LFS names for large files, gates and private
-repositories; it keeps a log of requests; and it misbehaves on demand. ::
+It serves repositories made of bytes, with commits, branches, LFS names for large files, gated and private
+repositories. It logs requests and simulates faults. ::
 
     with LoopbackHub(tmp_path) as hub:
         commit = hub.add("org/model", {"config.json": b"{}", "model.safetensors": weights})
@@ -27,8 +27,8 @@ __all__ = ["TOKEN", "Kind", "LoopbackHub", "Request", "isolation"]
 
 
 def isolation(home: Path) -> dict[str, str]:
-    """Variables that give a process an empty zoo and Hub cache under ``home``, and no way out to a Hub."""
-    # Port 9 discards: nothing answers there, so that a test that forgets its Hub fails at once.
+    """Return environment variables for an empty zoo and Hub cache under ``home``, without access to a Hub."""
+    # Nothing answers on port 9 (discard), so a test that forgets its Hub fails at once.
     return {
         "ZOO_HOME": str(home / "zoo"),
         "HF_HOME": str(home / "hf"),
@@ -43,7 +43,7 @@ def isolation(home: Path) -> dict[str, str]:
 
 
 class LoopbackHub:
-    """A Hub on the loopback address, running from ``with`` to the end of its block.
+    """A Hub on the loopback address that runs inside a ``with`` block.
 
     Args:
         home: Where ``env`` puts HF_HOME and ZOO_HOME.
@@ -54,7 +54,7 @@ class LoopbackHub:
         self.repositories: dict[str, Repository] = {}
         self.requests: list[Request] = []
         self.page_size = 1000
-        """Entries in one page of a listing."""
+        """Entries per page of a listing."""
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
@@ -73,14 +73,14 @@ class LoopbackHub:
 
     @property
     def endpoint(self) -> str:
-        """Its address, for ``HF_ENDPOINT``."""
+        """The address, for ``HF_ENDPOINT``."""
         if self._server is None:
             raise RuntimeError("the Hub runs only within its with block")
         return f"http://127.0.0.1:{self._server.server_port}"
 
     @property
     def env(self) -> dict[str, str]:
-        """Variables that make a process use this Hub, an empty cache and an empty zoo."""
+        """Environment variables for a process to use this Hub, an empty cache and an empty zoo."""
         return isolation(self.home) | {"HF_ENDPOINT": self.endpoint}
 
     def add(
@@ -95,17 +95,17 @@ class LoopbackHub:
         gated: bool = False,
         granted: bool = False,
     ) -> str:
-        """Commit files to a branch of a repository, both made if they are new, and return the commit.
+        """Commit files to a branch of a repository, and return the commit; both are created if needed.
 
         Args:
             repo: ``ORG/NAME``.
-            files: Their content by path, or a folder. They replace what the branch held.
-            branch: The branch or tag that is to point to the commit.
-            lfs: Patterns of the files that are kept in LFS.
-            license: What the repository's metadata say.
-            private: Only whoever sends :data:`TOKEN` can see it.
-            gated: Only accounts that were granted access can read its files.
-            granted: Whether the account behind :data:`TOKEN` was.
+            files: Their content by path, or a folder. They replace the content of the branch.
+            branch: The branch or tag to point to the commit.
+            lfs: Patterns of the files stored in LFS.
+            license: The licence in the repository's metadata.
+            private: Only requests with :data:`TOKEN` can see the repository.
+            gated: Only accounts with access can read its files.
+            granted: Whether the account of :data:`TOKEN` has access.
         """
         if isinstance(files, Path):
             folder = files
@@ -132,33 +132,33 @@ class LoopbackHub:
     def misbehave(
         self, kind: Kind, pattern: str = "*", *, times: int | None = None, seconds: float = 1.0
     ) -> None:
-        """From now on, answer requests whose path matches ``pattern`` badly.
+        """Simulate faults for requests whose path matches ``pattern``.
 
         Args:
             kind: A status such as 401, 403, 404, 429 or 500; or, for the content of files, ``truncate``
-                (the second half is missing), ``corrupt`` (a byte differs), ``drop`` (the connection breaks
+                (the second half is missing), ``corrupt`` (one byte differs), ``drop`` (the connection breaks
                 in the middle) or ``slow`` (half of it, a pause, the rest).
-            pattern: As of a shell, over the whole path.
-            times: How many requests suffer; None for all.
-            seconds: How long ``slow`` pauses.
+            pattern: A shell pattern for the whole path.
+            times: Number of requests to affect; None: all.
+            seconds: Pause of ``slow``.
         """
         with self._lock:
             self._faults.append(Fault(kind, pattern, times, seconds))
 
     def behave(self) -> None:
-        """Forget all misbehaviour."""
+        """Stop simulating faults."""
         with self._lock:
             self._faults.clear()
 
     def count(self, method: str = "*", pattern: str = "*") -> int:
-        """How many requests of a method and path came in."""
+        """Return the number of requests of a method and path."""
         with self._lock:
             return sum(
                 r.method == method or method == "*" for r in self.requests if fnmatchcase(r.path, pattern)
             )
 
     def fault_for(self, method: str, path: str) -> Fault | None:
-        """The fault this request suffers from: a status strikes any, all else only the content of files."""
+        """Return the fault for a request: a status affects any, other faults only the content of files."""
         has_content = method == "GET" and "/resolve/" in path
         with self._lock:
             for fault in self._faults:
@@ -167,6 +167,6 @@ class LoopbackHub:
         return None
 
     def log(self, request: Request) -> None:
-        """Note a request that was answered."""
+        """Record an answered request."""
         with self._lock:
             self.requests.append(request)

@@ -1,4 +1,4 @@
-"""The HTTP of the loopback Hub: the few addresses and headers that the huggingface_hub client relies on."""
+"""The HTTP server of the loopback Hub: the addresses and headers that the huggingface_hub client uses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
 def serve(hub: LoopbackHub) -> ThreadingHTTPServer:
-    """Start answering for ``hub`` on a free port of the loopback address."""
+    """Start a server for ``hub`` on a free port of the loopback address."""
 
     class Handler(_Handler):
         pass
@@ -33,7 +33,7 @@ def serve(hub: LoopbackHub) -> ThreadingHTTPServer:
 
 
 class _Refused(Exception):
-    """An answer other than what was asked for, in the Hub's own terms."""
+    """An error response with the Hub's own headers."""
 
     def __init__(self, status: int, message: str, code: str = "", commit: str = "") -> None:
         super().__init__(message)
@@ -56,7 +56,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keep quiet: the requests are in the hub's own log."""
+        """Print nothing: the hub keeps its own log of requests."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         self.hub.log(
@@ -66,12 +66,12 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _answer(self) -> None:
-        # The path stays quoted until it is taken apart: a branch may have a slash in its name.
+        # The path stays quoted until it is split: the name of a branch may contain a slash.
         path = urlsplit(self.path).path
         fault = self.hub.fault_for(self.command, path)
         try:
             if fault and isinstance(fault.kind, int):
-                raise _Refused(fault.kind, "The loopback Hub was told to answer so.")
+                raise _Refused(fault.kind, "The loopback Hub simulates this fault.")
             if "/resolve/" in path:
                 repo, _, rest = path[1:].partition("/resolve/")
                 revision, _, name = rest.partition("/")
@@ -83,10 +83,10 @@ class _Handler(BaseHTTPRequestHandler):
         except _Refused as refused:
             self._send_headers(refused.status, 0, refused.headers)
         except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True  # the client was killed, or has heard enough
+            self.close_connection = True  # the client was killed, or closed the connection
 
     def _describe(self, rest: str) -> tuple[Any, dict[str, str]]:
-        """What the API says about a repository, with headers."""
+        """Return the API's description of a repository, and headers."""
         match = re.fullmatch(r"(.*?)(?:/(revision|tree)/([^/]+)(?:/(.*))?)?", rest)
         assert match is not None
         repo, what, revision, folder = (
@@ -110,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         }, {}
 
     def _page(self, commit: str, tree: dict[str, File], folder: str) -> tuple[Any, dict[str, str]]:
-        """One page of the listing of a folder, with the address of the next."""
+        """Return one page of a folder's listing, with the address of the next page."""
         query = parse_qs(urlsplit(self.path).query)
         prefix = f"{folder}/" if folder else ""
         entries = {}
@@ -188,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(401, "Invalid credentials in Authorization header")
         repository = self.hub.repositories.get(repo)
         if repository is None or (repository.private and self._token() is None):
-            # The real Hub, too, does not tell a stranger which of the two it is.
+            # Like the real Hub, do not reveal which of the two it is.
             raise _Refused(404 if self._token() else 401, "Repository not found", "RepoNotFound")
         return repository
 

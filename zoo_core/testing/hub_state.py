@@ -1,4 +1,4 @@
-"""What the loopback Hub holds, and how it is to misbehave."""
+"""The content of the loopback Hub, and its simulated faults."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from functools import cached_property
 from typing import Literal
 
 TOKEN = "hf_loopback"
-"""The one token this Hub knows. Whoever sends it may read private repositories."""
+"""The only token that this Hub accepts; it gives access to private repositories."""
 
 Kind = Literal["truncate", "corrupt", "drop", "slow"] | int
-"""How to misbehave: with the content of a file, or by answering with a status."""
+"""A fault in the content of a file, or an HTTP status."""
 
 
 @dataclass(frozen=True)
 class File:
-    """A file of a repository, named as the Hub names it."""
+    """A file of a repository, with the Hub's names for it."""
 
     content: bytes
     lfs: bool
@@ -29,7 +29,7 @@ class File:
 
     @cached_property
     def git_sha1(self) -> str:
-        """Its name in git. (The real Hub names the pointer of an LFS file so.)"""
+        """Its name in git. (For an LFS file, the real Hub uses the hash of the pointer.)"""
         return hashlib.sha1(b"blob %d\0" % len(self.content) + self.content).hexdigest()
 
 
@@ -46,13 +46,13 @@ class Repository:
     """True if the account behind :data:`TOKEN` was granted access to this gated repository."""
 
     def resolve(self, revision: str) -> str | None:
-        """The commit a revision stands for; None if it has none such."""
+        """Return the commit of a revision; None if there is none."""
         return self.refs.get(revision) or (revision if revision in self.commits else None)
 
 
 @dataclass
 class Fault:
-    """One way to misbehave, and when."""
+    """A simulated fault, and the requests it affects."""
 
     kind: Kind
     pattern: str
@@ -60,7 +60,7 @@ class Fault:
     seconds: float
 
     def strikes(self, path: str) -> bool:
-        """True if this request is to suffer from it, which uses up one of its times."""
+        """Return True if the fault affects this request; this counts towards ``times``."""
         if self.times == 0 or not fnmatchcase(path, self.pattern):
             return False
         if self.times is not None:
@@ -70,7 +70,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Request:
-    """A request that came in."""
+    """A received request."""
 
     method: str
     path: str

@@ -1,7 +1,7 @@
-"""Plugins for tests: lay one down as an installer would leave it, and list what an installed one embeds.
+"""Plugins for tests: write one as an installer would, and list the models that an installed one embeds.
 
-With the folder on ``sys.path`` or ``PYTHONPATH``, the real ``importlib.metadata`` finds a plugin that was
-laid down, in this process and in child processes; nothing is mocked.
+Put the folder on ``sys.path`` or ``PYTHONPATH``: the real ``importlib.metadata`` then finds the plugin, in
+this process and in child processes. Nothing is mocked.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def write_plugin(
     """Install a plugin into a site folder, and return the folder of its package.
 
     Args:
-        folder: The site folder; made if it is not there.
-        name: Name of the distribution, and of its entry point. The package is called the same, with
-            underscores for dashes and dots.
-        manifest: Content of ``zoo.toml``, well-formed or not; None writes none.
+        folder: The site folder; created if it does not exist.
+        name: Name of the distribution and of its entry point. The package has the same name, with
+            underscores instead of dashes and dots.
+        manifest: Content of ``zoo.toml``, valid or not; None writes none.
         source: Content of ``__init__.py``.
         requires: Lines of ``Requires-Dist``, such as ``tokenizers>=0.20``.
-        entry_point: The module that the entry point names; the package by default.
+        entry_point: The module that the entry point names; by default the package.
         version: Version of the distribution.
         files: More files of the package by path, such as ``weights/config.json``.
     """
@@ -61,13 +61,13 @@ def write_plugin(
         digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
         record.append(f"{path},sha256={digest},{len(data)}\n")
     (folder / info / "RECORD").write_text("".join(record))
-    # Both import and importlib.metadata remember what a folder held when they last looked.
+    # Both import and importlib.metadata cache the content of folders.
     importlib.invalidate_caches()
     return folder / package
 
 
 def embedded_models(plugin: str) -> list[str]:
-    """Ids of the models whose weights lie in a plugin's own package: those that any test can run."""
+    """Return the ids of models whose weights are in the plugin's package: any test can run them."""
     return [
         card.id
         for installed in installed_plugins()

@@ -1,4 +1,4 @@
-"""Samples that no model made, for tests of what is done with samples."""
+"""Samples made without a model, for tests of what is done with samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def make_record(seed: int = 0, **changes: Any) -> Record:
-    """A record with every field filled; ``changes`` are fields to have otherwise."""
+    """Return a record with every field filled; ``changes`` replaces fields."""
     record = Record(
         model="test-model",
         plugin="zoo-test",
@@ -40,11 +40,11 @@ def make_image(
     frames: Sequence[Levels] = (),
     **changes: Any,
 ) -> Sample:
-    """A sample of noise in [-1, 1], different for every seed; ``size`` is (height, width)."""
+    """Return a sample of noise in [-1, 1], different for every seed; ``size`` is (height, width)."""
     image = Noise([seed]).uniform(channels, *size)[0] * 2 - 1
     return Sample(make_record(seed, **changes), index=seed, tensor=image, frames=tuple(frames))
 
 
 def make_text(seed: int = 0, text: str = "Once upon a time\n", **changes: Any) -> Sample:
-    """A sample that is a text."""
+    """Return a text sample."""
     return Sample(make_record(seed, output="text", **changes), index=seed, text=text)

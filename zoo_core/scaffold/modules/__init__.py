@@ -1,6 +1,6 @@
-"""The modules of fresh plugins, as ordinary code: checked, typed and tested with the rest.
+"""Modules of new plugins, as ordinary code: linted, type-checked and tested like the rest.
 
-A fresh plugin gets copies of a generator (``gan_image``, as ``generator.py``), of the modules it imports and,
-where asked for, of its training (``train_gan_image``, as ``training.py``). They use public names of the core
-alone, and say ``MyModel`` and ``mymodel`` where the plugin's own names belong.
+``zoo new`` copies a generator (``gan_image``, as ``generator.py``), the modules that it imports and, with
+``--training``, its training (``train_gan_image``, as ``training.py``). The modules use only public names of
+the core. ``MyModel`` and ``mymodel`` stand for the plugin's own names.
 """

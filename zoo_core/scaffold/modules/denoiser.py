@@ -1,7 +1,7 @@
-"""A small U-Net that tells an image from noise, and the schedule by which noise is added to it.
+"""A small U-Net that predicts v from a noisy image, and the noise schedule.
 
 Ho et al. 2020 (arXiv:2006.11239) for the network; Nichol & Dhariwal 2021 (arXiv:2102.09672, equation 17) for
-the schedule. The network tells v = √ᾱ ε − √(1 − ᾱ) x_0 (Salimans & Ho 2022, arXiv:2202.00512).
+the schedule. The network predicts v = √ᾱ ε − √(1 − ᾱ) x_0 (Salimans & Ho 2022, arXiv:2202.00512).
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Config:
-    """What the shapes follow from; kept as ``config.json`` beside the weights."""
+    """Hyperparameters, stored in ``config.json`` beside the weights."""
 
     size: int = 16
-    """Side of an image: an even number."""
+    """Side of an image; even."""
     channels: int = 3
     width: int = 24
     timesteps: int = 100
-    """The steps in which an image turns into noise."""
+    """Number of steps from an image to noise."""
 
 
 class Block(nn.Module):
-    """Two convolutions, added to what they were given; the time moves the channels in between."""
+    """A residual block of two convolutions, with the time embedding added between them."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Block(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """A noisy image and its time to v."""
+    """Predict v from a noisy image and its time."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Denoiser(nn.Module):
         self.last = nn.Conv2d(config.width, config.channels, 3, padding=1)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """Guess v (n, c, h, w) of noisy images at times (n,), whole numbers from 1."""
+        """Return v (n, c, h, w) for noisy images at times (n,), integers from 1."""
         time = embed(t, self.config.width).to(x.dtype)
         fine = self.down(self.first(x), time)
         coarse = self.middle(F.avg_pool2d(fine, 2), time)
@@ -63,14 +63,14 @@ class Denoiser(nn.Module):
 
 
 def embed(t: Tensor, width: int) -> Tensor:
-    """Sines and cosines of times (n,) at frequencies from 1 to 1/10,000: (n, width)."""
+    """Return sines and cosines of times (n,) at frequencies from 1 to 1/10,000: (n, width)."""
     frequencies = torch.exp(-math.log(10_000) * torch.arange(width // 2, device=t.device) / (width // 2))
     angles = t[:, None].float() * frequencies
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
 def alpha_bar(t: Tensor, timesteps: int) -> Tensor:
-    """The share of the image's variance that is left at times t: 1 at 0, almost none at ``timesteps``."""
+    """Return ᾱ at times t, the image's share of the variance: 1 at t = 0, near 0 at ``timesteps``."""
     s = 0.008
     angle = (t.double() / timesteps + s) / (1 + s) * math.pi / 2
     return (angle.cos() ** 2 / math.cos(s / (1 + s) * math.pi / 2) ** 2).clamp(min=1e-6)

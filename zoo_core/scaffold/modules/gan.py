@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Config:
-    """What the shapes follow from; kept as ``config.json`` beside the weights."""
+    """Hyperparameters, stored in ``config.json`` beside the weights."""
 
     z_dim: int = 64
     width: int = 24
@@ -21,25 +21,25 @@ class Config:
     channels: int = 3
 
     @property
-    def doublings(self) -> int:
-        """How often the first 4×4 pixels are doubled."""
+    def upsamplings(self) -> int:
+        """Number of upsampling layers, from 4×4 to ``size``."""
         return (self.size // 4).bit_length() - 1
 
 
 class Generator(nn.Module):
-    """Latents to images: 4×4 pixels, doubled until they are as many as asked for."""
+    """Map latents to images, from 4×4 pixels up."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
         self.start = nn.Linear(config.z_dim, 16 * config.width)
         self.layers = nn.ModuleList(
-            nn.Conv2d(config.width, config.width, 3, padding=1) for _ in range(config.doublings)
+            nn.Conv2d(config.width, config.width, 3, padding=1) for _ in range(config.upsamplings)
         )
         self.last = nn.Conv2d(config.width, config.channels, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Draw images (n, c, h, w) in [-1, 1] from latents (n, z_dim)."""
+        """Map latents (n, z_dim) to images (n, c, h, w) in [-1, 1]."""
         x = pixel_norm(self.start(z).view(len(z), self.config.width, 4, 4))
         for layer in self.layers:
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
@@ -48,18 +48,18 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images to one number each: how real they look."""
+    """Map images to logits: real or generated."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.first = nn.Conv2d(config.channels, config.width, 3, padding=1)
         self.layers = nn.ModuleList(
-            nn.Conv2d(config.width, config.width, 3, padding=1) for _ in range(config.doublings)
+            nn.Conv2d(config.width, config.width, 3, padding=1) for _ in range(config.upsamplings)
         )
         self.last = nn.Linear(16 * config.width, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Judge images (n, c, h, w): (n,), above zero for what looks real."""
+        """Map images (n, c, h, w) to logits (n,), positive for real ones."""
         x = F.leaky_relu(self.first(images), 0.2)
         for layer in self.layers:
             x = F.avg_pool2d(F.leaky_relu(layer(x), 0.2), 2)
@@ -67,5 +67,5 @@ class Discriminator(nn.Module):
 
 
 def pixel_norm(x: Tensor) -> Tensor:
-    """Give the channels of every pixel a mean square of one."""
+    """Normalise the channels of every pixel to a mean square of one."""
     return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)

@@ -1,4 +1,4 @@
-"""Training: every token is predicted from those before it."""
+"""Train the transformer to predict every token from those before it."""
 
 from __future__ import annotations
 
@@ -9,33 +9,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core import Loss, TrainingData
+from zoo_core import Loss, TrainingData, save_checkpoint
 
 from . import alphabet
-from .checkpoint import write
 from .transformer import Config, Transformer
 
 
 class Training:
-    """One transformer that learns how texts go on."""
+    """The transformer and its loss."""
 
     context = 128
 
     def __init__(self, data: TrainingData) -> None:
-        config = Config(vocabulary=alphabet.SIZE, context=self.context, causal=True)
-        self.networks: Mapping[str, nn.Module] = {"transformer": Transformer(config)}
+        self.config = Config(vocabulary=alphabet.SIZE, context=self.context, causal=True)
+        self.networks: Mapping[str, nn.Module] = {"transformer": Transformer(self.config)}
 
     def encode(self, text: str) -> Sequence[int]:
-        """The tokens of a text, what the alphabet lacks left out, with the one that ends it."""
-        return alphabet.encode_whole(text)
+        """Return the tokens of a text and END; unknown characters are left out."""
+        return alphabet.encode_training_text(text)
 
     def losses(
         self, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor], random: torch.Generator
     ) -> Iterator[Loss]:
-        """Yield the one loss of a step: the mean of −log p(token | those before it), in nats."""
+        """Yield the loss of a step: the mean of −log p(token | previous tokens), in nats."""
         logits = networks["transformer"](batch["tokens"][:, :-1])
         yield Loss("transformer", F.cross_entropy(logits.mT.float(), batch["tokens"][:, 1:]))
 
     def save(self, folder: Path, networks: Mapping[str, nn.Module]) -> None:
-        """Write the transformer into ``folder``, as zoo run reads it."""
-        write(folder, networks["transformer"])
+        """Write the transformer into ``folder`` for zoo run."""
+        save_checkpoint(folder, self.config, networks["transformer"], model_type="mymodel")

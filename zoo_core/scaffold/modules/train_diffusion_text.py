@@ -1,4 +1,4 @@
-"""Training: find what stands under masks (Sahoo et al. 2024, arXiv:2406.07524, equation 10)."""
+"""Train the transformer to predict masked tokens (Sahoo et al. 2024, arXiv:2406.07524, equation 10)."""
 
 from __future__ import annotations
 
@@ -9,32 +9,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core import Loss, TrainingData
+from zoo_core import Loss, TrainingData, save_checkpoint
 
 from . import alphabet
-from .checkpoint import write
 from .transformer import Config, Transformer
 
 MASK = alphabet.SIZE
 
 
 class Training:
-    """One transformer that learns to fill in what is masked."""
+    """The transformer and its loss."""
 
     context = 64
 
     def __init__(self, data: TrainingData) -> None:
-        config = Config(vocabulary=alphabet.SIZE + 1, context=self.context, causal=False)
-        self.networks: Mapping[str, nn.Module] = {"transformer": Transformer(config)}
+        self.config = Config(vocabulary=alphabet.SIZE + 1, context=self.context, causal=False)
+        self.networks: Mapping[str, nn.Module] = {"transformer": Transformer(self.config)}
 
     def encode(self, text: str) -> Sequence[int]:
-        """The tokens of a text, what the alphabet lacks left out, with the one that ends it."""
-        return alphabet.encode_whole(text)
+        """Return the tokens of a text and END; unknown characters are left out."""
+        return alphabet.encode_training_text(text)
 
     def losses(
         self, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor], random: torch.Generator
     ) -> Iterator[Loss]:
-        """Yield the one loss of a step: −log p of each masked token, weighted by 1/t, in nats per token."""
+        """Yield the loss of a step: −log p of each masked token, weighted by 1/t, in nats per token."""
         tokens = batch["tokens"][:, : self.context]
         t = torch.rand(len(tokens), 1, generator=random, device=tokens.device).clamp(min=0.01)
         masked = torch.rand(tokens.shape, generator=random, device=tokens.device) < t
@@ -43,5 +42,5 @@ class Training:
         yield Loss("transformer", (nats * masked / t).mean())
 
     def save(self, folder: Path, networks: Mapping[str, nn.Module]) -> None:
-        """Write the transformer into ``folder``, as zoo run reads it."""
-        write(folder, networks["transformer"])
+        """Write the transformer into ``folder`` for zoo run."""
+        save_checkpoint(folder, self.config, networks["transformer"], model_type="mymodel")

@@ -1,4 +1,4 @@
-"""Training: generator against discriminator, with losses that do not saturate (Goodfellow et al. 2014)."""
+"""Train a generator against a discriminator with non-saturating losses (Goodfellow et al. 2014)."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core import Loss, OptionError, TrainingData
+from zoo_core import Loss, OptionError, TrainingData, save_checkpoint
 
-from .checkpoint import write
 from .gan import Config, Discriminator, Generator
 
 
 class Training:
-    """Two networks that learn from each other; ``zoo train`` descends their losses in turn."""
+    """Generator and discriminator; ``zoo train`` minimises their losses in turn."""
 
     betas = (0.0, 0.99)
 
     def __init__(self, data: TrainingData) -> None:
         channels, height, width = data.shape
-        config = Config(size=width, channels=channels)
-        if height != width or 4 * 2**config.doublings != width:
+        self.config = Config(size=width, channels=channels)
+        if height != width or 4 * 2**self.config.upsamplings != width:
             raise OptionError(
-                f"Images of {height}×{width} do not suit this network.",
-                "Add --size 32 or 64.",
+                f"This network cannot learn images of {height}×{width}.", "Add --size 32 or 64."
             )
-        self.config = config
         self.networks: Mapping[str, nn.Module] = {
-            "generator": Generator(config),
-            "discriminator": Discriminator(config),
+            "generator": Generator(self.config),
+            "discriminator": Discriminator(self.config),
         }
 
     def losses(
         self, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor], random: torch.Generator
     ) -> Iterator[Loss]:
-        """Yield the discriminator's loss, and once it has taken its step, the generator's."""
+        """Yield the discriminator's loss and, after its step, the generator's."""
         real = batch["images"]
         z = torch.randn(len(real), self.config.z_dim, generator=random, device=real.device)
-        judge = networks["discriminator"]
+        discriminator = networks["discriminator"]
         fake = networks["generator"](z)
-        yield Loss("discriminator", F.softplus(judge(fake.detach())).mean() + F.softplus(-judge(real)).mean())
-        yield Loss("generator", F.softplus(-judge(fake)).mean())
+        yield Loss(
+            "discriminator",
+            F.softplus(discriminator(fake.detach())).mean() + F.softplus(-discriminator(real)).mean(),
+        )
+        yield Loss("generator", F.softplus(-discriminator(fake)).mean())
 
     def save(self, folder: Path, networks: Mapping[str, nn.Module]) -> None:
-        """Write the generator into ``folder``, as zoo run reads it."""
-        write(folder, networks["generator"])
+        """Write the generator into ``folder`` for zoo run."""
+        save_checkpoint(folder, self.config, networks["generator"], model_type="mymodel")

@@ -1,4 +1,4 @@
-"""Training: an autoencoder's evidence lower bound (Kingma & Welling 2014, equation 3)."""
+"""Train an autoencoder on its evidence lower bound (Kingma & Welling 2014, equation 3)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from zoo_core import Loss, TrainingData
+from zoo_core import Loss, TrainingData, save_checkpoint
 
-from .checkpoint import write
-from .vae import Config, Decoder, Encoder, evidence_bound
+from .vae import Config, Decoder, Encoder, negative_elbo
 
-SPREAD = 0.1
-"""Standard deviation of a pixel around what the decoder says."""
+SIGMA = 0.1
+"""Standard deviation of a pixel, given the decoder's output."""
 
 
 class Training:
-    """An encoder and a decoder that learn together."""
+    """Encoder, decoder and their loss."""
 
     def __init__(self, data: TrainingData) -> None:
         channels, height, width = data.shape
@@ -30,16 +29,16 @@ class Training:
     def losses(
         self, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor], random: torch.Generator
     ) -> Iterator[Loss]:
-        """Yield the one loss of a step: the negative lower bound of log p(image), in nats an image."""
+        """Yield the loss of a step: the negative lower bound of log p(image), in nats an image."""
         pixels = batch["images"].flatten(2).mT  # (n, h · w, channels)
         encoder, decoder = networks["autoencoder"].children()
         mean, log_variance = encoder(pixels)
         noise = torch.randn(mean.shape, generator=random, device=mean.device)
-        guess = torch.tanh(decoder(mean + (log_variance / 2).exp() * noise))
-        likelihood = -((guess - pixels).float() / SPREAD).square().sum((1, 2)) / 2
-        yield Loss("autoencoder", evidence_bound(mean, log_variance, likelihood))
+        predicted = torch.tanh(decoder(mean + (log_variance / 2).exp() * noise))
+        likelihood = -((predicted - pixels).float() / SIGMA).square().sum((1, 2)) / 2
+        yield Loss("autoencoder", negative_elbo(mean, log_variance, likelihood))
 
     def save(self, folder: Path, networks: Mapping[str, nn.Module]) -> None:
-        """Write the decoder into ``folder``, as zoo run reads it."""
+        """Write the decoder into ``folder`` for zoo run."""
         _, decoder = networks["autoencoder"].children()
-        write(folder, decoder)
+        save_checkpoint(folder, self.config, decoder, model_type="mymodel")

@@ -1,4 +1,4 @@
-"""Training: an autoencoder's evidence lower bound (Kingma & Welling 2014, equation 3)."""
+"""Train an autoencoder on its evidence lower bound (Kingma & Welling 2014, equation 3)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core import Loss, TrainingData
+from zoo_core import Loss, TrainingData, save_checkpoint
 
 from . import alphabet
-from .checkpoint import write
-from .vae import Config, Decoder, Encoder, evidence_bound
+from .vae import Config, Decoder, Encoder, negative_elbo
 
 
 class Training:
-    """An encoder and a decoder that learn together."""
+    """Encoder, decoder and their loss."""
 
     context = 64
 
@@ -28,22 +27,22 @@ class Training:
         }
 
     def encode(self, text: str) -> Sequence[int]:
-        """The tokens of a text, what the alphabet lacks left out, with the one that ends it."""
-        return alphabet.encode_whole(text)
+        """Return the tokens of a text and END; unknown characters are left out."""
+        return alphabet.encode_training_text(text)
 
     def losses(
         self, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor], random: torch.Generator
     ) -> Iterator[Loss]:
-        """Yield the one loss of a step: the negative lower bound of log p(text), in nats a text."""
+        """Yield the loss of a step: the negative lower bound of log p(text), in nats a text."""
         tokens = batch["tokens"][:, : self.context]
         encoder, decoder = networks["autoencoder"].children()
         mean, log_variance = encoder(F.one_hot(tokens, alphabet.SIZE).float())
         noise = torch.randn(mean.shape, generator=random, device=mean.device)
         logits = decoder(mean + (log_variance / 2).exp() * noise)  # (n, length, tokens)
         likelihood = -F.cross_entropy(logits.mT.float(), tokens, reduction="none").sum(1)
-        yield Loss("autoencoder", evidence_bound(mean, log_variance, likelihood))
+        yield Loss("autoencoder", negative_elbo(mean, log_variance, likelihood))
 
     def save(self, folder: Path, networks: Mapping[str, nn.Module]) -> None:
-        """Write the decoder into ``folder``, as zoo run reads it."""
+        """Write the decoder into ``folder`` for zoo run."""
         _, decoder = networks["autoencoder"].children()
-        write(folder, decoder)
+        save_checkpoint(folder, self.config, decoder, model_type="mymodel")

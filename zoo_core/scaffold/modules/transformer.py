@@ -11,21 +11,21 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Config:
-    """What the shapes follow from; kept as ``config.json`` beside the weights."""
+    """Hyperparameters, stored in ``config.json`` beside the weights."""
 
     vocabulary: int
-    """Number of tokens, one of which only ever stands in what is read."""
+    """Number of tokens, special ones included."""
     context: int
-    """The most tokens that are read at once."""
+    """Maximum number of tokens."""
     causal: bool
-    """True: a token sees those before it. False: it sees all of them."""
+    """True: a token attends to previous tokens only. False: to all tokens."""
     width: int = 48
     heads: int = 4
     layers: int = 2
 
 
 class Block(nn.Module):
-    """Attention, then a perceptron, each added to what it was given."""
+    """Attention, then an MLP, each with a residual connection."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -50,29 +50,29 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Tokens to the logits of tokens."""
+    """Map tokens to logits."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
         self.tokens = nn.Embedding(config.vocabulary, config.width)
-        self.places = nn.Embedding(config.context, config.width)
+        self.positions = nn.Embedding(config.context, config.width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, config.vocabulary)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return the logits (n, T, vocabulary) at every place of tokens (n, T), T at most ``context``."""
-        x = self.tokens(tokens) + self.places.weight[: tokens.shape[1]]
+        """Map tokens (n, T), T at most ``context``, to logits (n, T, vocabulary)."""
+        x = self.tokens(tokens) + self.positions.weight[: tokens.shape[1]]
         for block in self.blocks:
             x = block(x)
         return self.head(self.norm(x))  # type: ignore[no-any-return]
 
 
-def draw(logits: Tensor, u: Tensor) -> Tensor:
-    """Draw a token from each row of logits (…, vocabulary) by one uniform number (…): the inverse CDF.
+def sample_tokens(logits: Tensor, u: Tensor) -> Tensor:
+    """Sample a token from logits (…, vocabulary) by the inverse CDF of one uniform number (…).
 
-    Sums are taken in float64, so that rounding all but never decides which token is drawn.
+    Sums are in float64, so that rounding hardly ever changes the token.
     """
     cumulative = torch.softmax(logits.double(), dim=-1).cumsum(-1)
     below = cumulative < (u.double() * cumulative[..., -1]).unsqueeze(-1)

@@ -1,4 +1,4 @@
-"""The conformance suite: what a plugin's author inherits to prove that a model keeps the contracts.
+"""The conformance suite: inherit it to prove that a model keeps the zoo's contracts.
 
     from zoo_core.testing import GeneratorConformance
 
@@ -6,9 +6,9 @@
         model = "dcgan-faces"
         options = {"steps": 2}
 
-and ``pytest``; or ``zoo check zoo-dcgan``, which runs the same checks on all of a plugin's models and needs
-no pytest. Every check says in its docstring which contract it proves, and why: ``zoo check --explain``,
-docs/checks.md. What a model does not claim is skipped by what its card declares: scores by ``capabilities``,
-prompts by ``prompt``, images and texts by ``output``. A check that cannot be judged because of what another
-one finds is skipped too, so that a mistake shows where it is.
+Then run ``pytest``; or run ``zoo check zoo-dcgan``, which applies the same checks to all models of a plugin
+without pytest. The docstring of a check says which contract it proves and why: see ``zoo check --explain`` or
+docs/checks.md. The card decides which checks apply: scores by ``capabilities``, prompts by ``prompt``, images
+and texts by ``output``. A check is also skipped if a check that it needs fails, so that a mistake is reported
+once.
 """

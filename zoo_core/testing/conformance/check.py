@@ -1,4 +1,4 @@
-"""What a check is: a function that raises AssertionError, with what it proves, why, and what to do."""
+"""A check: a function that raises AssertionError, with its contract, its reason and a remedy."""
 
 from __future__ import annotations
 
@@ -10,45 +10,45 @@ from types import ModuleType
 from typing import Any, Literal
 
 
-class Unclaimed(Exception):
-    """The check is about something that its subject does not claim; says what."""
+class NotApplicable(Exception):
+    """The check does not apply to its subject; the message says why."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One contract of the zoo, and how it is proven."""
+    """One contract of the zoo and the function that tests it."""
 
     name: str
     """A sentence in an identifier: ``a_run_ends_with_a_result``."""
     run: Callable[[Any], None]
-    """Raises AssertionError if the contract is broken, Unclaimed if it is about nothing that is claimed."""
+    """Raises AssertionError if the contract is broken, NotApplicable if it does not apply."""
     remedy: str
-    """What an author does about it."""
+    """What the author should do."""
     needs: tuple[Check, ...]
-    """Checks without which this one cannot tell anything: where one of them fails, that is the mistake."""
+    """Checks that must pass first: if one of them fails, this check is skipped."""
     quick: bool
-    """True if it belongs to ``zoo check --quick``, which an installation ends with."""
+    """True if ``zoo check --quick`` runs it; an installation ends with the quick checks."""
 
     @property
     def title(self) -> str:
-        """Its name in words."""
+        """The name in words."""
         return self.name.replace("_", " ")
 
     @property
     def contract(self) -> str:
-        """What it proves."""
+        """What the check proves."""
         return _paragraphs(self.run)[0]
 
     @property
     def why(self) -> str:
-        """Why it is there."""
+        """Why the contract matters."""
         return " ".join(_paragraphs(self.run)[1:])
 
 
 def check(
     remedy: str, *, needs: Sequence[Check] = (), quick: bool = False
 ) -> Callable[[Callable[[Any], None]], Check]:
-    """Make a check of a function, whose docstring says what is proven, then why that matters."""
+    """Turn a function into a check; its docstring says what is proven, then why that matters."""
 
     def made(function: Callable[[Any], None]) -> Check:
         return Check(function.__name__, function, remedy, tuple(needs), quick)
@@ -57,7 +57,7 @@ def check(
 
 
 def checks_of(*modules: ModuleType) -> tuple[Check, ...]:
-    """The checks that stand in modules, in their order."""
+    """Return the checks defined in modules, in their order."""
     return tuple(
         each
         for module in modules
@@ -68,37 +68,37 @@ def checks_of(*modules: ModuleType) -> tuple[Check, ...]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check found."""
+    """The result of one check."""
 
     kind: Literal["passed", "failed", "skipped"]
     seen: str = ""
-    """In a line: what is wrong, or why nothing could be told."""
+    """One line: what is wrong, or why the check was skipped."""
     seconds: float = 0.0
-    """Without those of the checks it needs."""
+    """Time of this check alone, without the checks that it needs."""
     error: BaseException | None = None
-    """What it raised, if it failed."""
-    hindered: bool = False
-    """True if it was skipped because a check that it needs failed."""
+    """The exception of a failed check."""
+    blocked: bool = False
+    """True if it was skipped because a needed check failed."""
 
 
-class Judged:
-    """Something under the suite: each check is run once, after those that it needs."""
+class Subject:
+    """Something to check: each check runs once, after the checks that it needs."""
 
     def __init__(self) -> None:
         self._outcomes: dict[str, Outcome] = {}
 
-    def judge(self, check: Check) -> Outcome:
-        """Run a check, unless that has been done."""
+    def run_check(self, check: Check) -> Outcome:
+        """Run a check unless it has run already, and return its outcome."""
         if check.name not in self._outcomes:
-            self._outcomes[check.name] = self._hindered(check) or self._run(check)
+            self._outcomes[check.name] = self._blocked(check) or self._run(check)
         return self._outcomes[check.name]
 
-    def _hindered(self, check: Check) -> Outcome | None:
+    def _blocked(self, check: Check) -> Outcome | None:
         for need in check.needs:
-            outcome = self.judge(need)
+            outcome = self.run_check(need)
             if outcome.kind == "failed":
-                return Outcome("skipped", f"cannot be judged: “{need.title}” failed", hindered=True)
-            if outcome.hindered:
+                return Outcome("skipped", f"needs “{need.title}”, which failed", blocked=True)
+            if outcome.blocked:
                 return outcome
         return None
 
@@ -112,7 +112,7 @@ class Judged:
 
         try:
             check.run(self)
-        except Unclaimed as reason:
+        except NotApplicable as reason:
             return outcome("skipped", reason)
         except (KeyboardInterrupt, GeneratorExit):
             raise
@@ -122,10 +122,10 @@ class Judged:
 
 
 def first_line(error: BaseException) -> str:
-    """An error in one line: an assertion's own sentence, of others the type too."""
+    """Return an error as one line: the sentence of an assertion, else the type and the message."""
     text = (str(error).strip().splitlines() or [""])[0]
-    if isinstance(error, (AssertionError, Unclaimed)):
-        return text or "An assertion failed that says nothing."
+    if isinstance(error, (AssertionError, NotApplicable)):
+        return text or "An assertion without a message failed."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -1,12 +1,12 @@
-"""All checks, by subject, in the order in which they are reported."""
+"""All checks by subject, in the order in which they are reported."""
 
 from __future__ import annotations
 
 from types import ModuleType
 
 from zoo_core.testing.conformance import (
-    aftermath,
     capabilities,
+    cleanup,
     computing,
     loading,
     options,
@@ -22,13 +22,13 @@ SECTIONS: tuple[ModuleType, ...] = (
     loading,
     running,
     seeds,
-    aftermath,
+    cleanup,
     options,
     computing,
     capabilities,
     recording,
 )
-"""Modules of checks; the first line of each one's docstring is its heading."""
+"""Modules of checks; the first line of each docstring is the heading."""
 
 PLUGIN_CHECKS = checks_of(plugin)
 """Checks of a plugin as a whole."""
@@ -37,7 +37,7 @@ MODEL_CHECKS = checks_of(*SECTIONS[1:])
 
 
 def explanation() -> str:
-    """What is checked, why, and what to do where it fails, as Markdown."""
+    """Return Markdown that says what is checked, why, and what to do if a check fails."""
     parts = []
     for section in SECTIONS:
         parts.append(f"## {(section.__doc__ or '').splitlines()[0].rstrip('.')}")

@@ -1,7 +1,7 @@
-"""What only a fresh process can tell: what loading a model changes, and whether a sample comes back.
+"""Checks that need a fresh process: side effects of loading a model, and replaying a sample.
 
-The process is forked from one that has imported torch and nothing of a plugin; its strings hash otherwise
-than those of the process that asks.
+The process is forked from one that has imported torch but no plugin. Its string hashes differ from those of
+the calling process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from zoo_core.running.planning import make_plan
 from zoo_core.samples import compare, read_record
 from zoo_core.samples.replay import Match
 from zoo_core.testing.conformance.check import first_line
-from zoo_core.testing.watching import (
+from zoo_core.testing.monitors import (
     global_random_state,
     global_random_values,
     require_functions,
@@ -30,28 +30,34 @@ from zoo_core.testing.watching import (
 )
 
 SECONDS = 600
-"""How long it may take."""
+"""Time limit."""
+
+PRELOADED = (
+    "torch", "numpy.random", "packaging.requirements", "PIL.PngImagePlugin", "pluggy",
+    "zoo_core.plugins.host", "zoo_core.plugins.hookspecs", "zoo_core.running.model", "zoo_core.samples",
+)  # fmt: skip
+"""Modules of the core and of its dependencies, imported once by the fork server."""
 
 Found = TypeVar("Found")
 
 
 def watch_loading(card: ModelCard) -> None:
-    """Load a model; AssertionError says what that has changed in the process."""
+    """Load a model; an AssertionError says what loading changed in the process."""
     settings, functions = torch_settings(), torch_functions()
     with global_random_state(3):
         expected = global_random_values()
     with global_random_state(3):
         load(card, device="cpu")
         values = global_random_values()
-    require_settings(settings, "while the model was loaded")
+    require_settings(settings, "while the model loaded")
     require_functions(functions)
     pairs = zip(("random", "numpy", "torch"), values, expected, strict=True)
     changed = [name for name, a, b in pairs if a != b]
-    assert not changed, f"The global random state of {', '.join(changed)} has changed."
+    assert not changed, f"Loading changed the global random state of {', '.join(changed)}."
 
 
 def make_again(card: ModelCard, file: Path) -> Match:
-    """Make a saved sample again from what it carries about itself."""
+    """Reproduce a saved sample from the metadata in its file."""
     then = read_record(file)
     dtype = then.dtype if then.dtype != "unknown" else "auto"
     plan = make_plan(card, then.prompt, n=None, seed=None, seeds=[then.seed], options=then.options)
@@ -60,13 +66,13 @@ def make_again(card: ModelCard, file: Path) -> Match:
 
 
 def in_a_fresh_process(task: Callable[..., Found], *arguments: Any) -> Found:
-    """Call a function of this module in a process that has imported nothing of any plugin.
+    """Call a function of this module in a process that has imported no plugin.
 
     Raises:
-        AssertionError: It raised something there, ended the process, or took too long; says what.
+        AssertionError: The function raised, ended the process or took too long; the message says which.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "zoo_core.running.loading", "zoo_core.samples", __name__])
+    context.set_forkserver_preload([*PRELOADED, __name__])
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(
         target=_answer, args=(theirs, dict(os.environ), list(sys.path), task, arguments), daemon=True
@@ -74,11 +80,11 @@ def in_a_fresh_process(task: Callable[..., Found], *arguments: Any) -> Found:
     process.start()
     theirs.close()
     try:
-        assert ours.poll(SECONDS), f"In a fresh process it took more than {SECONDS} seconds."
+        assert ours.poll(SECONDS), f"The fresh process took more than {SECONDS} seconds."
         failure, found = ours.recv()
     except EOFError:
         process.join()
-        raise AssertionError(f"It ended a fresh process, with status {process.exitcode}.") from None
+        raise AssertionError(f"The fresh process exited with status {process.exitcode}.") from None
     finally:
         process.kill()
         process.join()
@@ -95,7 +101,7 @@ def _answer(
     task: Callable[..., Any],
     arguments: tuple[Any, ...],
 ) -> None:
-    # The server was started long ago; its children take the asking process's world as it is now.
+    # The fork server may be old: use the calling process's environment and path as they are now.
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:] = path

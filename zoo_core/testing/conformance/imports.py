@@ -1,4 +1,4 @@
-"""What is imported when, told by fresh interpreters."""
+"""Find out in fresh interpreters what is imported when."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from zoo_core.plugins.discovery import InstalledPlugin
 
 SECONDS = 60
-"""How long importing a plugin may take."""
+"""Time limit for importing a plugin."""
 MARK = "zoo-imports "
 
 LOAD = f"""\
@@ -22,7 +22,7 @@ from zoo_core.plugins.host import PluginHost
 name, module = sys.argv[1:]
 host = PluginHost(installed_plugins())
 before, problem = set(sys.modules), None
-with contextlib.suppress(BaseException):  # the host tells why; it would also hide what is printed
+with contextlib.suppress(BaseException):  # the host reports the error, but hides printed output
     importlib.import_module(module)
 try:
     host.load(name)
@@ -43,16 +43,16 @@ print("\\n{MARK}" + json.dumps(sorted(sys.modules)), flush=True)
 
 @dataclass(frozen=True)
 class Imports:
-    """What happens when a plugin's hooks are loaded."""
+    """The effects of loading a plugin's hooks."""
 
     problem: str | None
-    """Why they cannot be."""
+    """Why they cannot be loaded."""
     packages: frozenset[str]
-    """Top-level packages that it imports."""
+    """Imported top-level packages."""
     hooks: tuple[str, ...]
-    """Names that it implements."""
+    """Names of the implemented hooks."""
     printed: str
-    """What appears on stdout."""
+    """Output on stdout."""
 
 
 def imports_of_loading(plugin: InstalledPlugin) -> Imports:
@@ -60,17 +60,17 @@ def imports_of_loading(plugin: InstalledPlugin) -> Imports:
     try:
         output, errors = _run(LOAD, plugin.name, plugin.module)
     except subprocess.TimeoutExpired:
-        return Imports(f"Importing it takes more than {SECONDS} seconds.", frozenset(), (), "")
+        return Imports(f"Importing the plugin takes more than {SECONDS} seconds.", frozenset(), (), "")
     printed, _, answer = output.rpartition("\n" + MARK)
     if not answer:
-        last = (errors.strip().splitlines() or ["it says nothing"])[-1]
-        return Imports(f"Importing it ends the process: {last}", frozenset(), (), output)
+        last = (errors.strip().splitlines() or ["no message"])[-1]
+        return Imports(f"Importing the plugin ends the process: {last}", frozenset(), (), output)
     problem, modules, hooks = json.loads(answer)
     return Imports(problem, _top(modules), tuple(hooks), printed)
 
 
 def imports_of_listing() -> frozenset[str]:
-    """The packages that are imported when all models have been listed, and Python's own."""
+    """Return the packages that are imported after listing all models, including Python's own."""
     output, errors = _run(LIST)
     _, _, answer = output.rpartition("\n" + MARK)
     assert answer, f"Listing models failed: {errors}"

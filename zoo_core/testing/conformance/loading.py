@@ -1,56 +1,55 @@
-"""Being loaded: the checkpoint fits, and the process is what it was."""
+"""Loading: the checkpoint fits the network, and the process stays as it was."""
 
 from __future__ import annotations
 
-from zoo_core.testing.conformance.check import Unclaimed, check
+from zoo_core.testing.conformance.check import NotApplicable, check
 from zoo_core.testing.conformance.fresh import in_a_fresh_process, watch_loading
-from zoo_core.testing.conformance.subject import Subject
+from zoo_core.testing.conformance.subject import ModelSubject
 
 
-@check("See what is wrong in full with: zoo run MODEL --debug", quick=True)
-def the_model_can_be_loaded(subject: Subject) -> None:
-    """The weights are verified, and ``zoo_create_generator`` makes a generator of them.
+@check("See the full error with: zoo run MODEL --debug", quick=True)
+def the_model_loads(subject: ModelSubject) -> None:
+    """The weights are verified, and ``zoo_create_generator`` returns a generator.
 
-    Everything else is about a model that is there.
+    All other checks of a model need a loaded model.
     """
     assert subject.run.model.generator is not None
 
 
 @check(
-    "Set nothing of torch's own, neither while a module is imported nor while a generator is built; "
-    "draw initial values from no global generator (build the network on the meta device).",
-    needs=(the_model_can_be_loaded,),
+    "Change no global setting of torch, neither during import nor while building the generator. "
+    "Build the network on the meta device, so that initialisation draws no random numbers.",
+    needs=(the_model_loads,),
 )
-def loading_leaves_the_process_as_it_was(subject: Subject) -> None:
-    """Loading changes no setting of torch, replaces none of its functions, and draws no global random number.
+def loading_has_no_side_effects(subject: ModelSubject) -> None:
+    """Loading changes no torch setting, replaces no torch function and draws no global random number.
 
-    The caller has other models, and work of his own, in the same process. It is looked at in a fresh one,
-    for a module is imported only once.
+    The caller may run other models and code in the same process. The check uses a fresh process, because a
+    module is imported only once.
     """
     in_a_fresh_process(watch_loading, subject.card)
 
 
 @check(
-    "Fill the network with zoo_core.load_weights, which checks all names and shapes.",
-    needs=(the_model_can_be_loaded,),
+    "Load the network with zoo_core.load_network, which checks all names and shapes.",
+    needs=(the_model_loads,),
 )
-def weights_must_fit(subject: Subject) -> None:
-    """A checkpoint that lacks a tensor, has one more or one of another shape is refused.
+def mismatched_weights_are_refused(subject: ModelSubject) -> None:
+    """A checkpoint with a missing tensor, an extra tensor or a tensor of another shape is refused.
 
-    A tensor that is not there leaves random values in its place, and a model that runs with them looks merely
-    bad.
+    A missing tensor leaves random values in its place: the model still runs, and its samples are merely bad.
     """
-    if not subject.damages_tried:
-        raise Unclaimed(f"{subject.card.id} has no file of tensors by name")
-    for attempt in subject.damages_tried:
-        assert attempt.error is not None, f"{attempt.what} was loaded as if it were whole."
+    if not subject.corruptions_tried:
+        raise NotApplicable(f"{subject.card.id} has no file of named tensors")
+    for attempt in subject.corruptions_tried:
+        assert attempt.error is not None, f"{attempt.what} was loaded without an error."
 
 
-@check("Make batch_size an int of at least 1.", needs=(the_model_can_be_loaded,))
-def the_batch_size_it_likes_is_a_number(subject: Subject) -> None:
-    """A generator's ``batch_size``, where there is one, is a whole number of at least 1.
+@check("Make batch_size an int of at least 1.", needs=(the_model_loads,))
+def batch_size_is_a_positive_integer(subject: ModelSubject) -> None:
+    """A generator's ``batch_size``, if it has one, is an integer of at least 1.
 
-    The core splits a run by it.
+    The core splits a run into batches of this size.
     """
     size = getattr(subject.generator, "batch_size", 1)
     assert type(size) is int, f"batch_size is {size!r}."

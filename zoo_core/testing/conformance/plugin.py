@@ -1,4 +1,4 @@
-"""The plugin: its manifest is true, and it costs nothing until one of its models is run."""
+"""The plugin: its manifest is correct, and it costs nothing until one of its models runs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from zoo_core.manifest.cards import Manifest
 from zoo_core.plugins.discovery import InstalledPlugin, installed_plugins
 from zoo_core.plugins.host import plugin_errors
 from zoo_core.protocols import TrainingData
-from zoo_core.testing.conformance.check import Judged, Unclaimed, check
+from zoo_core.testing.conformance.check import NotApplicable, Subject, check
 from zoo_core.testing.conformance.imports import Imports, imports_of_listing, imports_of_loading
 
 HEAVY = (
     "accelerate", "diffusers", "huggingface_hub", "jax", "matplotlib", "pandas", "scipy", "sklearn",
     "tensorflow", "torch", "transformers",
 )  # fmt: skip
-"""Modules that take a noticeable time to import; a plugin imports them when it is used."""
+"""Packages that are slow to import; a plugin imports them only when it is used."""
 
 
-class PluginSubject(Judged):
-    """A plugin under the suite."""
+class PluginSubject(Subject):
+    """A plugin that is being checked."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -32,101 +32,103 @@ class PluginSubject(Judged):
 
     @cached_property
     def plugin(self) -> InstalledPlugin:
-        """The plugin as it is installed.
+        """Return the installed plugin.
 
         Raises:
-            PluginError: It is not.
+            PluginError: It is not installed.
         """
         for plugin in installed_plugins():
             if plugin.name == self.name:
                 return plugin
-        raise PluginError(f"The plugin {self.name} is not installed.", "See which are: zoo plugins")
+        raise PluginError(f"The plugin {self.name} is not installed.", "List installed plugins: zoo plugins")
 
     @property
     def manifest(self) -> Manifest:
-        """What it says about itself."""
+        """The plugin's manifest."""
         assert self.plugin.manifest is not None
         return self.plugin.manifest
 
     @cached_property
     def imports(self) -> Imports:
-        """What happens when its hooks are loaded, in a fresh process."""
+        """What loading its hooks imports, measured in a fresh process."""
         return imports_of_loading(self.plugin)
 
 
-@check("Correct zoo.toml where the message says.", quick=True)
+@check("Correct zoo.toml at the place that the message names.", quick=True)
 def the_manifest_is_valid(subject: PluginSubject) -> None:
-    """``zoo.toml`` is there, every key is known and has a value of its kind, and no name is another plugin's.
+    """``zoo.toml`` exists, every key is known and has a valid value, and no other plugin uses the same names.
 
-    Everything the zoo shows about a plugin, and the options of its models, it knows from there alone.
+    The zoo reads everything it shows about a plugin, its models and their options from this file.
     """
     problem = subject.plugin.problem
     assert problem is None, f"{problem.message} {problem.remedy}" if problem else ""
 
 
 @check(
-    "Import it in a fresh Python and see; what it needs belongs into its dependencies.",
+    "Import it in a fresh Python process to see the error; add missing packages to its dependencies.",
     needs=(the_manifest_is_valid,),
     quick=True,
 )
 def the_plugin_can_be_imported(subject: PluginSubject) -> None:
-    """The module with the hooks can be imported, and its hooks are ones that the core knows.
+    """The module with the hooks can be imported, and the core knows all of its hooks.
 
-    A plugin that cannot be imported is a row in ``zoo doctor``, and its models are there for nothing.
+    If a plugin cannot be imported, its models cannot be used and ``zoo doctor`` reports it as broken.
     """
     assert subject.imports.problem is None, subject.imports.problem
 
 
 @check(
-    "Import torch and its like inside of the hooks, and for annotations under TYPE_CHECKING.",
+    "Import torch and similar packages inside the hooks; put imports for annotations under TYPE_CHECKING.",
     needs=(the_plugin_can_be_imported,),
     quick=True,
 )
-def importing_the_plugin_is_cheap(subject: PluginSubject) -> None:
-    """The module with the hooks imports nothing heavy.
+def hooks_import_no_heavy_package(subject: PluginSubject) -> None:
+    """The module with the hooks imports no heavy package.
 
-    ``zoo --help`` of a plugin's command and every look at one of its models imports it.
+    It is imported by ``zoo --help`` of the plugin's commands and whenever one of its models is used.
     """
     heavy = sorted(subject.imports.packages.intersection(HEAVY))
     assert not heavy, f"Importing {subject.plugin.module} imports {', '.join(heavy)}."
 
 
 @check(
-    "Print nothing while being imported; warn by logging.", needs=(the_plugin_can_be_imported,), quick=True
+    "Print nothing during import; use the logging module for warnings.",
+    needs=(the_plugin_can_be_imported,),
+    quick=True,
 )
 def importing_the_plugin_prints_nothing(subject: PluginSubject) -> None:
-    """Nothing appears on stdout when the module with the hooks is imported.
+    """Importing the module with the hooks prints nothing to stdout.
 
-    It would stand in the midst of ``--json``, or of a text that a model writes.
+    The output would end up inside ``--json`` or inside a generated text.
     """
     printed = subject.imports.printed.strip()
     assert not printed, f"Importing {subject.plugin.module} prints {printed[:100]!r}."
 
 
 @check(
-    "Let nothing of the distribution be run when Python starts: no .pth file with code, no sitecustomize.",
+    "Ship nothing that runs when Python starts: no .pth file with code, no sitecustomize.",
     needs=(the_manifest_is_valid,),
     quick=True,
 )
-def listing_imports_nothing(subject: PluginSubject) -> None:
-    """Reading every manifest, as ``zoo list`` does, imports neither the plugin nor anything heavy.
+def listing_does_not_import_the_plugin(subject: PluginSubject) -> None:
+    """Reading all manifests, as ``zoo list`` does, imports neither the plugin nor a heavy package.
 
-    Listing must be instant and safe: a plugin's code is run only by somebody who runs the plugin.
+    Listing must be fast and safe: a plugin's code runs only when the user runs that plugin.
     """
     imported = sorted(imports_of_listing().intersection({*HEAVY, subject.plugin.module.partition(".")[0]}))
     assert not imported, f"Listing models imports {', '.join(imported)}."
 
 
 @check(
-    "Announce every hook in the manifest, and implement what is announced.",
+    "Implement every hook that the manifest needs, and remove hooks that it has no use for.",
     needs=(the_plugin_can_be_imported,),
     quick=True,
 )
-def hooks_are_those_the_manifest_announces(subject: PluginSubject) -> None:
-    """Models and checkpoints have their ``zoo_create_generator``, trainers, ``converts`` and ``lists_models``
-    their hooks, and no hook is there that nothing announces.
+def hooks_match_the_manifest(subject: PluginSubject) -> None:
+    """Models and checkpoints come with ``zoo_create_generator``; trainers, ``converts`` and ``lists_models``
+    with their hooks; no other hook is implemented.
 
-    A hook is called only where the manifest announces it, so that no plugin is imported for nothing.
+    The core calls a hook only if the manifest needs it, so that no plugin is imported without reason.
     """
     manifest, hooks = subject.manifest, subject.imports.hooks
     listed = manifest.lists_models
@@ -137,51 +139,54 @@ def hooks_are_those_the_manifest_announces(subject: PluginSubject) -> None:
         "zoo_create_trainable": bool(manifest.trainers),
     }
     for hook, is_announced in announced.items():
-        assert not is_announced or hook in hooks, (
-            f"zoo.toml has what {hook} is for, which is not implemented."
+        assert not is_announced or hook in hooks, f"zoo.toml needs the hook {hook}, which is not implemented."
+        assert is_announced or hook not in hooks, (
+            f"The hook {hook} is implemented, but zoo.toml has nothing that needs it."
         )
-        assert is_announced or hook not in hooks, f"{hook} is implemented, and zoo.toml has nothing for it."
 
 
 @check(
-    "Name under target the module and the attribute of a click command.", needs=(the_plugin_can_be_imported,)
+    "Set target to the module and attribute of a click command: package.module:command.",
+    needs=(the_plugin_can_be_imported,),
 )
-def commands_are_there(subject: PluginSubject) -> None:
-    """Every command of the manifest is a click command that can be imported and explains itself.
+def commands_can_be_imported(subject: PluginSubject) -> None:
+    """Every command in the manifest can be imported, is a click command and has a help text.
 
-    ``zoo --help`` shows it from the manifest; that it is not there would be found out by whoever calls it.
+    ``zoo --help`` lists commands from the manifest alone; a missing one would fail only when it is called.
     """
     if not subject.manifest.commands:
-        raise Unclaimed(f"{subject.name} brings no command")
+        raise NotApplicable(f"{subject.name} has no commands")
     for card in subject.manifest.commands:
         module, _, attribute = card.target.partition(":")
-        with plugin_errors(subject.name, f"bringing its command {card.name!r}", "Correct its target."):
+        with plugin_errors(subject.name, f"importing its command {card.name!r}", "Correct its target."):
             command = getattr(importlib.import_module(module), attribute)
-        assert isinstance(command, click.Command), f"{card.target} is a {type(command).__name__}, no command."
+        assert isinstance(command, click.Command), (
+            f"{card.target} is a {type(command).__name__}, not a click command."
+        )
         assert command.get_help(click.Context(command, info_name=card.name)), f"{card.name} has no help."
 
 
 @check(
-    "Return the networks, losses() and save(); what a trainer needs to know of the data it is told.",
-    needs=(hooks_are_those_the_manifest_announces,),
+    "Return the networks, losses() and save() for the given data.",
+    needs=(hooks_match_the_manifest,),
 )
 def trainers_build_networks(subject: PluginSubject) -> None:
-    """Every trainer builds, with its default options, networks with something to learn.
+    """Every trainer builds networks with trainable parameters from its default options.
 
-    A download of data and the first epoch's setting up come before this would be found out.
+    Otherwise the mistake appears only after the data set is downloaded and the first epoch is prepared.
     """
     if not subject.manifest.trainers:
-        raise Unclaimed(f"{subject.name} trains nothing")
+        raise NotApplicable(f"{subject.name} has no trainers")
     for trainer in subject.manifest.trainers:
         trainable = create_trainable(trainer, {}, _data(trainer.data))
         assert trainable.networks, f"The trainer {trainer.name} has no networks."
         for name, network in trainable.networks.items():
             learns = any(parameter.requires_grad for parameter in network.parameters())
-            assert learns, f"The network {name} of the trainer {trainer.name} has nothing to learn."
+            assert learns, f"The network {name} of the trainer {trainer.name} has no trainable parameters."
 
 
 def _data(kind: str) -> TrainingData:
-    """Data for a trainer to get to know."""
+    """Return a small data set of one kind for a trainer."""
     import torch
 
     texts = ("the cat sits on the mat. " * 50,) * 8

@@ -1,4 +1,4 @@
-"""Being recorded: a file says enough to make its sample again."""
+"""Recording: a saved file contains everything needed to reproduce its sample."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import tempfile
 from pathlib import Path
 
 from zoo_core.testing.conformance.check import check
-from zoo_core.testing.conformance.computing import the_dtype_it_names_is_the_one_it_computes_in
+from zoo_core.testing.conformance.computing import the_reported_dtype_is_used
 from zoo_core.testing.conformance.fresh import in_a_fresh_process, make_again
-from zoo_core.testing.conformance.subject import Subject
+from zoo_core.testing.conformance.subject import ModelSubject
 
 
 @check(
-    "Depend on nothing but checkpoint, options, prompt and stream: not on hash() of a text, the order of a "
-    "set, the time, or what was run before.",
-    needs=(the_dtype_it_names_is_the_one_it_computes_in,),
+    "Depend only on checkpoint, options, prompt and noise: not on hash() of a string, the order "
+    "of a set, the time, or earlier runs.",
+    needs=(the_reported_dtype_is_used,),
 )
-def a_saved_sample_can_be_made_again(subject: Subject) -> None:
-    """What a file says about its sample is enough to make the same sample again, in another process too.
+def a_saved_sample_can_be_replayed(subject: ModelSubject) -> None:
+    """The metadata in a file is enough to reproduce its sample in another process.
 
-    This is what ``zoo replay`` promises of every file, years later. Within one process much is the same that
-    differs in the next: strings hash otherwise, and nothing has been run yet.
+    ``zoo replay`` promises this for every file. Some differences appear only in a new process: strings hash
+    differently, and nothing has run yet.
     """
     run = subject.run
     (sample,) = run.model.generate(run.prompt, seed=11, batch_size=1, **run.options)

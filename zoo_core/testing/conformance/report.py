@@ -1,4 +1,4 @@
-"""Run the suite on a plugin and all of its models that can be had without a network."""
+"""Run the suite on a plugin and on each of its models whose weights are on this machine."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from zoo_core.errors import CatalogError, PluginError, ZooError
 from zoo_core.manifest.cards import HubWeights, ModelCard
 from zoo_core.plugins.discovery import installed_plugins
 from zoo_core.plugins.host import PluginHost
-from zoo_core.testing.conformance.check import Check, Judged, Outcome
+from zoo_core.testing.conformance.check import Check, Outcome, Subject
 from zoo_core.testing.conformance.checks import MODEL_CHECKS, PLUGIN_CHECKS
 from zoo_core.testing.conformance.plugin import (
     PluginSubject,
-    hooks_are_those_the_manifest_announces,
+    hooks_match_the_manifest,
     the_manifest_is_valid,
     the_plugin_can_be_imported,
 )
-from zoo_core.testing.conformance.subject import Subject
+from zoo_core.testing.conformance.subject import ModelSubject
 from zoo_core.weights import is_cached
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a check found of a plugin or of one of its models."""
+    """The outcome of one check of a plugin or of one of its models."""
 
     subject: str
     """The plugin's name, or the model's id."""
@@ -32,7 +32,7 @@ class Result:
     outcome: Outcome
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return plain JSON values."""
         failed = self.outcome.kind == "failed"
         return {
             "subject": self.subject,
@@ -46,20 +46,20 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    """What the suite found of a plugin."""
+    """All results of the suite for one plugin."""
 
     plugin: str
     version: str
     results: tuple[Result, ...]
     absent: tuple[str, ...]
-    """Ids of the models that were not checked, for their weights are not on this machine."""
+    """Ids of models that were not checked because their weights are not on this machine."""
 
     def count(self, kind: str) -> int:
-        """How many checks passed, failed or were skipped."""
+        """Return the number of checks that passed, failed or were skipped."""
         return sum(result.outcome.kind == kind for result in self.results)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return plain JSON values."""
         return {
             "plugin": self.plugin,
             "version": self.version,
@@ -79,18 +79,18 @@ def check_plugin(
     """Run the suite on an installed plugin.
 
     Args:
-        name: The plugin's.
+        name: Name of the plugin.
         models: Ids of the models to check; by default all whose weights are on this machine.
-        quick: Run only the checks that take no longer than a run or two.
-        on_result: Called with each result as soon as it is there.
+        quick: Run only checks that take no longer than one or two runs.
+        on_result: Called with each result as soon as it is known.
 
     Raises:
-        PluginError: The plugin is not installed, or disabled.
-        CatalogError: It has no such model, or the weights of one that is named are not here.
+        PluginError: The plugin is not installed, or is disabled.
+        CatalogError: It has no such model, or the weights of a named model are not on this machine.
     """
     if not __debug__:
         raise ZooError(
-            "Checks are assertions, which Python leaves out when it optimises.",
+            "Checks are assertions, which Python skips when it runs optimised.",
             "Run Python without -O, and without PYTHONOPTIMIZE.",
         )
     subject = PluginSubject(name)
@@ -99,36 +99,36 @@ def check_plugin(
         raise PluginError(f"The plugin {name} is disabled.", f"Enable it: zoo enable {name}")
     results: list[Result] = []
 
-    def judge(label: str, subject: Judged, checks: Sequence[Check]) -> None:
+    def run_all(label: str, subject: Subject, checks: Sequence[Check]) -> None:
         for check in checks:
             if quick and not check.quick:
                 continue
-            result = Result(label, check, subject.judge(check))
+            result = Result(label, check, subject.run_check(check))
             results.append(result)
             if on_result:
                 on_result(result)
 
-    judge(name, subject, PLUGIN_CHECKS)
+    run_all(name, subject, PLUGIN_CHECKS)
     usable = all(result.outcome.kind != "failed" for result in results if result.check in _NEEDED)
     cards = _chosen(name, _cards(subject), models) if usable else []
     here = [card for card in cards if is_here(card)]
     for card in here:
-        judge(card.id, Subject(card), MODEL_CHECKS)
+        run_all(card.id, ModelSubject(card), MODEL_CHECKS)
     absent = tuple(card.id for card in cards if card not in here)
     return Report(name, plugin.version, tuple(results), absent)
 
 
 def is_here(card: ModelCard) -> bool:
-    """True if a model's weights are on this machine."""
+    """Return True if a model's weights are on this machine."""
     return not isinstance(card.weights, HubWeights) or is_cached(card) is not None
 
 
-_NEEDED = (the_manifest_is_valid, the_plugin_can_be_imported, hooks_are_those_the_manifest_announces)
-"""Where one of these fails, there is no model to look at."""
+_NEEDED = (the_manifest_is_valid, the_plugin_can_be_imported, hooks_match_the_manifest)
+"""If one of these fails, no model can be checked."""
 
 
 def _cards(subject: PluginSubject) -> list[ModelCard]:
-    """All models of a plugin, those too that only its running code knows."""
+    """Return all models of a plugin, including those that only its code lists."""
     cards = list(subject.manifest.models)
     if subject.manifest.lists_models:
         found = PluginHost(installed_plugins()).call(subject.name, "zoo_list_models") or []
@@ -137,7 +137,7 @@ def _cards(subject: PluginSubject) -> list[ModelCard]:
 
 
 def _chosen(plugin: str, cards: Sequence[ModelCard], models: Sequence[str]) -> list[ModelCard]:
-    """The cards of the models that are named, or all."""
+    """Return the cards of the named models; all cards if none is named."""
     by_name = {name: card for card in cards for name in (card.id, *card.aliases)}
     for name in models:
         if name not in by_name:

@@ -1,19 +1,19 @@
-"""A run: what a generator yields from the first step to the last."""
+"""A run: the steps that a generator yields, from the first to the last."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
 from zoo_core.errors import OptionError
-from zoo_core.testing.conformance.check import Unclaimed, check
+from zoo_core.testing.conformance.check import NotApplicable, check
 from zoo_core.testing.conformance.loading import (
-    the_batch_size_it_likes_is_a_number,
-    the_model_can_be_loaded,
+    batch_size_is_a_positive_integer,
+    the_model_loads,
 )
-from zoo_core.testing.conformance.subject import SEEDS, Subject
-from zoo_core.testing.soundness import (
-    require_facts,
+from zoo_core.testing.conformance.subject import SEEDS, ModelSubject
+from zoo_core.testing.validation import (
     require_images,
+    require_metadata,
     require_result,
     require_rows,
     require_sound,
@@ -23,142 +23,144 @@ from zoo_core.testing.soundness import (
 
 @check(
     "Yield at least one Step, put the result into the last one, and return after it.",
-    needs=(the_model_can_be_loaded,),
+    needs=(the_model_loads,),
     quick=True,
 )
-def a_run_ends_with_a_result(subject: Subject) -> None:
-    """A run yields at least one step, and ends; its last step carries what the card calls its output.
+def a_run_ends_with_a_result(subject: ModelSubject) -> None:
+    """A run yields at least one step and then ends; its last step carries the output that the card declares.
 
-    The last step is the sample: a run that ends without one has nothing to save, and one that does not end
-    cannot be waited for.
+    The last step is the sample. Without it there is nothing to save, and a run that never ends blocks its
+    user.
     """
     require_result(subject.reference, subject.card.output)
 
 
 @check(
-    "Count steps from 1, and tell their total in the first Step already.",
+    "Count steps from 1, and give the total in the first Step already.",
     needs=(a_run_ends_with_a_result,),
     quick=True,
 )
-def steps_count_up_to_their_total(subject: Subject) -> None:
-    """``Step.index`` begins at 1 or later and grows up to ``Step.total``, which never grows.
+def steps_count_up_to_the_total(subject: ModelSubject) -> None:
+    """``Step.index`` starts at 1 or later and increases up to ``Step.total``, which never increases.
 
-    Progress bars, the choice of previews for an animation and the time that is left are computed from them.
+    The progress bar, the remaining time and the frames of an animation are computed from these numbers.
     """
     indices = [step.index for step in subject.reference]
     totals = [step.total for step in subject.reference]
-    assert indices[0] >= 1, f"The first step has index {indices[0]}; steps are counted from 1."
+    assert indices[0] >= 1, f"The first step has index {indices[0]}; count steps from 1."
     assert indices == sorted(set(indices)), f"The steps are not in order: {indices}."
-    assert totals == sorted(totals, reverse=True), f"The total grows on the way: {totals}."
+    assert totals == sorted(totals, reverse=True), f"The total increases during the run: {totals}."
     assert all(i <= total for i, total in zip(indices, totals, strict=True)), (
-        f"An index lies beyond its total: {list(zip(indices, totals, strict=True))}."
+        f"An index exceeds its total: {list(zip(indices, totals, strict=True))}."
     )
 
 
 @check(
-    "Give every field of a Step that is not None one row per sample: batch.n of them.",
+    "Give every field of a Step that is not None one row per sample: batch.n rows.",
     needs=(a_run_ends_with_a_result,),
     quick=True,
 )
-def every_sample_has_its_row(subject: Subject) -> None:
-    """Whatever a step carries, images, texts or metadata, it carries one of it per sample.
+def every_step_has_one_row_per_sample(subject: ModelSubject) -> None:
+    """The images, texts and metadata of a step have one row per sample.
 
-    Row i belongs to seed i: with one row less, every later sample is saved under another's seed.
+    Row i belongs to seed i. If a row is missing, every later sample is saved under the wrong seed.
     """
     require_rows(subject.reference, len(SEEDS))
 
 
 @check(
-    "Bring images, previews too, into [-1, 1] as floats (n, c, h, w), by tanh() or clamp(-1, 1).",
+    "Return images, previews included, as floats (n, c, h, w) in [-1, 1]: use tanh() or clamp(-1, 1).",
     needs=(a_run_ends_with_a_result,),
     quick=True,
 )
-def images_are_finite_and_in_range(subject: Subject) -> None:
-    """Images, previews included, are floats (n, c, h, w) in [-1, 1], with 1, 3 or 4 channels.
+def images_are_finite_and_in_range(subject: ModelSubject) -> None:
+    """Images, previews included, are finite floats (n, c, h, w) in [-1, 1] with 1, 3 or 4 channels.
 
-    Every writer, scorer and measure takes them so; a value out of range is cut off without a word.
+    All writers, scorers and metrics expect this range; values outside it are clipped without a warning.
     """
     if subject.card.output != "image":
-        raise Unclaimed(f"{subject.card.id} makes no images")
+        raise NotApplicable(f"{subject.card.id} generates no images")
     require_images(subject.reference)
 
 
 @check(
-    "Decode tokens to str, and hold bytes back until they are a whole character.",
+    "Decode tokens to str, and hold back bytes until they form a whole character.",
     needs=(a_run_ends_with_a_result,),
     quick=True,
 )
-def texts_are_text(subject: Subject) -> None:
-    """Texts are strings that can be written as UTF-8.
+def texts_are_valid_strings(subject: ModelSubject) -> None:
+    """Texts are strings that UTF-8 can encode.
 
-    Half a character or undecoded bytes cannot be written to a file or to JSON, and the work would be lost.
+    Half a character or undecoded bytes cannot be written to a file or to JSON, and the sample would be lost.
     """
     if subject.card.output != "text":
-        raise Unclaimed(f"{subject.card.id} makes no texts")
+        raise NotApplicable(f"{subject.card.id} generates no texts")
     require_texts(subject.reference)
 
 
 @check(
-    "Keep metadata to strings, numbers, booleans, lists and mappings of them.",
+    "Use only strings, numbers, booleans, lists and mappings of them as metadata.",
     needs=(a_run_ends_with_a_result,),
     quick=True,
 )
-def facts_can_be_recorded(subject: Subject) -> None:
-    """What a step tells about each sample is a mapping that JSON can hold.
+def metadata_is_json(subject: ModelSubject) -> None:
+    """The metadata of each sample is a mapping that JSON can represent.
 
-    Facts are saved with the sample; what JSON cannot hold would be found out after the work is done.
+    Metadata is saved with the sample. A value that JSON cannot represent would fail only after the sample is
+    made.
     """
-    require_facts(subject.reference)
+    require_metadata(subject.reference)
 
 
 COMPARABLE = (
-    every_sample_has_its_row,
+    every_step_has_one_row_per_sample,
     images_are_finite_and_in_range,
-    texts_are_text,
-    facts_can_be_recorded,
+    texts_are_valid_strings,
+    metadata_is_json,
 )
-"""Without these, samples cannot be compared with each other."""
+"""Checks that must pass before samples can be compared."""
 
 
 @check(
-    "Let a preview show what is certain so far, in the result's own size; yield none where there is nothing.",
+    "Make a preview text a prefix of the result and a preview image as large as the result; yield"
+    " no preview before there is something to show.",
     needs=COMPARABLE,
 )
-def previews_grow_into_the_result(subject: Subject) -> None:
-    """A text so far begins the next one; an image so far has the size of the result.
+def previews_are_consistent_with_the_result(subject: ModelSubject) -> None:
+    """Each preview text is a prefix of the next one; each preview image has the size of the result.
 
-    A text is shown while it is written, and what is shown cannot be taken back; previews of an image become
-    an animation, whose frames are of one size.
+    Text is shown while it is generated and cannot be taken back; preview images become frames of an
+    animation, which all have one size.
     """
     texts = [step.texts for step in subject.reference if step.texts is not None]
     for before, after in pairwise(texts):
         for earlier, later in zip(before, after, strict=True):
-            assert later.startswith(earlier), f"A text was {earlier!r} and then {later!r}."
+            assert later.startswith(earlier), f"A preview text was {earlier!r}, and the next one {later!r}."
     shapes = {tuple(step.images.shape) for step in subject.reference if step.images is not None}
-    assert len(shapes) <= 1, f"Previews and result differ in shape: {sorted(shapes)}."
+    assert len(shapes) <= 1, f"Previews and result have different shapes: {sorted(shapes)}."
 
 
 @check(
-    "Compute under the inference mode that the core sets, and enable no gradients; detach() what has them.",
+    "Do not enable gradients; the core runs generators in inference mode. Otherwise detach() the images.",
     needs=(a_run_ends_with_a_result,),
 )
-def gradients_are_not_kept(subject: Subject) -> None:
-    """No image carries a graph.
+def images_have_no_gradient(subject: ModelSubject) -> None:
+    """No image carries an autograd graph.
 
-    A graph holds the memory of everything that made the image for as long as the image lives.
+    A graph keeps all intermediate tensors in memory as long as the image exists.
     """
     for step in subject.reference:
         assert step.images is None or not step.images.requires_grad, "An image requires a gradient."
 
 
 @check(
-    "Let no dimension go by squeeze() or broadcasting, and build nothing for a fixed number of samples.",
-    needs=(*COMPARABLE, the_batch_size_it_likes_is_a_number),
+    "Lose no dimension to squeeze() or broadcasting, and hard-code no batch size.",
+    needs=(*COMPARABLE, batch_size_is_a_positive_integer),
 )
-def any_number_of_samples_can_be_made(subject: Subject) -> None:
-    """None is refused; one sample, five, and a whole batch of many are made.
+def any_number_of_samples_can_be_generated(subject: ModelSubject) -> None:
+    """Runs of one sample, of five and of one large batch work; a run of no samples is refused.
 
-    One sample is what most people ask for first, and a batch of one is where squeeze() loses a dimension.
+    One sample is the most common request, and a batch of one is where squeeze() loses a dimension.
     """
     run = subject.run
     for n in (0, -1):
@@ -169,7 +171,7 @@ def any_number_of_samples_can_be_made(subject: Subject) -> None:
         raise AssertionError(f"A run of {n} samples was not refused.")
     for n in (1, 5):
         made = len(list(run.model.generate(run.prompt, n=n, seed=0, **run.options)))
-        assert made == n, f"A run of {n} samples made {made}."
+        assert made == n, f"A run of {n} samples gave {made}."
     for last, n in ((run.last((0,)), 1), (subject.wide_step, subject.widest)):
         require_result([last], subject.card.output)
         require_sound([last], n)

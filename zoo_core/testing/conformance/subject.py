@@ -1,4 +1,4 @@
-"""A model under the suite: what several checks need of it is made once."""
+"""A model that is being checked; results that several checks need are computed once."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from zoo_core.manifest.cards import ModelCard, Option
 from zoo_core.noise import Noise
 from zoo_core.plugins.discovery import installed_plugins, package_folder
 from zoo_core.protocols import Batch, Generator, Score, Scorer, Step
-from zoo_core.running.model import Model
-from zoo_core.testing.conformance.check import Judged, Unclaimed
-from zoo_core.testing.conformance.damage import damages, load_damaged
-from zoo_core.testing.driving import Row, Runner, rows_of
-from zoo_core.testing.soundness import require_result, require_sound
-from zoo_core.testing.watching import global_random_state
+from zoo_core.running.model import Model, load
+from zoo_core.testing.conformance.check import NotApplicable, Subject
+from zoo_core.testing.conformance.corruption import corruptions, load_corrupted
+from zoo_core.testing.monitors import global_random_state
+from zoo_core.testing.runner import Row, Runner, rows_of
+from zoo_core.testing.validation import require_result, require_sound
 
 SEEDS = (0, 1, 2)
 WIDE = 64
-"""Samples of the widest batch, where they are small."""
+"""Largest batch, for small samples."""
 WIDE_VALUES = 2**22
-"""Values of all its images together; of larger images it has fewer, but at least 8."""
+"""Most values of all its images together; the batch of larger images is smaller, but at least 8."""
 
 Named = str | os.PathLike[str] | ModelCard
 """What :func:`zoo_core.load` takes."""
 
 
-NO_MEANING = "no such thing"
-"""Given for an option that takes any text."""
+ARBITRARY = "no such thing"
+"""A value for options that take any text."""
 PROMPTS = {
     "empty": "",
     "blank": "  \t",
@@ -51,24 +51,24 @@ DTYPES_TRIED = ("float32", "bfloat16", "float64")
 
 @dataclass(frozen=True)
 class Attempt:
-    """Something that was asked of a model, and what came of it."""
+    """A request to a model, and its outcome."""
 
     what: str
-    """What was asked, in words."""
+    """The request in words."""
     model: Model | None = None
-    """Where it was a type to compute in: the model."""
+    """The loaded model, if the request was a dtype."""
     error: Exception | None = None
-    """How it was refused, or failed; AssertionError if it made something that is no sample."""
+    """The refusal or failure; an AssertionError if the result is not a valid sample."""
 
 
-class Subject(Judged):
-    """A model under the suite.
+class ModelSubject(Subject):
+    """A model that is being checked.
 
     Args:
         model: A loaded model, or what :func:`zoo_core.load` takes.
-        prompt: The prompt of every run; by default what the card's ``check`` says, and where a prompt is
-            required and it says none, a few words.
-        options: Options of every run; by default what the card's ``check`` says.
+        prompt: The prompt of every run; None: the one in the card's ``check``, or a few words if the model
+            requires a prompt and the card names none.
+        options: Options of every run; None: those in the card's ``check``.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Subject(Judged):
 
     @cached_property
     def run(self) -> Runner:
-        """What runs the model, which is loaded if it was only named."""
+        """The runner of the model, which is loaded first if only its name is given."""
         model = self._given if isinstance(self._given, Model) else load(self._given, device="cpu")
         chosen = options_of_runs(model.card)
         prompt = chosen.pop("prompt", None)
@@ -97,7 +97,7 @@ class Subject(Judged):
         )
 
     def runner(self, model: Model) -> Runner:
-        """The same for another loading of the model."""
+        """Return a runner for another instance of the model."""
         return Runner(model, self.run.prompt, self.run.options)
 
     @property
@@ -123,7 +123,7 @@ class Subject(Judged):
 
     @cached_property
     def widest(self) -> int:
-        """How many samples the widest batch has."""
+        """Number of samples in the largest batch."""
         first = self.rows[0]
         if isinstance(first, torch.Tensor):
             return min(WIDE, max(8, WIDE_VALUES // first.numel()))
@@ -131,7 +131,7 @@ class Subject(Judged):
 
     @cached_property
     def wide_step(self) -> Step:
-        """The last step of the widest batch: seeds 0, 1, … at once."""
+        """The last step of the largest batch: seeds 0, 1, … together."""
         return self.run.last(range(self.widest))
 
     @cached_property
@@ -141,22 +141,22 @@ class Subject(Judged):
 
     @cached_property
     def values_tried(self) -> list[Attempt]:
-        """One sample for each value that the card names for an option, and for a text of no meaning."""
+        """One attempt for each value that the card declares for an option, and for an arbitrary text."""
         return [
             self._try(f"{option.flag} {value}", **{option.name: value})
             for option in self.card.options.values()
             if option.name not in self.run.options
-            for value in (*named_values(option), *((NO_MEANING,) if is_free(option) else ()))
+            for value in (*named_values(option), *((ARBITRARY,) if is_free(option) else ()))
         ]
 
     @cached_property
     def prompts_tried(self) -> list[Attempt]:
-        """One sample for each kind of prompt."""
+        """One attempt for each kind of prompt."""
         return [self._try(f"A prompt that is {kind}", prompt=prompt) for kind, prompt in PROMPTS.items()]
 
     @cached_property
     def dtypes_tried(self) -> list[Attempt]:
-        """The model loaded in each of several types."""
+        """The model loaded in each of several dtypes."""
         attempts = []
         for dtype in dict.fromkeys((self.run.model.dtype, *DTYPES_TRIED)):
             try:
@@ -167,18 +167,18 @@ class Subject(Judged):
         return attempts
 
     @cached_property
-    def damages_tried(self) -> list[Attempt]:
-        """The model loaded from checkpoints that do not fit."""
+    def corruptions_tried(self) -> list[Attempt]:
+        """The model loaded from corrupted checkpoints."""
         attempts = []
-        for damage in damages(self.run.model.checkpoint):
+        for corruption in corruptions(self.run.model.checkpoint):
             with tempfile.TemporaryDirectory() as folder:
-                error = load_damaged(self.run.model, damage, Path(folder))
-            attempts.append(Attempt(f"A checkpoint with {damage}", error=error))
+                error = load_corrupted(self.run.model, corruption, Path(folder))
+            attempts.append(Attempt(f"A checkpoint with {corruption}", error=error))
         return attempts
 
-    def _try(self, what: str, **asked: Any) -> Attempt:
+    def _try(self, what: str, **request: Any) -> Attempt:
         try:
-            steps = self.run.steps((0,), **asked)
+            steps = self.run.steps((0,), **request)
             require_result(steps, self.card.output)
             require_sound(steps, 1)
         except Exception as error:
@@ -187,21 +187,21 @@ class Subject(Judged):
 
     @cached_property
     def scored(self) -> list[Row]:
-        """Two of the model's own samples that can be scored: an empty text has no rate."""
+        """Two of the model's own samples that can be scored; empty texts cannot."""
         rows = [row for row in self.wide if not isinstance(row, str) or row]
         if len(rows) < 2:
-            raise Unclaimed(f"{self.card.id} writes nothing that could be scored")
+            raise NotApplicable(f"{self.card.id} writes nothing that can be scored")
         return rows[:2]
 
     @cached_property
     def scores(self) -> Score:
         """The scores of those two."""
-        self.require_ability("score", Scorer)
+        self.require_capability("score", Scorer)
         return self.score(self.scored, (5, 6))
 
     def score(self, rows: Sequence[Row], seeds: Sequence[int], model: Model | None = None) -> Score:
-        """Score samples, as ``zoo score`` will: images in 8 bits, texts as they are."""
-        self.require_ability("score", Scorer)
+        """Score samples as ``zoo score`` does: images in 8 bits, texts unchanged."""
+        self.require_capability("score", Scorer)
         model = model or self.run.model
         scorer = model.generator
         assert isinstance(scorer, Scorer)
@@ -211,17 +211,17 @@ class Subject(Judged):
             return scorer.log_likelihood(data, Noise(seeds, model.device))
 
     def batch(self) -> Batch:
-        """A batch like the reference's."""
+        """Return a batch equal to that of the reference."""
         return self.run.batch(SEEDS)
 
-    def require_ability(self, capability: str, protocol: type) -> None:
-        """Leave a check that is about a capability to the models that have it."""
+    def require_capability(self, capability: str, protocol: type) -> None:
+        """Skip the check if the model does not have the capability."""
         if capability not in self.card.capabilities or not isinstance(self.generator, protocol):
-            raise Unclaimed(f"{self.card.id} has no capability {capability}")
+            raise NotApplicable(f"{self.card.id} does not declare the capability {capability}")
 
 
 def options_of_runs(card: ModelCard) -> dict[str, Any]:
-    """What a card names for the suite's runs; a file of the plugin's package becomes its path."""
+    """Return a card's options for the suite's runs; a file in the plugin's package becomes its path."""
     module = next((plugin.module for plugin in installed_plugins() if plugin.name == card.plugin), None)
     folder = package_folder(module) if module and card.check else None
 
@@ -235,7 +235,7 @@ def options_of_runs(card: ModelCard) -> dict[str, Any]:
 
 
 def named_values(option: Option) -> list[Any]:
-    """The values a card names for an option: its default, its bounds, its enumerated values."""
+    """Return the values that a card declares for an option: its default, its bounds, its choices."""
     if option.type == "boolean":
         return [True, False]
     if option.enum:
@@ -251,5 +251,5 @@ def named_values(option: Option) -> list[Any]:
 
 
 def is_free(option: Option) -> bool:
-    """True if an option takes any text."""
+    """Return True if an option takes any text."""
     return option.type == "string" and not option.enum

@@ -1,4 +1,4 @@
-"""The suite as classes that an author's tests inherit: a test for each check, by its name."""
+"""The suite as classes for an author's tests to inherit: one test for each check, with its name."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import pytest
 
 from zoo_core.manifest.cards import ModelCard
 from zoo_core.running.model import Model
-from zoo_core.testing.conformance.check import Check, Judged
+from zoo_core.testing.conformance.check import Check, Subject
 from zoo_core.testing.conformance.checks import MODEL_CHECKS, PLUGIN_CHECKS
 from zoo_core.testing.conformance.plugin import PluginSubject
-from zoo_core.testing.conformance.subject import Subject
+from zoo_core.testing.conformance.subject import ModelSubject
 
 
 class GeneratorConformance:
-    """Checks of one model; inherit it, and name the model.
+    """Checks of one model: inherit it and set ``model``.
 
-    To check several models, or one that a test makes, override the fixture ``subject``.
+    To check several models, or one that a test creates, override the fixture ``subject``.
     """
 
     model: ClassVar[str | os.PathLike[str]]
-    """What :func:`zoo_core.load` takes: an id, ``hf:ORG/REPO``, a folder."""
+    """What :func:`zoo_core.load` takes: an id, ``hf:ORG/REPO`` or a folder."""
     prompt: ClassVar[str | None] = None
-    """The prompt of every run; by default what the card's ``check`` says."""
+    """The prompt of every run; by default the one in the card's ``check``."""
     options: ClassVar[Mapping[str, Any] | None] = None
     """Options of every run; by default what the card's ``check`` says. One that makes the model slow
     (``steps``) belongs here: it is then kept as it is, while the others are tried with every value their card
@@ -39,27 +39,27 @@ class GeneratorConformance:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def judged(cls, subject: Model | str | os.PathLike[str] | ModelCard) -> Subject:
-        """The model under the suite."""
-        return Subject(subject, cls.prompt, cls.options)
+    def checked(cls, subject: Model | str | os.PathLike[str] | ModelCard) -> ModelSubject:
+        """The model to check."""
+        return ModelSubject(subject, cls.prompt, cls.options)
 
 
 class PluginConformance:
-    """Checks of a plugin as a whole; inherit it, and name the plugin."""
+    """Checks of a plugin as a whole: inherit it and set ``plugin``."""
 
     plugin: ClassVar[str]
     """Its name, which is also its distribution's."""
 
     @pytest.fixture(scope="class")
     @classmethod
-    def judged(cls) -> PluginSubject:
-        """The plugin under the suite."""
+    def checked(cls) -> PluginSubject:
+        """The plugin to check."""
         return PluginSubject(cls.plugin)
 
 
-def _test_of(check: Check) -> Callable[[Any, Judged], None]:
-    def test(self: object, judged: Judged) -> None:
-        outcome = judged.judge(check)
+def _test_of(check: Check) -> Callable[[Any, Subject], None]:
+    def test(self: object, checked: Subject) -> None:
+        outcome = checked.run_check(check)
         if outcome.error is not None:
             raise outcome.error
         if outcome.kind == "skipped":

@@ -1,4 +1,4 @@
-"""Runs that leave something behind."""
+"""Generators whose runs leave something behind."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .sound import Toy
 
 
 class ChangesOptions(Toy):
-    """It halves the number of steps where it stands."""
+    """It halves the number of steps in the batch itself."""
 
-    caught_by = "the_batch_is_left_as_it_was"
+    caught_by = "the_batch_is_not_modified"
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         batch.options.steps = (batch.options.steps + 1) // 2
@@ -22,9 +22,9 @@ class ChangesOptions(Toy):
 
 
 class KeepsTheBatch(Toy):
-    """It remembers the batch it made last."""
+    """It keeps a reference to its last batch."""
 
-    caught_by = "closing_a_run_frees_it"
+    caught_by = "cancelling_a_run_frees_its_memory"
 
     def start(self, batch: Batch) -> torch.Tensor:
         self.last = batch
@@ -32,9 +32,9 @@ class KeepsTheBatch(Toy):
 
 
 class DoesNotStop(Toy):
-    """It goes on when it is closed."""
+    """It continues after it is closed."""
 
-    caught_by = "closing_a_run_frees_it"
+    caught_by = "cancelling_a_run_frees_its_memory"
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         for step in super().generate(batch):
@@ -45,9 +45,9 @@ class DoesNotStop(Toy):
 
 
 class RemembersCancelling(Toy):
-    """What was cancelled shines through in the next image."""
+    """A cancelled run brightens the next image."""
 
-    caught_by = "closing_a_run_leaves_nothing_behind"
+    caught_by = "cancelling_a_run_does_not_affect_the_next"
     rest = 0.0
 
     def generate(self, batch: Batch) -> Iterator[Step]:
@@ -59,9 +59,9 @@ class RemembersCancelling(Toy):
 
 
 class SetsTheDefaultDtype(Toy):
-    """It changes a setting of torch on the way."""
+    """It changes a torch setting during the run."""
 
-    caught_by = "torch_is_left_as_it_was"
+    caught_by = "torch_settings_are_not_changed"
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         torch.set_default_dtype(torch.float64)
@@ -72,7 +72,7 @@ class SetsTheDefaultDtype(Toy):
 
 
 class KeepsEveryImage(Toy):
-    """It keeps what it has made."""
+    """It keeps every image."""
 
     caught_by = "memory_does_not_grow_with_the_number_of_samples"
 
@@ -86,9 +86,9 @@ class KeepsEveryImage(Toy):
 
 
 class KeepsWhatWasCancelled(Toy):
-    """It keeps the image it was at when it was closed."""
+    """It keeps the current image when it is closed."""
 
-    caught_by = "closing_a_run_frees_it"
+    caught_by = "cancelling_a_run_frees_its_memory"
 
     def __init__(self, dtype: torch.dtype | None) -> None:
         super().__init__(dtype)
@@ -105,9 +105,9 @@ class KeepsWhatWasCancelled(Toy):
 
 
 class ReplacesAFunction(Toy):
-    """It puts a function of its own into torch."""
+    """It replaces a torch function."""
 
-    caught_by = "torch_is_left_as_it_was"
+    caught_by = "torch_settings_are_not_changed"
 
     def start(self, batch: Batch) -> torch.Tensor:
         torch.nn.functional.celu = lambda x: x  # type: ignore[assignment]

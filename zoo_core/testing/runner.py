@@ -1,4 +1,4 @@
-"""Run a generator as the core does, but containing nothing: an author needs its own tracebacks."""
+"""Run a generator as the core does, but let its exceptions through: an author needs the traceback."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from zoo_core.protocols import Batch, Generator, Step
 from zoo_core.running.model import Model
 
 Row = Tensor | str
-"""What one sample is: an image (c, h, w), or a text."""
+"""One sample: an image (c, h, w) or a text."""
 
 
 @dataclass(frozen=True)
 class Runner:
-    """A loaded model with the prompt and the options that every run of it starts from."""
+    """A loaded model with the prompt and options that every run uses by default."""
 
     model: Model
     prompt: str | None
@@ -28,14 +28,14 @@ class Runner:
     def batch(
         self, seeds: Sequence[int], *, prompt: str | Sequence[str] | None = None, **options: Any
     ) -> Batch:
-        """The batch a generator gets for these seeds."""
+        """Return the batch that a generator gets for these seeds."""
         prompt = self.prompt if prompt is None else prompt
         return self.model.batch(list(self.model.plan(prompt, seeds=seeds, **{**self.options, **options})))
 
     def steps(
         self, seeds: Sequence[int], *, prompt: str | Sequence[str] | None = None, **options: Any
     ) -> list[Step]:
-        """Every step of one batch.
+        """Return every step of one batch.
 
         Raises:
             AssertionError: The run does not end.
@@ -45,13 +45,13 @@ class Runner:
     def rows(
         self, seeds: Sequence[int], *, prompt: str | Sequence[str] | None = None, **options: Any
     ) -> list[Row]:
-        """The result of one batch, sample by sample."""
+        """Return the result of one batch, one row per sample."""
         return rows_of(self.last(seeds, prompt=prompt, **options))
 
     def last(
         self, seeds: Sequence[int], *, prompt: str | Sequence[str] | None = None, **options: Any
     ) -> Step:
-        """The last step of one batch, without those before it in memory.
+        """Return the last step of one batch; earlier steps are not kept in memory.
 
         Raises:
             AssertionError: The run yields no step, or does not end.
@@ -62,7 +62,11 @@ class Runner:
 
 
 def drive(generator: Generator, batch: Batch) -> Iterator[Step]:
-    """The steps of one batch, each computed in inference mode; AssertionError once there are far too many."""
+    """Yield the steps of one batch, each computed in inference mode.
+
+    Raises:
+        AssertionError: There are far more steps than the first one announced.
+    """
     steps = start(generator, batch)
     count, limit = 0, 1
     try:
@@ -70,20 +74,20 @@ def drive(generator: Generator, batch: Batch) -> Iterator[Step]:
             count += 1
             if count == 1:
                 limit = 2 * step.total + 10
-            assert count <= limit, f"A run of {step.total} steps has not ended after {limit}."
+            assert count <= limit, f"The run announced {step.total} steps and has not ended after {limit}."
             yield step
     finally:
         close(steps)
 
 
 def start(generator: Generator, batch: Batch) -> Iterator[Step]:
-    """Begin a run; nothing need be computed before the first step is asked for."""
+    """Begin a run; nothing needs to be computed before the first step is requested."""
     with torch.inference_mode():
         return iter(generator.generate(batch))
 
 
 def advance(steps: Iterator[Step]) -> Step | None:
-    """Compute one step in inference mode; None after the last."""
+    """Compute one step in inference mode; return None after the last."""
     with torch.inference_mode():
         return next(steps, None)
 
@@ -95,7 +99,7 @@ def close(steps: Iterator[Step]) -> None:
 
 
 def rows_of(step: Step) -> list[Row]:
-    """The samples in a step."""
+    """Return the samples in a step."""
     if step.images is not None:
         return list(step.images.float().cpu())
     return list(step.texts or ())

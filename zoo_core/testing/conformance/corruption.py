@@ -1,4 +1,4 @@
-"""Checkpoints that do not fit: the tensors of a real one, less one, plus one, or one in another shape."""
+"""Corrupt checkpoints: a real one with a tensor missing, a tensor added, or a tensor of another shape."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ STRAY = "a_tensor_that_no_network_has"
 
 
 @dataclass(frozen=True)
-class Damage:
-    """One way in which a checkpoint's file does not fit."""
+class Corruption:
+    """One way to corrupt a file of a checkpoint."""
 
     kind: str
-    """``lacks``, ``has one more`` or ``misshapen``."""
+    """``missing``, ``extra`` or ``misshapen``."""
     file: str
     tensor: str
 
     def __str__(self) -> str:
         return {
-            "lacks": f"no {self.tensor} in {self.file}",
-            "has one more": f"a stray tensor in {self.file}",
+            "missing": f"no {self.tensor} in {self.file}",
+            "extra": f"an extra tensor in {self.file}",
             "misshapen": f"a {self.tensor} of another shape in {self.file}",
         }[self.kind]
 
-    def done_to(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors as they then are."""
-        if self.kind == "lacks":
+    def apply(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the corrupted tensors."""
+        if self.kind == "missing":
             return {name: tensor for name, tensor in tensors.items() if name != self.tensor}
-        if self.kind == "has one more":
+        if self.kind == "extra":
             return {**tensors, STRAY: torch.zeros(3)}
-        # Along the last axis: how many rows a table has, some formats leave to the table.
+        # Along the last axis: some formats take the number of rows from the file.
         tensor = tensors[self.tensor]
         return {**tensors, self.tensor: torch.cat([tensor, tensor[..., :1]], -1)}
 
 
-def damages(checkpoint: Checkpoint) -> Iterator[Damage]:
-    """What can be done to each file of tensors. In a file of several, an index says which are looked at."""
+def corruptions(checkpoint: Checkpoint) -> Iterator[Corruption]:
+    """Yield the ways to corrupt each file of tensors. With an index, only the tensors it lists are read."""
     sharded = any(name.endswith(".index.json") for name in checkpoint.files)
     for file, path in checkpoint.files.items():
         if not file.endswith(SUFFIXES):
@@ -57,30 +57,30 @@ def damages(checkpoint: Checkpoint) -> Iterator[Damage]:
         try:
             tensors = read_tensors(path)
         except ZooError:
-            continue  # its authors put the tensors inside of something
+            continue  # the tensors are nested inside another object
         if (name := _needed(tensors)) is None:
             continue
-        yield Damage("lacks", file, name)
-        yield Damage("misshapen", file, name)
+        yield Corruption("missing", file, name)
+        yield Corruption("misshapen", file, name)
         if not sharded:
-            yield Damage("has one more", file, name)
+            yield Corruption("extra", file, name)
 
 
-def load_damaged(model: Model, damage: Damage, folder: Path) -> ZooError | None:
-    """How the plugin refuses the checkpoint once that is done to it; None if it does not."""
+def load_corrupted(model: Model, corruption: Corruption, folder: Path) -> ZooError | None:
+    """Return the error with which the plugin refuses the corrupted checkpoint; None if it accepts it."""
     checkpoint = model.checkpoint
-    damaged = folder / Path(damage.file).name
-    tensors = damage.done_to(read_tensors(checkpoint.files[damage.file]))
-    if damaged.suffix == ".safetensors":
-        save_weights(damaged, tensors, {"format": "pt"})
+    corrupted = folder / Path(corruption.file).name
+    tensors = corruption.apply(read_tensors(checkpoint.files[corruption.file]))
+    if corrupted.suffix == ".safetensors":
+        save_weights(corrupted, tensors, {"format": "pt"})
     else:
-        torch.save(tensors, damaged)
+        torch.save(tensors, corrupted)
     try:
         PluginHost(installed_plugins()).call(
             model.card.plugin,
             "zoo_create_generator",
             card=model.card,
-            checkpoint=replace(checkpoint, files={**checkpoint.files, damage.file: damaged}),
+            checkpoint=replace(checkpoint, files={**checkpoint.files, corruption.file: corrupted}),
             device=model.device,
             dtype=None,
         )
@@ -89,13 +89,13 @@ def load_damaged(model: Model, damage: Damage, folder: Path) -> ZooError | None:
     return None
 
 
-def is_contained(error: ZooError) -> bool:
-    """True if the core made a ZooError of something else that a plugin raised."""
+def is_wrapped(error: ZooError) -> bool:
+    """Return True if the core wrapped another exception of the plugin in a ZooError."""
     return isinstance(error, PluginError) and error.__cause__ is not None
 
 
 def _needed(tensors: dict[str, Tensor]) -> str | None:
-    """The largest tensor whose shape no other has: one that no tied weight can stand in for."""
+    """Return the name of the largest tensor with a unique shape: no tied weight can replace it."""
     shapes = Counter(tuple(tensor.shape) for tensor in tensors.values())
     large = sorted(
         (name for name, tensor in tensors.items() if tensor.is_floating_point() and tensor.ndim),

@@ -1,4 +1,4 @@
-"""What a generator does to the process it runs in: random state, settings, memory, network, devices."""
+"""Monitor what a generator does to its process: random state, torch settings, memory, network, devices."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from zoo_core.plugins.torch_guard import replaced_functions
 
 @contextmanager
 def global_random_state(seed: int) -> Iterator[None]:
-    """Seed the global generators of Python, numpy and torch, and give them back as they were."""
+    """Seed the global generators of Python, numpy and torch, and restore their state afterwards."""
     python, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
     random.seed(seed)
     np.random.seed(seed)
@@ -35,18 +35,18 @@ def global_random_state(seed: int) -> Iterator[None]:
 
 
 def global_random_values() -> tuple[float, float, float]:
-    """What the global generators of Python, numpy and torch give next."""
+    """Draw one number from each global generator: Python's, numpy's and torch's."""
     return random.random(), float(np.random.random_sample()), torch.rand(()).item()
 
 
 def require_settings(before: Mapping[str, Any], when: str) -> None:
-    """Torch's settings are what they were; ``when`` ends the sentence if they are not."""
+    """Require unchanged torch settings; ``when`` ends the error message."""
     changed = {name: value for name, value in torch_settings().items() if value != before[name]}
-    assert not changed, f"Settings of torch have changed {when}: {changed}."
+    assert not changed, f"Torch settings changed {when}: {changed}."
 
 
 def torch_settings() -> dict[str, Any]:
-    """Settings of torch that hold for the whole process or thread, by name."""
+    """Return the settings of torch that hold for the whole process or thread, by name."""
     return {
         "gradients": torch.is_grad_enabled(),
         "inference mode": torch.is_inference_mode_enabled(),
@@ -63,14 +63,14 @@ def torch_settings() -> dict[str, Any]:
 
 
 def require_functions(before: Mapping[str, Any]) -> None:
-    """Torch's functions are what they were, or what torch itself has put in their place."""
+    """Require unchanged torch functions; replacements by torch itself are allowed."""
     replaced = replaced_functions(before)
-    assert not replaced, f"Functions of torch have been replaced: {', '.join(replaced)}."
+    assert not replaced, f"Torch functions were replaced: {', '.join(replaced)}."
 
 
 @contextmanager
 def no_network() -> Iterator[list[str]]:
-    """Refuse every connection, and forbid the Hub as its users do; yields what was asked for."""
+    """Refuse every connection and set HF_HUB_OFFLINE; yield the list of attempts."""
     attempts: list[str] = []
 
     def refuse(*arguments: object) -> None:
@@ -89,7 +89,7 @@ def no_network() -> Iterator[list[str]]:
 
 
 class DevicesUsed(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """The kinds of device on which tensors are computed while it is entered."""
+    """Record the kinds of device on which tensors are computed inside the ``with`` block."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -98,7 +98,7 @@ class DevicesUsed(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run an operator and note where its results are."""
+        """Run an operator and record the devices of its results."""
         result = func(*args, **(kwargs or {}))
         self.kinds |= {each.device.type for each in tree_leaves(result) if isinstance(each, torch.Tensor)}
         return result
@@ -106,7 +106,7 @@ class DevicesUsed(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @contextmanager
 def older_objects_ignored() -> Iterator[None]:
-    """Let the garbage collector see new objects only: looking through all of torch takes a second."""
+    """Restrict the garbage collector to new objects: traversing all of torch takes a second."""
     gc.freeze()
     try:
         yield
@@ -115,7 +115,7 @@ def older_objects_ignored() -> Iterator[None]:
 
 
 def tensor_bytes() -> int:
-    """Bytes of the tensors that the garbage collector sees, a storage that several share counted once."""
+    """Return the bytes of all tensors that the garbage collector knows; shared storage counts once."""
     gc.collect()
     storages = {}
     for thing in gc.get_objects():
