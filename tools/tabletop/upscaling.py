@@ -4,7 +4,8 @@
     PYTHONPATH=tools python -m tabletop.upscaling MODEL [-n 200]
 
 Renders of 64×64 are downsampled by averaging 4×4 pixels, and upscaled. It prints the perceptual distance
-to the render (zoo_stylegan.latents.perceptual), and the PSNR to the render and, after downsampling, to the input.
+to the render (zoo_stylegan.latents.perceptual), and the PSNR to the render and, after
+downsampling, to the input.
 """
 
 from __future__ import annotations

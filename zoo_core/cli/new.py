@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from zoo_core.cli.console import say
-from zoo_core.environment import Environment
 from zoo_core.scaffold import (
     BLUEPRINTS,
     FAMILIES,
@@ -44,7 +43,7 @@ def new(plugin: str, family: str | None, output: str | None, license_: str, trai
     if blueprint is None:
         others = " or ".join(b.family for b in BLUEPRINTS if b.output == output)
         raise click.UsageError(f"--family {family} does not generate {output}s. Give --family {others}.")
-    names = check_name(plugin, Catalog.read())
+    names = check_name(plugin, Environment.current().catalog)
     folder = Path(plugin)
     write_plugin_folder(folder, contents(blueprint, names, license_, training=training))
     click.echo(str(folder))

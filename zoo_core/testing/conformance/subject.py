@@ -20,7 +20,7 @@ from zoo_core.manifest.cards import ModelCard, Option
 from zoo_core.noise import Noise
 from zoo_core.plugins.discovery import installed_plugins, package_folder
 from zoo_core.protocols import Batch, Generator, Score, Scorer, Step
-from zoo_core.running.model import Model, load
+from zoo_core.running.model import Model
 from zoo_core.testing.conformance.check import NotApplicable, Subject
 from zoo_core.testing.conformance.corruption import corruptions, load_corrupted
 from zoo_core.testing.monitors import global_random_state
