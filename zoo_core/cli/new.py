@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from zoo_core.cli.console import say
+from zoo_core.environment import Environment
 from zoo_core.scaffold import (
     BLUEPRINTS,
     FAMILIES,
