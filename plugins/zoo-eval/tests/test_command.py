@@ -7,7 +7,7 @@ import re
 import shutil
 
 import pytest
-from zoo_eval.points import Sweep, is_samples, setting
+from zoo_eval.sweep import Sweep, is_samples, setting
 
 from zoo_core import OptionError
 

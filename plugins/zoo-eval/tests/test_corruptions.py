@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from zoo_eval.data import Images
-from zoo_eval.evaluation import Yardstick, compare, neighbours_of
+from zoo_eval.evaluation import ReferenceStats, compare, neighbours_of
 from zoo_eval.features import Fitted
 from zoo_eval.reference import Reference
 
@@ -67,9 +67,9 @@ def figures(digits, labels, tmp_path_factory):
     found = {}
     for name in EXTRACTORS:
         reference = Reference(known, create_extractor(extractors()[name], CPU), CPU, folder, quiet)
-        yardstick = Yardstick(reference, copies, held_out)
+        stats = ReferenceStats(reference, copies, held_out)
         for items in sets if name == "digits" else sets[:5]:
-            found[name, items.name] = compare(items, yardstick, CPU, folder, quiet).figures
+            found[name, items.name] = compare(items, stats, CPU, folder, quiet).figures
     return found
 
 

@@ -91,9 +91,9 @@ def evaluate(
     A SPEC is a folder of images or of .txt files, a text file, or a folder of MNIST's IDX files, of which
     FOLDER:test is the test part.
     """
-    from zoo_eval.assembly import Request
-    from zoo_eval.assembly import evaluate as assemble
-    from zoo_eval.points import Sweep, setting
+    from zoo_eval.pipeline import Request
+    from zoo_eval.pipeline import evaluate as assemble
+    from zoo_eval.sweep import Sweep, setting
     from zoo_eval.report.page import page
     from zoo_eval.report.table import print_tables
 

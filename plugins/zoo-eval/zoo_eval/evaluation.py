@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 from zoo_eval.bootstrap import Figure, mean_figure
-from zoo_eval.copying import Copying, Nearest, copying, nearest
+from zoo_eval.memorization import Memorization, Nearest, memorization, nearest
 from zoo_eval.data import DataError, Images, Items, Texts
 from zoo_eval.distances import frechet_figures
 from zoo_eval.features import FeatureFile, Tell, blocks, features_of
 from zoo_eval.kernel import kernel_distance
-from zoo_eval.manifold import overlap, reaches
+from zoo_eval.precision_recall import prdc, knn_radii
 from zoo_eval.reference import Reference
 from zoo_eval.text import Known, divergence_frontier, novelty_figures
 
 FRECHET, LIMIT, KERNEL = "Fréchet", "Fréchet, n → ∞", "kernel distance"
-MANIFOLD = ("precision", "recall", "density", "coverage")
+PRDC_NAMES = ("precision", "recall", "density", "coverage")
 READ, RATIO, CLOSER, AUTHENTICITY = "read as label", "distance ratio", "closer than held-out", "authenticity"
 FRONTIER = "divergence frontier"
 SMALLEST = 10
@@ -38,7 +38,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class ReferenceStats:
     """What samples are held against."""
 
     reference: Reference
@@ -53,7 +53,7 @@ class Yardstick:
 
 def compare(
     items: Items,
-    yardstick: Yardstick,
+    stats: ReferenceStats,
     device: torch.device,
     folder: Path,
     tell: Tell,
@@ -63,27 +63,27 @@ def compare(
 
     Args:
         items: At least ``SMALLEST`` samples.
-        yardstick: The data.
+        stats: The data.
         device: Where features are made.
         folder: Where they are kept.
         tell: Told how far they are.
         are_held_out: The samples are the held-out data, which have no one to be compared with as copies.
     """
-    reference = yardstick.reference
+    reference = stats.reference
     features = features_of(items, reference.extractor, device, folder, tell)
     figures = _distances(features, reference)
     if (read := _read_as_label(items, features, reference.extractor)) is not None:
         figures[READ] = mean_figure(read)
     if isinstance(items, Texts):
-        assert yardstick.known is not None
+        assert stats.known is not None
         some = reference.some(len(features))
         figures[FRONTIER] = divergence_frontier(features[:], some[:])
-        return Compared(figures | novelty_figures(items.whole, yardstick.known))
-    assert yardstick.copies is not None
-    found = neighbours_of(items, yardstick.copies, device, folder, tell)
-    held_out = None if are_held_out else yardstick.held_out_distances
-    copied = copying(found, held_out, yardstick.copies.nearest_others())
-    return Compared(figures | _copying_figures(copied), found)
+        return Compared(figures | novelty_figures(items.whole, stats.known))
+    assert stats.copies is not None
+    found = neighbours_of(items, stats.copies, device, folder, tell)
+    held_out = None if are_held_out else stats.held_out_distances
+    copied = memorization(found, held_out, stats.copies.nearest_others())
+    return Compared(figures | _memorization_figures(copied), found)
 
 
 def neighbours_of(items: Items, data: Reference, device: torch.device, folder: Path, tell: Tell) -> Nearest:
@@ -96,15 +96,15 @@ def _distances(features: FeatureFile, reference: Reference) -> dict[str, Figure]
     frechet, limit = frechet_figures(features, reference.moments)
     some = reference.some(count)
     distance = kernel_distance(features, some, reference.within(count))
-    found = overlap(features, some, reaches(features), reference.reaches(count))
+    found = prdc(features, some, knn_radii(features), reference.knn_radii(count))
     shares = (found.precision, found.recall, found.density, found.coverage)
 
     return {FRECHET: frechet, LIMIT: limit, KERNEL: distance} | {
-        name: mean_figure(values.double()) for name, values in zip(MANIFOLD, shares, strict=True)
+        name: mean_figure(values.double()) for name, values in zip(PRDC_NAMES, shares, strict=True)
     }
 
 
-def _copying_figures(copied: Copying) -> dict[str, Figure]:
+def _memorization_figures(copied: Memorization) -> dict[str, Figure]:
     figures = {RATIO: copied.ratio, CLOSER: copied.closer, AUTHENTICITY: copied.authenticity}
     return {name: figure for name, figure in figures.items() if figure is not None}
 

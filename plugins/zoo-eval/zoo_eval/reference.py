@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zoo_core import save_weights
-from zoo_eval import copying, kernel, manifold
+from zoo_eval import memorization, kernel, manifold
 from zoo_eval.data import Items
 from zoo_eval.distances import Moments
 from zoo_eval.features import AnyExtractor, FeatureFile, Tell, blocks, features_of
@@ -67,9 +67,9 @@ class Reference:
             os.replace(part, path)
         return FeatureFile(path, self.features.width)
 
-    def reaches(self, count: int) -> Tensor:
-        """Return :func:`zoo_eval.manifold.reaches` of ``some(count)``."""
-        return self._kept(f"reaches {count}", lambda: {"x": manifold.reaches(self.some(count))})["x"]
+    def knn_radii(self, count: int) -> Tensor:
+        """Return :func:`zoo_eval.precision_recall.reaches` of ``some(count)``."""
+        return self._kept(f"reaches {count}", lambda: {"x": precision_recall.knn_radii(self.some(count))})["x"]
 
     def within(self, count: int) -> kernel.Similarity:
         """Return :func:`zoo_eval.kernel.within` of ``some(count)``."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from zoo_eval.copying import Nearest
+from zoo_eval.memorization import Nearest
 from zoo_eval.data import Images, as_image
 
 SAMPLES, PAIRS = 32, 12

@@ -11,12 +11,12 @@ import torch
 import zoo_core
 from zoo_core import Model, ZooError, create_extractor, extractors
 from zoo_eval.data import DataError, Images, Items, Texts, held_out_of, open_data
-from zoo_eval.drawing import draw
-from zoo_eval.evaluation import Compared, Yardstick, check_counts, compare, neighbours_of
+from zoo_eval.sampling import draw
+from zoo_eval.evaluation import Compared, ReferenceStats, check_counts, compare, neighbours_of
 from zoo_eval.extractors import module
 from zoo_eval.features import AnyExtractor, Fitted
 from zoo_eval.likelihood import can_score, likelihood_figures
-from zoo_eval.points import Point, Settings, Sweep, check_options, is_samples, points_of
+from zoo_eval.sweep import SweepPoint, Settings, Sweep, check_options, is_samples, sweep_points
 from zoo_eval.reference import Reference
 from zoo_eval.report.content import Report, Row
 from zoo_eval.report.conventions import conventions
@@ -73,19 +73,19 @@ def evaluate(request: Request, watch: Watch) -> Report:
 
     device = _device(request, models)
     name, frechet, extractor = _extractor(request.extractor or DEFAULTS[data.kind], data, device)
-    yardstick = _yardstick(request, data, held_out, extractor, device, watch)
+    stats = _reference_stats(request, data, held_out, extractor, device, watch)
     rows, likelihoods, notes = [], {}, []
     if held_out:
         rows.append(
-            _row("held-out data", held_out.first(request.count), yardstick, request, device, watch, held=True)
+            _row("held-out data", held_out.first(request.count), stats, request, device, watch, held=True)
         )
     for given in request.samples:
         if given in folders:
-            rows.append(_row(given, folders[given].first(request.count), yardstick, request, device, watch))
+            rows.append(_row(given, folders[given].first(request.count), stats, request, device, watch))
             continue
         model = models[given]
-        for point in points_of(model, request.settings, request.sweeps):
-            rows.append(_point_row(point, yardstick, request, device, watch))
+        for point in sweep_points(model, request.settings, request.sweeps):
+            rows.append(_point_row(point, stats, request, device, watch))
         if request.scored and can_score(model):
             watch(f"how likely {model.card.id} finds data")
             try:
@@ -138,54 +138,54 @@ def _extractor(name: str, data: Items, device: torch.device) -> tuple[str, str, 
     return f"{name}: {card.summary}", card.frechet or f"Fréchet over {name}", made
 
 
-def _yardstick(
+def _reference_stats(
     request: Request,
     data: Items,
     held_out: Items | None,
     extractor: AnyExtractor,
     device: torch.device,
     watch: Watch,
-) -> Yardstick:
+) -> ReferenceStats:
     cache = zoo_core.cache() / "eval"
     reference = Reference(data, extractor, device, cache, watch("features of the data"))
     if isinstance(data, Texts):
-        return Yardstick(reference, known=Known(data.whole))
+        return ReferenceStats(reference, known=Known(data.whole))
     _, _, neighbourly = _extractor(request.copies_by, data, device)
     copies = Reference(data, neighbourly, device, cache, watch("images of the data"))
     watch("neighbours among the data")
     copies.nearest_others()
     if held_out is None:
-        return Yardstick(reference, copies)
+        return ReferenceStats(reference, copies)
     tell = watch("neighbours of held-out data")
     distances = neighbours_of(held_out.first(request.count), copies, device, cache, tell).distances
-    return Yardstick(reference, copies, distances)
+    return ReferenceStats(reference, copies, distances)
 
 
 def _point_row(
-    point: Point, yardstick: Yardstick, request: Request, device: torch.device, watch: Watch
+    point: SweepPoint, stats: ReferenceStats, request: Request, device: torch.device, watch: Watch
 ) -> Row:
     folder = request.folder / "samples" / point.folder_name
     drawn = draw(
         point, request.count, request.seed, request.prompts, folder, request.batch_size, watch(point.name)
     )
-    return _row(point.name, drawn.items, yardstick, request, device, watch, point, drawn.seconds)
+    return _row(point.name, drawn.items, stats, request, device, watch, point, drawn.seconds)
 
 
 def _row(
     name: str,
     items: Items,
-    yardstick: Yardstick,
+    stats: ReferenceStats,
     request: Request,
     device: torch.device,
     watch: Watch,
-    point: Point | None = None,
+    point: SweepPoint | None = None,
     seconds: float | None = None,
     *,
     held: bool = False,
 ) -> Row:
     tell = watch(f"features of {name}")
-    found: Compared = compare(items, yardstick, device, request.folder / "features", tell, held)
-    data = yardstick.reference.items
+    found: Compared = compare(items, stats, device, request.folder / "features", tell, held)
+    data = stats.reference.items
     images = isinstance(items, Images) and isinstance(data, Images)
     return Row(
         name=name,

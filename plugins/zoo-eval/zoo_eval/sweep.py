@@ -16,7 +16,7 @@ Settings = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Point:
+class SweepPoint:
     """A model at one setting of its options."""
 
     model: Model
@@ -76,7 +76,7 @@ def setting(text: str) -> tuple[str, str]:
     return name.strip().replace("-", "_"), value.strip()
 
 
-def points_of(model: Model, settings: Settings, sweeps: Sequence[Sweep]) -> Iterator[Point]:
+def sweep_points(model: Model, settings: Settings, sweeps: Sequence[Sweep]) -> Iterator[SweepPoint]:
     """Yield the points of a model: one for each value of a sweep over an option it has; without any, one.
 
     Raises:
@@ -89,9 +89,9 @@ def points_of(model: Model, settings: Settings, sweeps: Sequence[Sweep]) -> Iter
             value = _parsed(model.card, sweep.option, text)
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise OptionError(f"{sweep.option} is no number, so it has no curve.", "Use --set for it.")
-            yield Point(model, options | {sweep.option: value}, sweep.option)
+            yield SweepPoint(model, options | {sweep.option: value}, sweep.option)
     if not known:
-        yield Point(model, options)
+        yield SweepPoint(model, options)
 
 
 def check_options(cards: Sequence[ModelCard], settings: Settings, sweeps: Sequence[Sweep]) -> None:

@@ -28,7 +28,7 @@ class Nearest:
 
 
 @dataclass(frozen=True)
-class Copying:
+class Memorization:
     """How near samples are to the training data."""
 
     ratio: Figure | None
@@ -63,7 +63,7 @@ def nearest(points: Rows, data: Rows) -> Nearest:
     return Nearest(torch.cat(distances), torch.cat(places))
 
 
-def copying(samples: Nearest, held_out: Tensor | None, among_data: Tensor) -> Copying:
+def memorization(samples: Nearest, held_out: Tensor | None, among_data: Tensor) -> Memorization:
     """Judge samples by their nearest training items.
 
     Args:
@@ -76,7 +76,7 @@ def copying(samples: Nearest, held_out: Tensor | None, among_data: Tensor) -> Co
     if held_out is not None:
         ratio = _ratio(samples.distances, held_out)
         closer = mean_figure((samples.distances < held_out.min()).double())
-    return Copying(ratio, closer, mean_figure(authentic.double()))
+    return Memorization(ratio, closer, mean_figure(authentic.double()))
 
 
 def _ratio(ours: Tensor, theirs: Tensor) -> Figure:

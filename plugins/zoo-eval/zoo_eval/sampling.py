@@ -11,14 +11,14 @@ from pathlib import Path
 from zoo_core import RunFolder, ZooError, write_atomically
 from zoo_eval.data import Items, images_of, texts_of
 from zoo_eval.features import Tell
-from zoo_eval.points import Point
+from zoo_eval.sweep import SweepPoint
 
 _EVERY = 10
 """Seconds of drawing after which the timing is written again."""
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SampleSet:
     """The samples of a point."""
 
     items: Items
@@ -27,14 +27,14 @@ class Drawn:
 
 
 def draw(
-    point: Point,
+    point: SweepPoint,
     count: int,
     seed: int,
     prompts: Sequence[str],
     folder: Path,
     batch_size: int | None,
     tell: Tell,
-) -> Drawn:
+) -> SampleSet:
     """Draw ``count`` samples of consecutive seeds into ``folder``, or find them there."""
     model = point.model
     plan = model.plan(list(prompts) or None, n=count, seed=seed, **point.options)
@@ -54,11 +54,11 @@ def draw(
         raise ZooError(f"{gone} is not there: other files are in {folder}.", "Give -o another folder.")
     name = point.name
     if suffix == ".txt":
-        return Drawn(texts_of(name, files), timing.per_sample)
+        return SampleSet(texts_of(name, files), timing.per_sample)
     asked = [request.options.get("label") for request in plan]
     labels = tuple(label for label in asked if isinstance(label, int))
     known = labels if len(labels) == len(asked) else None
-    return Drawn(images_of(name, files, known), timing.per_sample)
+    return SampleSet(images_of(name, files, known), timing.per_sample)
 
 
 class _Timing:

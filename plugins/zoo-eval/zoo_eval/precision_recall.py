@@ -19,7 +19,7 @@ RECALL_NEIGHBOURS, COVERAGE_NEIGHBOURS = 3, 5
 
 
 @dataclass(frozen=True)
-class Overlap:
+class PRDC:
     """What holds of each sample (n,) and of each item of the data (m,); means are the figures."""
 
     precision: Tensor
@@ -32,7 +32,7 @@ class Overlap:
     """True for an item of the data that has a sample within its reach."""
 
 
-def reaches(rows: Rows, neighbours: tuple[int, ...] = (RECALL_NEIGHBOURS, COVERAGE_NEIGHBOURS)) -> Tensor:
+def knn_radii(rows: Rows, neighbours: tuple[int, ...] = (RECALL_NEIGHBOURS, COVERAGE_NEIGHBOURS)) -> Tensor:
     """Return the distance of each point (n, d) to its k-th nearest neighbour, a column for each k.
 
     Where there are fewer points, it is the distance to the farthest.
@@ -52,20 +52,20 @@ def reaches(rows: Rows, neighbours: tuple[int, ...] = (RECALL_NEIGHBOURS, COVERA
     return torch.cat(found)
 
 
-def overlap(
+def prdc(
     samples: Rows,
     data: Rows,
-    reach_of_samples: Tensor,
-    reach_of_data: Tensor,
+    sample_radii: Tensor,
+    data_radii: Tensor,
     neighbours: int = COVERAGE_NEIGHBOURS,
-) -> Overlap:
+) -> PRDC:
     """Compare two sets.
 
     Args:
         samples: (n, d).
         data: (m, d).
-        reach_of_samples: :func:`reaches` of the samples, (n, 2): for recall, and for nothing.
-        reach_of_data: :func:`reaches` of the data, (m, 2): for precision, and for density and coverage.
+        sample_radii: :func:`reaches` of the samples, (n, 2): for recall, and for nothing.
+        data_radii: :func:`reaches` of the data, (m, 2): for precision, and for density and coverage.
         neighbours: k of density.
     """
     precise, recalled, covered = (torch.zeros(len(each), dtype=torch.bool) for each in (samples, data, data))
@@ -75,10 +75,10 @@ def overlap(
         for start_y, y in blocks(data):
             columns = slice(start_y, start_y + len(y))
             distances = torch.cdist(x, y)
-            reach = reach_of_data[columns]
+            reach = data_radii[columns]
             precise[rows] |= (distances <= reach[:, 0]).any(1)
             inside = distances <= reach[:, 1]
             dense[rows] += inside.sum(1).double() / neighbours
             covered[columns] |= inside.any(0)
-            recalled[columns] |= (distances <= reach_of_samples[rows, :1]).any(0)
-    return Overlap(precise, recalled, dense, covered)
+            recalled[columns] |= (distances <= sample_radii[rows, :1]).any(0)
+    return PRDC(precise, recalled, dense, covered)
