@@ -15,7 +15,7 @@ def test_neighbours_are_the_nearest():
     points, data = draw(70, 0), draw(5000, 1)
     found = nearest(points, data)
     distances = (points.double()[:, None] - data.double()).norm(dim=2)
-    assert found.places.tolist() == distances.argmin(1).tolist()
+    assert found.indices.tolist() == distances.argmin(1).tolist()
     torch.testing.assert_close(found.distances.double(), distances.amin(1), rtol=1e-5, atol=0)
 
 
@@ -23,7 +23,7 @@ def test_nothing_is_its_own_neighbour():
     data = draw(2500, 0)
     found = nearest(data, data)
     distances = (data.double()[:, None] - data.double()).norm(dim=2).fill_diagonal_(torch.inf)
-    assert found.places.tolist() == distances.argmin(1).tolist()
+    assert found.indices.tolist() == distances.argmin(1).tolist()
     twins = torch.cat([data[:10], data[:10]])
     assert nearest(twins, twins).distances.abs().max() == 0
 

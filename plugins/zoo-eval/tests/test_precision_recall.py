@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from prdc import compute_prdc
-from zoo_eval.precision_recall import prdc, knn_radii
+from zoo_eval.precision_recall import knn_radii, prdc
 
 
 @pytest.mark.parametrize(("count", "others", "width"), [(300, 300, 8), (250, 400, 64), (3000, 2500, 16)])

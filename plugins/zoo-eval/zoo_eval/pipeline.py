@@ -1,4 +1,4 @@
-"""From models and data to a report."""
+"""Run an evaluation: open the data, sample the models, compare, and build the report."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import torch
 import zoo_core
 from zoo_core import Model, ZooError, create_extractor, extractors
 from zoo_eval.data import DataError, Images, Items, Texts, held_out_of, open_data
-from zoo_eval.sampling import draw
-from zoo_eval.evaluation import Compared, ReferenceStats, check_counts, compare, neighbours_of
+from zoo_eval.evaluation import Comparison, ReferenceStats, check_counts, compare, neighbours_of
 from zoo_eval.extractors import module
-from zoo_eval.features import AnyExtractor, Fitted
+from zoo_eval.features import AnyExtractor, FixedShape
 from zoo_eval.likelihood import can_score, likelihood_figures
-from zoo_eval.sweep import SweepPoint, Settings, Sweep, check_options, is_samples, sweep_points
 from zoo_eval.reference import Reference
 from zoo_eval.report.content import Report, Row
 from zoo_eval.report.conventions import conventions
 from zoo_eval.report.sheets import closest_pairs, some_samples
-from zoo_eval.text import Known
+from zoo_eval.sampling import draw_samples
+from zoo_eval.sweep import Settings, Sweep, SweepPoint, check_options, is_samples, sweep_points
+from zoo_eval.text import KnownNGrams
 
 DEFAULTS = {"image": "efficientnet-lite0", "text": "ngrams"}
 TEXTS_SHOWN = 3
 
 Watch = Callable[[str], Callable[[int, int], object]]
-"""Told what begins; returns what is told how far it is."""
+"""Called with the name of a phase; returns the function that takes its progress."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be evaluated, as it was typed."""
+    """The arguments of ``zoo eval``."""
 
     samples: Sequence[str]
     data: str
@@ -45,7 +45,7 @@ class Request:
     sweeps: Sequence[Sweep]
     prompts: Sequence[str]
     scored: int
-    """Items that are scored; 0 for none."""
+    """Items whose likelihood is computed; 0: none."""
     folder: Path
     device: str
     dtype: str
@@ -54,10 +54,10 @@ class Request:
 
 
 def evaluate(request: Request, watch: Watch) -> Report:
-    """Draw what is missing, compare everything with the data, and return what was found.
+    """Make the missing samples, compare every set with the data, and return the report.
 
     Raises:
-        ZooError: Anything a user can act on; what was drawn and looked at until then is kept.
+        ZooError: A user error. Samples and features made so far are kept.
     """
     data = open_data(request.data)
     held_out = open_data(request.held_out) if request.held_out else held_out_of(request.data)
@@ -72,7 +72,7 @@ def evaluate(request: Request, watch: Watch) -> Report:
     check_counts([data, *folders.values(), *([held_out] if held_out else [])])
 
     device = _device(request, models)
-    name, frechet, extractor = _extractor(request.extractor or DEFAULTS[data.kind], data, device)
+    name, frechet, extractor = _create_extractor(request.extractor or DEFAULTS[data.kind], data, device)
     stats = _reference_stats(request, data, held_out, extractor, device, watch)
     rows, likelihoods, notes = [], {}, []
     if held_out:
@@ -87,13 +87,13 @@ def evaluate(request: Request, watch: Watch) -> Report:
         for point in sweep_points(model, request.settings, request.sweeps):
             rows.append(_point_row(point, stats, request, device, watch))
         if request.scored and can_score(model):
-            watch(f"how likely {model.card.id} finds data")
+            watch(f"likelihood under {model.card.id}")
             try:
                 likelihoods[model.card.id] = likelihood_figures(
                     model, (held_out or data).first(request.scored)
                 )
             except ZooError as error:
-                notes.append(f"{model.card.id} could not say how likely the data are: {error.message}")
+                notes.append(f"The likelihood under {model.card.id} could not be computed: {error.message}")
     return Report(
         data=data.name,
         count=len(data),
@@ -110,7 +110,8 @@ def evaluate(request: Request, watch: Watch) -> Report:
 def _check_kind(name: str, kind: str, data: Items) -> None:
     if kind != data.kind:
         raise DataError(
-            f"{name} is of kind {kind}, and {data.name} of kind {data.kind}.", "Compare like with like."
+            f"{name} is for {kind}s, but {data.name} holds {data.kind}s.",
+            "Compare images with images and texts with texts.",
         )
 
 
@@ -122,8 +123,8 @@ def _device(request: Request, models: Mapping[str, Model]) -> torch.device:
     return torch.device(request.device)
 
 
-def _extractor(name: str, data: Items, device: torch.device) -> tuple[str, str, AnyExtractor]:
-    """Return an extractor with its name in words and that of its Fréchet distance."""
+def _create_extractor(name: str, data: Items, device: torch.device) -> tuple[str, str, AnyExtractor]:
+    """Return the extractor's description, the name of its Fréchet distance, and the extractor."""
     if ":" in name:
         return name, f"Fréchet over {name}", module.find(name, device)
     known = extractors()
@@ -133,7 +134,7 @@ def _extractor(name: str, data: Items, device: torch.device) -> tuple[str, str, 
     _check_kind(f"The extractor {name}", card.data, data)
     made = create_extractor(card, device)
     if isinstance(data, Images) and made.size is None:  # type: ignore[union-attr]
-        fitted = Fitted(made, data.read(0).shape)  # type: ignore[arg-type]
+        fitted = FixedShape(made, data.read(0).shape)  # type: ignore[arg-type]
         return f"{name}: {card.summary}", f"Fréchet over {name}", fitted
     return f"{name}: {card.summary}", card.frechet or f"Fréchet over {name}", made
 
@@ -146,17 +147,17 @@ def _reference_stats(
     device: torch.device,
     watch: Watch,
 ) -> ReferenceStats:
-    cache = zoo_core.cache() / "eval"
+    cache = zoo_core.cache_dir() / "eval"
     reference = Reference(data, extractor, device, cache, watch("features of the data"))
     if isinstance(data, Texts):
-        return ReferenceStats(reference, known=Known(data.whole))
-    _, _, neighbourly = _extractor(request.copies_by, data, device)
-    copies = Reference(data, neighbourly, device, cache, watch("images of the data"))
-    watch("neighbours among the data")
+        return ReferenceStats(reference, known=KnownNGrams(data.whole))
+    _, _, neighbour_extractor = _create_extractor(request.copies_by, data, device)
+    copies = Reference(data, neighbour_extractor, device, cache, watch("neighbour features of the data"))
+    watch("nearest neighbours within the data")
     copies.nearest_others()
     if held_out is None:
         return ReferenceStats(reference, copies)
-    tell = watch("neighbours of held-out data")
+    tell = watch("nearest neighbours of held-out data")
     distances = neighbours_of(held_out.first(request.count), copies, device, cache, tell).distances
     return ReferenceStats(reference, copies, distances)
 
@@ -165,10 +166,10 @@ def _point_row(
     point: SweepPoint, stats: ReferenceStats, request: Request, device: torch.device, watch: Watch
 ) -> Row:
     folder = request.folder / "samples" / point.folder_name
-    drawn = draw(
+    made = draw_samples(
         point, request.count, request.seed, request.prompts, folder, request.batch_size, watch(point.name)
     )
-    return _row(point.name, drawn.items, stats, request, device, watch, point, drawn.seconds)
+    return _row(point.name, made.items, stats, request, device, watch, point, made.seconds)
 
 
 def _row(
@@ -184,7 +185,7 @@ def _row(
     held: bool = False,
 ) -> Row:
     tell = watch(f"features of {name}")
-    found: Compared = compare(items, stats, device, request.folder / "features", tell, held)
+    found: Comparison = compare(items, stats, device, request.folder / "features", tell, held)
     data = stats.reference.items
     images = isinstance(items, Images) and isinstance(data, Images)
     return Row(

@@ -1,8 +1,8 @@
-"""Precision, recall, density and coverage: samples among the data, and data among the samples.
+"""Precision, recall, density and coverage (PRDC) over k-nearest-neighbour manifolds.
 
-Kynkäänniemi et al. 2019, arXiv:1904.06991, equation 2, for the first two; Naeem et al. 2020,
-arXiv:2002.09797, section 3, for the others. A point reaches as far as its k-th nearest neighbour among its
-own kind.
+Precision and recall: Kynkäänniemi et al. 2019, arXiv:1904.06991, equation 2. Density and coverage: Naeem et
+al. 2020, arXiv:2002.09797, section 3. The radius of a point is the distance to its k-th nearest neighbour in
+its own set.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from torch import Tensor
 from zoo_eval.features import Rows, blocks
 
 RECALL_NEIGHBOURS, COVERAGE_NEIGHBOURS = 3, 5
-"""As the two papers choose k."""
+"""k of the two papers."""
 
 
 @dataclass(frozen=True)
 class PRDC:
-    """What holds of each sample (n,) and of each item of the data (m,); means are the figures."""
+    """Values per sample (n,) and per item of the data (m,); the figures are their means."""
 
     precision: Tensor
-    """True for a sample within reach of the data."""
+    """(n,) True for a sample inside the radius of an item of the data."""
     recall: Tensor
-    """True for an item of the data within reach of the samples."""
+    """(m,) True for an item of the data inside the radius of a sample."""
     density: Tensor
-    """Of each sample: in reach of how many of the data it is, over k."""
+    """(n,) Number of items of the data whose radius contains the sample, divided by k."""
     coverage: Tensor
-    """True for an item of the data that has a sample within its reach."""
+    """(m,) True for an item of the data whose radius contains a sample."""
 
 
 def knn_radii(rows: Rows, neighbours: tuple[int, ...] = (RECALL_NEIGHBOURS, COVERAGE_NEIGHBOURS)) -> Tensor:
-    """Return the distance of each point (n, d) to its k-th nearest neighbour, a column for each k.
+    """Return the distance of each point (n, d) to its k-th nearest neighbour, one column per k.
 
-    Where there are fewer points, it is the distance to the farthest.
+    With fewer than k other points, it is the distance to the farthest.
     """
     most = max(neighbours) + 1  # the nearest is the point itself
     found = []
@@ -59,26 +59,27 @@ def prdc(
     data_radii: Tensor,
     neighbours: int = COVERAGE_NEIGHBOURS,
 ) -> PRDC:
-    """Compare two sets.
+    """Compute precision, recall, density and coverage of samples against data.
 
     Args:
         samples: (n, d).
         data: (m, d).
-        sample_radii: :func:`reaches` of the samples, (n, 2): for recall, and for nothing.
-        data_radii: :func:`reaches` of the data, (m, 2): for precision, and for density and coverage.
+        sample_radii: :func:`knn_radii` of the samples, (n, 2): column 0 gives recall; column 1 is unused.
+        data_radii: :func:`knn_radii` of the data, (m, 2): column 0 gives precision, column 1
+            density and coverage.
         neighbours: k of density.
     """
-    precise, recalled, covered = (torch.zeros(len(each), dtype=torch.bool) for each in (samples, data, data))
-    dense = torch.zeros(len(samples)).double()
+    precision, recall, coverage = (torch.zeros(len(each), dtype=torch.bool) for each in (samples, data, data))
+    density = torch.zeros(len(samples)).double()
     for start, x in blocks(samples):
         rows = slice(start, start + len(x))
         for start_y, y in blocks(data):
             columns = slice(start_y, start_y + len(y))
             distances = torch.cdist(x, y)
-            reach = data_radii[columns]
-            precise[rows] |= (distances <= reach[:, 0]).any(1)
-            inside = distances <= reach[:, 1]
-            dense[rows] += inside.sum(1).double() / neighbours
-            covered[columns] |= inside.any(0)
-            recalled[columns] |= (distances <= sample_radii[rows, :1]).any(0)
-    return PRDC(precise, recalled, dense, covered)
+            radii = data_radii[columns]
+            precision[rows] |= (distances <= radii[:, 0]).any(1)
+            inside = distances <= radii[:, 1]
+            density[rows] += inside.sum(1).double() / neighbours
+            coverage[columns] |= inside.any(0)
+            recall[columns] |= (distances <= sample_radii[rows, :1]).any(0)
+    return PRDC(precision, recall, density, coverage)

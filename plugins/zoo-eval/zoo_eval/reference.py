@@ -1,4 +1,4 @@
-"""The data that samples are compared with: their features and statistics, made once and kept by content."""
+"""Features and statistics of the reference data, computed once and cached by content."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zoo_core import save_weights
-from zoo_eval import memorization, kernel, manifold
+from zoo_eval import kernel, memorization, precision_recall
 from zoo_eval.data import Items
 from zoo_eval.distances import Moments
 from zoo_eval.features import AnyExtractor, FeatureFile, Tell, blocks, features_of
@@ -22,14 +22,14 @@ from zoo_eval.resizing import CONVENTION
 
 
 class Reference:
-    """Data under one extractor.
+    """The reference data as seen by one extractor.
 
     Args:
         items: The data.
-        extractor: What makes features of them.
-        device: Where it does.
-        folder: Where features and statistics are kept, under names that follow from what they are made of.
-        tell: Told how far the features are.
+        extractor: Computes the features.
+        device: Device for the extractor.
+        folder: Cache for features and statistics, named by a digest of what they are computed from.
+        tell: Called with the progress of the extraction.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Reference:
         return Moments(len(self.features), kept["mean"], kept["scatter"])
 
     def some(self, count: int) -> FeatureFile:
-        """Return the features of ``count`` of the data, always the same ones; of all if there are fewer."""
+        """Return the features of a fixed random subset of ``count`` items; of all if there are fewer."""
         if count >= len(self.features):
             return self.features
         path = self._folder / f"{self._name(f'some {count}')}-{self.features.width}.f32"
@@ -68,8 +68,10 @@ class Reference:
         return FeatureFile(path, self.features.width)
 
     def knn_radii(self, count: int) -> Tensor:
-        """Return :func:`zoo_eval.precision_recall.reaches` of ``some(count)``."""
-        return self._kept(f"reaches {count}", lambda: {"x": precision_recall.knn_radii(self.some(count))})["x"]
+        """Return :func:`zoo_eval.precision_recall.knn_radii` of ``some(count)``."""
+        return self._kept(f"knn radii {count}", lambda: {"x": precision_recall.knn_radii(self.some(count))})[
+            "x"
+        ]
 
     def within(self, count: int) -> kernel.Similarity:
         """Return :func:`zoo_eval.kernel.within` of ``some(count)``."""
@@ -82,8 +84,8 @@ class Reference:
         return kernel.Similarity(float(kept["mean"]), kept["resampled"])
 
     def nearest_others(self) -> Tensor:
-        """Return the distance of each of the data to its nearest other one, (m,)."""
-        make = lambda: {"x": copying.nearest(self.features, self.features).distances}  # noqa: E731
+        """Return the distance of each item to its nearest other item, (m,)."""
+        make = lambda: {"x": memorization.nearest(self.features, self.features).distances}  # noqa: E731
         return self._kept("nearest others", make)["x"]
 
     def _kept(self, what: str, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:

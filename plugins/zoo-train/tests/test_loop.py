@@ -335,7 +335,7 @@ def test_fp16_on_a_cpu_is_refused(data: Images, tmp_path: Path) -> None:
 def test_a_folder_that_holds_something_else_is_left_alone(data: Images, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("precious")
 
-    with pytest.raises(RunError, match="something else"):
+    with pytest.raises(RunError, match="not a training run"):
         learn(data, tmp_path)
     with pytest.raises(RunError, match="is a file"):
         learn(data, tmp_path / "thesis.txt")

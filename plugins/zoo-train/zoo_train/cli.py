@@ -61,13 +61,16 @@ def train() -> None:
 @click.option(
     "--size",
     type=click.IntRange(4),
-    help="Scale and centre-crop images to SIZE×SIZE pixels. [all images must have one size]",
+    help="Scale and centre-crop images to SIZE×SIZE pixels. Needed if they differ in size.",
 )
 @click.option(
     "--grey/--rgb", default=None, help="Train on greyscale or on colour. [grey for IDX files, else RGB]"
 )
 @click.option(
-    "--labels/--no-labels", default=True, help="Learn the classes, too, or ignore them.", show_default=True
+    "--labels/--no-labels",
+    default=True,
+    help="Use sub-folders as class labels, or ignore them.",
+    show_default=True,
 )
 @click.option("--mirror", is_flag=True, help="Mirror images left to right at random.")
 def images(**values: Any) -> None:
@@ -95,7 +98,7 @@ def texts(**values: Any) -> None:
 @click.option(
     "--size",
     type=click.IntRange(4),
-    help="Scale and centre-crop images to SIZE×SIZE pixels. [all images must have one size]",
+    help="Scale and centre-crop images to SIZE×SIZE pixels. Needed if they differ in size.",
 )
 @click.option("--mirror", is_flag=True, help="Mirror images left to right at random.")
 def captioned(**values: Any) -> None:
@@ -192,7 +195,10 @@ KINDS = {"image": images, "captioned-image": captioned, "text": texts}
     "--workers", type=click.IntRange(0), default=0, show_default=True, help="Data loading processes."
 )
 @click.option(
-    "--resume/--no-resume", default=True, help="Resume the run in the output folder, or start over."
+    "--resume/--no-resume",
+    default=True,
+    show_default=True,
+    help="Resume the run in the output folder, or start over.",
 )
 def common(**values: Any) -> None:
     """Hold the flags of all trainers."""
