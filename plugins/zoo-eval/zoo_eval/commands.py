@@ -126,7 +126,7 @@ def evaluate(
         command=shlex.join(["zoo", "eval", *ctx.meta["arguments"]]),
         **values,
     )
-    report = run_evaluation(request, _silent if quiet or not sys.stderr.isatty() else _tell)
+    report = run_evaluation(request, _silent if quiet or not sys.stderr.isatty() else _show_progress)
     document = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
     write_atomically(folder / "report.json", (document + "\n").encode(), overwrite=True)
     write_atomically(folder / "report.html", page(report).encode(), overwrite=True)
@@ -141,10 +141,10 @@ def _silent(what: str) -> Callable[[int, int], None]:
     return lambda done, total: None
 
 
-def _tell(what: str) -> Callable[[int, int], None]:
+def _show_progress(what: str) -> Callable[[int, int], None]:
     """Show the progress of a phase on one line of the terminal."""
 
-    def tell(done: int, total: int) -> None:
+    def progress(done: int, total: int) -> None:
         print(
             f"\r\x1b[K{what}: {done:,} of {total:,}",
             end="\n" if done == total else "",
@@ -153,4 +153,4 @@ def _tell(what: str) -> Callable[[int, int], None]:
         )
 
     print(f"\r\x1b[K{what}", end="", file=sys.stderr, flush=True)
-    return tell
+    return progress

@@ -13,7 +13,7 @@ from torch import Tensor
 from zoo_eval.bootstrap import Figure, mean_figure
 from zoo_eval.data import DataError, Images, Items, Texts
 from zoo_eval.distances import frechet_figures
-from zoo_eval.features import FeatureFile, Tell, blocks, features_of
+from zoo_eval.features import FeatureFile, Progress, blocks, features_of
 from zoo_eval.kernel import kernel_distance
 from zoo_eval.memorization import Memorization, Nearest, memorization, nearest
 from zoo_eval.precision_recall import knn_radii, prdc
@@ -61,7 +61,7 @@ def compare(
     stats: ReferenceStats,
     device: torch.device,
     folder: Path,
-    tell: Tell,
+    progress: Progress,
     are_held_out: bool = False,
 ) -> Comparison:
     """Compare samples with the data.
@@ -71,11 +71,11 @@ def compare(
         stats: Statistics of the data.
         device: Device for the extractors.
         folder: Cache for the features of the samples.
-        tell: Called with the progress of the extraction.
+        progress: Called with the progress of the extraction.
         are_held_out: The samples are the held-out data, the baseline of the memorization figures.
     """
     reference = stats.reference
-    features = features_of(items, reference.extractor, device, folder, tell)
+    features = features_of(items, reference.extractor, device, folder, progress)
     figures = _distances(features, reference)
     if (correct := _label_accuracy(items, features, reference.extractor)) is not None:
         figures[LABEL_ACCURACY] = mean_figure(correct)
@@ -85,15 +85,17 @@ def compare(
         figures[FRONTIER] = divergence_frontier(features[:], some[:])
         return Comparison(figures | novelty_figures(items.whole, stats.known))
     assert stats.copies is not None
-    found = neighbours_of(items, stats.copies, device, folder, tell)
+    found = neighbours_of(items, stats.copies, device, folder, progress)
     held_out = None if are_held_out else stats.held_out_distances
     copied = memorization(found, held_out, stats.copies.nearest_others())
     return Comparison(figures | _memorization_figures(copied), found)
 
 
-def neighbours_of(items: Items, data: Reference, device: torch.device, folder: Path, tell: Tell) -> Nearest:
+def neighbours_of(
+    items: Items, data: Reference, device: torch.device, folder: Path, progress: Progress
+) -> Nearest:
     """Return the nearest training image of each image."""
-    return nearest(features_of(items, data.extractor, device, folder, tell), data.features)
+    return nearest(features_of(items, data.extractor, device, folder, progress), data.features)
 
 
 def _distances(features: FeatureFile, reference: Reference) -> dict[str, Figure]:

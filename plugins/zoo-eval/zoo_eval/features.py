@@ -22,7 +22,7 @@ BLOCK = 2048
 """Rows per block."""
 _VALUE_BYTES = 4
 
-Tell = Callable[[int, int], object]
+Progress = Callable[[int, int], object]
 """Called with the number of samples done and the total."""
 
 
@@ -78,7 +78,7 @@ class FeatureFile:
 
 
 def features_of(
-    items: Items, extractor: AnyExtractor, device: torch.device, folder: Path, tell: Tell
+    items: Items, extractor: AnyExtractor, device: torch.device, folder: Path, progress: Progress
 ) -> FeatureFile:
     """Return the features of samples, computed now or cached in ``folder``.
 
@@ -99,7 +99,7 @@ def features_of(
                 part = folder / f"{name}-{rows.shape[1]}.part"
             with part.open("ab") as file:
                 file.write(rows.cpu().float().contiguous().numpy().tobytes())
-            tell(count, len(items))
+            progress(count, len(items))
         assert part is not None
         os.replace(part, part.with_suffix(".f32"))
     except OSError as error:

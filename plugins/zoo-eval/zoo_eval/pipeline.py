@@ -26,7 +26,7 @@ from zoo_eval.text import KnownNGrams
 DEFAULTS = {"image": "efficientnet-lite0", "text": "ngrams"}
 TEXTS_SHOWN = 3
 
-Watch = Callable[[str], Callable[[int, int], object]]
+StartPhase = Callable[[str], Callable[[int, int], object]]
 """Called with the name of a phase; returns the function that takes its progress."""
 
 
@@ -53,7 +53,7 @@ class Request:
     command: str
 
 
-def evaluate(request: Request, watch: Watch) -> Report:
+def evaluate(request: Request, start_phase: StartPhase) -> Report:
     """Make the missing samples, compare every set with the data, and return the report.
 
     Raises:
@@ -73,21 +73,23 @@ def evaluate(request: Request, watch: Watch) -> Report:
 
     device = _device(request, models)
     name, frechet, extractor = _create_extractor(request.extractor or DEFAULTS[data.kind], data, device)
-    stats = _reference_stats(request, data, held_out, extractor, device, watch)
+    stats = _reference_stats(request, data, held_out, extractor, device, start_phase)
     rows, likelihoods, notes = [], {}, []
     if held_out:
         rows.append(
-            _row("held-out data", held_out.first(request.count), stats, request, device, watch, held=True)
+            _row(
+                "held-out data", held_out.first(request.count), stats, request, device, start_phase, held=True
+            )
         )
     for given in request.samples:
         if given in folders:
-            rows.append(_row(given, folders[given].first(request.count), stats, request, device, watch))
+            rows.append(_row(given, folders[given].first(request.count), stats, request, device, start_phase))
             continue
         model = models[given]
         for point in sweep_points(model, request.settings, request.sweeps):
-            rows.append(_point_row(point, stats, request, device, watch))
+            rows.append(_point_row(point, stats, request, device, start_phase))
         if request.scored and can_score(model):
-            watch(f"likelihood under {model.card.id}")
+            start_phase(f"likelihood under {model.card.id}")
             try:
                 likelihoods[model.card.id] = likelihood_figures(
                     model, (held_out or data).first(request.scored)
@@ -145,31 +147,39 @@ def _reference_stats(
     held_out: Items | None,
     extractor: AnyExtractor,
     device: torch.device,
-    watch: Watch,
+    start_phase: StartPhase,
 ) -> ReferenceStats:
     cache = zoo_core.cache_dir() / "eval"
-    reference = Reference(data, extractor, device, cache, watch("features of the data"))
+    reference = Reference(data, extractor, device, cache, start_phase("features of the data"))
     if isinstance(data, Texts):
         return ReferenceStats(reference, known=KnownNGrams(data.whole))
     _, _, neighbour_extractor = _create_extractor(request.copies_by, data, device)
-    copies = Reference(data, neighbour_extractor, device, cache, watch("neighbour features of the data"))
-    watch("nearest neighbours within the data")
+    copies = Reference(
+        data, neighbour_extractor, device, cache, start_phase("neighbour features of the data")
+    )
+    start_phase("nearest neighbours within the data")
     copies.nearest_others()
     if held_out is None:
         return ReferenceStats(reference, copies)
-    tell = watch("nearest neighbours of held-out data")
-    distances = neighbours_of(held_out.first(request.count), copies, device, cache, tell).distances
+    progress = start_phase("nearest neighbours of held-out data")
+    distances = neighbours_of(held_out.first(request.count), copies, device, cache, progress).distances
     return ReferenceStats(reference, copies, distances)
 
 
 def _point_row(
-    point: SweepPoint, stats: ReferenceStats, request: Request, device: torch.device, watch: Watch
+    point: SweepPoint, stats: ReferenceStats, request: Request, device: torch.device, start_phase: StartPhase
 ) -> Row:
     folder = request.folder / "samples" / point.folder_name
     made = draw_samples(
-        point, request.count, request.seed, request.prompts, folder, request.batch_size, watch(point.name)
+        point,
+        request.count,
+        request.seed,
+        request.prompts,
+        folder,
+        request.batch_size,
+        start_phase(point.name),
     )
-    return _row(point.name, made.items, stats, request, device, watch, point, made.seconds)
+    return _row(point.name, made.items, stats, request, device, start_phase, point, made.seconds)
 
 
 def _row(
@@ -178,14 +188,14 @@ def _row(
     stats: ReferenceStats,
     request: Request,
     device: torch.device,
-    watch: Watch,
+    start_phase: StartPhase,
     point: SweepPoint | None = None,
     seconds: float | None = None,
     *,
     held: bool = False,
 ) -> Row:
-    tell = watch(f"features of {name}")
-    found: Comparison = compare(items, stats, device, request.folder / "features", tell, held)
+    progress = start_phase(f"features of {name}")
+    found: Comparison = compare(items, stats, device, request.folder / "features", progress, held)
     data = stats.reference.items
     images = isinstance(items, Images) and isinstance(data, Images)
     return Row(

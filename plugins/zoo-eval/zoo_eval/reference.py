@@ -17,7 +17,7 @@ from zoo_core import save_weights
 from zoo_eval import kernel, memorization, precision_recall
 from zoo_eval.data import Items
 from zoo_eval.distances import Moments
-from zoo_eval.features import AnyExtractor, FeatureFile, Tell, blocks, features_of
+from zoo_eval.features import AnyExtractor, FeatureFile, Progress, blocks, features_of
 from zoo_eval.resizing import CONVENTION
 
 
@@ -29,16 +29,16 @@ class Reference:
         extractor: Computes the features.
         device: Device for the extractor.
         folder: Cache for features and statistics, named by a digest of what they are computed from.
-        tell: Called with the progress of the extraction.
+        progress: Called with the progress of the extraction.
     """
 
     def __init__(
-        self, items: Items, extractor: AnyExtractor, device: torch.device, folder: Path, tell: Tell
+        self, items: Items, extractor: AnyExtractor, device: torch.device, folder: Path, progress: Progress
     ) -> None:
         self.items, self.extractor = items, extractor
         self._folder = folder
         self._identity = f"{items.digest} {extractor.digest} {CONVENTION}"
-        self.features = features_of(items, extractor, device, folder, tell)
+        self.features = features_of(items, extractor, device, folder, progress)
 
     @cached_property
     def moments(self) -> Moments:

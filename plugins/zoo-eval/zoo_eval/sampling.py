@@ -10,7 +10,7 @@ from pathlib import Path
 
 from zoo_core import RunFolder, ZooError, write_atomically
 from zoo_eval.data import Items, images_of, texts_of
-from zoo_eval.features import Tell
+from zoo_eval.features import Progress
 from zoo_eval.sweep import SweepPoint
 
 _SAVE_INTERVAL = 10
@@ -33,7 +33,7 @@ def draw_samples(
     prompts: Sequence[str],
     folder: Path,
     batch_size: int | None,
-    tell: Tell,
+    progress: Progress,
 ) -> SampleSet:
     """Make ``count`` samples of consecutive seeds in ``folder``, except those that are there."""
     model = point.model
@@ -45,7 +45,7 @@ def draw_samples(
     for sample in model.make(missing, batch_size=batch_size):
         out.write(sample)
         done += 1
-        tell(done, count)
+        progress(done, count)
         timing.add(time.monotonic() - began, final=done == count)
         began = time.monotonic()
     suffix = ".png" if model.card.output == "image" else ".txt"

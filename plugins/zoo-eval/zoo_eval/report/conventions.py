@@ -13,15 +13,15 @@ def conventions(data: Items, held_out: Items | None, copies_by: str) -> Iterator
     """Yield the notes that apply to these data."""
     count = f"{len(data):,}"
     yield (
-        f"Intervals have {LEVEL:.0%} confidence and come from the Poisson bootstrap. Resampled are the samples "
-        "for the Fréchet distance (by its first-order change with each sample), precision, density, closer "
-        "than held-out and authenticity; the data for recall and coverage; both for the kernel distance and "
-        "the distance ratio."
+        f"Intervals have {LEVEL:.0%} confidence and come from the Poisson bootstrap. Resampled are the "
+        "samples for the Fréchet distance (by its first-order change with each sample), precision, density, "
+        "closer than held-out and authenticity; the data for recall and coverage; both for the kernel "
+        "distance and the distance ratio."
     )
     yield (
         f"The Fréchet distance compares the samples with all {count} items of the data. Its limit n → ∞ is "
-        "extrapolated to 1/n = 0 from the distances of all samples and of their halves. It is unreliable with "
-        "fewer samples than features."
+        "extrapolated to 1/n = 0 from the distances of all samples and of their halves. It is unreliable "
+        "with fewer samples than features."
     )
     yield (
         "The kernel distance (KID), precision, recall, density and coverage use as many items of the data as "
@@ -34,10 +34,10 @@ def conventions(data: Items, held_out: Items | None, copies_by: str) -> Iterator
     yield f"Images: {CONVENTION} (Parmar et al. 2022)."
     yield (
         f"Memorization is measured by distances to the nearest of the {count} training images, over "
-        f"{copies_by}. Distance ratio: median distance of the samples over that of held-out data. Closer than "
-        "held-out: share of samples closer to a training image than any held-out image is. Authenticity: "
-        "share of samples farther from their nearest training image than that image is from its own nearest "
-        "neighbour; at least about a half for new data, 0 for copies."
+        f"{copies_by}. Distance ratio: median distance of the samples over that of held-out data. Closer "
+        "than held-out: share of samples closer to a training image than any held-out image is. "
+        "Authenticity: share of samples farther from their nearest training image than that image is from "
+        "its own nearest neighbour; at least about a half for new data, 0 for copies."
     )
     if held_out is None:
         yield "Without held-out data there is no baseline for the distance to the training data."
