@@ -131,3 +131,13 @@ def test_images_and_labels_of_different_number_are_refused(tmp_path: Path) -> No
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(2))
     with pytest.raises(ZooError, match=r"train-labels-idx1-ubyte the shape \(2,\)"):
         read_mnist(tmp_path)
+
+
+@pytest.mark.parametrize("levels_of", [np.uint8, np.uint16])
+def test_a_damaged_image_is_named(tmp_path: Path, levels_of: type) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(levels_of)
+    whole = write(tmp_path / "a.png", Image.fromarray(noise)).read_bytes()
+    (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
+
+    with pytest.raises(ZooError, match=r"a\.png cannot be read as an image"):
+        read_image(tmp_path / "a.png")

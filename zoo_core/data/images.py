@@ -61,12 +61,12 @@ def read_image(path: Path) -> Image:
             image: Image.Image = file
             if _may_be_turned(image):
                 image = ImageOps.exif_transpose(image)
+            image.load()
             if image.mode.startswith(("I", "F")):
                 return _to_8_bits(image)
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            image.load()
             if image.mode in ("L", "RGB"):
                 return image
             return image.convert("L" if image.mode == "1" else "RGB")

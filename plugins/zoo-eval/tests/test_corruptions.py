@@ -1,4 +1,4 @@
-"""Real, drawn, blurred, noised and shuffled digits: every figure moves the way it should."""
+"""Real, generated, blurred, noisy and shuffled digits: every figure moves in the right direction."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def shuffled(digits: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def figures(digits, labels, tmp_path_factory):
-    """What 70 digits get, real, drawn and spoilt, beside 130 others, over each of two extractors."""
+    """The figures of 70 real, generated and corrupted digits against 130 others, over two extractors."""
     folder = tmp_path_factory.mktemp("features")
     data, rest = digits[:130], digits[130:]
     seen = tuple(labels[130:])
@@ -81,7 +81,7 @@ def test_distances_order_from_real_to_shuffled(figures, extractor, distance):
 
 
 @pytest.mark.parametrize("spoilt", ["blurred", "noised", "shuffled"])
-def test_what_is_spoilt_is_less_precise_covers_less_and_is_harder_to_read(figures, spoilt):
+def test_corrupted_images_lose_precision_coverage_and_label_accuracy(figures, spoilt):
     for extractor, names in (
         ("lpips-alex", ("precision", "density")),
         ("digits", ("recall", "coverage")),
@@ -101,7 +101,7 @@ def test_one_image_repeated_is_precise_and_without_variety(figures):
     assert one["Fréchet"].value > figures["digits", "real"]["Fréchet"].value
 
 
-def test_copies_look_real_and_are_told(figures):
+def test_copies_look_real_and_are_detected(figures):
     copied, real = figures["digits", "copied"], figures["digits", "real"]
     assert copied["closer than held-out"].value == 1
     assert copied["authenticity"].value == 0

@@ -1,4 +1,4 @@
-"""Features on disk: made once, gone on with where they were stopped, and read in blocks."""
+"""Features on disk: computed once, resumed after a stop, and read in blocks."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_stopped_run_goes_on_where_it_was_and_ends_the_same(some, tmp_path):
     assert [path.suffix for path in folder.iterdir()] == [".f32"]
 
 
-def test_images_of_several_sizes_are_refused_where_they_are_to_stay_as_they_are(tmp_path):
+def test_images_of_several_sizes_are_refused_without_resizing(tmp_path):
     ragged = Images("ragged", lambda item: np.zeros((1, 8, 8 + item), np.uint8), 20, "ragged")
     with pytest.raises(ZooError, match="differ in size"):
         features_of(ragged, Counting(), CPU, tmp_path, quiet)

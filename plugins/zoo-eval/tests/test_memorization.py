@@ -1,4 +1,4 @@
-"""Copies: planted ones are found, at their rate, and fresh data are not taken for any."""
+"""Memorization: planted copies are found at their rate, and new data are not taken for copies."""
 
 from __future__ import annotations
 

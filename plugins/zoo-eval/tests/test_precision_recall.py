@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage, beside their authors' own."""
+"""Precision, recall, density and coverage agree with the authors' code."""
 
 from __future__ import annotations
 

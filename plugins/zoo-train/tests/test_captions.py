@@ -1,4 +1,4 @@
-"""Images with captions: what a folder of them may look like, and what a batch of them is."""
+"""Captioned images: the formats of a folder, and the content of a batch."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_images_come_with_their_captions(tmp_path):
     assert batch["images"][:, :, 0, 0].tolist() == [[-1, -1, 1], [1, -1, -1]]
 
 
-def test_captions_may_be_told_in_halves(tmp_path):
+def test_captions_may_have_halves(tmp_path):
     lines = [line(colour, halves=["a square", colour]) for colour in COLOURS]
     data = open_captioned(folder_of(tmp_path / "told", lines), View())
     assert data.training_data.texts[3:5] == ("a square", "red")

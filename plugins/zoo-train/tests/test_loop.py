@@ -108,7 +108,7 @@ def test_the_loss_goes_down_and_the_average_is_published(data: Images, tmp_path:
     assert (tmp_path / "run" / "training" / "curve.png").is_file()
 
 
-def test_the_trainable_is_told_what_the_data_are(data: Images, tmp_path: Path) -> None:
+def test_the_trainable_receives_the_training_data(data: Images, tmp_path: Path) -> None:
     trainable, _ = learn(data, tmp_path / "run")
 
     assert trainable.training_data == TrainingData(shape=(1, 8, 8), classes=("cats", "dogs"), count=12)
@@ -132,7 +132,7 @@ def test_reading_ahead_in_other_processes_changes_nothing(data: Images, tmp_path
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_is_saved_and_goes_on_to_the_same_weights(
+def test_an_interrupted_run_is_saved_and_resumes_to_the_same_weights(
     data: Images, tmp_path: Path, number: signal.Signals
 ) -> None:
     whole, _ = learn(data, tmp_path / "whole")

@@ -1,4 +1,4 @@
-"""Texts as data: what is read, what is refused, and how tokens become windows."""
+"""Text data: files that are read, files that are refused, and windows of tokens."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_the_digest_changes_with_the_texts_and_with_where_they_end(tmp_path: Pat
     assert len(digests) == 3
 
 
-def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_utf8_text_are_refused(tmp_path: Path) -> None:
     latin = tmp_path / "latin.txt"
     latin.write_bytes("caf\xe9".encode("latin-1"))
     empty = tmp_path / "empty.txt"
@@ -203,7 +203,7 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
     assert "iconv -f UTF-16" in refusal(tmp_path / "wide.txt").remedy
 
 
-def test_texts_follow_each_other_with_what_ends_them() -> None:
+def test_texts_follow_each_other_with_their_end_tokens() -> None:
     windows = Texts(("abc", "de"), "digest").items(Bytes())
 
     assert [bytes(windows[i, False].tolist()) for i in range(len(windows))] == [

@@ -1,4 +1,4 @@
-"""``zoo train`` as users type it: real processes, killed and interrupted for real."""
+"""``zoo train`` in real processes, killed and interrupted."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_data_that_cannot_be_used_are_answered_with_a_remedy(tmp_path: Path) -> 
     assert not (tmp_path / "run").exists()
 
 
-def test_a_plugin_whose_trainer_takes_a_flag_of_zoo_train_is_told_on(plugin_site: Path) -> None:
+def test_a_trainer_option_named_like_a_flag_of_zoo_train_is_refused(plugin_site: Path) -> None:
     manifest = """
 schema = 1
 [plugin]
