@@ -1,7 +1,7 @@
-"""How much of an extractor's speed is left when ``zoo eval`` reads, resizes and keeps what it extracts.
+"""Compare the speed of ``zoo eval``'s feature extraction with that of the bare network.
 
-PNG files of a folder are extracted in turn by ``zoo_eval.features`` and by the bare network, which finds them
-in memory as it wants them, in batches of the size that it is fastest with.
+``zoo_eval.features`` reads PNG files, resizes them and writes the features to disk. The bare network takes
+the same images from memory, resized and in batches of its fastest size.
 
     python -m benchmarks.extraction [--extractor efficientnet-lite0] [--side 64] [-n 256] [--rounds 5]
 """
@@ -29,8 +29,8 @@ SIZES = (8, 16, 32, 64, 128, 256)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--extractor", default="efficientnet-lite0")
-    parser.add_argument("--side", type=int, default=64, help="of the images")
-    parser.add_argument("-n", type=int, default=256, help="images of a round")
+    parser.add_argument("--side", type=int, default=64, help="width and height of the images")
+    parser.add_argument("-n", type=int, default=256, help="images per round")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     device = torch.device("cpu")

@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zoo_core.cli.flags import Seeds, option_flag
     from zoo_core.data.classes import Classes, classifier_free_guidance, draw_labels
-    from zoo_core.data.images import IMAGE_SUFFIXES, read_idx, read_image
-    from zoo_core.environment import create_extractor, create_trainable, extractors, load, trainers
+    from zoo_core.data.images import (
+        IMAGE_SUFFIXES,
+        find_files,
+        has_mnist,
+        image_size,
+        read_idx,
+        read_image,
+        read_mnist,
+    )
     from zoo_core.errors import OptionError, OutputError, PluginError, WeightsError, ZooError
     from zoo_core.files import write_atomically
     from zoo_core.kernels.cuda_graph import CudaGraph
@@ -113,7 +120,10 @@ __all__ = [
     "create_trainable",
     "draw_labels",
     "extractors",
+    "find_files",
+    "has_mnist",
     "hookimpl",
+    "image_size",
     "load",
     "load_network",
     "load_weights",
@@ -121,6 +131,7 @@ __all__ = [
     "read_config",
     "read_idx",
     "read_image",
+    "read_mnist",
     "read_options",
     "save_checkpoint",
     "save_weights",
@@ -133,8 +144,7 @@ _HOMES = {
     "WeightsFile",
     "cli.flags": "Seeds option_flag",
     "data.classes": "Classes classifier_free_guidance draw_labels",
-    "data.images": "IMAGE_SUFFIXES read_idx read_image",
-    "environment": "create_extractor create_trainable extractors load trainers",
+    "data.images": "IMAGE_SUFFIXES find_files has_mnist image_size read_idx read_image read_mnist",
     "errors": "OptionError OutputError PluginError WeightsError ZooError",
     "files": "write_atomically",
     "kernels.cuda_graph": "CudaGraph",

@@ -2,7 +2,7 @@
 
     python plugins/zoo-eval/recipes/digits.py [DATA]
 
-Writes float16 weights into the package, and prints the share of test digits that they read rightly.
+Writes float16 weights into the package, and prints their accuracy on the test set.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from zoo_eval.extractors.digits import Digits
 
-from zoo_core import create_extractor, extractors, read_idx, save_weights
+from zoo_core import create_extractor, extractors, read_mnist, save_weights
 
 EPOCHS, BATCH, PEAK_RATE, SHIFT = 5, 128, 2e-3, 2
 ROOT = Path(__file__).resolve().parents[3]
@@ -23,21 +23,23 @@ WEIGHTS = ROOT / "plugins" / "zoo-eval" / "zoo_eval" / "weights" / "digits" / "d
 
 
 def read(folder: Path, part: str) -> tuple[Tensor, Tensor]:
-    """Return MNIST's ``train`` or ``t10k`` images (n, 1, 28, 28) in [-1, 1] and labels (n,)."""
-    images = torch.from_numpy(read_idx(folder / f"{part}-images-idx3-ubyte").copy())
-    labels = torch.from_numpy(read_idx(folder / f"{part}-labels-idx1-ubyte").copy())
-    return images[:, None].float() / 127.5 - 1, labels.long()
+    """Return MNIST's ``train`` or ``test`` images (n, 1, 28, 28) in [-1, 1] and labels (n,)."""
+    images, labels = read_mnist(folder, part)
+    assert labels is not None, "tools/mnist.py fetches the labels, too"
+    return torch.from_numpy(images.copy())[:, None].float() / 127.5 - 1, torch.from_numpy(
+        labels.copy()
+    ).long()
 
 
 def shifted(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Move the batch by up to SHIFT pixels, so that a digit's place does not matter."""
+    """Shift the batch by up to SHIFT pixels, so that the position of a digit does not matter."""
     across, down = (int(v) for v in torch.randint(-SHIFT, SHIFT + 1, (2,), generator=generator))
     padded = F.pad(images, (SHIFT,) * 4, value=-1.0)
     return padded[:, :, SHIFT + down : SHIFT + down + 28, SHIFT + across : SHIFT + across + 28]
 
 
 def train(images: Tensor, labels: Tensor, epochs: int = EPOCHS, seed: int = 0) -> Digits:
-    """Train by AdamW, the learning rate rising and falling once."""
+    """Train by AdamW with a one-cycle learning rate."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     network = Digits().train()
@@ -58,16 +60,16 @@ def train(images: Tensor, labels: Tensor, epochs: int = EPOCHS, seed: int = 0) -
 
 
 def main(arguments: list[str]) -> None:
-    """Train, save and test."""
+    """Train, save and test the classifier."""
     folder = Path(arguments[0]) if arguments else ROOT / "data" / "mnist"
     state = train(*read(folder, "train")).state_dict()
     save_weights(WEIGHTS, {k: v.half() if v.is_floating_point() else v for k, v in state.items()})
-    images, labels = read(folder, "t10k")
+    images, labels = read(folder, "test")
     network = create_extractor(extractors()["digits"], torch.device("cpu"))
     assert isinstance(network, Digits)
     with torch.inference_mode():
-        right = torch.cat([network.classify(network(part)) for part in images.split(500)]) == labels
-    print(f"{WEIGHTS}: reads {100 * right.float().mean():.2f}% of {len(labels)} test digits")
+        correct = torch.cat([network.classify(network(part)) for part in images.split(500)]) == labels
+    print(f"{WEIGHTS}: classifies correctly {100 * correct.float().mean():.2f}% of {len(labels)} test digits")
 
 
 if __name__ == "__main__":

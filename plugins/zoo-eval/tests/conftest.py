@@ -1,4 +1,4 @@
-"""Digits that are real, and the command as it is typed."""
+"""Real digits, and the command line."""
 
 from __future__ import annotations
 

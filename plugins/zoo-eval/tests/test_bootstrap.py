@@ -1,4 +1,4 @@
-"""Intervals hold the truth as often as they say, and do not depend on how the work was cut."""
+"""Intervals contain the true value as often as they claim, whatever the blocks."""
 
 from __future__ import annotations
 

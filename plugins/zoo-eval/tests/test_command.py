@@ -1,4 +1,4 @@
-"""zoo eval, as it is typed: real models, real digits, stopped and gone on with."""
+"""``zoo eval`` on real models and real digits, also stopped and resumed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import shutil
 
 import pytest
-from zoo_eval.points import Sweep, is_samples, setting
+from zoo_eval.sweep import Sweep, is_samples, setting
 
 from zoo_core import OptionError
 
@@ -48,14 +48,14 @@ def test_a_report_has_the_held_out_data_and_every_point(evaluated):
         for figure in row["figures"].values():
             assert figure["low"] <= figure["value"] <= figure["high"]
     drawn = report["rows"][1]
-    assert drawn["figures"]["read as label"]["value"] > 0.8
+    assert drawn["figures"]["label accuracy"]["value"] > 0.8
     assert drawn["figures"]["closer than held-out"]["value"] < 0.3
     assert drawn["seconds_per_sample"] > 0
     assert report["frechet"] == "Fréchet over digits"
     assert report["data"]["count"] == 120
 
 
-def test_the_page_needs_nothing_beside_it(evaluated, tmp_path):
+def test_the_page_is_self_contained(evaluated, tmp_path):
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.startswith("<!doctype html>")
     assert not re.search(r"""(src|href)=["'](?!data:)|@import|<script""", page)
@@ -65,7 +65,7 @@ def test_the_page_needs_nothing_beside_it(evaluated, tmp_path):
     assert "bicubic" in page
 
 
-def test_the_same_command_again_draws_nothing_and_says_the_same(zoo, evaluated, tmp_path):
+def test_the_same_command_again_makes_no_samples_and_gives_the_same_report(zoo, evaluated, tmp_path):
     words, report = evaluated
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "samples").rglob("*.png")}
     again = json.loads(zoo(*words, "--json")[1])
@@ -76,7 +76,7 @@ def test_the_same_command_again_draws_nothing_and_says_the_same(zoo, evaluated, 
     assert "report.html" in table
 
 
-def test_what_a_stopped_run_lacks_is_made_and_the_figures_are_the_same(zoo, evaluated, tmp_path):
+def test_a_stopped_evaluation_resumes_with_the_same_figures(zoo, evaluated, tmp_path):
     words, report = evaluated
     point = next((tmp_path / "out" / "samples").glob("*0.5*/"))
     for seed in range(7, 20):
@@ -120,7 +120,7 @@ def test_texts_have_a_frontier_and_novelty(zoo, tmp_path):
     assert (tmp_path / "out" / "eval" / "report.html").read_text().count("<blockquote>") == 6
 
 
-def test_likelihood_is_told_by_models_that_can(zoo, mnist):
+def test_likelihood_is_computed_by_models_that_can(zoo, mnist):
     words = (
         "eval",
         "imagegpt-digits",
@@ -146,21 +146,21 @@ def test_likelihood_is_told_by_models_that_can(zoo, mnist):
         (["stylegan2-digits", "--data", "EMPTY"], "neither images nor texts", "PNG"),
         (["no-such-model", "--data", "MNIST"], "no-such-model", "zoo list"),
         (["EMPTY", "--data", "MNIST"], "neither images nor texts", "PNG"),
-        (["gpt-kjv", "--data", "MNIST"], "gpt-kjv is of kind text", "like with like"),
+        (["gpt-kjv", "--data", "MNIST"], "gpt-kjv is for texts, but", "texts with texts"),
         (
             [*GAN[1:2], "--data", "MNIST", "--extractor", "magic"],
             "no extractor 'magic'",
             "efficientnet-lite0",
         ),
-        ([*GAN[1:2], "--data", "MNIST", "--extractor", "ngrams"], "is of kind text", "like with like"),
+        ([*GAN[1:2], "--data", "MNIST", "--extractor", "ngrams"], "is for texts, but", "texts with texts"),
         ([*GAN[1:2], "--data", "MNIST", "--sweep", "steps=5,10"], "option 'steps'", "zoo show"),
-        ([*GAN[1:2], "--data", "MNIST", "--sweep", "truncation"], "no setting", "NAME=VALUE"),
+        ([*GAN[1:2], "--data", "MNIST", "--sweep", "truncation"], "not of the form NAME=VALUE", "steps=20"),
         (
             [*GAN[1:2], "--data", "MNIST", "--set", "truncation=lots"],
             "stylegan2-digits: --truncation",
             "number",
         ),
-        (["FEW", "--data", "MNIST"], "has 3 samples", "larger"),
+        (["FEW", "--data", "MNIST"], "has 3 samples", "larger set"),
         (
             ["BROKEN", "--data", "MNIST", "--extractor", "digits"],
             "cannot be read as an image",
@@ -168,7 +168,7 @@ def test_likelihood_is_told_by_models_that_can(zoo, mnist):
         ),
     ],
 )
-def test_mistakes_are_told_with_their_remedy(zoo, mnist, digits, folder_of, tmp_path, words, what, remedy):
+def test_errors_name_the_mistake_and_the_remedy(zoo, mnist, digits, folder_of, tmp_path, words, what, remedy):
     (tmp_path / "empty").mkdir()
     folder_of("few", digits[:3])
     folder_of("broken", digits[:12])

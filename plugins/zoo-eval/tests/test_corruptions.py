@@ -1,4 +1,4 @@
-"""Real, drawn, blurred, noised and shuffled digits: every figure moves the way it should."""
+"""Real, generated, blurred, noisy and shuffled digits: every figure moves in the right direction."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from zoo_eval.data import Images
-from zoo_eval.evaluation import Yardstick, compare, neighbours_of
-from zoo_eval.features import Fitted
+from zoo_eval.evaluation import ReferenceStats, compare, neighbours_of
+from zoo_eval.features import FixedShape
 from zoo_eval.reference import Reference
 
 from zoo_core import create_extractor, extractors, load
@@ -46,7 +46,7 @@ def shuffled(digits: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def figures(digits, labels, tmp_path_factory):
-    """What 70 digits get, real, drawn and spoilt, beside 130 others, over each of two extractors."""
+    """The figures of 70 real, generated and corrupted digits against 130 others, over two extractors."""
     folder = tmp_path_factory.mktemp("features")
     data, rest = digits[:130], digits[130:]
     seen = tuple(labels[130:])
@@ -61,15 +61,15 @@ def figures(digits, labels, tmp_path_factory):
     ]
     known = images("data", data)
     quiet = lambda done, total: None  # noqa: E731
-    pixels = Fitted(create_extractor(extractors()["pixels"], CPU), (1, 28, 28))
+    pixels = FixedShape(create_extractor(extractors()["pixels"], CPU), (1, 28, 28))
     copies = Reference(known, pixels, CPU, folder, quiet)
     held_out = neighbours_of(sets[0], copies, CPU, folder, quiet).distances
     found = {}
     for name in EXTRACTORS:
         reference = Reference(known, create_extractor(extractors()[name], CPU), CPU, folder, quiet)
-        yardstick = Yardstick(reference, copies, held_out)
+        stats = ReferenceStats(reference, copies, held_out)
         for items in sets if name == "digits" else sets[:5]:
-            found[name, items.name] = compare(items, yardstick, CPU, folder, quiet).figures
+            found[name, items.name] = compare(items, stats, CPU, folder, quiet).figures
     return found
 
 
@@ -81,7 +81,7 @@ def test_distances_order_from_real_to_shuffled(figures, extractor, distance):
 
 
 @pytest.mark.parametrize("spoilt", ["blurred", "noised", "shuffled"])
-def test_what_is_spoilt_is_less_precise_covers_less_and_is_harder_to_read(figures, spoilt):
+def test_corrupted_images_lose_precision_coverage_and_label_accuracy(figures, spoilt):
     for extractor, names in (
         ("lpips-alex", ("precision", "density")),
         ("digits", ("recall", "coverage")),
@@ -89,7 +89,7 @@ def test_what_is_spoilt_is_less_precise_covers_less_and_is_harder_to_read(figure
         for name in names:
             assert figures[extractor, spoilt][name].value < figures[extractor, "real"][name].value, name
     assert (
-        figures["digits", spoilt]["read as label"].value <= figures["digits", "real"]["read as label"].value
+        figures["digits", spoilt]["label accuracy"].value <= figures["digits", "real"]["label accuracy"].value
     )
 
 
@@ -101,7 +101,7 @@ def test_one_image_repeated_is_precise_and_without_variety(figures):
     assert one["Fréchet"].value > figures["digits", "real"]["Fréchet"].value
 
 
-def test_copies_look_real_and_are_told(figures):
+def test_copies_look_real_and_are_detected(figures):
     copied, real = figures["digits", "copied"], figures["digits", "real"]
     assert copied["closer than held-out"].value == 1
     assert copied["authenticity"].value == 0

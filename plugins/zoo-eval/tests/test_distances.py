@@ -1,4 +1,4 @@
-"""Fréchet and kernel distances: the closed forms, no bias, and intervals that hold what they promise."""
+"""Fréchet and kernel distances: closed forms, no bias, and coverage of the intervals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Extractors: the installed ones, one by its path, and what is asked of those from the Hub."""
+"""Extractors: installed, named by a path, and with weights from the Hub."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_any_network_can_be_named_by_its_path():
 
 
 @pytest.mark.parametrize("path", ["no.such.module:net", "torch.nn:NoSuchNet", "json:loads", "pathlib:Path"])
-def test_a_path_that_names_no_network_is_told(path):
+def test_a_path_that_names_no_network_is_reported(path):
     with pytest.raises(ZooError, match=path):
         module.find(path, CPU)
 

@@ -1,4 +1,4 @@
-"""Features on disk: made once, gone on with where they were stopped, and read in blocks."""
+"""Features on disk: computed once, resumed after a stop, and read in blocks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from zoo_eval.data import Images, images_of
 from zoo_eval.extractors.pixels import build
-from zoo_eval.features import Fitted, blocks, features_of
+from zoo_eval.features import FixedShape, blocks, features_of
 from zoo_eval.reference import Reference
 
 from zoo_core import ZooError
@@ -70,11 +70,11 @@ def test_a_stopped_run_goes_on_where_it_was_and_ends_the_same(some, tmp_path):
     assert [path.suffix for path in folder.iterdir()] == [".f32"]
 
 
-def test_images_of_several_sizes_are_refused_where_they_are_to_stay_as_they_are(tmp_path):
+def test_images_of_several_sizes_are_refused_without_resizing(tmp_path):
     ragged = Images("ragged", lambda item: np.zeros((1, 8, 8 + item), np.uint8), 20, "ragged")
     with pytest.raises(ZooError, match="differ in size"):
         features_of(ragged, Counting(), CPU, tmp_path, quiet)
-    found = features_of(ragged, Fitted(Counting(), (1, 8, 8)), CPU, tmp_path, quiet)
+    found = features_of(ragged, FixedShape(Counting(), (1, 8, 8)), CPU, tmp_path, quiet)
     assert found[:].shape == (20, 64)
 
 

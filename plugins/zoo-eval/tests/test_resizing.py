@@ -20,7 +20,7 @@ def test_resizing_is_pillows(shape, size):
         np.testing.assert_allclose(channel.numpy(), np.asarray(expected).clip(0, 255), atol=5e-3)
 
 
-def test_what_has_the_size_already_stays_as_it_is():
+def test_images_of_the_right_size_are_unchanged():
     levels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
     assert torch.equal(prepared(levels, 16, 1), levels.float() / 127.5 - 1)
     assert torch.equal(prepared(levels, None, None), levels.float() / 127.5 - 1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from zoo_eval.data import WORDS, texts_of
 from zoo_eval.extractors.ngrams import build
-from zoo_eval.text import Known, divergence_frontier, frontier_area, novelty_figures
+from zoo_eval.text import KnownNGrams, divergence_frontier, frontier_area, novelty_figures
 
 CPU = torch.device("cpu")
 VERSES = (
@@ -46,7 +46,7 @@ def test_the_frontier_tells_the_same_from_the_other():
 
 
 def test_copied_ngrams_are_not_new():
-    known = Known(VERSES)
+    known = KnownNGrams(VERSES)
     words = VERSES[0].split()
     half = " ".join(words[:8]) + " zebra " + " ".join(words[9:])
     assert known.novelty(VERSES[1], 4) == 0

@@ -1,3 +1,3 @@
-"""Evaluation: how far samples look like the data, how likely the data are, and what is copied."""
+"""Evaluation: FID, KID, precision and recall, memorization and likelihood."""
 
 from __future__ import annotations

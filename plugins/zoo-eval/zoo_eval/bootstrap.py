@@ -1,7 +1,7 @@
-"""Intervals: what a figure would have been for other samples of the same kind.
+"""Confidence intervals by the Poisson bootstrap (Hanley & MacGibbon 2006).
 
-The Poisson bootstrap (Hanley & MacGibbon 2006): each sample counts as often as a Poisson number of mean 1
-says, which is resampling with replacement that needs neither all samples at once nor their number.
+Each sample is weighted by a Poisson number of mean 1. This approximates resampling with replacement, and
+needs neither all samples at once nor their number.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BLOCK = 4096
 
 @dataclass(frozen=True)
 class Figure:
-    """A value, and between which bounds it lies with 95% confidence."""
+    """A value and the bounds of its 95% confidence interval."""
 
     value: float
     low: float
@@ -31,13 +31,13 @@ class Figure:
 
 
 def counts(block: int, size: int, resamples: int, seed: int) -> Tensor:
-    """Return how often each of ``size`` samples counts in each resample, (resamples, size) float32.
+    """Return the weight of each of ``size`` samples in each resample, (resamples, size) float32.
 
     Args:
-        block: Number of the block, so that every block has its own.
-        size: Samples in it.
-        resamples: How many.
-        seed: Of the sample: two samples that are resampled independently need two.
+        block: Number of the block; every block has its own random numbers.
+        size: Samples in the block.
+        resamples: Number of resamples.
+        seed: Seed of the set. Two sets that are resampled independently need two seeds.
     """
     random = np.random.Generator(np.random.Philox(key=np.array([seed, block], np.uint64)))
     return torch.from_numpy(random.poisson(1.0, (resamples, size)).astype(np.float32))
@@ -55,17 +55,17 @@ def resampled_means(values: Tensor, resamples: int = RESAMPLES, seed: int = 0) -
 
 
 def mean_figure(values: Tensor, value: float | None = None, seed: int = 0) -> Figure:
-    """Return the mean of values (n,) with its interval; ``value``, if given, stands in place of the mean.
+    """Return the mean of values (n,) with its interval.
 
-    With a value, what is resampled are the first-order effects of single samples on it, and the interval is
-    that of their mean, moved to the value.
+    If ``value`` is given, ``values`` are the first-order effects of single samples on it. The result is
+    ``value`` with the interval of their mean, moved to it.
     """
     mean = float(values.double().mean())
     return around(mean if value is None else value, resampled_means(values, seed=seed) - mean)
 
 
 def around(value: float, deviations: Tensor) -> Figure:
-    """Return a value with the interval that resampled deviations from it (resamples,) span."""
+    """Return a value with the interval spanned by resampled deviations from it, (resamples,)."""
     tail = (1 - LEVEL) / 2
     low, high = torch.quantile(deviations.double(), torch.tensor([tail, 1 - tail]).double()).tolist()
     return Figure(value, value + low, value + high)

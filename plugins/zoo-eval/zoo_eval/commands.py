@@ -1,4 +1,4 @@
-"""``zoo eval``: how far samples look like the data, how likely the data are, and what is copied."""
+"""``zoo eval``: compare samples with a data set."""
 
 from __future__ import annotations
 
@@ -14,49 +14,71 @@ import click
 from zoo_core import write_atomically
 
 
-class Remembering(click.Command):
-    """A command that knows how it was typed, for the report is to say so."""
+class RecordingCommand(click.Command):
+    """A command that keeps its arguments, for the report to show."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keep the words, and read them as ever."""
-        ctx.meta["words"] = list(args)
+        """Keep the arguments, then parse them as usual."""
+        ctx.meta["arguments"] = list(args)
         return super().parse_args(ctx, args)
 
 
-@click.command("eval", cls=Remembering)
+@click.command("eval", cls=RecordingCommand)
 @click.argument("samples", nargs=-1, required=True, metavar="MODEL|FOLDER...")
-@click.option("--data", required=True, metavar="SPEC", help="What was learned from.")
+@click.option("--data", required=True, metavar="SPEC", help="Training data to compare with.")
 @click.option(
     "--held-out",
     metavar="SPEC",
-    help="Data that were not learned from. [MNIST's test part, where there is one]",
+    help="Data that the models were not trained on. [MNIST's test set, if --data has one]",
 )
 @click.option(
-    "-n", "count", type=click.IntRange(10), default=1000, show_default=True, help="Samples of each."
+    "-n",
+    "count",
+    type=click.IntRange(10),
+    default=1000,
+    show_default=True,
+    help="Samples per model or folder.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the first sample.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the first sample."
+)
 @click.option(
     "--extractor",
     metavar="NAME",
-    help="Features to compare by; PACKAGE.MODULE:NAME is any network. [efficientnet-lite0; of texts, ngrams]",
+    help="Feature extractor; inception gives the FID, PACKAGE.MODULE:NAME any torch module. "
+    "[efficientnet-lite0 for images, ngrams for texts]",
 )
 @click.option(
-    "--copies-by", metavar="NAME", default="pixels", show_default=True, help="Features to find copies by."
+    "--copies-by",
+    metavar="NAME",
+    default="pixels",
+    show_default=True,
+    help="Feature extractor that finds copies of training images.",
 )
 @click.option(
-    "--sweep", "sweeps", multiple=True, metavar="NAME=A,B,…", help="Evaluate at each value of an option."
+    "--sweep",
+    "sweeps",
+    multiple=True,
+    metavar="NAME=A,B,…",
+    help="Evaluate at each value of a numeric model option.",
 )
 @click.option(
-    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="An option of the models that have it."
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set an option of all models that have it."
 )
-@click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="Prompts to take in turn.")
+@click.option(
+    "--prompt",
+    "prompts",
+    multiple=True,
+    metavar="TEXT",
+    help="Prompt of the samples; several are used in turn.",
+)
 @click.option(
     "--likelihood",
     "scored",
     type=click.IntRange(0),
     default=50,
     show_default=True,
-    help="Held-out items to score, by models that can; 0: none.",
+    help="Held-out items to compute the likelihood of, for models that can; 0: none.",
 )
 @click.option(
     "-o",
@@ -65,13 +87,13 @@ class Remembering(click.Command):
     type=click.Path(path_type=Path),
     default=Path("out/eval"),
     show_default=True,
-    help="Folder for samples, features, report.json and report.html; what is there already is used.",
+    help="Folder for samples, features, report.json and report.html; samples already there are reused.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
-@click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16, …")
-@click.option("--batch-size", type=click.IntRange(1), help="Samples to draw at once. [the model's choice]")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
-@click.option("-q", "--quiet", is_flag=True, help="Do not tell how far it is.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@click.option("--dtype", default="auto", show_default=True, help="auto, float32, float16 or bfloat16.")
+@click.option("--batch-size", type=click.IntRange(1), help="Samples per batch. [set by the model]")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @click.pass_context
 def evaluate(
     ctx: click.Context,
@@ -83,28 +105,28 @@ def evaluate(
     quiet: bool,
     **values: Any,
 ) -> None:
-    """Say how far samples look like the data, and what is copied.
+    """Compare samples with a data set: FID, KID, precision and recall, memorization.
 
-    Each MODEL draws -n samples, which are kept in the output folder: given the same command again, an
-    evaluation that was stopped goes on. A FOLDER holds samples of any origin.
+    Makes -n samples of each MODEL and keeps them in the output folder. A FOLDER holds samples of any
+    origin. A stopped evaluation resumes if you give the same command again.
 
-    A SPEC is a folder of images or of .txt files, a text file, or a folder of MNIST's IDX files, of which
-    FOLDER:test is the test part.
+    A SPEC is a folder of images or of .txt files, a text file, or a folder of MNIST's IDX files, where
+    FOLDER:test is the test set.
     """
-    from zoo_eval.assembly import Request
-    from zoo_eval.assembly import evaluate as assemble
-    from zoo_eval.points import Sweep, setting
+    from zoo_eval.pipeline import Request
+    from zoo_eval.pipeline import evaluate as run_evaluation
     from zoo_eval.report.page import page
     from zoo_eval.report.table import print_tables
+    from zoo_eval.sweep import Sweep, setting
 
     request = Request(
         settings=dict(map(setting, settings)),
         sweeps=[Sweep.parse(text) for text in sweeps],
         folder=folder,
-        command=shlex.join(["zoo", "eval", *ctx.meta["words"]]),
+        command=shlex.join(["zoo", "eval", *ctx.meta["arguments"]]),
         **values,
     )
-    report = assemble(request, _silent if quiet or not sys.stderr.isatty() else _tell)
+    report = run_evaluation(request, _silent if quiet or not sys.stderr.isatty() else _show_progress)
     document = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
     write_atomically(folder / "report.json", (document + "\n").encode(), overwrite=True)
     write_atomically(folder / "report.html", page(report).encode(), overwrite=True)
@@ -119,10 +141,10 @@ def _silent(what: str) -> Callable[[int, int], None]:
     return lambda done, total: None
 
 
-def _tell(what: str) -> Callable[[int, int], None]:
-    """Say on one line of the terminal what is done, over what stood there before."""
+def _show_progress(what: str) -> Callable[[int, int], None]:
+    """Show the progress of a phase on one line of the terminal."""
 
-    def tell(done: int, total: int) -> None:
+    def progress(done: int, total: int) -> None:
         print(
             f"\r\x1b[K{what}: {done:,} of {total:,}",
             end="\n" if done == total else "",
@@ -131,4 +153,4 @@ def _tell(what: str) -> Callable[[int, int], None]:
         )
 
     print(f"\r\x1b[K{what}", end="", file=sys.stderr, flush=True)
-    return tell
+    return progress

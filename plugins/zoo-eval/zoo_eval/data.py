@@ -1,4 +1,4 @@
-"""What is compared: images or texts, read when they are asked for, known by their content."""
+"""Sets of images or texts, read on demand and identified by their content."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from zoo_core import IMAGE_SUFFIXES, ZooError, read_idx, read_image
+from zoo_core import IMAGE_SUFFIXES, ZooError, find_files, has_mnist, read_image, read_mnist
 
-PARTS = {"train": "train", "test": "t10k"}
-"""MNIST's files by the part of it that a SPEC names."""
+PARTS = ("train", "test")
+"""Parts of MNIST that a SPEC may name."""
 WORDS = 64
-"""Length of the passages that texts are cut to: texts of other lengths would differ by that alone."""
+"""Length of the passages that texts are cut into: texts of different lengths would differ by that alone."""
 
 Array = np.ndarray[Any, Any]
 
 
 class DataError(ZooError):
-    """There is nothing to compare with."""
+    """The data cannot be compared."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Images:
     """Returns image i as (c, h, w) uint8, c being 1 or 3."""
     count: int
     digest: str
-    """Of their content, in their order."""
+    """Digest of their content, in their order."""
     labels: tuple[int, ...] | None = None
     kind = "image"
 
@@ -42,7 +42,7 @@ class Images:
         return self.count
 
     def first(self, count: int) -> Images:
-        """Return the first ``count`` of them."""
+        """Return the first ``count`` images."""
         if count >= self.count:
             return self
         labels = None if self.labels is None else self.labels[:count]
@@ -64,7 +64,7 @@ class Texts:
 
     @property
     def digest(self) -> str:
-        """Of their content, in their order."""
+        """Digest of their content, in their order."""
         return _digest(text.encode() for text in self.passages)
 
     def read(self, item: int) -> str:
@@ -72,7 +72,7 @@ class Texts:
         return self.passages[item]
 
     def first(self, count: int) -> Texts:
-        """Return the first ``count`` passages; the whole texts stay."""
+        """Return the first ``count`` passages, with all whole texts."""
         return self if count >= len(self) else Texts(self.name, self.passages[:count], self.whole)
 
 
@@ -80,14 +80,14 @@ Items = Images | Texts
 
 
 def open_data(spec: str) -> Items:
-    """Find what a SPEC names.
+    """Open the data that a SPEC names.
 
     Args:
         spec: A folder of images or of ``.txt`` files, at any depth; a text file; or a folder of MNIST's IDX
-            files, ``FOLDER:test`` for the test part of it, else the training part.
+            files, where ``FOLDER:test`` is the test set and ``FOLDER`` the training set.
 
     Raises:
-        DataError: There is nothing of the kind.
+        ZooError: There are no such data, or they cannot be read.
     """
     path, part = Path(spec), "train"
     if not path.exists() and spec.rpartition(":")[2] in PARTS:
@@ -96,14 +96,13 @@ def open_data(spec: str) -> Items:
     if path.is_file():
         return texts_of(str(path), [path])
     if not path.is_dir():
-        raise DataError(f"There is no folder or file {spec}.", "Give a folder of images, or a text.")
-    if images := _idx_file(path, f"{PARTS[part]}-images-idx3-ubyte"):
-        return _open_idx(path, images, part)
-    files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-    if found := [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]:
-        return images_of(str(path), found)
-    if texts := [file for file in files if file.suffix.lower() == ".txt"]:
-        return texts_of(str(path), texts)
+        raise DataError(f"There is no folder or file {spec}.", "Give a folder of images, or a text file.")
+    if has_mnist(path, part):
+        return _open_mnist(path, part)
+    if files := find_files(path, IMAGE_SUFFIXES):
+        return images_of(str(path), files)
+    if files := find_files(path, {".txt"}):
+        return texts_of(str(path), files)
     raise DataError(
         f"There are neither images nor texts in {path}.",
         "Give a folder of PNG, JPEG or WebP files, of .txt files, or of MNIST's IDX files.",
@@ -111,10 +110,8 @@ def open_data(spec: str) -> Items:
 
 
 def held_out_of(spec: str) -> Items | None:
-    """Return the test part of the data that a SPEC names, if there is one beside the training part."""
-    folder = Path(spec)
-    known = folder.is_dir() and _idx_file(folder, f"{PARTS['test']}-images-idx3-ubyte")
-    return open_data(f"{spec}:test") if known else None
+    """Return MNIST's test set, if a SPEC names a folder that has one."""
+    return open_data(f"{spec}:test") if has_mnist(Path(spec), "test") else None
 
 
 def images_of(name: str, files: Sequence[Path], labels: tuple[int, ...] | None = None) -> Images:
@@ -129,15 +126,15 @@ def images_of(name: str, files: Sequence[Path], labels: tuple[int, ...] | None =
 def texts_of(name: str, files: Sequence[Path]) -> Texts:
     """Return the texts in these files, and passages of ``WORDS`` words cut from them.
 
-    A text that is shorter is a passage itself; the end of a longer one that fills none is left out.
+    A shorter text is one passage. The end of a longer text that does not fill a passage is left out.
 
     Raises:
-        DataError: A file is no text in UTF-8, or all are empty.
+        DataError: A file is not UTF-8 text, or all files are empty.
     """
     whole = tuple(_read_text(file) for file in files)
     passages = tuple(passage for text in whole for passage in _passages(text))
     if not passages:
-        raise DataError(f"There is no text in {name}.", "Give texts with something in them.")
+        raise DataError(f"{name} holds no text: its files are empty.", "Give files that hold text.")
     return Texts(name, passages, whole)
 
 
@@ -161,23 +158,16 @@ def _passages(text: str) -> list[str]:
 
 def _read_text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} is no text in UTF-8.", "Convert it, or take it out.") from error
+        raise DataError(f"{file} is not UTF-8 text.", "Convert it to UTF-8, or remove it.") from error
 
 
-def _open_idx(folder: Path, images_file: Path, part: str) -> Images:
-    images = read_idx(images_file)
-    labels_file = _idx_file(folder, f"{PARTS[part]}-labels-idx1-ubyte")
-    labels = None if labels_file is None else tuple(read_idx(labels_file).tolist())
-    if images.ndim != 3 or not len(images) or (labels is not None and len(labels) != len(images)):
-        raise DataError(f"{images_file} holds no images, or has not as many labels.", "Fetch it again.")
+def _open_mnist(folder: Path, part: str) -> Images:
+    images, labels = read_mnist(folder, part)
     digest = _digest(iter([str(images.shape).encode(), images.tobytes()]))
-    return Images(f"{folder}:{part}", lambda item: images[item][None], len(images), digest, labels)
-
-
-def _idx_file(folder: Path, name: str) -> Path | None:
-    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+    classes = None if labels is None else tuple(labels.tolist())
+    return Images(f"{folder}:{part}", lambda item: images[item][None], len(images), digest, classes)
 
 
 def _contents(files: Sequence[Path]) -> Iterable[bytes]:

@@ -1,4 +1,4 @@
-"""The Fréchet distance of two sets of features, what it tends to with more samples, and its interval.
+"""Fréchet distance of two sets of features, its limit for infinitely many samples, and their intervals.
 
 Heusel et al. 2017, arXiv:1706.08500, equation 6; Chong & Forsyth 2020, "Effectively Unbiased FID",
 arXiv:1911.07023.
@@ -17,7 +17,7 @@ from zoo_eval.bootstrap import Figure, mean_figure
 from zoo_eval.features import Rows, blocks
 
 TOLERANCE = 1e-10
-"""Eigenvalues below this share of the largest are taken for zero."""
+"""Eigenvalues below this share of the largest count as zero."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,12 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 
 
 def frechet_figures(rows: Rows, data: Moments) -> tuple[Figure, Figure]:
-    """Return the Fréchet distance of features (n, d) to data, and what it tends to with n, with intervals.
+    """Return the Fréchet distance of features (n, d) to data and its limit for n → ∞, with intervals.
 
-    The distance of n samples is too large by nearly c / n, so with the mean distance of the two halves the
-    rest of the line is known: 2 F(n) − F(n / 2). Samples are resampled; the data are what they are. The
-    interval is that of the distance's first-order change with each sample, the same for both: a bootstrap of
-    the distance itself would be as biased as the distance.
+    The bias of the distance of n samples is close to c / n. The mean distance of the two halves gives a
+    second point of that line, and the limit is 2 F(n) − F(n / 2). Samples are resampled; the data are fixed.
+    The interval, the same for both, is that of the distance's first-order change with each sample: a
+    bootstrap of the distance itself would be as biased as the distance.
     """
     middle = len(rows) // 2
     halves = [Moments.of(_Part(rows, 0, middle)), Moments.of(_Part(rows, middle, len(rows)))]
@@ -86,9 +86,9 @@ def frechet_figures(rows: Rows, data: Moments) -> tuple[Figure, Figure]:
 
 
 def first_order_changes(rows: Rows, own: Moments, data: Moments) -> Tensor:
-    """Return how the distance changes with the weight of each sample, (n,) float64, of mean zero.
+    """Return the derivative of the distance by the weight of each sample, (n,) float64, centred.
 
-    With the transport T = Σ_d^½ (Σ_d^½ Σ Σ_d^½)^−½ Σ_d^½ the distance's differential is
+    With the optimal transport map T = Σ_d^½ (Σ_d^½ Σ Σ_d^½)^−½ Σ_d^½ the distance's differential is
     2 (μ − μ_d)·dμ + tr((1 − T) dΣ).
     """
     values, vectors = torch.linalg.eigh(data.root @ own.covariance @ data.root)
@@ -105,7 +105,7 @@ def first_order_changes(rows: Rows, own: Moments, data: Moments) -> Tensor:
 
 
 class _Part:
-    """Rows from ``start`` to ``stop`` of others."""
+    """Rows ``start`` to ``stop`` of a matrix."""
 
     def __init__(self, rows: Rows, start: int, stop: int) -> None:
         self._rows, self._start, self._count = rows, start, stop - start

@@ -1,4 +1,4 @@
-"""Every figure of one set of samples against the data."""
+"""Compute all figures of one set of samples against the data."""
 
 from __future__ import annotations
 
@@ -11,84 +11,91 @@ import torch
 from torch import Tensor
 
 from zoo_eval.bootstrap import Figure, mean_figure
-from zoo_eval.copying import Copying, Nearest, copying, nearest
 from zoo_eval.data import DataError, Images, Items, Texts
 from zoo_eval.distances import frechet_figures
-from zoo_eval.features import FeatureFile, Tell, blocks, features_of
+from zoo_eval.features import FeatureFile, Progress, blocks, features_of
 from zoo_eval.kernel import kernel_distance
-from zoo_eval.manifold import overlap, reaches
+from zoo_eval.memorization import Memorization, Nearest, memorization, nearest
+from zoo_eval.precision_recall import knn_radii, prdc
 from zoo_eval.reference import Reference
-from zoo_eval.text import Known, divergence_frontier, novelty_figures
+from zoo_eval.text import KnownNGrams, divergence_frontier, novelty_figures
 
 FRECHET, LIMIT, KERNEL = "Fréchet", "Fréchet, n → ∞", "kernel distance"
-MANIFOLD = ("precision", "recall", "density", "coverage")
-READ, RATIO, CLOSER, AUTHENTICITY = "read as label", "distance ratio", "closer than held-out", "authenticity"
+PRDC_NAMES = ("precision", "recall", "density", "coverage")
+LABEL_ACCURACY, RATIO, CLOSER, AUTHENTICITY = (
+    "label accuracy",
+    "distance ratio",
+    "closer than held-out",
+    "authenticity",
+)
 FRONTIER = "divergence frontier"
-SMALLEST = 10
-"""Fewer samples have no neighbourhoods to speak of."""
+MIN_SAMPLES = 10
+"""Nearest-neighbour figures mean little with fewer samples."""
 
 
 @dataclass(frozen=True)
-class Compared:
-    """What came of comparing a set of samples with the data."""
+class Comparison:
+    """The figures of a set of samples."""
 
     figures: dict[str, Figure]
     neighbours: Nearest | None = None
-    """Nearest training items of the samples, for images."""
+    """Nearest training images of the samples; None for texts."""
 
 
 @dataclass(frozen=True)
-class Yardstick:
-    """What samples are held against."""
+class ReferenceStats:
+    """Statistics of the reference data that samples are compared with."""
 
     reference: Reference
-    """The data under the extractor that distances are taken over."""
+    """The data under the extractor of the distances."""
     copies: Reference | None = None
-    """The data under the extractor that neighbours are looked for by; None for texts."""
+    """The data under the extractor that finds nearest neighbours; None for texts."""
     held_out_distances: Tensor | None = None
-    """Of held-out images to the nearest of the data, under the latter."""
-    known: Known | None = None
-    """The n-grams of the data, for texts."""
+    """Distances of held-out images to their nearest training images, under the same extractor."""
+    known: KnownNGrams | None = None
+    """The n-grams of the data; None for images."""
 
 
 def compare(
     items: Items,
-    yardstick: Yardstick,
+    stats: ReferenceStats,
     device: torch.device,
     folder: Path,
-    tell: Tell,
+    progress: Progress,
     are_held_out: bool = False,
-) -> Compared:
+) -> Comparison:
     """Compare samples with the data.
 
     Args:
-        items: At least ``SMALLEST`` samples.
-        yardstick: The data.
-        device: Where features are made.
-        folder: Where they are kept.
-        tell: Told how far they are.
-        are_held_out: The samples are the held-out data, which have no one to be compared with as copies.
+        items: At least ``MIN_SAMPLES`` samples.
+        stats: Statistics of the data.
+        device: Device for the extractors.
+        folder: Cache for the features of the samples.
+        progress: Called with the progress of the extraction.
+        are_held_out: The samples are the held-out data, the baseline of the memorization figures.
     """
-    reference = yardstick.reference
-    features = features_of(items, reference.extractor, device, folder, tell)
+    reference = stats.reference
+    features = features_of(items, reference.extractor, device, folder, progress)
     figures = _distances(features, reference)
-    if (read := _read_as_label(items, features, reference.extractor)) is not None:
-        figures[READ] = mean_figure(read)
+    if (correct := _label_accuracy(items, features, reference.extractor)) is not None:
+        figures[LABEL_ACCURACY] = mean_figure(correct)
     if isinstance(items, Texts):
-        assert yardstick.known is not None
+        assert stats.known is not None
         some = reference.some(len(features))
         figures[FRONTIER] = divergence_frontier(features[:], some[:])
-        return Compared(figures | novelty_figures(items.whole, yardstick.known))
-    assert yardstick.copies is not None
-    found = neighbours_of(items, yardstick.copies, device, folder, tell)
-    held_out = None if are_held_out else yardstick.held_out_distances
-    copied = copying(found, held_out, yardstick.copies.nearest_others())
-    return Compared(figures | _copying_figures(copied), found)
+        return Comparison(figures | novelty_figures(items.whole, stats.known))
+    assert stats.copies is not None
+    found = neighbours_of(items, stats.copies, device, folder, progress)
+    held_out = None if are_held_out else stats.held_out_distances
+    copied = memorization(found, held_out, stats.copies.nearest_others())
+    return Comparison(figures | _memorization_figures(copied), found)
 
 
-def neighbours_of(items: Items, data: Reference, device: torch.device, folder: Path, tell: Tell) -> Nearest:
-    """Return the nearest of the data of each image."""
-    return nearest(features_of(items, data.extractor, device, folder, tell), data.features)
+def neighbours_of(
+    items: Items, data: Reference, device: torch.device, folder: Path, progress: Progress
+) -> Nearest:
+    """Return the nearest training image of each image."""
+    return nearest(features_of(items, data.extractor, device, folder, progress), data.features)
 
 
 def _distances(features: FeatureFile, reference: Reference) -> dict[str, Figure]:
@@ -96,37 +103,37 @@ def _distances(features: FeatureFile, reference: Reference) -> dict[str, Figure]
     frechet, limit = frechet_figures(features, reference.moments)
     some = reference.some(count)
     distance = kernel_distance(features, some, reference.within(count))
-    found = overlap(features, some, reaches(features), reference.reaches(count))
+    found = prdc(features, some, knn_radii(features), reference.knn_radii(count))
     shares = (found.precision, found.recall, found.density, found.coverage)
 
     return {FRECHET: frechet, LIMIT: limit, KERNEL: distance} | {
-        name: mean_figure(values.double()) for name, values in zip(MANIFOLD, shares, strict=True)
+        name: mean_figure(values.double()) for name, values in zip(PRDC_NAMES, shares, strict=True)
     }
 
 
-def _copying_figures(copied: Copying) -> dict[str, Figure]:
+def _memorization_figures(copied: Memorization) -> dict[str, Figure]:
     figures = {RATIO: copied.ratio, CLOSER: copied.closer, AUTHENTICITY: copied.authenticity}
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
-def _read_as_label(items: Items, features: FeatureFile, extractor: Any) -> Tensor | None:
-    """1 for each image (n,) that is seen as what was asked for; None where nothing was asked or is seen."""
+def _label_accuracy(items: Items, features: FeatureFile, extractor: Any) -> Tensor | None:
+    """Return 1 per image (n,) classified as the label it was sampled for; None if that is unknown."""
     if not isinstance(items, Images) or items.labels is None or not hasattr(extractor, "classify"):
         return None
     with torch.inference_mode():
-        seen = torch.cat([extractor.classify(block) for _, block in blocks(features)])
-    return (seen == torch.tensor(items.labels)).double()
+        predicted = torch.cat([extractor.classify(block) for _, block in blocks(features)])
+    return (predicted == torch.tensor(items.labels)).double()
 
 
 def check_counts(sets: Sequence[Items]) -> None:
-    """Refuse sets that are too small for any figure.
+    """Raise an error if a set has fewer than ``MIN_SAMPLES`` items.
 
     Raises:
-        DataError: Names it.
+        DataError: Names the set.
     """
     for items in sets:
-        if len(items) < SMALLEST:
+        if len(items) < MIN_SAMPLES:
             raise DataError(
-                f"{items.name} has {len(items)} samples; {SMALLEST} are the least.",
-                "Give -n a larger number.",
+                f"{items.name} has {len(items)} samples; at least {MIN_SAMPLES} are needed.",
+                "Give a larger set.",
             )

@@ -1,4 +1,4 @@
-"""Features of many samples, on disk: made batch by batch, read in blocks, so that memory does not grow."""
+"""Features on disk, written batch by batch and read in blocks, so that memory stays bounded."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ from zoo_eval.data import Items
 from zoo_eval.resizing import CONVENTION, prepared
 
 BLOCK = 2048
-"""Rows that are looked at together."""
-_WIDTH = 4
-"""Bytes of a value."""
+"""Rows per block."""
+_VALUE_BYTES = 4
 
-Tell = Callable[[int, int], object]
-"""Told how many of how many samples are done."""
+Progress = Callable[[int, int], object]
+"""Called with the number of samples done and the total."""
 
 
 class Rows(Protocol):
-    """A matrix (n, d) of which slices can be had: a tensor, or features on disk."""
+    """A matrix (n, d) that can be sliced by rows: a tensor, or features on disk."""
 
     def __len__(self) -> int: ...
 
@@ -36,13 +35,13 @@ class Rows(Protocol):
 
 
 def blocks(rows: Rows, size: int = BLOCK) -> Iterator[tuple[int, Tensor]]:
-    """Yield the place of each block's first row, and the block (at most ``size``, d)."""
+    """Yield (index of the first row, block) for each block of at most ``size`` rows."""
     for start in range(0, len(rows), size):
         yield start, rows[start : start + size]
 
 
-class Fitted:
-    """An extractor of images of any size, given them all in one shape."""
+class FixedShape:
+    """An extractor that takes images of any size, fixed to one shape."""
 
     def __init__(self, extractor: Extractor, shape: tuple[int, ...]) -> None:
         self._extractor = extractor
@@ -51,20 +50,20 @@ class Fitted:
         self.digest = f"{extractor.digest} of {shape}"
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return the extractor's features of images of that shape."""
+        """Return the features of images of that shape."""
         return self._extractor(images)
 
 
-AnyExtractor = Extractor | TextExtractor | Fitted
-"""What makes features of one kind of items."""
+AnyExtractor = Extractor | TextExtractor | FixedShape
+"""An extractor of images or of texts."""
 
 
 class FeatureFile:
-    """A matrix (n, d) of float32 in a file, of which slices are read when asked for."""
+    """A matrix (n, d) of float32 in a file, read slice by slice."""
 
     def __init__(self, path: Path, width: int) -> None:
         self.path, self.width = path, width
-        self._count = path.stat().st_size // (_WIDTH * width)
+        self._count = path.stat().st_size // (_VALUE_BYTES * width)
 
     def __len__(self) -> int:
         return self._count
@@ -73,21 +72,20 @@ class FeatureFile:
         start, stop, _ = rows.indices(self._count)
         count = max(0, stop - start) * self.width
         with self.path.open("rb") as file:
-            file.seek(start * self.width * _WIDTH)
+            file.seek(start * self.width * _VALUE_BYTES)
             values = np.fromfile(file, np.float32, count)
         return torch.from_numpy(values.reshape(-1, self.width))
 
 
 def features_of(
-    items: Items, extractor: AnyExtractor, device: torch.device, folder: Path, tell: Tell
+    items: Items, extractor: AnyExtractor, device: torch.device, folder: Path, progress: Progress
 ) -> FeatureFile:
-    """Return the features of samples, made now or found in ``folder`` under what they are made of.
+    """Return the features of samples, computed now or cached in ``folder``.
 
-    What a killed run had finished is kept, batch by batch, so that the one after it goes on there and ends up
-    with the same values.
+    A killed run keeps its finished batches. The next run continues after them and ends with the same values.
 
     Raises:
-        ZooError: A sample cannot be read, images that are to stay as large as they are differ in size, or
+        ZooError: A sample cannot be read, images differ in size and the extractor does not resize them, or
             the folder cannot be written.
     """
     name = hashlib.sha256(f"{items.digest} {extractor.digest} {CONVENTION}".encode()).hexdigest()[:32]
@@ -101,7 +99,7 @@ def features_of(
                 part = folder / f"{name}-{rows.shape[1]}.part"
             with part.open("ab") as file:
                 file.write(rows.cpu().float().contiguous().numpy().tobytes())
-            tell(count, len(items))
+            progress(count, len(items))
         assert part is not None
         os.replace(part, part.with_suffix(".f32"))
     except OSError as error:
@@ -112,12 +110,12 @@ def features_of(
 
 
 def _done(part: Path | None) -> Callable[[int], int]:
-    """How many samples of whole batches a part holds; what was written of another batch is cut off."""
+    """Return a function that truncates a partial file to whole batches and returns its number of samples."""
 
     def done(batch_size: int) -> int:
         if part is None:
             return 0
-        row = _WIDTH * int(part.stem.rpartition("-")[2])
+        row = _VALUE_BYTES * int(part.stem.rpartition("-")[2])
         whole = part.stat().st_size // row // batch_size * batch_size
         os.truncate(part, whole * row)
         return whole
@@ -128,7 +126,7 @@ def _done(part: Path | None) -> Callable[[int], int]:
 def _extracted(
     items: Items, extractor: Any, device: torch.device, done: Callable[[int], int]
 ) -> Iterator[tuple[Tensor, int]]:
-    """Yield the features of each batch, and how many samples have some; another thread reads ahead."""
+    """Yield the features of each batch and the number of samples done; a second thread reads ahead."""
     size = extractor.batch_size
     starts = [*range(done(size), len(items), size), len(items)]
 
@@ -149,7 +147,7 @@ def _extracted(
 
 
 def _stacked(images: Sequence[np.ndarray[Any, Any]], items: Items, extractor: Any) -> Tensor:
-    """Bring images to one shape and into one batch, each resized before they are put together."""
+    """Return one batch of images, each resized before they are stacked."""
     size, channels = extractor.size, extractor.channels
     if len({image.shape for image in images}) == 1:
         return prepared(torch.from_numpy(np.stack(images)), size, channels)
@@ -157,6 +155,6 @@ def _stacked(images: Sequence[np.ndarray[Any, Any]], items: Items, extractor: An
     if len({one.shape for one in ready}) > 1:
         raise ZooError(
             f"The images in {items.name} differ in size or in colour channels.",
-            "Compare them by an extractor that brings them to one size, such as efficientnet-lite0.",
+            "Use an extractor that resizes images: --extractor efficientnet-lite0.",
         )
     return torch.cat(ready)

@@ -1,4 +1,4 @@
-"""The kernel distance (KID): the squared maximum mean discrepancy under a cubic kernel, unbiased.
+"""Kernel distance (KID): unbiased squared maximum mean discrepancy under a cubic kernel.
 
 Bińkowski et al. 2018, "Demystifying MMD GANs", arXiv:1801.01401, section 4.
 """
@@ -19,7 +19,7 @@ SAMPLES_SEED, DATA_SEED = 1, 2
 
 @dataclass(frozen=True)
 class Similarity:
-    """The mean kernel of pairs, and that of resampled pairs (resamples,)."""
+    """The mean kernel over pairs, and over resampled pairs (resamples,)."""
 
     mean: float
     resampled: Tensor
@@ -32,7 +32,7 @@ def kernel(x: Tensor, y: Tensor) -> Tensor:
 
 
 def within(rows: Rows, seed: int) -> Similarity:
-    """Return the similarity of a set (n, d) with itself, no sample being paired with itself."""
+    """Return the similarity of a set (n, d) with itself, without pairs of a sample with itself."""
     return _similarity(rows, rows, seed, seed)
 
 
@@ -42,14 +42,14 @@ def between(samples: Rows, data: Rows) -> Similarity:
 
 
 def kernel_distance(samples: Rows, data: Rows, within_data: Similarity | None = None) -> Figure:
-    """Return the unbiased squared discrepancy with its interval, both sets being resampled.
+    """Return the unbiased squared MMD with its interval; both sets are resampled.
 
-    It is taken over all pairs, not over the mean of subsets: the expectation is the same.
+    It is computed over all pairs. The paper's mean over subsets has the same expectation.
 
     Args:
         samples: (n, d).
         data: (m, d).
-        within_data: :func:`within` of the data with ``DATA_SEED``, where it is known.
+        within_data: :func:`within` of the data with ``DATA_SEED``, if it is known.
     """
     own = within(samples, SAMPLES_SEED)
     other = within_data or within(data, DATA_SEED)

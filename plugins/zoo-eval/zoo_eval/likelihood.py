@@ -1,4 +1,4 @@
-"""How likely a model finds data that it has not seen, where it can say so."""
+"""Likelihood of held-out data under models that can compute it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ RESAMPLES = 500
 
 
 def can_score(model: Model) -> bool:
-    """True if the model can say how likely data are."""
+    """Return whether the model can compute likelihoods."""
     return isinstance(model.generator, Scorer)
 
 
 def likelihood_figures(model: Model, items: Items) -> dict[str, Figure]:
-    """Return bits per dimension of images; of texts, bits per byte and the perplexity per token.
+    """Return bits per dimension for images; bits per byte and perplexity per token for texts.
 
-    Items are resampled. Noise for bounds that are estimated by sampling has the item's number as its seed.
+    Items are resampled. Bounds that are estimated by sampling take the item's number as the noise seed.
     """
     nats, sizes = _scored(model, items)
     if isinstance(items, Texts):
@@ -38,7 +38,7 @@ def likelihood_figures(model: Model, items: Items) -> dict[str, Figure]:
 
 
 def _scored(model: Model, items: Items) -> tuple[Tensor, Tensor]:
-    """Return nats (n,) and sizes (n,) of items."""
+    """Return log-likelihoods in nats (n,) and sizes (n,) of the items."""
     generator: Any = model.generator
     nats, sizes = [], []
     with torch.inference_mode():
@@ -54,7 +54,7 @@ def _scored(model: Model, items: Items) -> tuple[Tensor, Tensor]:
 
 
 def _rate(amounts: Tensor, sizes: Tensor) -> Figure:
-    """Return the sum of amounts over that of sizes, with its interval."""
+    """Return sum(amounts) / sum(sizes) with its interval."""
     times = counts(0, len(amounts), RESAMPLES, 0).double()
     rates = (times @ amounts) / (times @ sizes).clamp(min=1e-9)
     value = float(amounts.sum() / sizes.sum())

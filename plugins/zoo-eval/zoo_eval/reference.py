@@ -1,4 +1,4 @@
-"""The data that samples are compared with: their features and statistics, made once and kept by content."""
+"""Features and statistics of the reference data, computed once and cached by content."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zoo_core import save_weights
-from zoo_eval import copying, kernel, manifold
+from zoo_eval import kernel, memorization, precision_recall
 from zoo_eval.data import Items
 from zoo_eval.distances import Moments
-from zoo_eval.features import AnyExtractor, FeatureFile, Tell, blocks, features_of
+from zoo_eval.features import AnyExtractor, FeatureFile, Progress, blocks, features_of
 from zoo_eval.resizing import CONVENTION
 
 
 class Reference:
-    """Data under one extractor.
+    """The reference data as seen by one extractor.
 
     Args:
         items: The data.
-        extractor: What makes features of them.
-        device: Where it does.
-        folder: Where features and statistics are kept, under names that follow from what they are made of.
-        tell: Told how far the features are.
+        extractor: Computes the features.
+        device: Device for the extractor.
+        folder: Cache for features and statistics, named by a digest of what they are computed from.
+        progress: Called with the progress of the extraction.
     """
 
     def __init__(
-        self, items: Items, extractor: AnyExtractor, device: torch.device, folder: Path, tell: Tell
+        self, items: Items, extractor: AnyExtractor, device: torch.device, folder: Path, progress: Progress
     ) -> None:
         self.items, self.extractor = items, extractor
         self._folder = folder
         self._identity = f"{items.digest} {extractor.digest} {CONVENTION}"
-        self.features = features_of(items, extractor, device, folder, tell)
+        self.features = features_of(items, extractor, device, folder, progress)
 
     @cached_property
     def moments(self) -> Moments:
@@ -52,7 +52,7 @@ class Reference:
         return Moments(len(self.features), kept["mean"], kept["scatter"])
 
     def some(self, count: int) -> FeatureFile:
-        """Return the features of ``count`` of the data, always the same ones; of all if there are fewer."""
+        """Return the features of a fixed random subset of ``count`` items; of all if there are fewer."""
         if count >= len(self.features):
             return self.features
         path = self._folder / f"{self._name(f'some {count}')}-{self.features.width}.f32"
@@ -67,9 +67,11 @@ class Reference:
             os.replace(part, path)
         return FeatureFile(path, self.features.width)
 
-    def reaches(self, count: int) -> Tensor:
-        """Return :func:`zoo_eval.manifold.reaches` of ``some(count)``."""
-        return self._kept(f"reaches {count}", lambda: {"x": manifold.reaches(self.some(count))})["x"]
+    def knn_radii(self, count: int) -> Tensor:
+        """Return :func:`zoo_eval.precision_recall.knn_radii` of ``some(count)``."""
+        return self._kept(f"knn radii {count}", lambda: {"x": precision_recall.knn_radii(self.some(count))})[
+            "x"
+        ]
 
     def within(self, count: int) -> kernel.Similarity:
         """Return :func:`zoo_eval.kernel.within` of ``some(count)``."""
@@ -82,8 +84,8 @@ class Reference:
         return kernel.Similarity(float(kept["mean"]), kept["resampled"])
 
     def nearest_others(self) -> Tensor:
-        """Return the distance of each of the data to its nearest other one, (m,)."""
-        make = lambda: {"x": copying.nearest(self.features, self.features).distances}  # noqa: E731
+        """Return the distance of each item to its nearest other item, (m,)."""
+        make = lambda: {"x": memorization.nearest(self.features, self.features).distances}  # noqa: E731
         return self._kept("nearest others", make)["x"]
 
     def _kept(self, what: str, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:

@@ -1,8 +1,8 @@
-"""How images come to the size that an extractor takes, as clean-fid does it.
+"""Resize images to an extractor's input size, as clean-fid does.
 
 Parmar et al. 2022, "On Aliased Resizing and Surprising Subtleties in GAN Evaluation", arXiv:2104.11222:
-samples are looked at in the 8 bits they are written in, and without loss; they are resized by a bicubic
-filter that widens where the image shrinks, in floating point, and are not rounded to 8 bits again.
+images are lossless 8-bit files. They are resized in floating point by an antialiased bicubic filter and are
+not rounded to 8 bits again.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CONVENTION = "8-bit samples, antialiased bicubic in float32, clamped and not rounded"
+CONVENTION = "8-bit images, antialiased bicubic resizing in float32, clamped, not rounded"
 GREY = (0.299, 0.587, 0.114)
-"""Shares of red, green and blue in a grey, as Pillow has them (ITU-R 601)."""
+"""Weights of red, green and blue in a grey, as in Pillow (ITU-R 601)."""
 
 
 def prepared(images: Tensor, size: int | tuple[int, int] | None, channels: int | None) -> Tensor:
-    """Return images as an extractor takes them.
+    """Return images in the shape and range that an extractor takes.
 
     Args:
         images: (n, 1 or 3, h, w) uint8.
-        size: Side of the squares wanted, or height and width; None keeps these.
-        channels: 1, 3, or None, which keeps them.
+        size: Side of the square, or height and width; None keeps the size.
+        channels: 1, 3, or None to keep the channels.
 
     Returns:
         (n, channels, height, width), floats in [-1, 1].

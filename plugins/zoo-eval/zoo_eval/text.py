@@ -1,8 +1,8 @@
-"""What is told of texts: how their distribution diverges from the data's, and how much of them is new.
+"""Figures of texts: divergence frontier and novelty of n-grams.
 
-Pillutla et al. 2021, "MAUVE", arXiv:2102.01454, section 2, over whatever features are given (the paper's are
-GPT-2's, and only over these is the number MAUVE); McCoy et al. 2021, "How much do language models copy from
-their training data?", arXiv:2111.09509, for the novelty of n-grams.
+Divergence frontier: Pillutla et al. 2021, "MAUVE", arXiv:2102.01454, section 2, over any features; it is
+called MAUVE only over those of GPT-2. Novelty: McCoy et al. 2021, "How much do language models copy from
+their training data?", arXiv:2111.09509.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from zoo_eval.bootstrap import Figure, around, counts, mean_figure
 SCALE = 5.0
 """The paper's c."""
 MIXTURES = 25
-"""Points of the frontier."""
+"""Points on the frontier."""
 SAMPLES_PER_CLUSTER = 10
 RESAMPLES = 200
 LENGTHS = (2, 4, 6, 8)
-"""Of the n-grams, in words."""
+"""n of the n-grams, in words."""
 
 
 def frontier_area(samples: Sequence[float] | Tensor, data: Sequence[float] | Tensor) -> float:
-    """Return the area under the divergence frontier of two histograms: 1 for equal ones, else less."""
+    """Return the area under the divergence frontier of two histograms: 1 if they are equal, else less."""
     p, q = (torch.as_tensor(histogram).double() for histogram in (data, samples))
     p, q = p / p.sum(), q / q.sum()
     points = [(0.0, 1.0), (1.0, 0.0)]
@@ -48,7 +48,7 @@ def _divergence(p: Tensor, q: Tensor) -> Tensor:
 
 
 def divergence_frontier(samples: Tensor, data: Tensor) -> Figure:
-    """Return the frontier's area for features (n, d) and (m, d), clustered together, with its interval."""
+    """Return the frontier's area for features (n, d) and (m, d), jointly clustered, with its interval."""
     from scipy.cluster.vq import kmeans2  # type: ignore[import-untyped]
 
     together = torch.cat([samples, data]).double().numpy()
@@ -66,7 +66,7 @@ def divergence_frontier(samples: Tensor, data: Tensor) -> Figure:
     return around(value, areas - areas.mean())
 
 
-class Known:
+class KnownNGrams:
     """The n-grams of the training texts, as sorted hashes."""
 
     def __init__(self, texts: Sequence[str]) -> None:
@@ -75,7 +75,7 @@ class Known:
         }
 
     def novelty(self, text: str, n: int) -> float | None:
-        """Share of a text's n-grams that the training texts do not have; None for a text without any."""
+        """Return the share of a text's n-grams that no training text has; None for a text without n-grams."""
         hashes = _hashes(text.split(), n)
         if not len(hashes):
             return None
@@ -84,8 +84,8 @@ class Known:
         return float((known[places] != hashes).mean()) if len(known) else 1.0
 
 
-def novelty_figures(texts: Sequence[str], known: Known) -> dict[str, Figure]:
-    """Return for each n the mean share of new n-grams, texts being resampled."""
+def novelty_figures(texts: Sequence[str], known: KnownNGrams) -> dict[str, Figure]:
+    """Return the mean share of new n-grams for each n; texts are resampled."""
     figures = {}
     for n in LENGTHS:
         shares = [share for text in texts if (share := known.novelty(text, n)) is not None]
@@ -95,7 +95,7 @@ def novelty_figures(texts: Sequence[str], known: Known) -> dict[str, Figure]:
 
 
 def _hashes(words: Sequence[str], n: int) -> np.ndarray:
-    """Return a 64-bit hash of every n words in a row."""
+    """Return a 64-bit hash of each n-gram of words."""
     grams = zip(*(islice(words, start, None) for start in range(n)), strict=False)
     found = [(zlib.crc32(text) << 32) | zlib.adler32(text) for text in (" ".join(g).encode() for g in grams)]
     return np.array(found, np.uint64)

@@ -1,4 +1,4 @@
-"""Images with captions: what a folder of them may look like, and what a batch of them is."""
+"""Captioned images: the formats of a folder, and the content of a batch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 from zoo_train.captions import open_captioned
 from zoo_train.data import DataError, View
 
-from zoo_core import PluginError
+from zoo_core import PluginError, ZooError
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 
@@ -43,9 +43,9 @@ class Reader(SimpleNamespace):
 
 def test_images_come_with_their_captions(tmp_path):
     data = open_captioned(folder_of(tmp_path, [line(colour, more=1) for colour in COLOURS]), View())
-    assert data.info.shape == (3, 8, 8)
-    assert data.info.count == 3
-    assert data.info.texts == ("a red square", "a green square", "a blue square")
+    assert data.training_data.shape == (3, 8, 8)
+    assert data.training_data.count == 3
+    assert data.training_data.texts == ("a red square", "a green square", "a blue square")
     items = data.items(Reader())
     batch = items.collate([items[2, False], items[0, True]])
     assert batch["captions"].tolist() == [[13, ord("b")], [12, ord("r")]]
@@ -53,10 +53,10 @@ def test_images_come_with_their_captions(tmp_path):
     assert batch["images"][:, :, 0, 0].tolist() == [[-1, -1, 1], [1, -1, -1]]
 
 
-def test_captions_may_be_told_in_halves(tmp_path):
+def test_captions_may_have_halves(tmp_path):
     lines = [line(colour, halves=["a square", colour]) for colour in COLOURS]
     data = open_captioned(folder_of(tmp_path / "told", lines), View())
-    assert data.info.texts[3:5] == ("a square", "red")
+    assert data.training_data.texts[3:5] == ("a square", "red")
     items = data.items(Reader())
     batch = items.collate([items[2, False], items[0, True]])
     assert batch["captions"].tolist() == [[13, ord("b")], [12, ord("r")]]
@@ -68,9 +68,9 @@ def test_captions_may_be_told_in_halves(tmp_path):
 @pytest.mark.parametrize(
     ("halves", "wrong"),
     [
-        (("a square", "red", "large"), "Line 2 of .* has halves that are not two texts"),
-        ((3, 4), "Line 2 of .* has halves that are not two texts"),
-        (None, "Line 2 of .* lacks halves, unlike others"),
+        (("a square", "red", "large"), "Line 2 of .* has halves that are not a list of two texts"),
+        ((3, 4), "Line 2 of .* has halves that are not a list of two texts"),
+        (None, "Line 2 of .* has no halves, unlike the lines"),
     ],
 )
 def test_halves_are_two_texts_of_every_line(tmp_path, halves, wrong):
@@ -87,7 +87,7 @@ def test_a_caption_may_hold_any_sign(tmp_path):
 
 def test_images_are_brought_to_one_size(tmp_path):
     data = open_captioned(folder_of(tmp_path, [line("red")], size=(20, 12)), View(size=4))
-    assert data.info.shape == (3, 4, 4)
+    assert data.training_data.shape == (3, 4, 4)
 
 
 def test_the_digest_changes_with_a_caption(tmp_path):
@@ -101,18 +101,18 @@ def test_the_digest_changes_with_a_caption(tmp_path):
     ("lines", "message"),
     [
         ([], "is empty"),
-        (["{"], "Line 1 of .* does not say"),
-        ([line("red"), ["a", "b"]], "Line 2 of .* does not say"),
-        ([{"file_name": "images/red.png"}], "does not say"),
-        ([line("red", text=3)], "does not say"),
-        ([line("red", file_name="../red.png")], "outside of the folder"),
-        ([line("red", file_name="/etc/hostname")], "outside of the folder"),
-        ([line("violet")], "names images/violet.png, which is not there"),
+        (["{"], "Line 1 of .* has no file_name and text"),
+        ([line("red"), ["a", "b"]], "Line 2 of .* has no file_name and text"),
+        ([{"file_name": "images/red.png"}], "has no file_name and text"),
+        ([line("red", text=3)], "has no file_name and text"),
+        ([line("red", file_name="../red.png")], "outside the folder"),
+        ([line("red", file_name="/etc/hostname")], "outside the folder"),
+        ([line("violet")], "names images/violet.png, which does not exist"),
         ([line("red", file_name="metadata.jsonl")], "cannot be read as an image"),
     ],
 )
 def test_lines_that_cannot_be_learned_from_are_named(tmp_path, lines, message):
-    with pytest.raises(DataError, match=message) as caught:
+    with pytest.raises(ZooError, match=message) as caught:
         open_captioned(folder_of(tmp_path, lines), View())
     assert caught.value.remedy
 
@@ -125,5 +125,12 @@ def test_a_folder_without_captions_is_refused(tmp_path):
 
 def test_a_trainable_that_reads_no_captions_is_the_plugins_fault(tmp_path):
     data = open_captioned(folder_of(tmp_path, [line("red")]), View())
-    with pytest.raises(PluginError, match="reads no captions"):
+    with pytest.raises(PluginError, match="has no encode_caption"):
         data.items(SimpleNamespace(networks={}, losses=None, save=None))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path):
+    folder_of(tmp_path, [line("red"), line("blue")])
+    file = tmp_path / "metadata.jsonl"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    assert open_captioned(tmp_path, View()).training_data.texts == ("a red square", "a blue square")

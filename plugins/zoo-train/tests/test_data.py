@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from zoo_train.data import DataError, View, open_images
+from zoo_train.data import View, open_images
 
 from zoo_core import ZooError, read_idx
 
@@ -25,8 +25,8 @@ def write_idx(path: Path, array: np.ndarray) -> None:
         file.write(header + array.astype(np.uint8).tobytes())
 
 
-def refusal(folder: Path, view: View = View()) -> DataError:  # noqa: B008
-    with pytest.raises(DataError) as caught:
+def refusal(folder: Path, view: View = View()) -> ZooError:  # noqa: B008
+    with pytest.raises(ZooError) as caught:
         open_images(folder, view)
     assert "\n" not in caught.value.message
     assert caught.value.remedy
@@ -36,9 +36,9 @@ def refusal(folder: Path, view: View = View()) -> DataError:  # noqa: B008
 def test_sub_folders_become_classes_in_alphabetical_order(images: Path) -> None:
     data = open_images(images, View())
 
-    assert data.info.classes == ("cats", "dogs")
-    assert data.info.shape == (3, 8, 8)
-    assert len(data) == data.info.count == 12
+    assert data.training_data.classes == ("cats", "dogs")
+    assert data.training_data.shape == (3, 8, 8)
+    assert len(data) == data.training_data.count == 12
     assert [data[i, False][1] for i in range(12)] == [0] * 6 + [1] * 6
 
 
@@ -48,7 +48,7 @@ def test_images_in_the_folder_itself_have_no_labels(tmp_path: Path) -> None:
 
     data = open_images(tmp_path, View())
 
-    assert data.info.classes == ()
+    assert data.training_data.classes == ()
     assert set(data.collate([data[0, False], data[1, False]])) == {"images"}
 
 
@@ -66,7 +66,7 @@ def test_a_batch_is_scaled_to_the_range_from_minus_one_to_one(tmp_path: Path) ->
 def test_labels_can_be_forgotten(images: Path) -> None:
     data = open_images(images, View()).without_labels()
 
-    assert data.info.classes == ()
+    assert data.training_data.classes == ()
     assert "labels" not in data.collate([data[0, False]])
 
 
@@ -84,14 +84,14 @@ def test_size_scales_the_shorter_side_and_cuts_the_middle(tmp_path: Path) -> Non
     data = open_images(tmp_path, View(size=10))
     image, _ = data[0, False]
 
-    assert data.info.shape == (3, 10, 10)
+    assert data.training_data.shape == (3, 10, 10)
     assert image.min() > 200  # the black quarter on the left is cut off
 
 
 def test_grey_has_one_channel(images: Path) -> None:
     data = open_images(images, View(grey=True))
 
-    assert data.info.shape == (1, 8, 8)
+    assert data.training_data.shape == (1, 8, 8)
     assert data[0, False][0].shape == (1, 8, 8)
 
 
@@ -108,7 +108,7 @@ def test_an_image_taken_sideways_is_turned_upright(tmp_path: Path) -> None:
 
     data = open_images(tmp_path, View())
 
-    assert data.info.shape == (3, 8, 4)
+    assert data.training_data.shape == (3, 8, 4)
     assert data[0, False][0].shape == (3, 8, 4)
 
 
@@ -127,6 +127,23 @@ def test_the_digest_changes_with_the_images(images: Path) -> None:
     save(images / "cats" / "new.png")
 
     assert open_images(images, View()).digest != before
+
+
+def test_16_bit_greyscale_keeps_its_levels(tmp_path: Path) -> None:
+    ramp = np.tile(np.linspace(0, 65535, 32).astype(np.uint16), (32, 1))
+    Image.fromarray(ramp).save(tmp_path / "a.png")
+
+    image, _ = open_images(tmp_path, View())[0, False]
+
+    assert image.shape == (3, 32, 32)
+    assert len(np.unique(image)) == 32
+
+
+def test_hidden_folders_are_no_classes(images: Path) -> None:
+    save(images / ".ipynb_checkpoints" / "0-checkpoint.png")
+    (images / "cats" / "._1.png").write_bytes(b"\0\5\x16\7")
+
+    assert open_images(images, View()).training_data.classes == ("cats", "dogs")
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
@@ -149,7 +166,7 @@ def test_an_image_cut_short_is_named_when_it_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
     data = open_images(tmp_path, View())
 
-    with pytest.raises(DataError, match=r"a\.png"):
+    with pytest.raises(ZooError, match=r"a\.png"):
         data[0, False]
 
 
@@ -185,8 +202,8 @@ def test_idx_files_are_read(tmp_path: Path, suffix: str) -> None:
 
     data = open_images(tmp_path, View(grey=True))
 
-    assert data.info.shape == (1, 4, 5)
-    assert data.info.classes == ("0", "1", "2")
+    assert data.training_data.shape == (1, 4, 5)
+    assert data.training_data.classes == ("0", "1", "2")
     assert data[0, False][1] == 2
     assert np.array_equal(data[1, False][0][0], images[1])
 
@@ -197,7 +214,7 @@ def test_idx_images_can_be_scaled_and_coloured(tmp_path: Path) -> None:
 
     data = open_images(tmp_path, View(size=8))
 
-    assert data[0, False][0].shape == data.info.shape == (3, 8, 8)
+    assert data[0, False][0].shape == data.training_data.shape == (3, 8, 8)
 
 
 def test_idx_images_without_labels_are_refused(tmp_path: Path) -> None:
@@ -224,10 +241,10 @@ def test_a_broken_idx_file_is_named(tmp_path: Path, content: bytes) -> None:
 
 def test_examples_are_taken_from_all_over(images: Path) -> None:
     data = open_images(images, View())
-    assert data.info.images is not None
+    assert data.training_data.images is not None
 
-    examples = data.info.images(4)
+    examples = data.training_data.images(4)
 
     assert examples.dtype == torch.uint8
     assert [example.tolist() for example in examples] == [data[i, False][0].tolist() for i in (0, 3, 6, 9)]
-    assert len(data.info.images(100)) == 12
+    assert len(data.training_data.images(100)) == 12

@@ -16,11 +16,11 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from zoo_train.checkpoints import RunError
 from zoo_train.data import Images, View, open_images
-from zoo_train.loop import Habits, Outcome, Settings, train
+from zoo_train.loop import Outcome, RunOptions, TrainingConfig, train
 
 from zoo_core import Loss, TrainingData
 
-SETTINGS = Settings(
+CONFIG = TrainingConfig(
     steps=40,
     batch_size=4,
     lr=0.05,
@@ -54,8 +54,8 @@ def data(images: Path) -> Images:
 class MeanImage:
     """Learns the mean image of each class, through dropout."""
 
-    def __init__(self, info: TrainingData) -> None:
-        self.info = info
+    def __init__(self, training_data: TrainingData) -> None:
+        self.training_data = training_data
         net = nn.Sequential(nn.Embedding(2, 8), nn.Dropout(0.2), nn.Linear(8, 64))
         self.networks: Network = {"net": net}
         self.saved: list[dict[str, Tensor]] = []
@@ -75,15 +75,15 @@ class MeanImage:
 
 
 def learn(
-    data: Images, folder: Path, settings: Settings = SETTINGS, trainable: Any = None, **habits: Any
+    data: Images, folder: Path, config: TrainingConfig = CONFIG, trainable: Any = None, **run_options: Any
 ) -> tuple[Any, Outcome]:
     made: list[Any] = []
 
-    def create(info: TrainingData) -> Any:
-        made.append(trainable or MeanImage(info))
+    def create(training_data: TrainingData) -> Any:
+        made.append(trainable or MeanImage(training_data))
         return made[0]
 
-    outcome = train(create, data, settings, Habits(**habits), folder)
+    outcome = train(create, data, config, RunOptions(**run_options), folder)
     return made[0], outcome
 
 
@@ -108,17 +108,17 @@ def test_the_loss_goes_down_and_the_average_is_published(data: Images, tmp_path:
     assert (tmp_path / "run" / "training" / "curve.png").is_file()
 
 
-def test_the_trainable_is_told_what_the_data_are(data: Images, tmp_path: Path) -> None:
+def test_the_trainable_receives_the_training_data(data: Images, tmp_path: Path) -> None:
     trainable, _ = learn(data, tmp_path / "run")
 
-    assert trainable.info == TrainingData(shape=(1, 8, 8), classes=("cats", "dogs"), count=12)
+    assert trainable.training_data == TrainingData(shape=(1, 8, 8), classes=("cats", "dogs"), count=12)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_others(data: Images, tmp_path: Path) -> None:
     first, _ = learn(data, tmp_path / "a")
     torch.rand(7)  # what a process did before is of no account
     again, _ = learn(data, tmp_path / "b")
-    other, _ = learn(data, tmp_path / "c", replace(SETTINGS, seed=1))
+    other, _ = learn(data, tmp_path / "c", replace(CONFIG, seed=1))
 
     assert same(first.saved[-1], again.saved[-1])
     assert not same(first.saved[-1], other.saved[-1])
@@ -132,11 +132,11 @@ def test_reading_ahead_in_other_processes_changes_nothing(data: Images, tmp_path
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_is_saved_and_goes_on_to_the_same_weights(
+def test_an_interrupted_run_is_saved_and_resumes_to_the_same_weights(
     data: Images, tmp_path: Path, number: signal.Signals
 ) -> None:
     whole, _ = learn(data, tmp_path / "whole")
-    interrupted = MeanImage(data.info)
+    interrupted = MeanImage(data.training_data)
     interrupted.after_step = lambda step: os.kill(os.getpid(), number) if step == 13 else None
 
     # Built again inside, under the seed: the one above only carries the signal.
@@ -151,10 +151,10 @@ def test_an_interrupted_run_is_saved_and_goes_on_to_the_same_weights(
 
 def _seeded(trainable: MeanImage) -> MeanImage:
     """Give ``trainable`` the networks that a run with the same seed begins with."""
-    from zoo_train.order import Purpose, derive_seed
+    from zoo_train.batch_sampler import Purpose, derive_seed
 
-    torch.manual_seed(derive_seed(SETTINGS.seed, Purpose.NETWORKS))
-    trainable.networks = MeanImage(trainable.info).networks
+    torch.manual_seed(derive_seed(CONFIG.seed, Purpose.NETWORKS))
+    trainable.networks = MeanImage(trainable.training_data).networks
     return trainable
 
 
@@ -169,8 +169,8 @@ def test_a_finished_run_that_is_run_again_writes_the_same_model(data: Images, tm
 
 def test_beginning_again_forgets_the_run_that_is_there(data: Images, tmp_path: Path) -> None:
     learn(data, tmp_path / "run")
-    again, _ = learn(data, tmp_path / "run", replace(SETTINGS, seed=5), resume=False)
-    fresh, _ = learn(data, tmp_path / "fresh", replace(SETTINGS, seed=5))
+    again, _ = learn(data, tmp_path / "run", replace(CONFIG, seed=5), resume=False)
+    fresh, _ = learn(data, tmp_path / "fresh", replace(CONFIG, seed=5))
 
     assert same(again.saved[-1], fresh.saved[-1])
     assert curve(tmp_path / "run") == curve(tmp_path / "fresh")
@@ -180,13 +180,13 @@ def test_other_settings_are_refused_by_name(data: Images, tmp_path: Path) -> Non
     learn(data, tmp_path / "run")
 
     with pytest.raises(RunError, match=r"lr \(0\.05 then, 0\.01 now\)") as caught:
-        learn(data, tmp_path / "run", replace(SETTINGS, lr=0.01))
+        learn(data, tmp_path / "run", replace(CONFIG, lr=0.01))
 
     assert "--no-resume" in caught.value.remedy
 
 
 def test_a_run_cannot_be_made_shorter_than_it_is(data: Images, tmp_path: Path) -> None:
-    constant = replace(SETTINGS, decay_steps=0)
+    constant = replace(CONFIG, decay_steps=0)
     learn(data, tmp_path / "run", constant)
 
     with pytest.raises(RunError, match=r"steps \(40 then, 20 now\)"):
@@ -217,13 +217,13 @@ def test_a_checkpoint_of_another_version_is_refused(data: Images, tmp_path: Path
 
 def test_another_number_of_processes_is_refused() -> None:
     with pytest.raises(RunError, match=r"processes \(1 then, 2 now\)"):
-        SETTINGS.check_continues(SETTINGS, (2, 1), step=5)
+        CONFIG.check_continues(CONFIG, (2, 1), step=5)
 
 
 def test_a_run_can_be_made_longer_before_its_rate_falls(data: Images, tmp_path: Path) -> None:
-    longer = replace(SETTINGS, steps=60)
+    longer = replace(CONFIG, steps=60)
     whole, _ = learn(data, tmp_path / "whole", longer)
-    stopping = MeanImage(data.info)
+    stopping = MeanImage(data.training_data)
     stopping.after_step = lambda step: os.kill(os.getpid(), signal.SIGINT) if step == 20 else None
 
     learn(data, tmp_path / "run", trainable=_seeded(stopping))
@@ -236,7 +236,7 @@ def test_a_run_cannot_be_made_longer_once_its_rate_falls(data: Images, tmp_path:
     learn(data, tmp_path / "run")
 
     with pytest.raises(RunError, match=r"steps \(40 then, 60 now\)"):
-        learn(data, tmp_path / "run", replace(SETTINGS, steps=60))
+        learn(data, tmp_path / "run", replace(CONFIG, steps=60))
 
 
 def test_samples_are_asked_for_after_the_model_was_written(data: Images, tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_samples_are_asked_for_after_the_model_was_written(data: Images, tmp_pat
     def draw(folder: Path, step: int) -> None:
         seen.append((step, (folder / "model.pt").is_file()))
 
-    train(MeanImage, data, SETTINGS, Habits(sample_every=15), tmp_path / "run", draw)
+    train(MeanImage, data, CONFIG, RunOptions(sample_every=15), tmp_path / "run", draw)
 
     assert seen == [(15, True), (30, True), (40, True)]
 
@@ -253,7 +253,7 @@ def test_samples_are_asked_for_after_the_model_was_written(data: Images, tmp_pat
 class TwoPlayers:
     """A critic and a painter that learns through it."""
 
-    def __init__(self, info: TrainingData) -> None:
+    def __init__(self, training_data: TrainingData) -> None:
         self.networks: Network = {"critic": nn.Linear(64, 1), "painter": nn.Linear(4, 64)}
         self.before: list[dict[str, Tensor]] = []
 
@@ -276,8 +276,8 @@ class TwoPlayers:
 def test_each_loss_teaches_its_own_network_alone_and_the_next_loss_sees_it(
     data: Images, tmp_path: Path
 ) -> None:
-    one_step = replace(SETTINGS, steps=1)
-    players, _ = learn(data, tmp_path / "run", one_step, TwoPlayers(data.info), log_every=1)
+    one_step = replace(CONFIG, steps=1)
+    players, _ = learn(data, tmp_path / "run", one_step, TwoPlayers(data.training_data), log_every=1)
 
     start, after_critic, after_painter = players.before
     assert torch.equal(start["painter"], after_critic["painter"])
@@ -296,8 +296,8 @@ class Exploding(MeanImage):
 
 
 def test_a_loss_that_is_no_number_ends_the_run(data: Images, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no longer a number at step 10") as caught:
-        learn(data, tmp_path / "run", trainable=Exploding(data.info))
+    with pytest.raises(RunError, match="became NaN at step 10") as caught:
+        learn(data, tmp_path / "run", trainable=Exploding(data.training_data))
 
     assert "--lr" in caught.value.remedy
 
@@ -312,13 +312,13 @@ def test_gradients_are_clipped(data: Images, tmp_path: Path) -> None:
                 gradients = [p.grad.flatten() for p in networks["net"].parameters() if p.grad is not None]
                 norms.append(torch.cat(gradients).norm().item())
 
-    learn(data, tmp_path / "run", replace(SETTINGS, steps=2, clip=0.5), Huge(data.info))
+    learn(data, tmp_path / "run", replace(CONFIG, steps=2, clip=0.5), Huge(data.training_data))
 
     assert norms == pytest.approx([0.5, 0.5], rel=1e-3)
 
 
 def test_half_precision_trains_and_publishes_full(data: Images, tmp_path: Path) -> None:
-    trainable, outcome = learn(data, tmp_path / "run", replace(SETTINGS, precision="bf16"), log_every=5)
+    trainable, outcome = learn(data, tmp_path / "run", replace(CONFIG, precision="bf16"), log_every=5)
 
     assert outcome.finished
     assert {tensor.dtype for tensor in trainable.saved[-1].values()} == {torch.float32}
@@ -327,7 +327,7 @@ def test_half_precision_trains_and_publishes_full(data: Images, tmp_path: Path) 
 
 def test_fp16_on_a_cpu_is_refused(data: Images, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="CPU") as caught:
-        learn(data, tmp_path / "run", replace(SETTINGS, precision="fp16"))
+        learn(data, tmp_path / "run", replace(CONFIG, precision="fp16"))
 
     assert "bf16" in caught.value.remedy
 
@@ -335,7 +335,7 @@ def test_fp16_on_a_cpu_is_refused(data: Images, tmp_path: Path) -> None:
 def test_a_folder_that_holds_something_else_is_left_alone(data: Images, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("precious")
 
-    with pytest.raises(RunError, match="something else"):
+    with pytest.raises(RunError, match="not a training run"):
         learn(data, tmp_path)
     with pytest.raises(RunError, match="is a file"):
         learn(data, tmp_path / "thesis.txt")

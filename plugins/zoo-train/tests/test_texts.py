@@ -1,4 +1,4 @@
-"""Texts as data: what is read, what is refused, and how tokens become windows."""
+"""Text data: files that are read, files that are refused, and windows of tokens."""
 
 from __future__ import annotations
 
@@ -157,14 +157,14 @@ def test_a_folder_is_its_text_files_in_order_of_name(tmp_path: Path) -> None:
 
     texts = open_texts(tmp_path)
 
-    assert texts.info.texts == ("first: é\r\n", "second")
-    assert texts.info.count == 2
+    assert texts.training_data.texts == ("first: é\r\n", "second")
+    assert texts.training_data.count == 2
 
 
 def test_a_file_may_have_any_name(tmp_path: Path) -> None:
     (tmp_path / "README").write_text("read me", encoding="utf-8")
 
-    assert open_texts(tmp_path / "README").info.texts == ("read me",)
+    assert open_texts(tmp_path / "README").training_data.texts == ("read me",)
 
 
 def test_the_digest_changes_with_the_texts_and_with_where_they_end(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_the_digest_changes_with_the_texts_and_with_where_they_end(tmp_path: Pat
     assert len(digests) == 3
 
 
-def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_utf8_text_are_refused(tmp_path: Path) -> None:
     latin = tmp_path / "latin.txt"
     latin.write_bytes("caf\xe9".encode("latin-1"))
     empty = tmp_path / "empty.txt"
@@ -193,7 +193,17 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
     assert "cannot be read: No such file" in refusal(tmp_path / "absent.txt").message
 
 
-def test_texts_follow_each_other_with_what_ends_them() -> None:
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfabc")
+    (tmp_path / "mark.txt").write_bytes(b"\xef\xbb\xbf")
+    (tmp_path / "wide.txt").write_bytes("abc".encode("utf-16"))
+
+    assert open_texts(tmp_path / "a.txt").training_data.texts == ("abc",)
+    assert "is empty" in refusal(tmp_path / "mark.txt").message
+    assert "iconv -f UTF-16" in refusal(tmp_path / "wide.txt").remedy
+
+
+def test_texts_follow_each_other_with_their_end_tokens() -> None:
     windows = Texts(("abc", "de"), "digest").items(Bytes())
 
     assert [bytes(windows[i, False].tolist()) for i in range(len(windows))] == [
@@ -223,7 +233,7 @@ def test_a_batch_is_tokens() -> None:
 
 
 def test_a_text_shorter_than_a_window_is_refused() -> None:
-    with pytest.raises(DataError, match="4 tokens long; a window takes 4 and one more"):
+    with pytest.raises(DataError, match="has 4 tokens; one window needs 5"):
         Texts(("abc",), "digest").items(Bytes())
 
 
@@ -255,7 +265,7 @@ def test_a_trainer_without_tokens_is_its_authors_fault(book: Path, tmp_path: Pat
     result = CliRunner().invoke(train, ["mute", "--data", str(book), "-o", str(tmp_path / "run")])
 
     assert isinstance(result.exception, PluginError)
-    assert "Mute has no tokens" in result.exception.message
+    assert "Mute has no encode()" in result.exception.message
 
 
 @pytest.mark.usefixtures("parrot")
@@ -263,4 +273,4 @@ def test_data_of_an_unknown_kind_are_refused(book: Path) -> None:
     result = CliRunner().invoke(train, ["bird", "--data", str(book)])
 
     assert isinstance(result.exception, PluginError)
-    assert "learns from 'song', which zoo train cannot read" in result.exception.message
+    assert "needs data of kind 'song', which zoo train cannot read" in result.exception.message

@@ -1,4 +1,4 @@
-"""``zoo train`` as users type it: real processes, killed and interrupted for real."""
+"""``zoo train`` in real processes, killed and interrupted."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ def test_a_run_that_is_killed_then_interrupted_then_resumed_gives_the_same_bits(
 
     assert killed.returncode == -signal.SIGKILL
     assert interrupted.returncode == 130
-    assert f"Stopped after step {stopped_at} of {STEPS}; give the same command again to go on." in told
+    assert f"Stopped after step {stopped_at} of {STEPS}. Give the same command again to resume." in told
     assert "Traceback" not in told
     assert status == 0, err
     assert out == f"{run}\n"
-    assert f"Going on from step {stopped_at}." in err
+    assert f"Resuming from step {stopped_at}." in err
     assert f"zoo run {run}" in err
     assert (run / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     curves = [(folder / "training" / "curve.jsonl").read_text() for folder in (run, whole)]
@@ -96,7 +96,7 @@ def test_two_processes_share_a_run_and_stop_at_the_same_step(tmp_path: Path, ima
 
     assert 20 <= stopped_at < 120
     assert resumed.returncode == 0, err
-    assert err.count(f"Going on from step {stopped_at}.") == 1
+    assert err.count(f"Resuming from step {stopped_at}.") == 1
     lines = (folder / "training" / "curve.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == list(range(10, 130, 10))
 
@@ -161,7 +161,7 @@ def test_data_that_cannot_be_used_are_answered_with_a_remedy(tmp_path: Path) -> 
     assert not (tmp_path / "run").exists()
 
 
-def test_a_plugin_whose_trainer_takes_a_flag_of_zoo_train_is_told_on(plugin_site: Path) -> None:
+def test_a_trainer_option_named_like_a_flag_of_zoo_train_is_refused(plugin_site: Path) -> None:
     manifest = """
 schema = 1
 [plugin]

@@ -1,4 +1,4 @@
 """Training for the zoo: ``zoo train``, one loop for every family of models.
 
-Implements no hook: its command stands in ``zoo.toml``.
+Implements no hook: ``zoo.toml`` names its command.
 """

@@ -1,4 +1,4 @@
-"""Images with captions: image files beside a ``metadata.jsonl``, as datasets on the Hub have them."""
+"""Data sets of captioned images: image files and a ``metadata.jsonl``, the Hub's imagefolder format."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from zoo_core import CaptionTrainable, PluginError, Trainable
 from zoo_train.data import DataError, Images, View, open_files
 
 METADATA = "metadata.jsonl"
-"""A line for each image: {"file_name": "0001.png", "text": "a cat"}; more keys are left alone.
+"""One line per image: {"file_name": "0001.png", "text": "a cat"}. Other keys are ignored.
 
-Where each line has "halves": ["a cat", "black"], trainables learn what to take from which of two prompts.
+If every line also has "halves": ["a cat", "black"], the model learns to combine two prompts.
 """
 
 
@@ -28,38 +28,40 @@ class CaptionedImages:
 
     Args:
         images: The images.
-        captions: One for each.
-        halves: The two prompts that each caption can be put together of; empty if that is not told.
+        captions: One per image.
+        halves: The two prompts that make up each caption; empty if the data do not say.
     """
 
     def __init__(
         self, images: Images, captions: Sequence[str], halves: Sequence[tuple[str, str]] = ()
     ) -> None:
         self.images, self.captions, self.halves = images, tuple(captions), tuple(halves)
-        self.info = replace(images.info, texts=(*self.captions, *chain.from_iterable(self.halves)))
-        told = json.dumps([images.digest, self.captions, *([self.halves] if self.halves else [])])
-        self.digest = hashlib.sha256(told.encode()).hexdigest()
+        self.training_data = replace(
+            images.training_data, texts=(*self.captions, *chain.from_iterable(self.halves))
+        )
+        identity = json.dumps([images.digest, self.captions, *([self.halves] if self.halves else [])])
+        self.digest = hashlib.sha256(identity.encode()).hexdigest()
 
     def items(self, trainable: Trainable) -> CaptionedItems:
-        """Return the images with their captions as the trainable reads them.
+        """Return the images with their captions as the trainable's tokens.
 
         Raises:
-            PluginError: The trainable does not read captions, though its manifest says so.
+            PluginError: The trainable has no ``encode_caption()``.
         """
         if not isinstance(trainable, CaptionTrainable):
             raise PluginError(
-                f"{type(trainable).__name__} reads no captions, though its manifest says that it does.",
-                "Tell the plugin's author: it must have encode_caption().",
+                f"{type(trainable).__name__} has no encode_caption(), but its manifest claims captions.",
+                "Tell the plugin's author to add encode_caption().",
             )
-        known = {text: trainable.encode_caption(text) for text in set(self.info.texts)}
+        known = {text: trainable.encode_caption(text) for text in set(self.training_data.texts)}
         halves = self.halves or [()] * len(self.captions)
-        told = [(caption, *pair) for caption, pair in zip(self.captions, halves, strict=True)]
-        tokens = np.array([[known[text] for text in texts] for texts in told], dtype=np.int64)
+        prompts = [(caption, *pair) for caption, pair in zip(self.captions, halves, strict=True)]
+        tokens = np.array([[known[text] for text in texts] for texts in prompts], dtype=np.int64)
         return CaptionedItems(self.images, tokens)
 
 
 class CaptionedItems:
-    """What a batch is made of: an image, and the tokens of its caption and of its halves.
+    """Images, each with the tokens of its caption and of the caption's halves.
 
     Args:
         images: The images.
@@ -73,13 +75,13 @@ class CaptionedItems:
         return len(self._images)
 
     def __getitem__(self, place: tuple[int, bool]) -> tuple[tuple[np.ndarray, int], np.ndarray]:
-        """Return an image, mirrored left to right if so asked, and its tokens."""
+        """Return an image, mirrored left to right if asked, and its tokens."""
         return self._images[place], self._tokens[place[0]]
 
     def collate(self, items: Iterable[tuple[tuple[np.ndarray, int], np.ndarray]]) -> dict[str, Tensor]:
-        """Make a batch: ``images`` (n, c, h, w) in [-1, 1] and ``captions`` (n, length) int64.
+        """Return a batch: ``images`` (n, c, h, w) in [-1, 1] and ``captions`` (n, length) int64.
 
-        Where they are told, ``halves`` (n, 2, length) int64 too.
+        If the captions have halves, also ``halves`` (n, 2, length) int64.
         """
         images, stacked = zip(*items, strict=True)
         tokens = torch.from_numpy(np.stack(stacked))
@@ -88,17 +90,19 @@ class CaptionedItems:
 
 
 def open_captioned(folder: Path, view: View) -> CaptionedImages:
-    """Read ``metadata.jsonl`` in a folder, and find the images that it names.
+    """Read the ``metadata.jsonl`` of a folder and open the images that it names.
 
     Raises:
-        DataError: There is no such file, a line is not what it should be, or an image is missing.
+        ZooError: The file is missing, a line is malformed, or an image is missing or cannot be used.
     """
     try:
-        lines = (folder / METADATA).read_text(encoding="utf-8").split("\n")  # a text may hold U+2028
+        lines = (
+            (folder / METADATA).read_text(encoding="utf-8-sig").split("\n")
+        )  # not splitlines: a text may hold U+2028
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"There is no {METADATA} that can be read in {folder}.",
-            f'Give --data a folder of images and {METADATA}, a line each: {{"file_name": …, "text": …}}.',
+            f"{folder} has no {METADATA}, or it is not UTF-8 text.",
+            f'Add {METADATA} with one line per image: {{"file_name": "0001.png", "text": "a cat"}}.',
         ) from error
     files, captions, halves = [], [], []
     for number, line in enumerate(lines, 1):
@@ -108,37 +112,37 @@ def open_captioned(folder: Path, view: View) -> CaptionedImages:
             captions.append(caption)
             halves += [pair] if pair else []
             if len(halves) not in (0, len(files)):
-                has = "has" if pair else "lacks"
+                has = "has" if pair else "has no"
                 raise DataError(
-                    f"Line {number} of {folder / METADATA} {has} halves, unlike others.",
-                    "Give every line two halves, or none.",
+                    f"Line {number} of {folder / METADATA} {has} halves, unlike the lines before it.",
+                    "Give halves on every line, or on none.",
                 )
             if not files[-1].is_file():
                 raise DataError(
-                    f"Line {number} of {folder / METADATA} names {name}, which is not there.",
-                    "Take the line out, or fetch the image again.",
+                    f"Line {number} of {folder / METADATA} names {name}, which does not exist.",
+                    "Remove the line, or fetch the image again.",
                 )
     if not files:
-        raise DataError(f"{folder / METADATA} is empty.", "Write a line for each image.")
+        raise DataError(f"{folder / METADATA} is empty.", "Write one line per image.")
     return CaptionedImages(open_files(folder, files, view), captions, halves)
 
 
 def _read_line(line: str, where: str) -> tuple[str, str, tuple[str, str] | None]:
     try:
-        said = json.loads(line)
-    except ValueError:
-        said = None
-    name, text = (said.get("file_name"), said.get("text")) if isinstance(said, dict) else (None, None)
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        entry = None
+    name, text = (entry.get("file_name"), entry.get("text")) if isinstance(entry, dict) else (None, None)
     if not isinstance(name, str) or not isinstance(text, str):
         raise DataError(
-            f"{where} does not say what image and what text.",
+            f"{where} has no file_name and text.",
             'Make it {"file_name": "0001.png", "text": "a cat"}.',
         )
     if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise DataError(f"{where} names {name!r}, outside of the folder.", "Name images inside the folder.")
-    match said.get("halves"):
+        raise DataError(f"{where} names {name!r}, outside the folder.", "Name images inside the folder.")
+    match entry.get("halves"):
         case None:
             return name, text, None
         case [str(first), str(second)]:
             return name, text, (first, second)
-    raise DataError(f"{where} has halves that are not two texts.", 'Make them ["a cat", "black"].')
+    raise DataError(f"{where} has halves that are not a list of two texts.", 'Make them ["a cat", "black"].')

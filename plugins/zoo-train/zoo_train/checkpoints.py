@@ -1,4 +1,4 @@
-"""Checkpoints of a run: whole or not there at all, the last two kept."""
+"""Checkpoints of a run, written atomically; the last two are kept."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ KEPT = 2
 
 
 class RunError(ZooError):
-    """The run cannot begin, go on or be taken up again."""
+    """The run cannot start, continue or be resumed."""
 
 
 class Checkpoints:
-    """The checkpoints in a folder, one file each: ``step-00001000.pt`` is the run after 1,000 steps.
+    """The checkpoints in a folder, one file each: ``step-00001000.pt`` is the state after 1,000 steps.
 
-    A file appears under its name only when all of it is on the disk, so a kill at any moment leaves the
-    checkpoints before it.
+    A file gets its name only once all of it is on the disk. A kill at any moment leaves the earlier
+    checkpoints intact.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def files(self) -> list[Path]:
-        """The checkpoints there are, oldest first."""
+        """Return the checkpoint files, oldest first."""
         return sorted(self.folder.glob("step-*.pt"))
 
     def save(self, step: int, state: Mapping[str, Any], settings: Mapping[str, Any]) -> Path:
-        """Write the state after ``step`` steps, and drop all but the last two.
+        """Write the state after ``step`` steps, and delete all but the last two checkpoints.
 
         Args:
             step: Steps done.
             state: Tensors and plain data.
-            settings: What the run was asked for, JSON; what ``load_latest`` returns beside the state.
+            settings: The run's configuration as JSON data; ``load_latest`` returns it with the state.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"step-{step:08d}.pt"
@@ -54,10 +54,10 @@ class Checkpoints:
         return path
 
     def load_latest(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """Return state and settings of the newest checkpoint, on the CPU; None if there is none.
+        """Return state (on the CPU) and settings of the newest checkpoint; None if there is none.
 
         Raises:
-            RunError: It cannot be read.
+            RunError: The file cannot be read.
         """
         files = self.files()
         if not files:
@@ -68,7 +68,7 @@ class Checkpoints:
         except Exception as error:
             raise RunError(
                 f"The checkpoint {files[-1]} cannot be read ({type(error).__name__}).",
-                "Delete that file to go on from the one before it, or add --no-resume to begin again.",
+                "Delete it to resume from the checkpoint before it, or add --no-resume to start over.",
             ) from error
 
     def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""``zoo train``: a sub-command for every family that an installed plugin can train."""
+"""``zoo train``: one sub-command per trainer of the installed plugins."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from zoo_train.loop import Data
 
 
-class Families(click.Group):
-    """The trainers of the installed plugins, known from their manifests alone."""
+class Trainers(click.Group):
+    """The trainers of the installed plugins, read from their manifests alone."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every trainer's name."""
+        """Return the names of all trainers."""
         return sorted(trainers())
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """The command of a trainer, its options as flags; None if there is no such trainer."""
+        """Return the command of a trainer, with its options as flags; None if there is no such trainer."""
         known = trainers()
         return _command(known[name]) if name in known else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click's, saying which trainers there are."""
+        """Resolve as click does, and name the nearest trainer in the error."""
         names = self.list_commands(ctx)
         if args[0] not in names and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], names, 1)
@@ -42,12 +42,12 @@ class Families(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Families)
+@click.group(cls=Trainers)
 def train() -> None:
     """Train a model from scratch.
 
-    The names below are families that can be trained; each has options of its own: zoo train NAME --help.
-    A run that was stopped goes on where it was when the same command is given again.
+    Each trainer below has its own options: zoo train NAME --help.
+    A stopped run resumes where it was if you give the same command again.
     """
 
 
@@ -56,14 +56,25 @@ def train() -> None:
     "--data",
     type=click.Path(path_type=Path),
     required=True,
-    help="A folder of images, whose sub-folders are classes; or of MNIST's IDX files.",
+    help="Folder of images (sub-folders are classes) or of MNIST's IDX files.",
 )
-@click.option("--size", type=click.IntRange(4), help="Scale and cut images to squares of this side.")
-@click.option("--grey/--rgb", default=None, help="Channels of the images. [grey for IDX, else RGB]")
-@click.option("--labels/--no-labels", default=True, help="Learn the classes too.", show_default=True)
-@click.option("--mirror", is_flag=True, help="Mirror half of the images left to right.")
+@click.option(
+    "--size",
+    type=click.IntRange(4),
+    help="Scale and centre-crop images to SIZE×SIZE pixels. Needed if they differ in size.",
+)
+@click.option(
+    "--grey/--rgb", default=None, help="Train on greyscale or on colour. [grey for IDX files, else RGB]"
+)
+@click.option(
+    "--labels/--no-labels",
+    default=True,
+    help="Use sub-folders as class labels, or ignore them.",
+    show_default=True,
+)
+@click.option("--mirror", is_flag=True, help="Mirror images left to right at random.")
 def images(**values: Any) -> None:
-    """Hold the flags of trainers that learn from images."""
+    """Hold the flags of trainers of data = "image"."""
 
 
 @click.command()
@@ -71,10 +82,10 @@ def images(**values: Any) -> None:
     "--data",
     type=click.Path(path_type=Path),
     required=True,
-    help="A file of UTF-8 text, or a folder of .txt files.",
+    help="UTF-8 text file, or folder of .txt files.",
 )
 def texts(**values: Any) -> None:
-    """Hold the flags of trainers that learn from texts."""
+    """Hold the flags of trainers of data = "text"."""
 
 
 @click.command()
@@ -82,16 +93,20 @@ def texts(**values: Any) -> None:
     "--data",
     type=click.Path(path_type=Path),
     required=True,
-    help="A folder of images with a metadata.jsonl that has a text for each.",
+    help="Folder of images with a metadata.jsonl that gives a caption for each.",
 )
-@click.option("--size", type=click.IntRange(4), help="Scale and cut images to squares of this side.")
-@click.option("--mirror", is_flag=True, help="Mirror half of the images left to right.")
+@click.option(
+    "--size",
+    type=click.IntRange(4),
+    help="Scale and centre-crop images to SIZE×SIZE pixels. Needed if they differ in size.",
+)
+@click.option("--mirror", is_flag=True, help="Mirror images left to right at random.")
 def captioned(**values: Any) -> None:
-    """Hold the flags of trainers that learn from images with captions."""
+    """Hold the flags of trainers of data = "captioned-image"."""
 
 
 KINDS = {"image": images, "captioned-image": captioned, "text": texts}
-"""The flags that say what to learn from, by the word that a manifest has for it."""
+"""The flags of each kind of data, by its name in a manifest."""
 
 
 @click.command()
@@ -100,52 +115,93 @@ KINDS = {"image": images, "captioned-image": captioned, "text": texts}
     "--output",
     type=click.Path(path_type=Path),
     required=True,
-    help="The folder for the model.",
+    help="Folder for the trained model; training/ inside it holds logs, samples and checkpoints.",
 )
-@click.option("--steps", type=click.IntRange(1), default=20_000, show_default=True)
+@click.option("--steps", type=click.IntRange(1), default=20_000, show_default=True, help="Training steps.")
 @click.option(
-    "--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Over all devices together."
+    "--batch-size",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    help="Items per step, summed over all devices.",
 )
 @click.option(
-    "--lr", type=click.FloatRange(0, min_open=True), default=2e-4, show_default=True, help="Learning rate."
+    "--lr",
+    type=click.FloatRange(0, min_open=True),
+    default=2e-4,
+    show_default=True,
+    help="Peak learning rate of AdamW.",
 )
-@click.option("--warmup", type=click.IntRange(0), default=500, show_default=True, help="Steps to reach it.")
+@click.option(
+    "--warmup",
+    type=click.IntRange(0),
+    default=500,
+    show_default=True,
+    help="Steps of linear learning rate warm-up.",
+)
 @click.option(
     "--decay-steps",
     type=click.IntRange(0),
-    help="Last steps, over which it falls to zero; 0: constant. [all after the warm-up] Before the fall has "
-    "begun, a run may be made longer or shorter.",
+    help="Steps of cosine decay to zero at the end of the run; 0: none. --steps may be changed on resuming "
+    "until the decay begins. [all steps after the warm-up]",
 )
-@click.option("--weight-decay", type=click.FloatRange(0), default=0.0, show_default=True)
+@click.option(
+    "--weight-decay", type=click.FloatRange(0), default=0.0, show_default=True, help="Weight decay of AdamW."
+)
 @click.option(
     "--clip",
     type=click.FloatRange(0),
     default=1.0,
     show_default=True,
-    help="Largest gradient norm; 0: any.",
+    help="Clip gradients to this norm; 0: no clipping.",
 )
 @click.option(
     "--ema",
     type=click.FloatRange(0, 1, max_open=True),
     default=0.999,
     show_default=True,
-    help="Decay of the moving average of the parameters, which is what is published.",
-)
-@click.option("--precision", type=click.Choice(["no", "bf16", "fp16"]), default="no", show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option(
-    "--checkpoint-every", type=click.IntRange(0), default=500, show_default=True, help="0: at the end."
-)
-@click.option("--sample-every", type=click.IntRange(0), default=1000, show_default=True, help="0: never.")
-@click.option(
-    "--log-every", type=click.IntRange(1), default=10, show_default=True, help="Steps per line of the curve."
+    help="Decay of the moving average of the parameters; the trained model is this average.",
 )
 @click.option(
-    "--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read ahead."
+    "--precision",
+    type=click.Choice(["no", "bf16", "fp16"]),
+    default="no",
+    show_default=True,
+    help="Mixed precision; no: float32.",
 )
-@click.option("--resume/--no-resume", default=True, help="Go on with a run that is there, or begin again.")
-def family(**values: Any) -> None:
-    """Hold the flags that every trainer shares."""
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed of the run.")
+@click.option(
+    "--checkpoint-every",
+    type=click.IntRange(0),
+    default=500,
+    show_default=True,
+    help="Steps between checkpoints; 0: only at the end.",
+)
+@click.option(
+    "--sample-every",
+    type=click.IntRange(0),
+    default=1000,
+    show_default=True,
+    help="Steps between samples; 0: no samples.",
+)
+@click.option(
+    "--log-every",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="Steps averaged per line of curve.jsonl.",
+)
+@click.option(
+    "--workers", type=click.IntRange(0), default=0, show_default=True, help="Data loading processes."
+)
+@click.option(
+    "--resume/--no-resume",
+    default=True,
+    show_default=True,
+    help="Resume the run in the output folder, or start over.",
+)
+def common(**values: Any) -> None:
+    """Hold the flags of all trainers."""
 
 
 def _command(trainer: TrainerCard) -> click.Command:
@@ -156,20 +212,20 @@ def _command(trainer: TrainerCard) -> click.Command:
 
     if trainer.data not in KINDS:
         raise PluginError(
-            f"The trainer {trainer.name} learns from {trainer.data!r}, which zoo train cannot read.",
-            f"Update zoo-train, or tell the author of {trainer.plugin}: known are {', '.join(KINDS)}.",
+            f"The trainer {trainer.name} needs data of kind {trainer.data!r}, which zoo train cannot read.",
+            f"Update zoo-train, or tell the author of {trainer.plugin} to use one of: {', '.join(KINDS)}.",
         )
-    shared = [*KINDS[trainer.data].params, *family.params]
+    shared = [*KINDS[trainer.data].params, *common.params]
     taken = {parameter.name for parameter in shared} & set(trainer.options)
     if taken:
         raise PluginError(
-            f"The trainer {trainer.name} has an option {min(taken)!r}, which zoo train itself has.",
-            f"Tell the author of {trainer.plugin} to give it another name.",
+            f"The trainer {trainer.name} has an option {min(taken)!r}, a name that zoo train uses itself.",
+            f"Tell the author of {trainer.plugin} to rename the option.",
         )
-    unknown = set(trainer.defaults) - {parameter.name for parameter in family.params}
+    unknown = set(trainer.defaults) - {parameter.name for parameter in common.params}
     if unknown:
         raise PluginError(
-            f"The trainer {trainer.name} has a default of {min(unknown)!r}, which zoo train does not know.",
+            f"The trainer {trainer.name} sets a default for {min(unknown)!r}, which zoo train does not have.",
             f"Update zoo-train, or tell the author of {trainer.plugin}.",
         )
     own = [option_flag(option) for option in trainer.options.values()]
@@ -185,7 +241,7 @@ def _command(trainer: TrainerCard) -> click.Command:
 
 
 def _with_default(flag: click.Parameter, trainer: TrainerCard) -> click.Parameter:
-    """Return the flag, with the default that the trainer has for it."""
+    """Return the flag, with the trainer's default if it sets one."""
     if flag.name not in trainer.defaults:
         return flag
     flag = copy.copy(flag)
@@ -213,65 +269,66 @@ def _train(
     from accelerate import PartialState  # type: ignore[import-untyped]
 
     from zoo_core import create_trainable
-    from zoo_train.loop import Habits, Settings
+    from zoo_train.loop import RunOptions, TrainingConfig
     from zoo_train.loop import train as run_loop
-    from zoo_train.samples import COUNT, draw_sheet, draw_texts, unless_refused
+    from zoo_train.samples import COUNT, draw_sheet, draw_texts, report_failures
 
-    asked = {p.name: values.pop(p.name) for p in KINDS[trainer.data].params if p.name}
-    learns_from_texts = trainer.data == "text"
-    data, told = OPENERS[trainer.data](**asked)
-    draw = draw_texts if learns_from_texts else partial(draw_sheet, captions=data.info.texts[:COUNT])
+    data_options = {p.name: values.pop(p.name) for p in KINDS[trainer.data].params if p.name}
+    is_text = trainer.data == "text"
+    data, identity = OPENERS[trainer.data](**data_options)
+    draw = draw_texts if is_text else partial(draw_sheet, captions=data.training_data.texts[:COUNT])
     outcome = run_loop(
-        lambda info: create_trainable(trainer, options, info),
+        lambda training_data: create_trainable(trainer, options, training_data),
         data,
-        Settings(
+        TrainingConfig(
             steps=steps,
             warmup=warmup,
             decay_steps=max(0, steps - warmup) if decay_steps is None else decay_steps,
-            mirror=asked.get("mirror", False),
+            mirror=data_options.get("mirror", False),
             model={"trainer": trainer.name, **options},
-            data=told,
+            data=identity,
             **values,
         ),
-        Habits(checkpoint_every, sample_every, log_every, workers, resume),
+        RunOptions(checkpoint_every, sample_every, log_every, workers, resume),
         output,
-        unless_refused(draw, partial(click.echo, err=True)),
+        report_failures(draw, partial(click.echo, err=True)),
     )
     if not PartialState().is_main_process:
         return
     if not outcome.finished:
         click.echo(
-            f"Stopped after step {outcome.step} of {steps}; give the same command again to go on.", err=True
+            f"Stopped after step {outcome.step} of {steps}. Give the same command again to resume.", err=True
         )
         sys.exit(130)
     click.echo(f"{output}")
-    click.echo(f"Run it: zoo run {output}{'' if learns_from_texts else ' -n 16 -o sheet.png'}", err=True)
+    click.echo(f"Run it: zoo run {output}{'' if is_text else ' -n 16 -o sheet.png'}", err=True)
 
 
 def _open_images(
     data: Path, size: int | None, grey: bool | None, labels: bool, mirror: bool
 ) -> tuple[Data, dict[str, Any]]:
-    """Return the images, and what of them a run is bound to."""
-    from zoo_train.data import View, is_idx, open_images
+    """Return the images, and the identity that a resumed run must match."""
+    from zoo_core import has_mnist
+    from zoo_train.data import View, open_images
 
-    found = open_images(data, View(size, is_idx(data) if grey is None else grey))
+    found = open_images(data, View(size, has_mnist(data) if grey is None else grey))
     if not labels:
         found = found.without_labels()
-    info = found.info
-    return found, {"digest": found.digest, "shape": list(info.shape), "classes": list(info.classes)}
+    about = found.training_data
+    return found, {"digest": found.digest, "shape": list(about.shape), "classes": list(about.classes)}
 
 
 def _open_captioned(data: Path, size: int | None, mirror: bool) -> tuple[Data, dict[str, Any]]:
-    """Return the images and captions, and what of them a run is bound to."""
+    """Return the captioned images, and the identity that a resumed run must match."""
     from zoo_train.captions import open_captioned
     from zoo_train.data import View
 
     found = open_captioned(data, View(size))
-    return found, {"digest": found.digest, "shape": list(found.info.shape)}
+    return found, {"digest": found.digest, "shape": list(found.training_data.shape)}
 
 
 def _open_texts(data: Path) -> tuple[Data, dict[str, Any]]:
-    """Return the texts, and what of them a run is bound to."""
+    """Return the texts, and the identity that a resumed run must match."""
     from zoo_train.texts import open_texts
 
     found = open_texts(data)
@@ -283,4 +340,4 @@ OPENERS: Mapping[str, Callable[..., tuple[Data, dict[str, Any]]]] = {
     "captioned-image": _open_captioned,
     "text": _open_texts,
 }
-"""What opens the data of each of ``KINDS``."""
+"""The function that opens each of the ``KINDS`` of data."""

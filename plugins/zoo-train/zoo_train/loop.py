@@ -1,10 +1,10 @@
 """The training loop: one for every family of models, on accelerate.
 
-It owns optimisers, moving averages, devices, precision, the order of the data and checkpoints. What is
-learned, and how a step's losses come about, is in the hands of the ``Trainable``.
+It owns optimisers, moving averages, devices, precision, data order and checkpoints. The ``Trainable`` owns
+the networks and computes their losses.
 
 AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101); gradients clipped by their global norm (Pascanu et al.
-2013, arXiv:1211.5063); published are moving averages of the parameters.
+2013, arXiv:1211.5063). The published model holds the moving averages of the parameters.
 """
 
 from __future__ import annotations
@@ -23,59 +23,59 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from zoo_core import Trainable, TrainingData
-from zoo_train.average import Average
+from zoo_train.batch_sampler import BatchSampler, Purpose, derive_seed
 from zoo_train.checkpoints import Checkpoints, RunError
-from zoo_train.curve import Curve
-from zoo_train.order import BatchOrder, Purpose, derive_seed
-from zoo_train.rate import learning_rate
+from zoo_train.ema import EMA
+from zoo_train.lr_schedule import learning_rate
+from zoo_train.metrics import MetricsLog
 from zoo_train.report import Report
 
 BETAS = (0.9, 0.999)
-"""AdamW's, for a trainable that has no ``betas`` of its own."""
+"""AdamW's betas for a trainable that has no ``betas`` attribute."""
 RECORDS = "training"
-"""The folder, inside a run's, of everything but the model."""
+"""Sub-folder of the run's folder for everything but the model."""
 
 
 class Items(Protocol):
-    """What a batch is made of. Can be pickled, for the processes that read ahead."""
+    """A data set as the loader reads it. It must be picklable, for the worker processes."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, place: tuple[int, bool]) -> Any:
-        """Return an item by its number, mirrored left to right if so asked."""
+        """Return an item, given its number and whether to mirror it left to right."""
         ...
 
     def collate(self, items: Iterable[Any]) -> dict[str, Tensor]:
-        """Make a batch: tensors by name, whose first axis counts items."""
+        """Return a batch: tensors by name, whose first axis counts items."""
         ...
 
 
 class Data(Protocol):
-    """What a model learns from."""
+    """A data set."""
 
-    info: TrainingData
+    training_data: TrainingData
 
     def items(self, trainable: Trainable) -> Items:
-        """Return the data as ``trainable`` sees them: of texts, it alone knows the tokens."""
+        """Return the items as ``trainable`` reads them: it encodes texts as tokens."""
         ...
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What decides the outcome of a run."""
+class TrainingConfig:
+    """Everything that determines the result of a run."""
 
     steps: int
     batch_size: int
-    """Items per step, over all devices together."""
+    """Items per step, summed over all devices."""
     lr: float
-    """The highest learning rate."""
+    """Peak learning rate."""
     warmup: int
-    """Steps over which the learning rate grows to it."""
+    """Steps of linear warm-up."""
     decay_steps: int
-    """Steps at the end over which it falls to zero."""
+    """Steps at the end over which the learning rate decays to zero."""
     weight_decay: float
     clip: float
-    """Largest norm of a network's gradient; 0 leaves gradients as they are."""
+    """Largest gradient norm of a network; 0: no clipping."""
     ema: float
     """Decay of the moving average of the parameters."""
     precision: str
@@ -86,45 +86,52 @@ class Settings:
     model: Mapping[str, Any] = field(default_factory=dict)
     """The trainer and its options."""
     data: Mapping[str, Any] = field(default_factory=dict)
-    """What the data are and how they are looked at."""
+    """Identity of the data: digest, shape, classes."""
 
-    def rate(self, step: int) -> float:
-        """The learning rate of step ``step``, counted from 0."""
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of step ``step``, counted from 0."""
         return learning_rate(step, self.lr, self.warmup, self.steps, self.decay_steps)
 
-    def check_continues(self, before: Settings, processes: tuple[int, int], step: int) -> None:
-        """Check that ``step`` steps made under ``before`` are steps of this run too.
+    def check_continues(self, before: TrainingConfig, processes: tuple[int, int], step: int) -> None:
+        """Check that a run of ``step`` steps under ``before`` can continue under this configuration.
 
-        The length of the run may differ, if that leaves the learning rates of the steps done as they were.
+        The length of the run may differ if the learning rates of the steps done stay the same.
+
+        Args:
+            before: The configuration of the steps done.
+            processes: Number of processes now and before.
+            step: Steps done.
 
         Raises:
-            RunError: Names what differs.
+            RunError: Names the settings that differ.
         """
         mine, theirs = asdict(self), asdict(before)
         mine["processes"], theirs["processes"] = processes
         free = {"steps", "decay_steps"}
         differing = [name for name in mine if name not in free and mine[name] != theirs[name]]
         too_short = self.steps < step
-        if not differing and (too_short or any(self.rate(k) != before.rate(k) for k in range(step))):
+        if not differing and (
+            too_short or any(self.learning_rate(k) != before.learning_rate(k) for k in range(step))
+        ):
             differing = sorted(free)
         if differing:
-            told = ", ".join(f"{name} ({theirs[name]} then, {mine[name]} now)" for name in differing)
+            changes = ", ".join(f"{name} ({theirs[name]} then, {mine[name]} now)" for name in differing)
             raise RunError(
-                f"The run in that folder was begun with other settings: {told}.",
-                "Give the same settings to go on with it, or --no-resume to begin again.",
+                f"The run in this folder was started with other settings: {changes}.",
+                "Give the same settings to resume it, or add --no-resume to start over.",
             )
 
 
 @dataclass(frozen=True)
-class Habits:
-    """What a run does on the side; none of it changes the outcome."""
+class RunOptions:
+    """Checkpoints, logging and workers; none of it changes the result of a run."""
 
     checkpoint_every: int = 500
     sample_every: int = 0
-    """0: no sample sheets."""
+    """0: no samples."""
     log_every: int = 10
     workers: int = 0
-    """Processes that read items beside each training process."""
+    """Data loading processes per training process."""
     resume: bool = True
 
 
@@ -134,54 +141,53 @@ class Outcome:
 
     step: int
     finished: bool
-    """False: it was interrupted, and its state saved."""
+    """False: the run was interrupted, and its state was saved."""
 
 
 def train(
     create: Callable[[TrainingData], Trainable],
     data: Data,
-    settings: Settings,
-    habits: Habits,
+    config: TrainingConfig,
+    run_options: RunOptions,
     folder: Path,
     draw_samples: Callable[[Path, int], None] | None = None,
 ) -> Outcome:
-    """Train until ``settings.steps`` steps are done, or until interrupted (Ctrl-C, SIGTERM).
+    """Train until ``config.steps`` steps are done, or until interrupted (Ctrl-C, SIGTERM).
 
     Args:
-        create: Builds the networks; PyTorch's random numbers are seeded for it.
-        data: What to learn from.
-        settings: What decides the outcome.
-        habits: What does not.
-        folder: Where the model is written, with the run's own files in ``training/`` inside it.
-        draw_samples: Called with ``folder`` and the steps done, after the model was written there.
+        create: Builds the networks. PyTorch's random numbers are seeded before the call.
+        data: The training data.
+        config: What determines the result.
+        run_options: What does not.
+        folder: Folder for the model; the run's other files are in its sub-folder ``training``.
+        draw_samples: Called with ``folder`` and the steps done, each time the model has been written.
 
     Raises:
-        RunError: A run with other settings lies there, the device cannot do the precision, or a loss is
-            no longer a number.
+        RunError: The folder holds a run with other settings, the device lacks the precision, or a
+            loss is NaN.
     """
-    run = _Run(create, data, settings, habits, folder, draw_samples)
-    return run.run()
+    return _Run(create, data, config, run_options, folder, draw_samples).run()
 
 
 class _Run:
-    """The state of a run, and a step of it."""
+    """The state of a run."""
 
     def __init__(
         self,
         create: Callable[[TrainingData], Trainable],
         data: Data,
-        settings: Settings,
-        habits: Habits,
+        config: TrainingConfig,
+        run_options: RunOptions,
         folder: Path,
         draw_samples: Callable[[Path, int], None] | None,
     ) -> None:
-        self.settings, self.habits, self.folder = settings, habits, folder
+        self.config, self.run_options, self.folder = config, run_options, folder
         self.draw_samples = draw_samples
-        self.accelerator = _accelerator(settings.precision)
+        self.accelerator = _accelerator(config.precision)
         processes = self.accelerator.num_processes
-        if settings.batch_size % processes:
+        if config.batch_size % processes:
             raise RunError(
-                f"A batch of {settings.batch_size} cannot be shared out among {processes} processes.",
+                f"A batch of {config.batch_size} cannot be split evenly over {processes} processes.",
                 f"Give --batch-size a multiple of {processes}.",
             )
         _check_free(folder)
@@ -190,95 +196,99 @@ class _Run:
         if self.accelerator.is_main_process:
             records.mkdir(parents=True, exist_ok=True)
         self.checkpoints = Checkpoints(records / "checkpoints")
-        self.curve = Curve(records, habits.log_every)
+        self.metrics_log = MetricsLog(records, run_options.log_every)
 
-        torch.manual_seed(derive_seed(settings.seed, Purpose.NETWORKS))
-        self.trainable = create(data.info)
+        torch.manual_seed(derive_seed(config.seed, Purpose.NETWORKS))
+        self.trainable = create(data.training_data)
         self.items = data.items(self.trainable)
         device = self.accelerator.device
         self.plain = {name: network.to(device) for name, network in self.trainable.networks.items()}
-        self.averages = {name: Average(network, settings.ema) for name, network in self.plain.items()}
+        self.averages = {name: EMA(network, config.ema) for name, network in self.plain.items()}
         self.networks: dict[str, nn.Module] = {}
         self.optimizers: dict[str, Any] = {}
         betas = getattr(self.trainable, "betas", BETAS)
         for name, network in self.plain.items():
             optimizer = torch.optim.AdamW(
-                _learned(network), settings.lr, betas, weight_decay=settings.weight_decay
+                _trainable_parameters(network), config.lr, betas, weight_decay=config.weight_decay
             )
             self.networks[name], self.optimizers[name] = self.accelerator.prepare(network, optimizer)
         self.random = torch.Generator(device)
         self.step = 0
-        self._take_up()
+        self._resume()
 
     def run(self) -> Outcome:
-        """Make the steps that are left."""
+        """Make the remaining steps."""
         main = self.accelerator.is_main_process
-        with Report(self.settings.steps, self.step, quiet=not main) as report, _interruptible() as asked:
+        with Report(self.config.steps, self.step, quiet=not main) as report, _interruptible() as signals:
             if self.step:
-                report.say(f"Going on from step {self.step}.")
+                report.say(f"Resuming from step {self.step}.")
             for batch in self._batches():
-                figures = self.make_step(batch)
+                metrics = self.make_step(batch)
                 self.step += 1
-                line = self.curve.add(self.step, figures, self.settings.rate(self.step - 1)) if main else None
+                line = (
+                    self.metrics_log.add(self.step, metrics, self.config.learning_rate(self.step - 1))
+                    if main
+                    else None
+                )
                 report.step(self.step, line)
                 self._check_finite(line)
 
-                last = self.step == self.settings.steps
-                stopping = self._stop_wanted(asked) and not last
-                if stopping or last or _is_time(self.step, self.habits.checkpoint_every):
+                last = self.step == self.config.steps
+                stopping = self._should_stop(signals) and not last
+                if stopping or last or _is_time(self.step, self.run_options.checkpoint_every):
                     self._save_checkpoint()
                 if stopping:
                     return Outcome(self.step, finished=False)
-                if not last and _is_time(self.step, self.habits.sample_every):
+                if not last and _is_time(self.step, self.run_options.sample_every):
                     self._publish(with_samples=True)
-            self._publish(with_samples=self.habits.sample_every > 0)
+            self._publish(with_samples=self.run_options.sample_every > 0)
         return Outcome(self.step, finished=True)
 
     def make_step(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Descend every loss of step ``self.step``; return the figures for the curve."""
-        seed = derive_seed(self.settings.seed, Purpose.LOSS, self.step, self.accelerator.process_index)
+        """Make an optimiser step for every loss of step ``self.step``; return the metrics."""
+        seed = derive_seed(self.config.seed, Purpose.LOSS, self.step, self.accelerator.process_index)
         torch.manual_seed(seed)  # dropout inside the networks draws from here
         self.random.manual_seed(seed)
         batch = {name: value.to(self.accelerator.device) for name, value in batch.items()}
 
-        figures: dict[str, Tensor] = {}
+        metrics: dict[str, Tensor] = {}
         for loss in self.trainable.losses(self.networks, batch, self.random):
-            # A loss of one network may run through another, which is not to learn from it.
+            # The graph of one network's loss may contain another network, which must not learn from it.
             for optimizer in self.optimizers.values():
                 optimizer.zero_grad()
-            parameters = _learned(self.plain[loss.network])
-            # Nor need its gradients be computed; but among several processes, each waits for all of them.
+            parameters = _trainable_parameters(self.plain[loss.network])
+            # Its gradients are not needed either; but with several processes, DDP waits for all of them.
             wanted = parameters if self.accelerator.num_processes == 1 else None
             self.accelerator.backward(loss.value, inputs=wanted)
-            if self.settings.clip:
-                self.accelerator.clip_grad_norm_(parameters, self.settings.clip)
+            if self.config.clip:
+                self.accelerator.clip_grad_norm_(parameters, self.config.clip)
             optimizer = self.optimizers[loss.network]
             for group in optimizer.param_groups:
-                group["lr"] = self.settings.rate(self.step)
+                group["lr"] = self.config.learning_rate(self.step)
             optimizer.step()
             name = "loss" if len(self.plain) == 1 else f"{loss.network} loss"
-            figures[name] = loss.value.detach()
-            figures |= {key: torch.as_tensor(value) for key, value in loss.metrics.items()}
+            metrics[name] = loss.value.detach()
+            metrics |= {key: torch.as_tensor(value) for key, value in loss.metrics.items()}
         for name, average in self.averages.items():
             average.update(self.plain[name], self.step)
-        return figures
+        return metrics
 
     def _batches(self) -> Iterator[Mapping[str, Tensor]]:
-        order = BatchOrder(
-            self.settings.seed,
+        sampler = BatchSampler(
+            self.config.seed,
             self.step,
-            self.settings.steps,
-            self.settings.batch_size,
+            self.config.steps,
+            self.config.batch_size,
             len(self.items),
-            self.settings.mirror,
+            self.config.mirror,
             self.accelerator.process_index,
             self.accelerator.num_processes,
         )
         loader: DataLoader[Any] = DataLoader(
             self.items,  # type: ignore[arg-type]
-            batch_sampler=order,
+            batch_sampler=sampler,
             collate_fn=self.items.collate,
-            num_workers=self.habits.workers,
+            num_workers=self.run_options.workers,
             worker_init_fn=_leave_signals_to_the_loop,
         )
         return iter(loader)
@@ -287,22 +297,22 @@ class _Run:
         broken = [name for name, value in (line or {}).items() if value != value]
         if broken:
             raise RunError(
-                f"The {broken[0]} is no longer a number at step {self.step}.",
-                "Begin again with a lower --lr, or with --precision no.",
+                f"The {broken[0]} became NaN at step {self.step}.",
+                "Start over with --no-resume and a lower --lr, or with --precision no.",
             )
 
-    def _stop_wanted(self, asked: list[int]) -> bool:
+    def _should_stop(self, signals: list[int]) -> bool:
         if self.accelerator.num_processes == 1:
-            return bool(asked)
-        # A signal reaches the processes at different moments; they must stop at the same step.
-        if asked:
+            return bool(signals)
+        # A signal reaches the processes at different times; they must stop at the same step.
+        if signals:
             self.accelerator.set_trigger()
         return bool(self.accelerator.check_trigger())
 
     def _publish(self, with_samples: bool) -> None:
-        """Write the averaged networks as a model, the curve's image and, if asked, samples."""
+        """Write the averaged networks as a model, the plot of the metrics and, if asked, samples."""
         if self.accelerator.is_main_process:
-            self.curve.draw()
+            self.metrics_log.draw()
             self.trainable.save(self.folder, {name: a.network for name, a in self.averages.items()})
             if with_samples and self.draw_samples:
                 self.draw_samples(self.folder, self.step)
@@ -310,38 +320,38 @@ class _Run:
 
     def _save_checkpoint(self) -> None:
         if self.accelerator.is_main_process:
-            self.curve.draw()
+            self.metrics_log.draw()
             state = {
                 "step": self.step,
                 "networks": {name: network.state_dict() for name, network in self.plain.items()},
                 "averages": {name: a.network.state_dict() for name, a in self.averages.items()},
                 "optimizers": {name: o.optimizer.state_dict() for name, o in self.optimizers.items()},
                 "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else {},
-                "curve": self.curve.state(),
+                "curve": self.metrics_log.state(),
             }
-            settings = asdict(self.settings) | {"processes": self.accelerator.num_processes}
+            settings = asdict(self.config) | {"processes": self.accelerator.num_processes}
             self.checkpoints.save(self.step, state, settings)
         self.accelerator.wait_for_everyone()
 
-    def _take_up(self) -> None:
-        """Go on from the newest checkpoint, if there is one and that is wanted."""
-        latest = self.checkpoints.load_latest() if self.habits.resume else None
+    def _resume(self) -> None:
+        """Load the newest checkpoint, if there is one and resuming is wanted."""
+        latest = self.checkpoints.load_latest() if self.run_options.resume else None
         if latest is None:
-            self.accelerator.wait_for_everyone()  # before what another process may still look at goes
+            self.accelerator.wait_for_everyone()  # another process may still be reading the checkpoint
             if self.accelerator.is_main_process:
                 self.checkpoints.clear()
-                self.curve.restore(0, [])
+                self.metrics_log.restore(0, [])
             return
-        state, asked = latest
-        processes = (self.accelerator.num_processes, asked.pop("processes", 1))
+        state, settings = latest
+        processes = (self.accelerator.num_processes, settings.pop("processes", 1))
         try:
-            before = Settings(**asked)
+            before = TrainingConfig(**settings)
         except TypeError as error:
             raise RunError(
-                f"The run in {self.folder} was begun by another version of zoo-train.",
-                "Go on with that version, or add --no-resume to begin again.",
+                f"The run in {self.folder} was started by another version of zoo-train.",
+                "Resume it with that version, or add --no-resume to start over.",
             ) from error
-        self.settings.check_continues(before, processes, state["step"])
+        self.config.check_continues(before, processes, state["step"])
         for name, network in self.plain.items():
             network.load_state_dict(state["networks"][name])
             self.averages[name].network.load_state_dict(state["averages"][name])
@@ -350,11 +360,11 @@ class _Run:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
         if self.accelerator.is_main_process:
-            self.curve.restore(self.step, state["curve"])
+            self.metrics_log.restore(self.step, state["curve"])
 
 
-def _learned(network: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters that are to learn: a pretrained part may be frozen."""
+def _trainable_parameters(network: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that are not frozen."""
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
@@ -370,41 +380,41 @@ def _accelerator(precision: str) -> Accelerator:
         reason = str(error).splitlines()[0]
         raise RunError(f"This device cannot train in {precision}: {reason}", remedy) from error
     if precision == "fp16" and accelerator.device.type == "cpu":
-        # Accelerate would go on in float32 and say nothing.
+        # Accelerate would silently train in float32.
         raise RunError("A CPU cannot train in fp16.", remedy)
     return accelerator
 
 
 def _check_free(folder: Path) -> None:
-    """Refuse to write a model among files that are not a run's."""
+    """Raise an error if the folder holds files that are not a run's."""
     if folder.is_file():
         raise RunError(f"{folder} is a file.", "Give -o a folder.")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORDS).is_dir():
-        raise RunError(f"{folder} holds something else than a run.", "Give -o a new folder.")
+        raise RunError(f"{folder} holds files that are not a training run.", "Give -o a new folder.")
 
 
 def _leave_signals_to_the_loop(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; those that read ahead are ended by the loop."""
+    """Ignore Ctrl-C in a worker, which every process of a terminal receives: the loop ends the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager
 def _interruptible() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list, so that a step is finished before the run stops.
+    """Collect SIGINT and SIGTERM in a list, so that the run finishes its step before it stops.
 
     A second Ctrl-C stops at once.
     """
-    asked: list[int] = []
+    signals: list[int] = []
 
     def ask(number: int, frame: types.FrameType | None) -> None:
-        if asked and number == signal.SIGINT:
+        if signals and number == signal.SIGINT:
             raise KeyboardInterrupt
-        asked.append(number)
+        signals.append(number)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Lines over axes, drawn with pillow: as much of a plotting library as a loss curve needs."""
+"""Line plots drawn with Pillow, for the loss curve."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SIZE = (1000, 600)
 LEFT, TOP, RIGHT, BOTTOM = 90, 30, 30, 60
 INK, GRID = "#333333", "#e4e4e4"
 COLOURS = (("#b9cfe8", "#1f5fa8"), ("#f3cdb0", "#c4560a"), ("#c5e3c1", "#2e7d32"), ("#dccbe8", "#6a3d9a"))
-"""Pale for values as measured, strong for the smoothed line; one pair a line, then again from the first."""
+"""(raw, smoothed) per line, used in turn."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A named line: values as measured, and smoothed."""
+    """A named line with raw and smoothed values."""
 
     name: str
     points: Points
@@ -28,7 +28,7 @@ class Line:
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:
-    """Return round numbers (1, 2 or 5 times a power of ten apart) in [low, high], near ``about`` of them."""
+    """Return about ``about`` round numbers in [low, high], 1, 2 or 5 times a power of ten apart."""
     if high <= low:
         return [low]
     rough = (high - low) / about
@@ -39,7 +39,7 @@ def ticks(low: float, high: float, about: int) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Return 1, 2 and 5 times the powers of ten within [low, high]; only the powers over many decades."""
+    """Return 1, 2 and 5 times the powers of ten in [low, high]; only the powers over six decades or more."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     factors = (1, 2, 5) if len(decades) < 6 else (1,)
     return [m * 10.0**d for d in decades for m in factors if low <= m * 10.0**d <= high]
@@ -47,20 +47,20 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 @dataclass(frozen=True)
 class Panel:
-    """Lines that share a vertical axis."""
+    """Lines that share a y-axis."""
 
     lines: Sequence[Line]
     logarithmic: bool = True
-    """Where every value is positive."""
+    """Use a logarithmic axis if every value is positive."""
 
 
 def draw_plot(path: Path, x_name: str, panels: Sequence[Panel]) -> None:
-    """Write a PNG of the panels that have something to show, one below the other."""
+    """Write a PNG of the panels that have points, one below the other."""
     filled = [panel for panel in panels if any(line.points for line in panel.lines)]
     image = Image.new("RGB", (SIZE[0], SIZE[1] * max(1, len(filled))), "white")
     canvas = ImageDraw.Draw(image)
     if not filled:
-        canvas.text((LEFT, TOP), "nothing measured yet", INK, ImageFont.load_default(15))
+        canvas.text((LEFT, TOP), "no metrics yet", INK, ImageFont.load_default(15))
     for index, panel in enumerate(filled):
         _draw_panel(canvas, SIZE[1] * index, x_name, panel)
     image.save(path)

@@ -1,4 +1,4 @@
-"""How far a run is: a bar with the time left on a terminal, plain lines in a pipe; both on stderr."""
+"""Progress on stderr: a bar with the time left on a terminal, plain lines otherwise."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SECONDS_BETWEEN_LINES = 20.0
 
 
 class Report:
-    """Shows the progress of a run of ``steps`` steps, ``done`` of them done before.
+    """Shows the progress of a run.
 
     Args:
         steps: Steps in the run.
-        done: Steps done when this process takes it up.
+        done: Steps done before this process started.
         quiet: Show nothing (processes other than the first).
     """
 
@@ -26,18 +26,18 @@ class Report:
         self.steps, self.done, self.quiet = steps, done, quiet
         self._began, self._first = time.monotonic(), done
         self._shown_at = self._began
-        self._figures = ""
+        self._metrics = ""
         self._bar: Progress | None = None
         if sys.stderr.isatty() and not quiet:
             self._bar = Progress(
                 TextColumn("training"),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[figures]}"),
+                TextColumn("{task.fields[metrics]}"),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
             )
-            self._task = self._bar.add_task("training", total=steps, completed=done, figures="")
+            self._task = self._bar.add_task("training", total=steps, completed=done, metrics="")
 
     def __enter__(self) -> Report:
         if self._bar:
@@ -51,18 +51,18 @@ class Report:
             self._bar.stop()
 
     def step(self, done: int, line: Mapping[str, float] | None) -> None:
-        """Say that ``done`` steps are done; ``line`` is the curve's line that this completed, if any."""
+        """Show that ``done`` steps are done; ``line`` holds the new line of metrics, if there is one."""
         self.done = done
         if line is not None:
-            self._figures = "  ".join(f"{k} {v:.4g}" for k, v in line.items() if k != "step")
+            self._metrics = "  ".join(f"{k} {v:.4g}" for k, v in line.items() if k != "step")
         if self._bar:
-            self._bar.update(self._task, completed=done, figures=self._figures)
+            self._bar.update(self._task, completed=done, metrics=self._metrics)
         elif not self.quiet and (self._is_due() or done == self.steps):
             self._shown_at = time.monotonic()
-            self.say(f"step {done}/{self.steps}  {self._figures}  {self._pace()}")
+            self.say(f"step {done}/{self.steps}  {self._metrics}  {self._pace()}")
 
     def say(self, text: str) -> None:
-        """Print a line, above the bar where there is one."""
+        """Print a line, above the bar if there is one."""
         if self._bar:
             self._bar.console.print(text)
         elif not self.quiet:

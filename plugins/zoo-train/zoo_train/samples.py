@@ -1,4 +1,4 @@
-"""Samples of the model in training, always from the same noise."""
+"""Sample the model during training, always from the same noise."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ SEED = 0
 
 
 def draw_sheet(folder: Path, step: int, captions: Sequence[str] = ()) -> None:
-    """Load the model that was just written to ``folder`` and save a sheet under ``training/samples/``.
+    """Load the model just written to ``folder`` and save a contact sheet in ``training/samples/``.
 
     Args:
-        folder: The model's.
-        step: The steps done.
-        captions: Prompts of the samples, as many as there are, where the model takes some.
+        folder: The model's folder.
+        step: Steps done.
+        captions: Prompts to use in turn, for a model that takes prompts.
     """
     sheet = ContactSheet(COUNT)
     for sample in load(folder).generate(captions, n=COUNT, seed=SEED):
         sheet.paste(sample.image)
-    sheet.image.save(_home(folder) / f"step-{step:08d}.png")
+    sheet.image.save(_samples_folder(folder) / f"step-{step:08d}.png")
 
 
 def draw_texts(folder: Path, step: int) -> None:
-    """Load the model that was just written to ``folder`` and save texts under ``training/samples/``."""
+    """Load the model just written to ``folder`` and save texts in ``training/samples/``."""
     texts = [f"seed {sample.seed}\n{sample.text}\n" for sample in load(folder).generate(n=TEXTS, seed=SEED)]
-    (_home(folder) / f"step-{step:08d}.txt").write_text("\n".join(texts), encoding="utf-8")
+    (_samples_folder(folder) / f"step-{step:08d}.txt").write_text("\n".join(texts), encoding="utf-8")
 
 
-def _home(folder: Path) -> Path:
+def _samples_folder(folder: Path) -> Path:
     samples = folder / RECORDS / "samples"
     samples.mkdir(parents=True, exist_ok=True)
     return samples
 
 
-def unless_refused(
+def report_failures(
     draw: Callable[[Path, int], None], tell: Callable[[str], None]
 ) -> Callable[[Path, int], None]:
-    """Return what draws, and tells why it could not where a model wants to be given something."""
+    """Wrap ``draw`` to report an error instead of ending the run: some models need an input to sample."""
 
     def drawn(folder: Path, step: int) -> None:
         try:

@@ -1,8 +1,10 @@
-"""The texts a model learns from, packed: tokens one after the other, cut into windows of one length."""
+"""Data sets of text: all tokens in one sequence, cut into overlapping windows of one length."""
 
 from __future__ import annotations
 
 import hashlib
+import shlex
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,20 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo_core import PluginError, TextTrainable, Trainable, TrainingData
+from zoo_core import PluginError, TextTrainable, Trainable, TrainingData, find_files
 from zoo_train.data import DataError
 
 SUFFIX = ".txt"
 STARTS_PER_CONTEXT = 8
-"""Windows that begin within the length of one: every token is met at so many different places."""
+"""Windows that start per window length, so that each token is seen at that many positions."""
 
 
 class Windows:
-    """Windows of ``context`` + 1 tokens, which overlap; they cross from one text into the next.
+    """Overlapping windows of ``context`` + 1 tokens. A window may cross from one text into the next.
 
     Args:
         tokens: (count,) uint32, more than ``context`` of them.
-        context: Tokens of a window that are predicted.
+        context: Predicted tokens per window.
     """
 
     def __init__(self, tokens: np.ndarray, context: int) -> None:
@@ -34,12 +36,12 @@ class Windows:
         return 1 + (len(self._tokens) - self._context - 1) // self._stride
 
     def __getitem__(self, place: tuple[int, bool]) -> np.ndarray:
-        """Return a window, (context + 1,) uint32. A text is never mirrored."""
+        """Return a window, (context + 1,) uint32. Texts are never mirrored."""
         start = place[0] * self._stride
         return self._tokens[start : start + self._context + 1]
 
     def collate(self, items: Iterable[np.ndarray]) -> dict[str, Tensor]:
-        """Make a batch: ``tokens`` (n, context + 1) int64."""
+        """Return a batch: ``tokens`` (n, context + 1) int64."""
         return {"tokens": torch.from_numpy(np.stack(list(items)).astype(np.int64))}
 
 
@@ -48,58 +50,60 @@ class Texts:
 
     Args:
         texts: At least one.
-        digest: Changes when they do.
+        digest: Changes when the texts change.
     """
 
     def __init__(self, texts: tuple[str, ...], digest: str) -> None:
-        self.info = TrainingData(shape=(), count=len(texts), texts=texts)
+        self.training_data = TrainingData(shape=(), count=len(texts), texts=texts)
         self.digest = digest
 
     def items(self, trainable: Trainable) -> Windows:
-        """Return the texts in the trainable's tokens, packed.
+        """Return windows over the texts, encoded by the trainable.
 
         Raises:
             DataError: There are too few tokens for one window.
-            PluginError: The trainable does not learn from texts, though its manifest says so.
+            PluginError: The trainable has no ``encode()`` or ``context``.
         """
         if not isinstance(trainable, TextTrainable):
             raise PluginError(
-                f"{type(trainable).__name__} has no tokens, though its manifest says it learns from text.",
-                "Tell the plugin's author: it must have context and encode().",
+                f"{type(trainable).__name__} has no encode(), but its manifest says it learns from text.",
+                "Tell the plugin's author to add context and encode().",
             )
-        encoded = [np.array(trainable.encode(text), dtype=np.uint32) for text in self.info.texts]
+        encoded = [np.array(trainable.encode(text), dtype=np.uint32) for text in self.training_data.texts]
         tokens = np.concatenate(encoded)
         if len(tokens) <= trainable.context:
             raise DataError(
-                f"The text is {len(tokens)} tokens long; a window takes {trainable.context} and one more.",
+                f"The text has {len(tokens)} tokens; one window needs {trainable.context + 1}.",
                 "Give more text, or a shorter --context.",
             )
         return Windows(tokens, trainable.context)
 
 
 def open_texts(path: Path) -> Texts:
-    """Read a file of UTF-8 text, or all ``.txt`` files in a folder and its sub-folders, in order of name.
+    """Read a UTF-8 text file, or all ``.txt`` files in a folder and its sub-folders, sorted by name.
+
+    A byte-order mark at the beginning of a file is dropped.
 
     Raises:
-        DataError: nothing there, or a file that is empty or not UTF-8.
+        DataError: There is no text, or a file is empty or not UTF-8.
     """
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() == SUFFIX and file.is_file())
-    else:
-        files = [path]
+    files = find_files(path, {SUFFIX}) if path.is_dir() else [path]
     if not files:
-        raise DataError(f"There are no {SUFFIX} files in {path}.", "Give --data a text, or a folder of them.")
+        raise DataError(
+            f"There are no {SUFFIX} files in {path}.", "Give --data a text file, or a folder of .txt files."
+        )
     digest = hashlib.sha256()
     texts = []
     for file in files:
         content = _read(file)
         digest.update(hashlib.sha256(content).digest())
         try:
-            texts.append(content.decode())
+            texts.append(content.decode().removeprefix("\ufeff"))  # not utf-8-sig: it shifts error.start
         except UnicodeDecodeError as error:
+            encoding = "UTF-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "LATIN1"
             raise DataError(
                 f"{file} is not UTF-8: byte {error.start} is {content[error.start]:#04x}.",
-                f"Convert it: iconv -f LATIN1 -t UTF-8 {file.name}",
+                f"Convert it: iconv -f {encoding} -t UTF-8 {shlex.quote(str(file))}",
             ) from error
     return Texts(tuple(texts), digest.hexdigest())
 
@@ -109,6 +113,6 @@ def _read(file: Path) -> bytes:
         content = file.read_bytes()
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}.", "Give --data a text file.") from error
-    if not content:
-        raise DataError(f"{file} is empty.", "Take it out of the folder, or give --data another file.")
+    if not content.removeprefix(BOM_UTF8):
+        raise DataError(f"{file} is empty.", "Remove it from the folder, or give --data another file.")
     return content

@@ -1,1 +1,1 @@
-"""What makes features of samples: a module each, named in the manifest."""
+"""Feature extractors, one module each; ``zoo.toml`` names them."""

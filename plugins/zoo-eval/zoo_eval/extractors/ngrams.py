@@ -1,7 +1,7 @@
-"""Texts by the words, pairs of words and parts of words in them: a lexical measure that needs no network.
+"""Lexical features of texts without a network: words, word pairs and character n-grams.
 
-Weinberger et al. 2009, "Feature Hashing for Large Scale Multitask Learning", arXiv:0902.2206: each n-gram
-adds its hashed sign to the feature that its hash names.
+Weinberger et al. 2009, "Feature Hashing for Large Scale Multitask Learning", arXiv:0902.2206: the hash of
+an n-gram gives its feature and its sign.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from torch import Tensor
 
 FEATURES = 512
 CHARACTERS = (3, 4)
-"""Lengths of the parts of words, in characters."""
+"""n of the character n-grams."""
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
 class NGrams:
-    """Rows of unit length: the square roots of hashed counts."""
+    """Square roots of hashed counts, normalised to unit length."""
 
     digest = "ngrams 1"
     batch_size = 256
@@ -31,7 +31,7 @@ class NGrams:
         self.device = device
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Return (n, 512) of n texts."""
+        """Map n texts to features (n, 512)."""
         features = torch.zeros(len(texts), FEATURES)
         for row, text in zip(features, texts, strict=True):
             for gram, count in Counter(_grams(text)).items():

@@ -1,4 +1,4 @@
-"""The pixels themselves as features: Euclidean distances over them are distances of images."""
+"""Pixels as features: Euclidean distance between features is that between images."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LARGEST = 32
-"""Larger images are averaged down until no side is longer."""
+"""Larger images are scaled down by averaging until no side is longer."""
 
 
 class Pixels:
-    """Images as rows of values in [0, 1]."""
+    """Flattened images in [0, 1]."""
 
     digest = "pixels 1"
     size = None
@@ -22,7 +22,7 @@ class Pixels:
         self.device = device
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return (n, c·h·w) of images (n, c, h, w) in [-1, 1]."""
+        """Map images (n, c, h, w) in [-1, 1] to features (n, c·h·w)."""
         height, width = images.shape[2:]
         factor = -(-max(height, width) // LARGEST)
         if factor > 1:

@@ -1,1 +1,1 @@
-"""What an evaluation found out, as a table, as JSON and as a page."""
+"""The report of an evaluation, as a table, as JSON and as an HTML page."""

@@ -1,4 +1,4 @@
-"""What a report says, before it is a table, JSON or a page."""
+"""The content of a report, whether table, JSON or page."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class Row:
     count: int
     figures: Mapping[str, Figure]
     model: str | None = None
-    """The model's id; None for data and folders."""
+    """The model's id; None for held-out data and folders."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """What was set of the model's options."""
+    """Model options that were given."""
     swept: str | None = None
-    """The option that differs from row to row of this model."""
+    """The option that a sweep varies."""
     seconds: float | None = None
-    """Time to draw one sample."""
+    """Time to make one sample."""
     sheet: bytes | None = None
-    """A PNG of some of its images."""
+    """A PNG of some samples."""
     pairs: bytes | None = None
-    """A PNG of the images nearest to the training data, each above its neighbour."""
+    """A PNG of the samples closest to training images, each above its nearest one."""
     texts: Sequence[str] = ()
-    """Some of its texts."""
+    """Some samples."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain JSON, images left out."""
+        """Return JSON data, without images."""
         return {
             "name": self.name,
             "model": self.model,
@@ -48,25 +48,25 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """All rows, what they are measured against, and how."""
+    """The rows of an evaluation, with the data and the methods used."""
 
     data: str
     count: int
-    """Items of the data."""
+    """Number of items in the data."""
     extractor: str
     frechet: str
-    """What the Fréchet distance over the extractor's features is called."""
+    """Name of the Fréchet distance over these features."""
     rows: Sequence[Row]
     likelihoods: Mapping[str, Mapping[str, Figure]]
-    """Of the models that can say how likely data are, by id."""
+    """Likelihood figures by model id, for models that can compute them."""
     scored: str
-    """What was scored."""
+    """Description of the items whose likelihood was computed."""
     conventions: Sequence[str]
-    """How everything was measured, in sentences."""
+    """Notes on the methods, in sentences."""
     command: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain JSON, images left out."""
+        """Return JSON data, without images."""
         return {
             "schema": SCHEMA,
             "data": {"name": self.data, "count": self.count},
@@ -86,25 +86,25 @@ class Report:
 
     @property
     def names(self) -> list[str]:
-        """The figures that any row has, in the order in which they first occur."""
+        """Names of all figures, in order of first occurrence."""
         return list(dict.fromkeys(name for row in self.rows for name in row.figures))
 
 
-SHARES = frozenset(
-    {"precision", "recall", "coverage", "read as label", "closer than held-out", "authenticity"}
+PERCENTAGES = frozenset(
+    {"precision", "recall", "coverage", "label accuracy", "closer than held-out", "authenticity"}
     | {f"new {n}-grams" for n in range(1, 20)}
 )
-"""Figures that are told in percent."""
+"""Figures shown in percent."""
 
 
-def told(name: str, value: float) -> str:
-    """Return a figure's value as people read it."""
-    if name in SHARES:
+def format_value(name: str, value: float) -> str:
+    """Return a figure's value as text."""
+    if name in PERCENTAGES:
         return f"{100 * value:.1f}%"
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def told_interval(name: str, figure: Figure) -> str:
-    """Return a figure's interval as people read it."""
-    low, high = told(name, figure.low).removesuffix("%"), told(name, figure.high)
+def format_interval(name: str, figure: Figure) -> str:
+    """Return a figure's interval as text."""
+    low, high = format_value(name, figure.low).removesuffix("%"), format_value(name, figure.high)
     return f"{low} to {high}" if low.startswith("-") or high.startswith("-") else f"{low}–{high}"

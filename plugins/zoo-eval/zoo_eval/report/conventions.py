@@ -1,4 +1,4 @@
-"""How everything was measured, in the sentences that a report ends with."""
+"""Notes on the methods, shown at the end of a report."""
 
 from __future__ import annotations
 
@@ -10,32 +10,34 @@ from zoo_eval.resizing import CONVENTION
 
 
 def conventions(data: Items, held_out: Items | None, copies_by: str) -> Iterator[str]:
-    """Yield what holds for these data, a sentence or two at a time."""
+    """Yield the notes that apply to these data."""
     count = f"{len(data):,}"
     yield (
-        f"Intervals are of {LEVEL:.0%}, by the Poisson bootstrap. Of the Fréchet distance, the samples are "
-        "resampled, through its first-order change with each; of precision, density and shares of copies, "
-        "the samples; of recall and coverage, the data; of the kernel distance and of ratios, both."
+        f"Intervals have {LEVEL:.0%} confidence and come from the Poisson bootstrap. Resampled are the "
+        "samples for the Fréchet distance (by its first-order change with each sample), precision, density, "
+        "closer than held-out and authenticity; the data for recall and coverage; both for the kernel "
+        "distance and the distance ratio."
     )
     yield (
-        f"Fréchet distances are to the moments of all {count} of the data. n → ∞ follows the line through "
-        "the distances of all samples and of their halves to where 1/n is 0; with fewer samples than "
-        "features it is far off."
+        f"The Fréchet distance compares the samples with all {count} items of the data. Its limit n → ∞ is "
+        "extrapolated to 1/n = 0 from the distances of all samples and of their halves. It is unreliable "
+        "with fewer samples than features."
     )
     yield (
-        "The kernel distance (KID), precision, recall, density and coverage take as many of the data as "
-        "there are samples. Precision and recall have k = 3, density and coverage k = 5."
+        "The kernel distance (KID), precision, recall, density and coverage use as many items of the data as "
+        "there are samples. k is 3 for precision and recall, and 5 for density and coverage."
     )
     if isinstance(data, Texts):
-        yield f"Samples and data are cut to passages of {WORDS} words; n-grams are of whole texts, in words."
-        yield "The divergence frontier is MAUVE's over GPT-2's features only, and these are not they."
+        yield f"Texts are cut into passages of {WORDS} words. N-grams are of words and over whole texts."
+        yield "The divergence frontier is called MAUVE only over the features of GPT-2, which are not used."
         return
     yield f"Images: {CONVENTION} (Parmar et al. 2022)."
     yield (
-        f"Copies: distances to the nearest of the {count} training images, by {copies_by}. Distance ratio: "
-        "the median of samples over that of held-out data. Closer than held-out: nearer than any of the "
-        "held-out data is. Authenticity: farther from the nearest than that is from its own neighbour, as "
-        "fresh data are by a half or more and copies never."
+        f"Memorization is measured by distances to the nearest of the {count} training images, over "
+        f"{copies_by}. Distance ratio: median distance of the samples over that of held-out data. Closer "
+        "than held-out: share of samples closer to a training image than any held-out image is. "
+        "Authenticity: share of samples farther from their nearest training image than that image is from "
+        "its own nearest neighbour; at least about a half for new data, 0 for copies."
     )
     if held_out is None:
-        yield "There are no held-out data, so nothing tells how near to the training data fresh ones are."
+        yield "Without held-out data there is no baseline for the distance to the training data."

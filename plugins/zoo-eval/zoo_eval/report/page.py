@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing beside it."""
+"""Build the report as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from html import escape
 
 from zoo_eval.bootstrap import Figure
-from zoo_eval.evaluation import AUTHENTICITY, CLOSER, FRECHET, FRONTIER, KERNEL, LIMIT, RATIO, READ
-from zoo_eval.report.content import Report, Row, told, told_interval
-from zoo_eval.report.svg import COLOURS, curves, dots, plane
+from zoo_eval.evaluation import AUTHENTICITY, CLOSER, FRECHET, FRONTIER, KERNEL, LABEL_ACCURACY, LIMIT, RATIO
+from zoo_eval.report.content import Report, Row, format_interval, format_value
+from zoo_eval.report.svg import COLOURS, curves, dots, scatter
 
 STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; color: #222 }
@@ -24,28 +24,28 @@ svg .title { font-size: 13px; font-weight: 600 } svg .axis { stroke: #888 } svg 
 .sheets { display: flex; flex-wrap: wrap; gap: 18px } figure { margin: 0 } figcaption { font-size: 12px }
 img { image-rendering: pixelated; zoom: 1.3; display: block } blockquote { font: 13px Georgia, serif }
 """
-SINGLE = (FRECHET, LIMIT, KERNEL, READ, FRONTIER, RATIO, CLOSER, AUTHENTICITY)
-"""Figures with a plot of their own."""
-CURVED = (FRECHET, "precision", "recall", READ, CLOSER)
+SINGLE = (FRECHET, LIMIT, KERNEL, LABEL_ACCURACY, FRONTIER, RATIO, CLOSER, AUTHENTICITY)
+"""Figures that have their own plot."""
+CURVED = (FRECHET, "precision", "recall", LABEL_ACCURACY, CLOSER)
 
 
 def page(report: Report) -> str:
     """Return the page."""
-    title = f"How far samples look like {report.data}"
+    title = f"Evaluation against {report.data}"
     return "\n".join(
         [
             "<!doctype html>",
             f'<html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>',
             f"<h1>{escape(title)}</h1>",
-            f"<p>{report.count:,} items of data. Features: {escape(report.extractor)}.",
+            f"<p>{report.count:,} items of data. Feature extractor: {escape(report.extractor)}.",
             f"<p><code>{escape(report.command)}</code>",
             _table(report),
             _likelihoods(report),
-            "<h2>Side by side</h2>",
+            "<h2>Comparison</h2>",
             *_plots(report),
             *_sweeps(report),
             *_sheets(report),
-            "<h2>How it was measured</h2><ul>",
+            "<h2>Methods</h2><ul>",
             *(f"<li>{escape(sentence)}" for sentence in report.conventions),
             "</ul></html>",
             "",
@@ -58,12 +58,12 @@ def _table(report: Report) -> str:
     rows = []
     for row in report.rows:
         cells = "".join(
-            f"<td>{told(name, f.value)}<small>{told_interval(name, f)}</small>" if f else "<td>"
+            f"<td>{format_value(name, f.value)}<small>{format_interval(name, f)}</small>" if f else "<td>"
             for name, f in ((name, row.figures.get(name)) for name in report.names)
         )
         seconds = f"{row.seconds:.3g}" if row.seconds else ""
         rows.append(f"<tr><td>{escape(row.name)}{cells}<td>{row.count:,}<td>{seconds}")
-    return f"<table><tr><th>{heads}<th>n<th>seconds a sample{''.join(rows)}</table>"
+    return f"<table><tr><th>{heads}<th>n<th>seconds per sample{''.join(rows)}</table>"
 
 
 def _shown(report: Report, name: str) -> str:
@@ -72,15 +72,16 @@ def _shown(report: Report, name: str) -> str:
 
 def _likelihoods(report: Report) -> str:
     rows = [
-        f"<tr><td>{escape(model)}<td>{name}<td>{told(name, f.value)}<small>{told_interval(name, f)}</small>"
+        f"<tr><td>{escape(model)}<td>{name}<td>{format_value(name, f.value)}"
+        f"<small>{format_interval(name, f)}</small>"
         for model, figures in report.likelihoods.items()
         for name, f in figures.items()
     ]
-    return f"<h2>How likely {escape(report.scored)} are</h2><table>{''.join(rows)}</table>" if rows else ""
+    return f"<h2>Likelihood of {escape(report.scored)}</h2><table>{''.join(rows)}</table>" if rows else ""
 
 
 def _colour(report: Report, row: Row) -> str:
-    """One colour for a model; data and folders have their own."""
+    """Return the row's colour: one per model, per folder and for held-out data."""
     owners = list(dict.fromkeys(each.model or each.name for each in report.rows))
     return COLOURS[owners.index(row.model or row.name) % len(COLOURS)]
 
@@ -92,7 +93,7 @@ def _plots(report: Report) -> Iterator[str]:
         if entries:
             yield dots(_shown(report, name), entries)
     for across, up in (("recall", "precision"), ("coverage", "density")):
-        yield plane(
+        yield scatter(
             f"{up} and {across}",
             (across, up),
             [(row.name, colour, row.figures[across], row.figures[up]) for row, colour in rows],
@@ -103,7 +104,7 @@ def _plots(report: Report) -> Iterator[str]:
         for row, colour in costs:
             points = lines.setdefault(row.model or row.name, (colour, []))[1]
             points.append((row.seconds or 0.0, row.figures[FRECHET]))
-        names = ("seconds a sample", _shown(report, FRECHET))
+        names = ("seconds per sample", _shown(report, FRECHET))
         yield curves("quality against cost", names, lines, logarithmic=True)
 
 
@@ -111,7 +112,7 @@ def _sweeps(report: Report) -> Iterator[str]:
     options = list(dict.fromkeys(row.swept for row in report.rows if row.swept))
     for option in options:
         rows = [row for row in report.rows if row.swept == option]
-        yield f"<h2>Over {escape(option.replace('_', ' '))}</h2>"
+        yield f"<h2>Sweep over {escape(option.replace('_', ' '))}</h2>"
         for name in CURVED:
             lines: dict[str, tuple[str, list[tuple[float, Figure]]]] = {}
             for row in rows:
@@ -129,7 +130,8 @@ def _sheets(report: Report) -> Iterator[str]:
         yield from (_image(row.name, row.sheet) for row in report.rows if row.sheet)
         yield "</div>"
     if any(row.pairs for row in report.rows):
-        yield "<h2>Nearest to the training data, above their neighbours there</h2><div class='sheets'>"
+        yield "<h2>Samples closest to a training image (top), and that image (bottom)</h2>"
+        yield '<div class="sheets">'
         yield from (_image(row.name, row.pairs) for row in report.rows if row.pairs)
         yield "</div>"
     if any(row.texts for row in report.rows):

@@ -1,4 +1,4 @@
-"""Images for the page: some samples, and those nearest to the training data above their neighbours."""
+"""Contact sheets for the page: some samples, and the samples closest to training images."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from zoo_eval.copying import Nearest
 from zoo_eval.data import Images, as_image
+from zoo_eval.memorization import Nearest
 
 SAMPLES, PAIRS = 32, 12
 COLUMNS = 16
 LARGEST = 64
-"""Larger images are made smaller: the page is to be sent around."""
+"""Larger images are scaled down to keep the page small."""
 
 
 def some_samples(items: Images) -> bytes:
-    """Return a PNG of some images, taken from all over."""
+    """Return a PNG of some images, evenly spaced over the set."""
     count = min(SAMPLES, len(items))
     return _png([as_image(items.read(i * len(items) // count)) for i in range(count)], COLUMNS)
 
 
 def closest_pairs(items: Images, data: Images, found: Nearest) -> bytes:
-    """Return a PNG of the images nearest to the data, the nearest first, above their neighbours."""
+    """Return a PNG of the images closest to the data, closest first, each above its nearest one."""
     order = found.distances.argsort(stable=True)[:PAIRS].tolist()
     upper = [as_image(items.read(place)) for place in order]
-    lower = [as_image(data.read(int(found.places[place]))) for place in order]
+    lower = [as_image(data.read(int(found.indices[place]))) for place in order]
     return _png(upper + lower, len(order))
 
 

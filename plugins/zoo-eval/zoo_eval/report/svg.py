@@ -1,4 +1,4 @@
-"""Plots as SVG that stands in a page: dots with intervals, a plane, curves."""
+"""Inline SVG plots: dots with intervals, scatter plots, curves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zoo_eval.bootstrap import Figure
 WIDTH, HEIGHT = 420, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 28, 40
 COLOURS = ("#3366cc", "#dc3912", "#109618", "#990099", "#ff9900", "#0099c6", "#8b5a2b", "#555555")
-"""One a model, in turn."""
+"""One per model, in turn."""
 
 Named = Sequence[tuple[str, str, Figure]]
 """Name, colour and figure."""
@@ -20,18 +20,18 @@ Named = Sequence[tuple[str, str, Figure]]
 
 @dataclass(frozen=True)
 class Axis:
-    """Where values are on one side of a plot."""
+    """Maps values to pixels along one axis of a plot."""
 
     low: float
     high: float
     start: float
-    """In pixels, where ``low`` is."""
+    """Pixel of ``low``; ``stop`` is that of ``high``."""
     stop: float
     logarithmic: bool = False
 
     @classmethod
     def of(cls, values: Sequence[float], start: float, stop: float, *, logarithmic: bool = False) -> Axis:
-        """An axis with some room around the values."""
+        """Return an axis with a margin around the values."""
         low, high = min(values), max(values)
         if logarithmic and low > 0:
             return cls(low / 1.15, high * 1.15, start, stop, True)
@@ -48,7 +48,7 @@ class Axis:
 
     @property
     def ticks(self) -> list[float]:
-        """Round values inside, about five."""
+        """About five round values on the axis."""
         if self.logarithmic:
             exponents = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             found = [m * 10.0**e for e in exponents for m in (1, 2, 5)]
@@ -61,7 +61,7 @@ class Axis:
 
 
 def dots(title: str, entries: Named) -> str:
-    """A line for each entry, its value a dot on its interval."""
+    """Plot one line per entry: a dot for the value on its interval."""
     height = TOP + BOTTOM + 18 * len(entries)
     left = 16 + 6.2 * max(len(name) for name, _, _ in entries)
     bounds = [bound for _, _, f in entries for bound in (f.low, f.high, f.value)]
@@ -75,8 +75,8 @@ def dots(title: str, entries: Named) -> str:
     return _svg(title, height, parts)
 
 
-def plane(title: str, names: tuple[str, str], entries: Sequence[tuple[str, str, Figure, Figure]]) -> str:
-    """Entries by two figures, each with both intervals."""
+def scatter(title: str, names: tuple[str, str], entries: Sequence[tuple[str, str, Figure, Figure]]) -> str:
+    """Plot entries by two figures, with both intervals."""
     x_axis = Axis.of([b for _, _, x, _ in entries for b in (x.low, x.high)], LEFT, WIDTH - RIGHT)
     y_axis = Axis.of([b for _, _, _, y in entries for b in (y.low, y.high)], HEIGHT - BOTTOM, TOP)
     parts = [_across(x_axis, HEIGHT - BOTTOM), _down(y_axis), _names(*names)]
@@ -95,13 +95,13 @@ def curves(
     *,
     logarithmic: bool = False,
 ) -> str:
-    """A curve with its band for each name; each has a colour and points.
+    """Plot one curve with its interval band per name.
 
     Args:
-        title: Above the plot.
-        names: Of the axes.
+        title: Title of the plot.
+        names: Names of the axes.
         lines: Colour and (x, figure) by name.
-        logarithmic: The axis across is.
+        logarithmic: Use a logarithmic x-axis.
     """
     xs = [x for _, points in lines.values() for x, _ in points]
     ys = [bound for _, points in lines.values() for _, f in points for bound in (f.low, f.high)]

@@ -1,4 +1,4 @@
-"""The report on a terminal."""
+"""Print the report on a terminal."""
 
 from __future__ import annotations
 
@@ -9,32 +9,35 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from zoo_eval.report.content import Report, told, told_interval
+from zoo_eval.report.content import Report, format_interval, format_value
 
 PIPE_WIDTH = 1000
-"""In a pipe nothing is folded."""
+"""Width of the table in a pipe, so that lines are not wrapped."""
 
 
 def print_tables(report: Report) -> None:
-    """Print a line for each figure, a column for each set of samples where they fit, and the likelihoods."""
+    """Print a row per set of samples with a column per figure, then the likelihoods."""
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     for name in report.names:
         table.add_column(name.replace("Fréchet", report.frechet), justify="right")
     table.add_column("n", justify="right")
-    table.add_column("s each", justify="right")
+    table.add_column("s/sample", justify="right")
     for row in report.rows:
         cells = [Text(row.name)]
         for name in report.names:
             figure = row.figures.get(name)
-            cell = Text(told(name, figure.value) if figure else "")
+            cell = Text(format_value(name, figure.value) if figure else "")
             if figure:
-                cell.append(f"\n{told_interval(name, figure)}", style="dim")
+                cell.append(f"\n{format_interval(name, figure)}", style="dim")
             cells.append(cell)
         cells += [Text(f"{row.count:,}"), Text(f"{row.seconds:.3g}" if row.seconds else "")]
         table.add_row(*cells)
     console.print(table)
     for model, figures in report.likelihoods.items():
-        words = [f"{name} {told(name, f.value)} ({told_interval(name, f)})" for name, f in figures.items()]
+        words = [
+            f"{name} {format_value(name, f.value)} ({format_interval(name, f)})"
+            for name, f in figures.items()
+        ]
         console.print(f"{model} on {report.scored}: {', '.join(words)}", highlight=False)

@@ -1,7 +1,7 @@
-"""What happens in step k as a pure function of (seed, k): which items it sees and what it draws.
+"""Choose the items and the random seed of each step, as a pure function of the run's seed and the step.
 
-Nothing is carried from one step to the next but the networks, their averages and the optimisers, so that a
-run which was killed and resumed is, bit for bit, the run that was not.
+Only networks, averages and optimisers carry state from step to step. A run that was killed and resumed is
+therefore equal, bit for bit, to one that was never stopped.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 
 class Purpose(IntEnum):
-    """What a seed is for; each purpose has streams of its own."""
+    """Purposes of random numbers; each has its own independent streams."""
 
     NETWORKS = 0
     ORDER = 1
@@ -23,30 +23,30 @@ class Purpose(IntEnum):
 
 
 def derive_seed(seed: int, purpose: Purpose, *place: int) -> int:
-    """Return the seed in [0, 2**63) of one purpose at one place (a step, a step and a process, an epoch)."""
+    """Return the seed in [0, 2**63) of a purpose at a place: a step, a step and a process, or an epoch."""
     words = np.random.SeedSequence([seed, purpose, *place]).generate_state(1, np.uint64)
     return int(words[0] >> np.uint64(1))
 
 
 @lru_cache(maxsize=2)
-def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """Return the order in which an epoch visits the items: a permutation of ``range(count)``, int64."""
+def epoch_permutation(seed: int, epoch: int, count: int) -> np.ndarray:
+    """Return the order of the items in an epoch: a permutation of ``range(count)``, int64."""
     return np.random.default_rng(derive_seed(seed, Purpose.ORDER, epoch)).permutation(count)
 
 
 def items_of_step(seed: int, step: int, batch_size: int, count: int) -> list[int]:
-    """Return the items of step ``step`` (from 0): every epoch sees each item once, batches cross epochs."""
+    """Return the items of step ``step`` (from 0). An epoch has each item once; a batch may cross epochs."""
     first = step * batch_size
     return [
-        int(epoch_order(seed, position // count, count)[position % count])
+        int(epoch_permutation(seed, position // count, count)[position % count])
         for position in range(first, first + batch_size)
     ]
 
 
-class BatchOrder:
-    """The batches of one process from step ``start`` to ``steps``, for a ``DataLoader``'s ``batch_sampler``.
+class BatchSampler:
+    """The batches of one process from step ``start`` to ``steps``: a ``DataLoader``'s ``batch_sampler``.
 
-    Yields lists of (item, mirrored) pairs. Processes share a batch out in equal, adjacent parts.
+    Yields lists of (item, mirrored) pairs. Each process gets an equal, contiguous part of every batch.
 
     Args:
         seed: The run's seed.
@@ -54,9 +54,9 @@ class BatchOrder:
         steps: The number of steps in the run.
         batch_size: Items per step over all processes, a multiple of ``processes``.
         count: Number of items in the data.
-        mirror: Whether half of the items, by lot, are mirrored left to right.
+        mirror: Mirror each item left to right with probability 0.5.
         process: The number of this process, from 0.
-        processes: How many processes share the run.
+        processes: Number of processes in the run.
     """
 
     def __init__(
@@ -78,8 +78,8 @@ class BatchOrder:
     def __iter__(self) -> Iterator[list[tuple[int, bool]]]:
         for step in range(self.start, self.steps):
             items = items_of_step(self.seed, step, self.batch_size, self.count)
-            coins = np.random.default_rng(derive_seed(self.seed, Purpose.FLIP, step)).random(self.batch_size)
-            mirrored = [self.mirror and bool(coin < 0.5) for coin in coins]
+            draws = np.random.default_rng(derive_seed(self.seed, Purpose.FLIP, step)).random(self.batch_size)
+            mirrored = [self.mirror and bool(draw < 0.5) for draw in draws]
             yield list(zip(items, mirrored, strict=True))[self._part]
 
     def __len__(self) -> int:

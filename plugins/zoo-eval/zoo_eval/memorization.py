@@ -1,7 +1,7 @@
-"""Copies: is a sample nearer to what was learned from than data are that were not?
+"""Memorization: are samples closer to the training data than held-out data are?
 
-The authenticity of Alaa et al. 2022, "How Faithful is your Synthetic Data?", arXiv:2102.08921, section 4.3,
-and the nearest neighbours of the samples beside those of held-out data.
+Authenticity of Alaa et al. 2022, "How Faithful is your Synthetic Data?", arXiv:2102.08921, section 4.3, and
+nearest-neighbour distances of samples compared with those of held-out data.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ from zoo_eval.features import Rows, blocks
 
 RESAMPLES = 500
 CANDIDATES = 4
-"""Neighbours that are measured exactly: a product of matrices finds them, and rounds."""
+"""Nearest neighbours whose distance is recomputed exactly: ``cdist`` by matrix products rounds."""
 
 
 @dataclass(frozen=True)
 class Nearest:
-    """Of each point (n,): the distance to its nearest neighbour, and where that is."""
+    """For each point (n,): the distance to its nearest neighbour, and the neighbour's index."""
 
     distances: Tensor
-    places: Tensor
+    indices: Tensor
 
 
 @dataclass(frozen=True)
-class Copying:
-    """How near samples are to the training data."""
+class Memorization:
+    """Memorization figures of a set of samples."""
 
     ratio: Figure | None
-    """Median distance to the nearest training item, over that of held-out data; None without any."""
+    """Median distance to the nearest training item, over that of held-out data; None without such data."""
     closer: Figure | None
-    """Share of samples closer than held-out data ever is; None without any."""
+    """Share of samples closer to a training item than any held-out item is; None without such data."""
     authenticity: Figure
-    """Share of samples farther from their nearest training item than that is from its own: a half or more of
-    fresh data, none of copies."""
+    """Share of samples farther from their nearest training item than that item is from its own nearest
+    neighbour: at least about a half for new data, 0 for copies."""
 
 
 def nearest(points: Rows, data: Rows) -> Nearest:
-    """Find the nearest of the data (m, d) for each point (n, d); where both are one, another one."""
+    """Find the nearest of the data (m, d) for each point (n, d); a point is not its own neighbour."""
     same = points is data
-    distances, places = [], []
+    distances, indices = [], []
     for start, x in blocks(points):
         found, where = torch.empty(len(x), 0), torch.empty(len(x), 0, dtype=torch.long)
         for start_y, y in blocks(data):
@@ -59,24 +59,24 @@ def nearest(points: Rows, data: Rows) -> Nearest:
             least = found.argmin(1, keepdim=True)
             found, where = found.gather(1, least), where.gather(1, least)
         distances.append(found[:, 0])
-        places.append(where[:, 0])
-    return Nearest(torch.cat(distances), torch.cat(places))
+        indices.append(where[:, 0])
+    return Nearest(torch.cat(distances), torch.cat(indices))
 
 
-def copying(samples: Nearest, held_out: Tensor | None, among_data: Tensor) -> Copying:
-    """Judge samples by their nearest training items.
+def memorization(samples: Nearest, held_out: Tensor | None, among_data: Tensor) -> Memorization:
+    """Compute the memorization figures of samples.
 
     Args:
-        samples: Of the samples, among the training data.
-        held_out: Distances of held-out data (h,) to their nearest training items, if there are such data.
-        among_data: Distance of each training item (m,) to its nearest other one.
+        samples: Nearest training items of the samples.
+        held_out: Distances of held-out data (h,) to their nearest training items; None without such data.
+        among_data: Distance of each training item (m,) to its nearest other training item.
     """
-    authentic = samples.distances > among_data[samples.places]
+    authentic = samples.distances > among_data[samples.indices]
     ratio = closer = None
     if held_out is not None:
         ratio = _ratio(samples.distances, held_out)
         closer = mean_figure((samples.distances < held_out.min()).double())
-    return Copying(ratio, closer, mean_figure(authentic.double()))
+    return Memorization(ratio, closer, mean_figure(authentic.double()))
 
 
 def _ratio(ours: Tensor, theirs: Tensor) -> Figure:

@@ -1,6 +1,6 @@
 from collections import Counter
 
-from zoo_train.order import BatchOrder, Purpose, derive_seed, items_of_step
+from zoo_train.batch_sampler import BatchSampler, Purpose, derive_seed, items_of_step
 
 
 def test_every_epoch_sees_every_item_once() -> None:
@@ -18,17 +18,17 @@ def test_a_batch_may_cross_epochs_and_be_larger_than_the_data() -> None:
 
 
 def test_starting_later_gives_the_rest_of_the_same_batches() -> None:
-    whole = list(BatchOrder(seed=1, start=0, steps=9, batch_size=4, count=10, mirror=True))
-    rest = BatchOrder(seed=1, start=5, steps=9, batch_size=4, count=10, mirror=True)
+    whole = list(BatchSampler(seed=1, start=0, steps=9, batch_size=4, count=10, mirror=True))
+    rest = BatchSampler(seed=1, start=5, steps=9, batch_size=4, count=10, mirror=True)
 
     assert list(rest) == whole[5:]
     assert len(rest) == 4
 
 
 def test_processes_share_out_each_batch() -> None:
-    whole = BatchOrder(seed=1, start=0, steps=3, batch_size=6, count=50, mirror=True)
+    whole = BatchSampler(seed=1, start=0, steps=3, batch_size=6, count=50, mirror=True)
     parts = [
-        BatchOrder(seed=1, start=0, steps=3, batch_size=6, count=50, mirror=True, process=p, processes=3)
+        BatchSampler(seed=1, start=0, steps=3, batch_size=6, count=50, mirror=True, process=p, processes=3)
         for p in range(3)
     ]
 
@@ -39,10 +39,10 @@ def test_processes_share_out_each_batch() -> None:
 def test_half_of_the_items_are_mirrored_if_asked() -> None:
     mirrored = [
         flip
-        for batch in BatchOrder(seed=0, start=0, steps=100, batch_size=10, count=1000, mirror=True)
+        for batch in BatchSampler(seed=0, start=0, steps=100, batch_size=10, count=1000, mirror=True)
         for _, flip in batch
     ]
-    plain = BatchOrder(seed=0, start=0, steps=5, batch_size=10, count=1000)
+    plain = BatchSampler(seed=0, start=0, steps=5, batch_size=10, count=1000)
 
     assert 400 < sum(mirrored) < 600
     assert not any(flip for batch in plain for _, flip in batch)

@@ -1,4 +1,4 @@
-"""Samples of a point, in an ordinary run folder: what a killed evaluation had drawn is not drawn again."""
+"""Sample a model into an ordinary run folder; samples that are there already are not made again."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from pathlib import Path
 
 from zoo_core import RunFolder, ZooError, write_atomically
 from zoo_eval.data import Items, images_of, texts_of
-from zoo_eval.features import Tell
-from zoo_eval.points import Point
+from zoo_eval.features import Progress
+from zoo_eval.sweep import SweepPoint
 
-_EVERY = 10
-"""Seconds of drawing after which the timing is written again."""
+_SAVE_INTERVAL = 10
+"""Seconds of sampling between two writes of the timing."""
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """The samples of a point."""
+class SampleSet:
+    """The samples of a model at one setting."""
 
     items: Items
     seconds: float | None
-    """Time that one sample took, over all sessions; None if nobody was there to measure it."""
+    """Mean time per sample over all sessions; None if it was not measured."""
 
 
-def draw(
-    point: Point,
+def draw_samples(
+    point: SweepPoint,
     count: int,
     seed: int,
     prompts: Sequence[str],
     folder: Path,
     batch_size: int | None,
-    tell: Tell,
-) -> Drawn:
-    """Draw ``count`` samples of consecutive seeds into ``folder``, or find them there."""
+    progress: Progress,
+) -> SampleSet:
+    """Make ``count`` samples of consecutive seeds in ``folder``, except those that are there."""
     model = point.model
     plan = model.plan(list(prompts) or None, n=count, seed=seed, **point.options)
     out = RunFolder(folder, resume=True)
@@ -45,33 +45,33 @@ def draw(
     for sample in model.make(missing, batch_size=batch_size):
         out.write(sample)
         done += 1
-        tell(done, count)
+        progress(done, count)
         timing.add(time.monotonic() - began, final=done == count)
         began = time.monotonic()
     suffix = ".png" if model.card.output == "image" else ".txt"
     files = [folder / f"seed{request.seed:04d}{suffix}" for request in plan]
     if gone := next((file for file in files if not file.is_file()), None):
-        raise ZooError(f"{gone} is not there: other files are in {folder}.", "Give -o another folder.")
+        raise ZooError(f"{folder} holds other files but not {gone.name}.", "Give -o another folder.")
     name = point.name
     if suffix == ".txt":
-        return Drawn(texts_of(name, files), timing.per_sample)
-    asked = [request.options.get("label") for request in plan]
-    labels = tuple(label for label in asked if isinstance(label, int))
-    known = labels if len(labels) == len(asked) else None
-    return Drawn(images_of(name, files, known), timing.per_sample)
+        return SampleSet(texts_of(name, files), timing.per_sample)
+    requested = [request.options.get("label") for request in plan]
+    labels = tuple(label for label in requested if isinstance(label, int))
+    known = labels if len(labels) == len(requested) else None
+    return SampleSet(images_of(name, files, known), timing.per_sample)
 
 
 class _Timing:
-    """How long samples took to draw, in a small file beside the run folder."""
+    """Sampling time, kept in a small file beside the run folder."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.seconds, self.samples = 0.0, 0
         try:
-            held = json.loads(path.read_text(encoding="utf-8"))
-            self.seconds, self.samples = float(held["seconds"]), int(held["samples"])
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            self.seconds, self.samples = float(stored["seconds"]), int(stored["samples"])
         except (OSError, ValueError, KeyError, TypeError):
-            pass  # a killed run may not have come to write it
+            pass  # a killed run may not have written it
         self._written = self.seconds
 
     @property
@@ -79,9 +79,9 @@ class _Timing:
         return self.seconds / self.samples if self.samples else None
 
     def add(self, seconds: float, final: bool) -> None:
-        """Count a sample in; write now and then, so that a kill does not lose much."""
+        """Add a sample; write now and then, so that a kill loses little."""
         self.seconds, self.samples = self.seconds + seconds, self.samples + 1
-        if final or self.seconds - self._written >= _EVERY:
-            held = {"seconds": self.seconds, "samples": self.samples}
-            write_atomically(self._path, json.dumps(held).encode(), overwrite=True)
+        if final or self.seconds - self._written >= _SAVE_INTERVAL:
+            stored = {"seconds": self.seconds, "samples": self.samples}
+            write_atomically(self._path, json.dumps(stored).encode(), overwrite=True)
             self._written = self.seconds

@@ -1,4 +1,4 @@
-"""The loss curve of a run: one line of JSON every so many steps, and an image of it."""
+"""Metrics of a run: losses and other figures, logged as JSON lines and plotted."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import torch
 
 from zoo_train.plot import Line, Panel, draw_plot
 
-DESCENDED = ("loss", "penalty")
-"""How the names of figures end that are descended, and so never below nought."""
-REACH = 15
-"""Lines on either side that the smoothed curve takes the median of."""
+MINIMISED = ("loss", "penalty")
+"""Metrics whose names end so are minimised and are plotted on a logarithmic axis."""
+SMOOTHING_RADIUS = 15
+"""Lines on either side of each point in the running median."""
 
 
-class Curve:
-    """Figures of every step, averaged over windows of ``every`` steps into ``curve.jsonl``.
+class MetricsLog:
+    """Log of the metrics of every step, averaged over ``every`` steps per line of ``curve.jsonl``.
 
     Args:
-        folder: Where ``curve.jsonl`` and ``curve.png`` are written.
+        folder: Folder for ``curve.jsonl`` and ``curve.png``.
         every: Steps per line.
     """
 
@@ -33,9 +33,9 @@ class Curve:
         self.every = every
         self._window: list[dict[str, torch.Tensor]] = []
 
-    def add(self, step: int, figures: Mapping[str, torch.Tensor], rate: float) -> dict[str, float] | None:
-        """Take the figures of a step, after which ``step`` steps are done; return the line it completes."""
-        self._window.append({name: value.detach().float() for name, value in figures.items()})
+    def add(self, step: int, metrics: Mapping[str, torch.Tensor], rate: float) -> dict[str, float] | None:
+        """Add the metrics of the ``step``-th step (from 1); return the line that it completes, if any."""
+        self._window.append({name: value.detach().float() for name, value in metrics.items()})
         if step % self.every:
             return None
         line = {"step": step, **self._means(), "lr": rate}
@@ -45,25 +45,25 @@ class Curve:
         return line
 
     def _means(self) -> dict[str, float]:
-        """The mean of each figure over the steps that have it."""
+        """Return the mean of each metric over the steps that have it."""
         values: dict[str, list[float]] = {}
-        for figures in self._window:
-            for name, value in figures.items():
+        for metrics in self._window:
+            for name, value in metrics.items():
                 values.setdefault(name, []).append(float(value))
         return {name: sum(each) / len(each) for name, each in values.items()}
 
     def state(self) -> list[dict[str, torch.Tensor]]:
-        """The figures of the steps since the last line, for a checkpoint."""
-        return [{name: value.cpu() for name, value in figures.items()} for figures in self._window]
+        """Return the metrics of the steps since the last line, for a checkpoint."""
+        return [{name: value.cpu() for name, value in metrics.items()} for metrics in self._window]
 
     def restore(self, step: int, state: list[dict[str, torch.Tensor]]) -> None:
-        """Go back to where a run was after ``step`` steps: later lines are dropped from the file."""
+        """Return to the state after ``step`` steps; remove later lines from the file."""
         self._window = list(state)
         lines = [line for line in self.lines() if line["step"] <= step]
         self.file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
     def lines(self) -> list[dict[str, Any]]:
-        """Every whole line of the file; a kill may have left half of one at its end."""
+        """Return the complete lines of the file; a killed run may have left half a line at its end."""
         if not self.file.exists():
             return []
         lines = []
@@ -75,25 +75,25 @@ class Curve:
         return lines
 
     def draw(self) -> None:
-        """Write ``curve.png``: every figure, as measured and smoothed.
+        """Write ``curve.png``: every metric, raw and smoothed.
 
-        Losses and penalties are above, on a logarithmic axis; what else a trainable tells is below.
+        Losses and penalties are in the upper panel, on a logarithmic axis; other metrics are below.
         """
         lines = self.lines()
         names = dict.fromkeys(name for line in lines for name in line if name not in ("step", "lr"))
-        descended: list[Line] = []
-        told: list[Line] = []
+        minimised: list[Line] = []
+        others: list[Line] = []
         for name in names:
             points = [(line["step"], line[name]) for line in lines if math.isfinite(line.get(name, math.nan))]
-            of = descended if name.endswith(DESCENDED) else told
-            of.append(Line(name, points, _smooth(points)))
-        draw_plot(self.image, "step", [Panel(descended), Panel(told, logarithmic=False)])
+            panel = minimised if name.endswith(MINIMISED) else others
+            panel.append(Line(name, points, _smooth(points)))
+        draw_plot(self.image, "step", [Panel(minimised), Panel(others, logarithmic=False)])
 
 
 def _smooth(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The median of a window around each point; it shrinks towards both ends, to lag behind nowhere."""
+    """Return the running median. Its window shrinks towards both ends, so that it stays centred."""
     smoothed = []
     for i, (x, _) in enumerate(points):
-        reach = min(i, len(points) - 1 - i, REACH)
-        smoothed.append((x, median(y for _, y in points[i - reach : i + reach + 1])))
+        radius = min(i, len(points) - 1 - i, SMOOTHING_RADIUS)
+        smoothed.append((x, median(y for _, y in points[i - radius : i + radius + 1])))
     return smoothed

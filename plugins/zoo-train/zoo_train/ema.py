@@ -1,4 +1,4 @@
-"""The exponential moving average of a network's parameters: what is sampled from and published."""
+"""Exponential moving average of a network's parameters, used for samples and for the published model."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 
-class Average:
-    """A copy of a network whose parameters trail those of the network in training.
+class EMA:
+    """A copy of a network whose parameters are the moving average of the network in training.
 
     Args:
-        network: The network; its parameters at this moment are where the average begins.
-        decay: Share of the old average that a step keeps, in [0, 1).
+        network: The network in training; the average starts from its present parameters.
+        decay: Weight of the old average at each step, in [0, 1).
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -21,12 +21,12 @@ class Average:
         self.decay = decay
 
     def decay_at(self, step: int) -> float:
-        """Return the decay of step ``step`` (from 0): smaller at first, to forget the random beginning."""
+        """Return the decay of step ``step`` (from 0): small at first, to forget the random initialisation."""
         return min(self.decay, (1 + step) / (10 + step))
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        """Move towards ``network`` as it is after step ``step``; buffers are copied."""
+        """Average in the parameters of ``network`` after step ``step``; copy its buffers."""
         weight = 1 - self.decay_at(step)
         parameters = dict(network.named_parameters())
         for name, parameter in self.network.named_parameters():

@@ -1,4 +1,4 @@
-"""What is evaluated: folders of samples, and models at one setting or at several."""
+"""Model settings to evaluate: one per model, or one per value of a sweep."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ from typing import Any
 from zoo_core import Model, ModelCard, OptionError, ZooError
 
 Settings = Mapping[str, str]
-"""Values of options as they were typed, by name."""
+"""Typed values of options by name."""
 
 
 @dataclass(frozen=True)
-class Point:
+class SweepPoint:
     """A model at one setting of its options."""
 
     model: Model
     options: Mapping[str, Any]
-    """As given; the others have their defaults."""
+    """The options that were given; others keep their defaults."""
     swept: str | None = None
-    """The option that differs from point to point."""
+    """The option that the sweep varies; None without a sweep."""
 
     @property
     def name(self) -> str:
-        """What it is called: ``ddpm-digits, steps 5``."""
+        """Name for the report, such as ``ddpm-digits, steps 5``."""
         if self.swept is None:
             return self.model.card.id
         return f"{self.model.card.id}, {self.swept.replace('_', ' ')} {self.value:g}"
 
     @property
     def value(self) -> float:
-        """The swept option's value."""
+        """Value of the swept option."""
         return float(self.options[self.swept or ""])
 
     @property
     def folder_name(self) -> str:
-        """A name for its samples that no other setting, and no other checkpoint, has."""
+        """Folder name for the samples, unique to this setting and checkpoint."""
         options = sorted(self.model.plan(n=1, seed=0, **self.options).options.items())
-        told = repr([self.model.card.plugin, self.model.checkpoint.digest, self.model.dtype, options])
+        identity = repr([self.model.card.plugin, self.model.checkpoint.digest, self.model.dtype, options])
         slug = re.sub(r"[^\w.]+", "-", self.name).strip("-.")
-        return f"{slug[:60]}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+        return f"{slug[:60]}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """An option with the values it is to take."""
+    """An option and the values to evaluate it at."""
 
     option: str
     values: tuple[str, ...] = field(default=())
@@ -58,7 +58,7 @@ class Sweep:
         """Read ``steps=5,10,20``.
 
         Raises:
-            OptionError: It is not written so.
+            OptionError: The text has another form.
         """
         name, values = setting(text)
         return cls(name, tuple(value.strip() for value in values.split(",")))
@@ -68,19 +68,19 @@ def setting(text: str) -> tuple[str, str]:
     """Read ``name=value``.
 
     Raises:
-        OptionError: It is not written so.
+        OptionError: The text has another form.
     """
     name, equals, value = text.partition("=")
     if not equals or not name.strip() or not value.strip():
-        raise OptionError(f"{text!r} is no setting.", "Write it as NAME=VALUE, such as steps=20.")
+        raise OptionError(f"{text!r} is not of the form NAME=VALUE.", "Write it like steps=20.")
     return name.strip().replace("-", "_"), value.strip()
 
 
-def points_of(model: Model, settings: Settings, sweeps: Sequence[Sweep]) -> Iterator[Point]:
-    """Yield the points of a model: one for each value of a sweep over an option it has; without any, one.
+def sweep_points(model: Model, settings: Settings, sweeps: Sequence[Sweep]) -> Iterator[SweepPoint]:
+    """Yield one point per value of each sweep over an option that the model has; without any, one point.
 
     Raises:
-        OptionError: A value is none that the option takes.
+        OptionError: The option does not take a value.
     """
     options = {name: _parsed(model.card, name, text) for name, text in settings.items() if _has(model, name)}
     known = [sweep for sweep in sweeps if _has(model, sweep.option)]
@@ -88,27 +88,29 @@ def points_of(model: Model, settings: Settings, sweeps: Sequence[Sweep]) -> Iter
         for text in sweep.values:
             value = _parsed(model.card, sweep.option, text)
             if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise OptionError(f"{sweep.option} is no number, so it has no curve.", "Use --set for it.")
-            yield Point(model, options | {sweep.option: value}, sweep.option)
+                raise OptionError(
+                    f"--sweep needs a numeric option; {sweep.option} is not.", "Use --set for it."
+                )
+            yield SweepPoint(model, options | {sweep.option: value}, sweep.option)
     if not known:
-        yield Point(model, options)
+        yield SweepPoint(model, options)
 
 
 def check_options(cards: Sequence[ModelCard], settings: Settings, sweeps: Sequence[Sweep]) -> None:
-    """Refuse options that no model has.
+    """Check that every option belongs to at least one model.
 
     Raises:
-        OptionError: Names it.
+        OptionError: Names an option that no model has.
     """
     for name in [*settings, *(sweep.option for sweep in sweeps)]:
         if not any(name in card.options for card in cards):
             raise OptionError(
-                f"No model that is evaluated has an option {name!r}.", "See a model's options: zoo show MODEL"
+                f"None of these models has an option {name!r}.", "List a model's options: zoo show MODEL"
             )
 
 
 def is_samples(name: str) -> bool:
-    """True if ``name`` is a folder of samples (or a part of MNIST) and no model."""
+    """Return whether ``name`` is a folder of samples (or a part of MNIST) rather than a model."""
     path = Path(name)
     if not path.is_dir():
         return Path(name.rpartition(":")[0] or "/dev/null").is_dir()

@@ -1,11 +1,11 @@
 import pytest
 import torch
 from torch import nn
-from zoo_train.average import Average
+from zoo_train.ema import EMA
 
 
 def test_it_forgets_the_beginning_fast_and_then_trails_by_the_decay() -> None:
-    average = Average(nn.Linear(1, 1), decay=0.99)
+    average = EMA(nn.Linear(1, 1), decay=0.99)
 
     assert average.decay_at(0) == 0.1
     assert average.decay_at(90) == pytest.approx(0.91)
@@ -14,7 +14,7 @@ def test_it_forgets_the_beginning_fast_and_then_trails_by_the_decay() -> None:
 
 def test_an_update_mixes_parameters_and_copies_buffers() -> None:
     network = nn.BatchNorm1d(2)
-    average = Average(network, decay=0.5)
+    average = EMA(network, decay=0.5)
     with torch.no_grad():
         network.weight.fill_(3.0)
     network.running_mean.fill_(7.0)
@@ -26,7 +26,7 @@ def test_an_update_mixes_parameters_and_copies_buffers() -> None:
 
 
 def test_the_copy_is_for_evaluation_and_does_not_learn() -> None:
-    average = Average(nn.Linear(1, 1), decay=0.5)
+    average = EMA(nn.Linear(1, 1), decay=0.5)
 
     assert not average.network.training
     assert not any(parameter.requires_grad for parameter in average.network.parameters())

@@ -1,5 +1,5 @@
 import pytest
-from zoo_train.rate import learning_rate
+from zoo_train.lr_schedule import learning_rate
 
 
 def rates(steps: int, warmup: int, decay_steps: int) -> list[float]:

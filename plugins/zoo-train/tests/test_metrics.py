@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from zoo_train.curve import Curve
+from zoo_train.metrics import MetricsLog
 from zoo_train.plot import Line, Panel, draw_plot, log_ticks, ticks
 
 
@@ -14,7 +14,7 @@ def loss(value: float) -> dict[str, torch.Tensor]:
 
 
 def test_a_line_is_the_mean_over_its_window(tmp_path: Path) -> None:
-    curve = Curve(tmp_path, every=2)
+    curve = MetricsLog(tmp_path, every=2)
 
     assert curve.add(1, loss(1.0), rate=0.1) is None
     line = curve.add(2, loss(3.0), rate=0.2)
@@ -24,7 +24,7 @@ def test_a_line_is_the_mean_over_its_window(tmp_path: Path) -> None:
 
 
 def test_a_figure_that_not_every_step_has_is_averaged_over_those_that_do(tmp_path: Path) -> None:
-    curve = Curve(tmp_path, every=2)
+    curve = MetricsLog(tmp_path, every=2)
 
     curve.add(1, loss(1.0) | {"penalty": torch.tensor(8.0)}, rate=0.1)
     line = curve.add(2, loss(3.0), rate=0.1)
@@ -33,14 +33,14 @@ def test_a_figure_that_not_every_step_has_is_averaged_over_those_that_do(tmp_pat
 
 
 def test_going_back_drops_later_lines_and_keeps_the_open_window(tmp_path: Path) -> None:
-    first = Curve(tmp_path, every=2)
+    first = MetricsLog(tmp_path, every=2)
     for step in range(1, 4):
         first.add(step, loss(step), rate=0.1)
     state = first.state()
     for step in range(4, 9):
         first.add(step, loss(99.0), rate=0.1)
 
-    again = Curve(tmp_path, every=2)
+    again = MetricsLog(tmp_path, every=2)
     again.restore(3, state)
     again.add(4, loss(4.0), rate=0.1)
 
@@ -49,7 +49,7 @@ def test_going_back_drops_later_lines_and_keeps_the_open_window(tmp_path: Path) 
 
 def test_half_a_line_left_by_a_kill_is_dropped(tmp_path: Path) -> None:
     (tmp_path / "curve.jsonl").write_text('{"step": 2, "loss": 1.0, "lr": 0.1}\n{"step": 4, "lo')
-    curve = Curve(tmp_path, every=2)
+    curve = MetricsLog(tmp_path, every=2)
 
     curve.restore(4, [])
 
@@ -57,7 +57,7 @@ def test_half_a_line_left_by_a_kill_is_dropped(tmp_path: Path) -> None:
 
 
 def test_the_image_has_axes_and_the_line(tmp_path: Path) -> None:
-    curve = Curve(tmp_path, every=1)
+    curve = MetricsLog(tmp_path, every=1)
     for step in range(1, 50):
         curve.add(step, loss(1.0 / step), rate=0.1)
 

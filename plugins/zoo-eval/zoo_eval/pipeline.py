@@ -1,4 +1,4 @@
-"""From models and data to a report."""
+"""Run an evaluation: open the data, sample the models, compare, and build the report."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import torch
 import zoo_core
 from zoo_core import Model, ZooError, create_extractor, extractors
 from zoo_eval.data import DataError, Images, Items, Texts, held_out_of, open_data
-from zoo_eval.drawing import draw
-from zoo_eval.evaluation import Compared, Yardstick, check_counts, compare, neighbours_of
+from zoo_eval.evaluation import Comparison, ReferenceStats, check_counts, compare, neighbours_of
 from zoo_eval.extractors import module
-from zoo_eval.features import AnyExtractor, Fitted
+from zoo_eval.features import AnyExtractor, FixedShape
 from zoo_eval.likelihood import can_score, likelihood_figures
-from zoo_eval.points import Point, Settings, Sweep, check_options, is_samples, points_of
 from zoo_eval.reference import Reference
 from zoo_eval.report.content import Report, Row
 from zoo_eval.report.conventions import conventions
 from zoo_eval.report.sheets import closest_pairs, some_samples
-from zoo_eval.text import Known
+from zoo_eval.sampling import draw_samples
+from zoo_eval.sweep import Settings, Sweep, SweepPoint, check_options, is_samples, sweep_points
+from zoo_eval.text import KnownNGrams
 
 DEFAULTS = {"image": "efficientnet-lite0", "text": "ngrams"}
 TEXTS_SHOWN = 3
 
-Watch = Callable[[str], Callable[[int, int], object]]
-"""Told what begins; returns what is told how far it is."""
+StartPhase = Callable[[str], Callable[[int, int], object]]
+"""Called with the name of a phase; returns the function that takes its progress."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be evaluated, as it was typed."""
+    """The arguments of ``zoo eval``."""
 
     samples: Sequence[str]
     data: str
@@ -45,7 +45,7 @@ class Request:
     sweeps: Sequence[Sweep]
     prompts: Sequence[str]
     scored: int
-    """Items that are scored; 0 for none."""
+    """Items whose likelihood is computed; 0: none."""
     folder: Path
     device: str
     dtype: str
@@ -53,11 +53,11 @@ class Request:
     command: str
 
 
-def evaluate(request: Request, watch: Watch) -> Report:
-    """Draw what is missing, compare everything with the data, and return what was found.
+def evaluate(request: Request, start_phase: StartPhase) -> Report:
+    """Make the missing samples, compare every set with the data, and return the report.
 
     Raises:
-        ZooError: Anything a user can act on; what was drawn and looked at until then is kept.
+        ZooError: A user error. Samples and features made so far are kept.
     """
     data = open_data(request.data)
     held_out = open_data(request.held_out) if request.held_out else held_out_of(request.data)
@@ -72,28 +72,30 @@ def evaluate(request: Request, watch: Watch) -> Report:
     check_counts([data, *folders.values(), *([held_out] if held_out else [])])
 
     device = _device(request, models)
-    name, frechet, extractor = _extractor(request.extractor or DEFAULTS[data.kind], data, device)
-    yardstick = _yardstick(request, data, held_out, extractor, device, watch)
+    name, frechet, extractor = _create_extractor(request.extractor or DEFAULTS[data.kind], data, device)
+    stats = _reference_stats(request, data, held_out, extractor, device, start_phase)
     rows, likelihoods, notes = [], {}, []
     if held_out:
         rows.append(
-            _row("held-out data", held_out.first(request.count), yardstick, request, device, watch, held=True)
+            _row(
+                "held-out data", held_out.first(request.count), stats, request, device, start_phase, held=True
+            )
         )
     for given in request.samples:
         if given in folders:
-            rows.append(_row(given, folders[given].first(request.count), yardstick, request, device, watch))
+            rows.append(_row(given, folders[given].first(request.count), stats, request, device, start_phase))
             continue
         model = models[given]
-        for point in points_of(model, request.settings, request.sweeps):
-            rows.append(_point_row(point, yardstick, request, device, watch))
+        for point in sweep_points(model, request.settings, request.sweeps):
+            rows.append(_point_row(point, stats, request, device, start_phase))
         if request.scored and can_score(model):
-            watch(f"how likely {model.card.id} finds data")
+            start_phase(f"likelihood under {model.card.id}")
             try:
                 likelihoods[model.card.id] = likelihood_figures(
                     model, (held_out or data).first(request.scored)
                 )
             except ZooError as error:
-                notes.append(f"{model.card.id} could not say how likely the data are: {error.message}")
+                notes.append(f"The likelihood under {model.card.id} could not be computed: {error.message}")
     return Report(
         data=data.name,
         count=len(data),
@@ -110,7 +112,8 @@ def evaluate(request: Request, watch: Watch) -> Report:
 def _check_kind(name: str, kind: str, data: Items) -> None:
     if kind != data.kind:
         raise DataError(
-            f"{name} is of kind {kind}, and {data.name} of kind {data.kind}.", "Compare like with like."
+            f"{name} is for {kind}s, but {data.name} holds {data.kind}s.",
+            "Compare images with images and texts with texts.",
         )
 
 
@@ -122,8 +125,8 @@ def _device(request: Request, models: Mapping[str, Model]) -> torch.device:
     return torch.device(request.device)
 
 
-def _extractor(name: str, data: Items, device: torch.device) -> tuple[str, str, AnyExtractor]:
-    """Return an extractor with its name in words and that of its Fréchet distance."""
+def _create_extractor(name: str, data: Items, device: torch.device) -> tuple[str, str, AnyExtractor]:
+    """Return the extractor's description, the name of its Fréchet distance, and the extractor."""
     if ":" in name:
         return name, f"Fréchet over {name}", module.find(name, device)
     known = extractors()
@@ -133,59 +136,67 @@ def _extractor(name: str, data: Items, device: torch.device) -> tuple[str, str, 
     _check_kind(f"The extractor {name}", card.data, data)
     made = create_extractor(card, device)
     if isinstance(data, Images) and made.size is None:  # type: ignore[union-attr]
-        fitted = Fitted(made, data.read(0).shape)  # type: ignore[arg-type]
+        fitted = FixedShape(made, data.read(0).shape)  # type: ignore[arg-type]
         return f"{name}: {card.summary}", f"Fréchet over {name}", fitted
     return f"{name}: {card.summary}", card.frechet or f"Fréchet over {name}", made
 
 
-def _yardstick(
+def _reference_stats(
     request: Request,
     data: Items,
     held_out: Items | None,
     extractor: AnyExtractor,
     device: torch.device,
-    watch: Watch,
-) -> Yardstick:
-    cache = zoo_core.cache() / "eval"
-    reference = Reference(data, extractor, device, cache, watch("features of the data"))
+    start_phase: StartPhase,
+) -> ReferenceStats:
+    cache = zoo_core.cache_dir() / "eval"
+    reference = Reference(data, extractor, device, cache, start_phase("features of the data"))
     if isinstance(data, Texts):
-        return Yardstick(reference, known=Known(data.whole))
-    _, _, neighbourly = _extractor(request.copies_by, data, device)
-    copies = Reference(data, neighbourly, device, cache, watch("images of the data"))
-    watch("neighbours among the data")
+        return ReferenceStats(reference, known=KnownNGrams(data.whole))
+    _, _, neighbour_extractor = _create_extractor(request.copies_by, data, device)
+    copies = Reference(
+        data, neighbour_extractor, device, cache, start_phase("neighbour features of the data")
+    )
+    start_phase("nearest neighbours within the data")
     copies.nearest_others()
     if held_out is None:
-        return Yardstick(reference, copies)
-    tell = watch("neighbours of held-out data")
-    distances = neighbours_of(held_out.first(request.count), copies, device, cache, tell).distances
-    return Yardstick(reference, copies, distances)
+        return ReferenceStats(reference, copies)
+    progress = start_phase("nearest neighbours of held-out data")
+    distances = neighbours_of(held_out.first(request.count), copies, device, cache, progress).distances
+    return ReferenceStats(reference, copies, distances)
 
 
 def _point_row(
-    point: Point, yardstick: Yardstick, request: Request, device: torch.device, watch: Watch
+    point: SweepPoint, stats: ReferenceStats, request: Request, device: torch.device, start_phase: StartPhase
 ) -> Row:
     folder = request.folder / "samples" / point.folder_name
-    drawn = draw(
-        point, request.count, request.seed, request.prompts, folder, request.batch_size, watch(point.name)
+    made = draw_samples(
+        point,
+        request.count,
+        request.seed,
+        request.prompts,
+        folder,
+        request.batch_size,
+        start_phase(point.name),
     )
-    return _row(point.name, drawn.items, yardstick, request, device, watch, point, drawn.seconds)
+    return _row(point.name, made.items, stats, request, device, start_phase, point, made.seconds)
 
 
 def _row(
     name: str,
     items: Items,
-    yardstick: Yardstick,
+    stats: ReferenceStats,
     request: Request,
     device: torch.device,
-    watch: Watch,
-    point: Point | None = None,
+    start_phase: StartPhase,
+    point: SweepPoint | None = None,
     seconds: float | None = None,
     *,
     held: bool = False,
 ) -> Row:
-    tell = watch(f"features of {name}")
-    found: Compared = compare(items, yardstick, device, request.folder / "features", tell, held)
-    data = yardstick.reference.items
+    progress = start_phase(f"features of {name}")
+    found: Comparison = compare(items, stats, device, request.folder / "features", progress, held)
+    data = stats.reference.items
     images = isinstance(items, Images) and isinstance(data, Images)
     return Row(
         name=name,
