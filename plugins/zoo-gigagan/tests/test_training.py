@@ -222,7 +222,7 @@ def test_zoo_train_makes_a_model_that_zoo_runs(tmp_path):
     assert result.exit_code == 0, result.output
     result = CliRunner().invoke(cli, [*command, "--steps", "4"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    assert "Going on from step 2" in result.output
+    assert "Resuming from step 2" in result.output
     samples = tmp_path / "made" / "training" / "samples"
     assert {path.name for path in samples.iterdir()} == {"step-00000002.png", "step-00000004.png"}
     (sample,) = zoo.load(tmp_path / "made", device="cpu").generate("a red ball", seed=0)
