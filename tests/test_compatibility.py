@@ -204,7 +204,7 @@ def test_deprecated_hooks_work_and_doctor_names_their_users(plugin_site, tmp_pat
     for hook in ("zoo_list_models", "dtype of zoo_create_generator"):
         assert f"Note: zoo-frozen: {hook} goes with zoo-core 0.3; use" in said
     assert "Update it: zoo install --upgrade zoo-frozen" in said
-    assert "Nothing is broken." in said
+    assert "No problems found." in said
     (found,) = (p for p in json.loads(zoo("plugins", "--json", cwd=tmp_path)) if p["name"] == "zoo-frozen")
     assert found["status"] == "ok"
     assert len(found["notes"]) == 2
@@ -274,7 +274,7 @@ def test_incompatible_plugins_are_reported_and_not_imported(plugin_site, tmp_pat
     said = zoo("doctor", cwd=tmp_path, status=1)
     for name, problem, remedy in (
         ("zoo-later", f"zoo-later needs zoo-core >=7.5; {VERSION} is installed.", "--upgrade zoo-core"),
-        ("zoo-much-later", "schema: expected the number 1, not 2.", "update the core: pip install"),
+        ("zoo-much-later", "schema: expected the number 1, not 2.", "Update the core: pip install"),
         ("zoo-old", "zoo-old is made for zoo-core >=0.0.1,<0.0.9;", "zoo install --upgrade zoo-old"),
         ("zoo-odd", "[plugin] core: expected a range of versions such as >=0.1", "Correct that file."),
     ):

@@ -154,16 +154,14 @@ def test_sources_that_are_no_plugins_are_named(tmp_path: Path) -> None:
         tmp_path / "bad.whl": "not a wheel with a plugin",
         bare: "there is no zoo.toml in zoo_bare",
         other: "the distribution 'x'",
-        dynamic: "does not say the version",
+        dynamic: "does not state the version",
         "zoo-none": "nor an installed plugin",
     }.items():
         problem = refusal(tmp_path, source)
         assert reason in problem.message
         assert problem.remedy
     tree = write_tree(tmp_path / "tree", "zoo-twice")
-    assert (
-        "comes from two sources" in refusal(tmp_path, tree, write_tree(tmp_path / "2", "zoo-twice")).message
-    )
+    assert "has two sources" in refusal(tmp_path, tree, write_tree(tmp_path / "2", "zoo-twice")).message
 
 
 def test_a_wrong_manifest_is_refused_by_its_key(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_a_plugin_is_installed_upgraded_run_and_removed(there):
     for fact in (
         "MIT",
         "https://example.com/source",
-        "the registry mine",
+        "registry mine",
         "cc0-1.0",
         "leaf-needs 1.0",
         "By pip",

@@ -247,8 +247,8 @@ def test_a_full_disk_is_one_clear_error(zoo):
 
 
 def test_no_model_option_can_hide_one_of_zoo_run():
-    from zoo_core.cli.commands import RUN_OPTIONS
     from zoo_core.cli.run import run
+    from zoo_core.manifest.reserved import RUN_OPTIONS
 
     assert {param.name for param in run.params} <= RUN_OPTIONS
 

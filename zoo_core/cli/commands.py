@@ -29,8 +29,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "registry": ("zoo_core.cli.registry:registry", "List, update, build and check plugin registries."),
     },
     "Making plugins": {
-        "new": ("zoo_core.cli.new:new", "Begin a plugin of your own."),
-        "check": ("zoo_core.cli.check:check", "Check that a plugin keeps the zoo's contracts."),
+        "new": ("zoo_core.cli.new:new", "Create a plugin."),
+        "check": ("zoo_core.cli.check:check", "Run the conformance suite on a plugin."),
     },
     "Shell": {
         "completion": ("zoo_core.cli.completion:completion", "Print a shell completion script."),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +14,9 @@ from zoo_core.cli.completion import complete_models
 from zoo_core.cli.console import json_option, megabytes, print_json, print_table, require_terminal, say
 from zoo_core.environment import HUB_PREFIX, Environment
 from zoo_core.manifest.cards import HubWeights, ModelCard
+
+if TYPE_CHECKING:
+    from zoo_core.weights.conversion import Reader
 
 
 @click.command()
@@ -44,8 +49,7 @@ def pull(models: tuple[str, ...], update: bool, dry_run: bool, as_json: bool) ->
         }
         if not dry_run:
             checkpoint = get_checkpoint(card, update=update, progress=not as_json, announce=announce)
-            readers = partial(environment.host.converters, only=card.plugin)
-            checkpoint = converted(checkpoint, readers, say)
+            checkpoint = converted(checkpoint, partial(_readers, card.plugin), say)
             row |= {"source": checkpoint.source, "digest": checkpoint.digest}
         rows.append(row)
         if not as_json:
@@ -142,3 +146,8 @@ def _tell(card: ModelCard, row: dict[str, object], dry_run: bool) -> None:
         click.echo(f"{card.id}: would download {', '.join(map(str, row['fetch']))} ({amount})")  # type: ignore[call-overload]
     else:
         click.echo(f"{card.id}: downloaded and verified ({amount})")
+
+
+def _readers(plugin: str, path: Path) -> Mapping[str, Reader]:
+    """Return a plugin's reader of foreign checkpoints; the host is needed for these alone."""
+    return Environment.current().host.converters(path, only=plugin)
