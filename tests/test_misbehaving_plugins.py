@@ -80,8 +80,8 @@ NAMED = {
     "zoo-prints": "zoo-prints prints at its import: 'loading, please wait'.",
     "zoo-exits": "zoo-exits failed while being imported: SystemExit: goodbye",
     "zoo-hangs": f"zoo-hangs took more than {SECONDS} seconds to import and was stopped.",
-    "zoo-patches": "zoo-patches replaced torch.randn, torch.nn.functional.relu, torch.Tensor.sum while being "
-    "imported, which has been undone.",
+    "zoo-patches": "zoo-patches replaced torch.randn, torch.nn.functional.relu, torch.Tensor.sum "
+    "at its import; this has been undone.",
     "zoo-aaa-thief": "zoo-aaa-thief: the model 'ddpm-digits' already belongs to zoo-ddpm.",
 }
 

@@ -236,7 +236,7 @@ def test_the_record_says_what_was_run_and_on_what() -> None:
     assert (record.dtype, record.device) == ("float32", "cpu")
 
 
-def test_each_sample_keeps_its_own_facts() -> None:
+def test_each_sample_keeps_its_own_metadata() -> None:
     def generate(batch: Batch) -> Iterator[Step]:
         yield Step(texts=("x",) * batch.n, metadata=tuple({"seed was": seed} for seed in batch.noise.seeds))
 

@@ -29,7 +29,7 @@ def test_a_record_comes_back_equal_through_json() -> None:
     assert type(again.options["c"]) is int
 
 
-def test_facts_are_kept_as_json_would_give_them_back() -> None:
+def test_metadata_is_kept_as_json_would_give_it_back() -> None:
     metadata = {"pair": (1, 2), "low": float("-inf"), "odd": float("nan"), "mean": np.float64(0.5)}
     assert make_record(metadata=metadata).metadata == {
         "pair": [1, 2],
@@ -39,10 +39,10 @@ def test_facts_are_kept_as_json_would_give_them_back() -> None:
     }
 
 
-@pytest.mark.parametrize("fact", [np.zeros(2), {1, 2}, b"x", {3: "x"}, np.float32(1)])
-def test_a_fact_that_is_not_json_names_the_plugin_and_the_fact(fact: object) -> None:
+@pytest.mark.parametrize("value", [np.zeros(2), {1, 2}, b"x", {3: "x"}, np.float32(1)])
+def test_metadata_that_is_not_json_names_the_plugin_and_the_key(value: object) -> None:
     with pytest.raises(PluginError, match=r"zoo-test reports metadata\.f as"):
-        make_record(metadata={"f": fact})
+        make_record(metadata={"f": value})
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), [1, 2], {"a": 1}, b"x"])
