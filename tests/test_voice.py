@@ -46,7 +46,8 @@ PHRASES = (
 
 NAMES = {
     "zoo_core": """
-        home.py plain.py table.py words.py verbs.py remembered.py screening.py tampering.py probe.py driving.py
+        home.py plain.py table.py words.py verbs.py remembered.py screening.py tampering.py probe.py
+        driving.py
         soundness.py watching.py aftermath.py damage.py
         Nowhere Judged Unclaimed hindered write_whole obtain ensure pulled contained shown locate
     """,
