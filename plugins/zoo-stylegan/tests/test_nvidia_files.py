@@ -326,7 +326,7 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 path = pathlib.Path({str(path)!r})
 with Pickle(path) as opened:
     network = opened.load()["G_ema"]
-    tensors = {{name: opened.tensor(lazy) for name, lazy in nvidia.named_tensors(network)}}
+    tensors = {{name: opened.tensor(lazy) for name, lazy in nvidia.named_tensors(network, path).items()}}
 _write(Conversion({{}}, tensors), path, path.parent / "made")
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 """
