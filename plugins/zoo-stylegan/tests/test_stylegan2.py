@@ -100,7 +100,9 @@ def test_the_plain_layout_is_the_same_network(golden, relative_error):
     tensors = case.under("weights/")
     config = plain.infer_config(tensors, "golden")
     assert config == StyleGAN2Config(32, (24, 24, 16, 12), z_dim=32, w_dim=32, mapping_layers=4)
-    renamed = plain.rename_tensors(tensors, "golden") | filter_buffers(config) | {"mapping.w_avg": torch.zeros(32)}
+    renamed = (
+        plain.rename_tensors(tensors, "golden") | filter_buffers(config) | {"mapping.w_avg": torch.zeros(32)}
+    )
     network = build_generator(config, renamed, "golden")
     w = network.mapping(case["inputs/z"])
     assert relative_error(w, case["intermediates/w"]) < TOLERANCE

@@ -181,7 +181,7 @@ class Pickle:
         """
         if math.prod(lazy.shape) > lazy.storage.size:
             raise WeightsError(
-                f"A tensor in {self.path} cannot be read: it claims {math.prod(lazy.shape):.3g} elements, but "
+                f"A tensor in {self.path} cannot be read: it claims {math.prod(lazy.shape):.3g} values, but "
                 f"the file has {lazy.storage.size:,} bytes for them.",
                 "Get a fresh copy of the file.",
             )
@@ -199,7 +199,7 @@ class Pickle:
             ) from error
 
     def _values(self, storage: Storage) -> Tensor:
-        """Return the values of a storage; the last one is kept, because several tensors may be views of it."""
+        """Return the values of a storage; the last one is kept, as several tensors may be views of it."""
         if self._read is None or self._read[0] != storage:
             self._spend(storage.size)
             content = storage.content
