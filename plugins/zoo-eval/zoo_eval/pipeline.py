@@ -135,8 +135,8 @@ def _create_extractor(name: str, data: Items, device: torch.device) -> tuple[str
     card = known[name]
     _check_kind(f"The extractor {name}", card.data, data)
     made = create_extractor(card, device)
-    if isinstance(data, Images) and made.size is None:
-        fitted = FixedShape(made, data.read(0).shape)
+    if isinstance(data, Images) and made.size is None:  # type: ignore[union-attr]
+        fitted = FixedShape(made, data.read(0).shape)  # type: ignore[arg-type]
         return f"{name}: {card.summary}", f"Fréchet over {name}", fitted
     return f"{name}: {card.summary}", card.frechet or f"Fréchet over {name}", made
 
