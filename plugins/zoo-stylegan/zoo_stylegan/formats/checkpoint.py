@@ -101,7 +101,9 @@ def build_generator(config: Config, tensors: Mapping[str, Tensor], source: str) 
     Raises:
         WeightsError: Tensors are missing, unexpected or of another shape; or a setting does not fit them.
     """
-    check_claims(config, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, source)
+    check_claims(
+        config, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, f"{source}: config.json"
+    )
 
     def build() -> Generator:
         return StyleGAN2(config) if isinstance(config, StyleGAN2Config) else StyleGAN3(config)
@@ -121,8 +123,8 @@ def check_claims(config: Config, shapes: Mapping[str, tuple[int, ...]], source: 
     def check(key: str, claimed: object, found: object, *tensors: str) -> None:
         if claimed != found and all(name in shapes for name in tensors):
             raise WeightsError(
-                f"{source}: config.json: {key} is {short(claimed)}, but the weights have {short(found)}.",
-                "Use the config.json that belongs to these weights.",
+                f"{source}: {key} is {short(claimed)}, but the weights have {short(found)}.",
+                "Use the settings that belong to these weights.",
             )
 
     def axis(name: str, index: int) -> int:
@@ -146,12 +148,13 @@ def check_claims(config: Config, shapes: Mapping[str, tuple[int, ...]], source: 
         for name in expected:
             if not any(tensor.startswith(f"synthesis.{name}.") for tensor in shapes):
                 raise WeightsError(
-                    f"{source}: config.json: resolution, channel_base, channel_max and margin give a layer "
+                    f"{source}: resolution, channel_base, channel_max and margin give a layer "
                     f"{name}, which the weights lack.",
-                    "Use the config.json that belongs to these weights.",
+                    "Use the settings that belong to these weights.",
                 )
-        first = f"synthesis.{expected[0]}.weight"
+        first, taps = f"synthesis.{expected[0]}.weight", f"synthesis.{expected[0]}.up_filter"
         check("kernel", config.kernel, axis(first, 2), first)
+        check("filter_size × upsampling", config.filter_size * config.upsampling, axis(taps, 0), taps)
         last = f"synthesis.{expected[-1]}.weight"
     check("image_channels", config.image_channels, axis(last, 0), last)
 

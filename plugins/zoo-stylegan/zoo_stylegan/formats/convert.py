@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zoo_core import Checkpoint, Conversion, WeightsError
 from zoo_stylegan.formats import nvidia
-from zoo_stylegan.formats.checkpoint import Config, Generator, load_generator, to_json
+from zoo_stylegan.formats.checkpoint import Config, Generator, build_generator, load_generator, to_json
 
 
 def convert(path: Path) -> Conversion:
@@ -22,6 +22,7 @@ def convert(path: Path) -> Conversion:
     tensors: Mapping[str, Tensor]
     if path.suffix == ".pkl":
         config, tensors = nvidia.read_pickle(path)
+        build_generator(config, tensors, str(path))  # refuses what could not be loaded again
     else:
         generator = _load_plain(path)
         config, tensors = generator.config, generator.state_dict()

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from zoo_core import WeightsError
-from zoo_stylegan.formats.checkpoint import Config, parse_config
+from zoo_stylegan.formats.checkpoint import Config, check_claims, parse_config
 from zoo_stylegan.formats.pickles import MAX_NAME, Instance, LazyTensor, Pickle
 from zoo_stylegan.networks.stylegan2 import MIN_RESOLUTION
 
@@ -79,6 +79,7 @@ def read_pickle(path: Path) -> tuple[Config, dict[str, Tensor]]:
         network = _find_generator(pickle.load(), path)
         lazy = named_tensors(network, path)
         config = _read_config(network, lazy, path)
+        check_claims(config, {name: tensor.shape for name, tensor in lazy.items()}, str(path))
         return config, {name: pickle.tensor(tensor) for name, tensor in lazy.items()}
 
 

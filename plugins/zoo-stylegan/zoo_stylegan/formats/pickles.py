@@ -167,6 +167,8 @@ class Pickle:
             raise self._refused("is nested deeper than any network") from error
         except Exception as error:  # a damaged pickle can raise any exception
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            if Skipped.__name__ in reason:
+                raise self._refused("has a longer string than any network") from error
             raise WeightsError(
                 f"{self.path} is not a complete pickle: {reason.rstrip('.')[:200]}.",
                 "Get a fresh copy of the file.",

@@ -22,9 +22,10 @@ from zoo_stylegan.networks.fields import (
     Count,
     Depth,
     Factor,
+    Frequency,
     Latent,
     Margin,
-    Positive,
+    Ratio,
     Side,
     Width,
 )
@@ -52,11 +53,11 @@ class StyleGAN3Config:
     """Number of layers between the Fourier features and ToRGB; NVIDIA's ``num_layers``."""
     critical: Depth = 2
     """Number of critically sampled layers at the end, which trade aliasing for detail: ``num_critical``."""
-    first_cutoff: Positive = 2.0
+    first_cutoff: Frequency = 2.0
     """Cutoff frequency of the first layer, f_c,0."""
-    first_stopband: Positive = 2**2.1
+    first_stopband: Frequency = 2**2.1
     """Minimum stopband of the first layer, f_t,0."""
-    last_stopband_rel: Positive = 2**0.3
+    last_stopband_rel: Ratio = 2**0.3
     """Minimum stopband of the last layer, relative to its cutoff."""
     margin: Margin = 10
     """Pixels beyond the image on each side, so that padding does not reach the image: ``margin_size``."""
@@ -79,7 +80,10 @@ class StyleGAN3Config:
         if self.critical >= self.count:
             raise ValueError(f"critical is {self.critical}; expected less than count, which is {self.count}")
         if min(band.channels for band in bands(self)) < 1:
-            raise ValueError(f"channel_base is {self.channel_base}, which leaves a layer without channels")
+            raise ValueError(
+                f"channel_base is {self.channel_base}, which leaves a layer without channels at resolution "
+                f"{self.resolution}"
+            )
 
     @property
     def layers(self) -> int:
