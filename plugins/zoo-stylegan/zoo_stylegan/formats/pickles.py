@@ -245,7 +245,7 @@ def read_storage(content: bytes, refused: Callable[[str], RefusedError]) -> Tens
     parts = []
     for _ in range(5):
         machine = _Machine(refused, is_storage=True)
-        for opcode, argument, _ in pickletools.genops(bounded):
+        for opcode, argument, _ in pickletools.genops(bounded):  # type: ignore[arg-type]
             machine.step(opcode.name, argument)
         parts.append(machine.result)
     magic, version, _, (kind, storage_type, _, _, count, *view), _ = parts
