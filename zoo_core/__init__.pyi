@@ -57,6 +57,7 @@ from .samples.folder import RunFolder as RunFolder
 from .samples.record import Record as Record
 from .samples.sample import Sample as Sample
 from .samples.sheet import ContactSheet as ContactSheet
+from .samples.single import save_images as save_images
 from .weights import Between as Between
 from .weights import Checkpoint as Checkpoint
 from .weights import load_network as load_network

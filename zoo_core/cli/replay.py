@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from zoo_core.cli.console import device_option, json_option, print_json, say
@@ -24,6 +26,10 @@ def replay(file: str, output: str | None, device: str, as_json: bool) -> None:
     from zoo_core.samples import check_replay, compare, describe, read_record
 
     then = read_record(file)
+    if command := then.metadata.get("command"):
+        words = [str(word) for word in command] if isinstance(command, list) else []
+        text = "".join(each if each.isprintable() else "?" for each in shlex.join(["zoo", *words]))
+        raise ZooError(f"{file} is not a sample of zoo run, so it cannot be replayed.", f"Run again: {text}")
     say(f"Reproducing: {describe(then)}")
     try:
         model = load(then.model, device=device, dtype=then.dtype if then.dtype != "unknown" else "auto")

@@ -113,6 +113,27 @@ def encode_animation(frames: Sequence[Levels], image: Image, suffix: str, record
     return file.getvalue()
 
 
+def encode_images(images: Sequence[Image], suffix: str, record: Record, milliseconds: int) -> bytes:
+    """Return a file with one image, or an animation of several with equal durations.
+
+    Args:
+        images: Of one size.
+        suffix: ``.gif``, ``.png``, ``.apng`` or ``.webp``.
+        record: Written into the GIF's comment or the PNG's text chunk; WebP needs a sidecar.
+        milliseconds: Duration of a frame.
+    """
+    note: dict[str, Any] = {"format": "PNG", "pnginfo": png_chunks([record])}
+    if suffix == ".gif":
+        note = {"format": "GIF", "comment": record_text(record).encode()}
+    elif suffix == ".webp":
+        note = {"format": "WEBP"}
+    if len(images) > 1:
+        note |= {"save_all": True, "append_images": images[1:], "duration": milliseconds, "loop": 0}
+    file = io.BytesIO()
+    images[0].save(file, **note)
+    return file.getvalue()
+
+
 def decode(file: Path | BinaryIO, size: tuple[int, int]) -> Image | None:
     """Read an image back; of an animation, the last frame.
 

@@ -157,6 +157,8 @@ def _read_notes(path: Path) -> Iterator[tuple[str, Any]]:
                 for comment in gif_comments(file, path, MAX_RECORD):
                     if comment.startswith(_RECORD_START):
                         yield _RECORD, parse_json(comment, where)
+            elif path.suffix.lower() == ".safetensors":
+                yield from _safetensors_notes(start + file.read(MAX_RECORD), where)
             else:
                 file.seek(0)
                 yield from _read_sidecar(path, hashlib.file_digest(file, "sha256").hexdigest())
@@ -166,6 +168,17 @@ def _read_notes(path: Path) -> Iterator[tuple[str, Any]]:
         raise OutputError(f"{path} is a folder.", "Give one of the files in it.") from None
     except OSError as error:
         raise OutputError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from None
+
+
+def _safetensors_notes(start: bytes, where: str) -> Iterator[tuple[str, Any]]:
+    """Yield the record in the metadata of a safetensors file: its header is JSON behind 8 bytes of length."""
+    length = int.from_bytes(start[:8], "little")
+    if length <= len(start) - 8:
+        header = parse_json(start[8 : 8 + length], where)
+        metadata = header.get("__metadata__") if isinstance(header, dict) else None
+        text = metadata.get(_RECORD) if isinstance(metadata, dict) else None
+        if isinstance(text, str):
+            yield _RECORD, parse_json(text, where)
 
 
 def _read_sidecar(path: Path, digest: str) -> Iterator[tuple[str, Any]]:

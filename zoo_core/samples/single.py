@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from zoo_core.errors import OutputError
 from zoo_core.files import write_atomically
-from zoo_core.samples.images import ANIMATIONS, STILLS, encode_animation, encode_still
+from zoo_core.samples.images import ANIMATIONS, STILLS, encode_animation, encode_images, encode_still
 from zoo_core.samples.provenance import (
     carries_its_record,
     read_records,
@@ -17,6 +17,10 @@ from zoo_core.samples.provenance import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PIL.Image import Image
+
     from zoo_core.samples.record import Record
     from zoo_core.samples.sample import Sample
 
@@ -55,23 +59,43 @@ def write_sample(sample: Sample, path: Path, *, overwrite: bool = False) -> None
         write_atomically(path, data, overwrite=True)
         write_atomically(sidecar_path(path), sidecar_bytes(sample.record, data), overwrite=True)
     else:
-        _write_pair(sample, path, data)
+        _write_pair(sample.record, path, data)
 
 
-def _write_pair(sample: Sample, path: Path, data: bytes) -> None:
+def save_images(path: Path, images: Sequence[Image], record: Record, *, milliseconds: int = 50) -> None:
+    """Write one image, or an animation of several, that a command made: not a sample of ``zoo run``.
+
+    Args:
+        path: A new file: ``.png``, ``.apng``, ``.gif`` or ``.webp``.
+        images: Of one size.
+        record: How they were made. ``zoo replay`` prints ``metadata["command"]``, a list of words.
+        milliseconds: Duration of a frame.
+
+    Raises:
+        FileExistsError: The path is taken; nothing was changed.
+        OutputError: The file cannot be written.
+    """
+    data = encode_images(images, path.suffix.lower(), record, milliseconds)
+    if carries_its_record(path):
+        write_atomically(path, data)
+    else:
+        _write_pair(record, path, data)
+
+
+def _write_pair(record: Record, path: Path, data: bytes) -> None:
     """Write a new file and its sidecar.
 
     The sidecar is written first and reserves the name. A kill between the two leaves only a sidecar, which
     counts as no sample; the same sample, made again, replaces it.
     """
-    sidecar, described = sidecar_path(path), sidecar_bytes(sample.record, data)
+    sidecar, described = sidecar_path(path), sidecar_bytes(record, data)
     if path.exists():
         raise FileExistsError(str(path))
     try:
         write_atomically(sidecar, described)
     except FileExistsError:
         claimed = read_sidecar(path)
-        if path.exists() or claimed is None or claimed.identity != sample.record.identity:
+        if path.exists() or claimed is None or claimed.identity != record.identity:
             raise
         write_atomically(sidecar, described, overwrite=True)
     try:

@@ -148,7 +148,9 @@ def _read_scalar(kind: type, value: Any, bounds: Between | None) -> tuple[Any, s
     if isinstance(value, str):
         return (value if len(value) <= MAX_LENGTH else MISSING), f"at most {MAX_LENGTH} characters"
     if isinstance(value, int | float) and kind is not bool:
-        fits = math.isfinite(value) and (bounds is None or bounds.low <= value <= bounds.high)
+        fits = (kind is int or math.isfinite(value)) and (
+            bounds is None or bounds.low <= value <= bounds.high
+        )
         return (value if fits else MISSING), expected
     return value, expected
 

@@ -53,6 +53,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_pickle(path: Path, start: bytes, inside: str | None) -> dict[str, Tensor]:
+    import argparse
     import pickle
     import warnings
 
@@ -61,7 +62,8 @@ def _read_pickle(path: Path, start: bytes, inside: str | None) -> dict[str, Tens
     # Only the archive format can be mapped; files from before PyTorch 1.6 are one plain stream.
     is_archive = start.startswith(_ARCHIVE)
     try:
-        with warnings.catch_warnings():
+        # A Namespace is plain data: training scripts keep their arguments in one, beside the tensors.
+        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.simplefilter("ignore")  # about pickle protocols that are then refused
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
     except pickle.UnpicklingError as error:
@@ -76,6 +78,8 @@ def _read_pickle(path: Path, start: bytes, inside: str | None) -> dict[str, Tens
         raise _damaged(path, "PyTorch", error) from error
     if isinstance(state, dict) and inside in state:
         state = state[inside]
+        if isinstance(state, torch.Tensor):
+            state = {inside: state}
     if not isinstance(state, dict):
         raise _foreign(path, f"holds a {type(state).__name__} instead of tensors by name")
     for name, value in state.items():

@@ -16,6 +16,12 @@ sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside the tes
 FOLDER = Path(__file__).parent / "golden"
 
 
+def golden_names(prefix: str, layout: str = "nvidia") -> list[str]:
+    """Return the names of the golden cases of an architecture; a new file is a new case."""
+    names = sorted(path.stem for path in FOLDER.glob(f"{prefix}*.safetensors"))
+    return [name for name in names if ("rosinality" in name) == (layout == "rosinality")]
+
+
 @pytest.fixture(scope="session")
 def golden() -> Callable[[str], GoldenCase]:
     """Read a golden case by name, ``golden("stylegan3_t")``; golden/README.md says who computed it."""

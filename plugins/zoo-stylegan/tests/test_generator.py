@@ -127,9 +127,9 @@ def test_a_mix_parses_seed_and_layers():
     assert parse_mix("7:4-6,9,5", 10) == (7, (4, 5, 6, 9))
 
 
-def test_a_plain_pt_file_gets_its_own_w_avg(golden, tmp_path):
+def test_a_plain_pt_file_without_latent_avg_gets_its_own_w_avg(golden, tmp_path):
     weights = golden("stylegan2_rosinality").under("weights/")
-    torch.save({"g_ema": weights, "latent_avg": torch.zeros(32)}, tmp_path / "cats.pt")
+    torch.save({"g_ema": weights}, tmp_path / "cats.pt")
     network = load_generator(Checkpoint("here", {"cats.pt": tmp_path / "cats.pt"}, ""))
     assert network.config.resolution == 32
     random = torch.Generator().manual_seed(5)
@@ -147,7 +147,7 @@ def test_a_plain_pt_file_gets_its_own_w_avg(golden, tmp_path):
         ({"resolution": "16"}, "resolution is '16'; expected an integer"),
         ({"architecture": "tree"}, "architecture is 'tree'; expected one of skip, resnet"),
         ({"attention": 3}, "unknown setting 'attention'"),
-        ({"channels": [16, 16, 16]}, "do not fit the network"),
+        ({"channels": [16, 16, 16]}, r"channels is \(16, 16, 16\), but the weights have \(16, 16, 8\)"),
     ],
 )
 def test_an_invalid_config_is_refused_by_name(stylegan2_folder, tmp_path, change, message):

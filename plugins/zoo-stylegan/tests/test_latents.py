@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -18,6 +19,7 @@ from zoo_stylegan.networks.stylegan2 import StyleGAN2, StyleGAN2Config
 from zoo_stylegan.networks.stylegan3 import StyleGAN3, StyleGAN3Config
 
 import zoo_core as zoo
+from conftest import golden_names
 from zoo_core import OptionError, save_weights
 from zoo_core.cli import cli
 
@@ -264,10 +266,57 @@ def test_a_file_of_styles_for_another_model_is_refused(two, tmp_path):
             read_latent(str(tmp_path / name), config)
 
 
+def test_the_styles_of_nvidias_projector_are_read(two, tmp_path):
+    config = StyleGAN2Config(**TWO | {"channels": tuple(TWO["channels"])})
+    w = np.random.default_rng(0).standard_normal((1, 6, 16)).astype(np.float32)
+    np.savez(tmp_path / "projected_w.npz", w=w)
+    assert np.array_equal(read_latent(str(tmp_path / "projected_w.npz"), config).numpy(), w)
+    latent = str(tmp_path / "projected_w.npz")
+    assert next(iter(zoo.load(two, device="cpu").generate(seed=0, label=0, latent=latent))).tensor is not None
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"w": np.zeros((1, 8, 16), np.float32)},
+        {"w": np.zeros((1, 6, 16), np.int64)},
+        {"w": np.array([{"a": 1}], dtype=object)},
+        {"w": np.zeros((64, 1 << 20), np.uint8)},
+        {"other": np.zeros((1, 6, 16), np.float32)},
+    ],
+)
+def test_other_archives_are_refused(tmp_path, arrays):
+    config = StyleGAN2Config(**TWO | {"channels": tuple(TWO["channels"])})
+    np.savez_compressed(tmp_path / "x.npz", **arrays)
+    with pytest.raises(OptionError, match="--latent"):
+        read_latent(str(tmp_path / "x.npz"), config)
+
+
+@pytest.mark.parametrize("output", ["a.gif", "a.png", "a.webp", "frames"])
+def test_every_frame_says_how_it_was_made(two, tmp_path, output):
+    words = ["interpolate", two, "--seeds", "3,9", "--frames", 3, "--label", 1]
+    run(*words, "-o", tmp_path / output)
+    file = tmp_path / output if "." in output else tmp_path / output / "00002.png"
+    with pytest.raises(zoo.ZooError) as caught:
+        run("replay", file)
+    assert f"zoo interpolate {two} --seeds 3,9 --frames 3" in caught.value.remedy
+
+
+def test_tables_and_latents_say_how_they_were_made(two, tmp_path):
+    run("mix", two, "--rows", "1", "--columns", "2,3", "--label", 1, "-o", tmp_path / "m.png")
+    run("run", two, "--seed", 5, "--label", 1, "-o", tmp_path / "x.png")
+    image = tmp_path / "x.png"
+    run("invert", two, image, "--label", 1, "--steps", 1, "-o", tmp_path / "l.safetensors")
+    for name, command in {"m.png": "mix", "l.png": "invert", "l.safetensors": "invert"}.items():
+        with pytest.raises(zoo.ZooError) as caught:
+            run("replay", tmp_path / name)
+        assert f"zoo {command} {two}" in caught.value.remedy
+
+
 # --- Transforms --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["stylegan3_t", "stylegan3_r"])
+@pytest.mark.parametrize("name", golden_names("stylegan3"))
 def test_transforms_are_the_golden_ones(golden, name):
     case = golden(name)
     given = case.about["config"]["user_transform"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import pickle
 import pickletools
@@ -19,20 +20,15 @@ from click.testing import CliRunner
 from nvidia_files import Persistent, generator, snapshot, write
 from zoo_stylegan.formats import nvidia
 from zoo_stylegan.formats.checkpoint import build_generator, load_generator
+from zoo_stylegan.formats.convert import convert
 from zoo_stylegan.formats.pickles import MAX_STEPS, Pickle, RefusedError
 
 import zoo_core as zoo
+from conftest import golden_names
 from zoo_core import Checkpoint, HubWeights, ModelCard, WeightsError, WeightsFile
 from zoo_core.cli import cli
 
-CASES = [
-    "stylegan2_skip_uncond",
-    "stylegan2_resnet_cond",
-    "stylegan2_ada_skip_cond",
-    "stylegan2_ada_resnet_uncond",
-    "stylegan3_t",
-    "stylegan3_r",
-]
+CASES = golden_names("stylegan")
 
 
 @pytest.fixture
@@ -319,6 +315,7 @@ import zoo_core
 from zoo_core import Conversion
 from zoo_core.weights.conversion import _write
 from zoo_stylegan.formats import nvidia
+from zoo_stylegan.formats.convert import convert
 from zoo_stylegan.formats.pickles import Pickle
 import torch
 import safetensors.torch
@@ -326,7 +323,7 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 path = pathlib.Path({str(path)!r})
 with Pickle(path) as opened:
     network = opened.load()["G_ema"]
-    tensors = {{name: opened.tensor(lazy) for name, lazy in nvidia.named_tensors(network)}}
+    tensors = {{name: opened.tensor(lazy) for name, lazy in nvidia.named_tensors(network, path).items()}}
 _write(Conversion({{}}, tensors), path, path.parent / "made")
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 """
@@ -368,6 +365,63 @@ def test_a_pt_file_converts_and_gives_the_same_image(golden, tmp_path, isolated_
     with torch.inference_mode():
         again = zoo.load(tmp_path / "made", device="cpu").generator.network.synthesis(ws)
         assert torch.equal(direct.synthesis(ws), again)
+
+
+NULLS = {"embed_features": None, "layer_features": None}
+
+
+def test_a_setting_that_is_null_asks_for_nothing(given, tmp_path):
+    """NVIDIA's legacy.py writes such settings when it converts a network of TensorFlow."""
+    tensors, kwargs = given
+    expected, _ = nvidia.read_pickle(write(tmp_path / "a.pkl", snapshot(tensors, kwargs)))
+    mapping = {**kwargs["mapping_kwargs"], **NULLS, "activation": None, "lr_multiplier": None}
+    synthesis = {**kwargs["synthesis_kwargs"], "resample_filter": None, "use_noise": None}
+    legacy = {**kwargs, "mapping_kwargs": mapping, "synthesis_kwargs": synthesis}
+    found, _ = nvidia.read_pickle(write(tmp_path / "b.pkl", snapshot(tensors, legacy)))
+    assert found == expected
+
+
+def plain_file(path: Path, **entries: object) -> Checkpoint:
+    torch.save(entries, path)
+    return Checkpoint("here", {path.name: path}, "")
+
+
+def test_a_training_snapshot_is_converted(golden, tmp_path, isolated_home):
+    tensors = golden("stylegan2_rosinality").under("weights/")
+    optimizer = {"state": {}, "param_groups": []}
+    args = argparse.Namespace(size=32, latent=32)
+    plain_file(tmp_path / "010000.pt", g=tensors, d={}, g_ema=tensors, g_optim=optimizer, args=args)
+    done = CliRunner().invoke(cli, ["convert", str(tmp_path / "010000.pt"), "-o", str(tmp_path / "made")])
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("name", ["g", "G_ema"])
+def test_a_snapshot_without_g_ema_is_refused_with_another_remedy(golden, tmp_path, name):
+    plain_file(tmp_path / "x.pt", **{name: golden("stylegan2_rosinality").under("weights/")})
+    with pytest.raises(WeightsError) as caught:
+        convert(tmp_path / "x.pt")
+    assert "g_ema" in caught.value.remedy
+    assert "zoo convert" not in caught.value.remedy
+
+
+def test_the_stored_mean_style_is_used(golden, tmp_path):
+    tensors = golden("stylegan2_rosinality").under("weights/")
+    stored = torch.randn(1, tensors["style.1.weight"].shape[0])
+    given = load_generator(plain_file(tmp_path / "a.pt", g_ema=tensors, latent_avg=stored))
+    assert torch.equal(given.mapping.w_avg, stored[0])
+    estimated = load_generator(plain_file(tmp_path / "b.pt", g_ema=tensors))
+    assert not torch.equal(estimated.mapping.w_avg, stored[0])
+    with pytest.raises(WeightsError, match="latent_avg has 3 values"):
+        load_generator(plain_file(tmp_path / "c.pt", g_ema=tensors, latent_avg=torch.zeros(3)))
+
+
+def test_noise_that_is_missing_is_drawn_and_always_the_same(golden, tmp_path):
+    tensors = golden("stylegan2_rosinality").under("weights/")
+    bare = {name: value for name, value in tensors.items() if not name.startswith("noises.")}
+    assert len(bare) < len(tensors)
+    one, two = (load_generator(plain_file(tmp_path / f"{n}.pt", g_ema=bare)) for n in "ab")
+    noises = [generator.synthesis.constant_noise() for generator in (one, two)]
+    assert all(torch.equal(a, b) for a, b in zip(*noises, strict=True))
 
 
 def test_a_card_of_a_pickle_is_converted_when_it_is_pulled(golden, tmp_path, loopback_hub, relative_error):

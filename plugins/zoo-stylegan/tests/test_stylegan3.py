@@ -7,9 +7,12 @@ import math
 import pytest
 import torch
 from zoo_stylegan.formats.checkpoint import build_generator
+from zoo_stylegan.formats.nvidia import STYLEGAN3_NAMES
 from zoo_stylegan.networks.filters import design_lowpass, downsample, upsample
 from zoo_stylegan.networks.mapping import truncate
 from zoo_stylegan.networks.stylegan3 import StyleGAN3, StyleGAN3Config, bands
+
+from conftest import golden_names
 
 TOLERANCE = 1e-5
 
@@ -18,18 +21,16 @@ def config_of(about):
     given = about["config"]["constructor"]
     return StyleGAN3Config(
         resolution=given["img_resolution"],
-        channel_base=given["channel_base"],
-        channel_max=given["channel_max"],
+        image_channels=given["img_channels"],
         z_dim=given["z_dim"],
         w_dim=given["w_dim"],
         classes=given["c_dim"],
         mapping_layers=given["mapping_kwargs"]["num_layers"],
-        kernel=given.get("conv_kernel", 3),
-        radial=given.get("use_radial_filters", False),
+        **{ours: given[theirs] for theirs, ours in STYLEGAN3_NAMES.items() if theirs in given},
     )
 
 
-@pytest.fixture(params=["stylegan3_t", "stylegan3_r"])
+@pytest.fixture(params=golden_names("stylegan3"))
 def case(request, golden):
     return golden(request.param)
 
@@ -54,14 +55,15 @@ def test_images_are_the_golden_ones(network, case, relative_error, dtype, by_pro
     synthesis, w_avg = network.synthesis, network.mapping.w_avg
     config = case.about["config"]
     cutoff, layer = config["truncation_cutoff"], config["mix_layer"]
-    pulled = truncate(ws, w_avg, 0.7)
+    psi, low = config["truncation_psi"]
+    pulled = truncate(ws, w_avg, psi)
     found = {
         "psi1": synthesis(ws),
-        "psi0.7": synthesis(pulled),
-        f"psi0.5_cutoff{cutoff}": synthesis(truncate(ws, w_avg, 0.5, cutoff)),
+        f"psi{psi}": synthesis(pulled),
+        f"psi{low}_cutoff{cutoff}": synthesis(truncate(ws, w_avg, low, cutoff)),
         "mix_psi1": synthesis(torch.cat([ws[:1, :layer], ws[1:2, layer:]], dim=1)),
         "identity_transform_psi1": synthesis(ws, torch.eye(3)),
-        "user_transform_psi0.7": synthesis(pulled, case["inputs/transform"]),
+        f"user_transform_psi{psi}": synthesis(pulled, case["inputs/transform"]),
     }
     for name, images in found.items():
         assert relative_error(images, case[f"outputs/img_{name}"]) < TOLERANCE, name

@@ -12,13 +12,15 @@ import click
 import zoo_core
 from zoo_core import (
     ContactSheet,
+    Model,
     OptionError,
     Options,
     OutputError,
+    Record,
     Seeds,
     ZooError,
     read_image,
-    write_atomically,
+    save_images,
 )
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ def interpolate(
             f"--seeds: expected 2 to {MAX_SEEDS} seeds, not {len(seeds)}.", "Give several: --seeds 3,9,14"
         )
     animation.check_output(output)
-    generator = _load_generator(model, device)
+    loaded, generator = _load(model, device)
     spherical = (space == "z") if path is None else path == "spherical"
     with torch.inference_mode():
         drawn = [generator.draw_z(seed, label) for seed in seeds]
@@ -119,7 +121,9 @@ def interpolate(
         if space == "z":
             w = generator.mapping(w, None if labels is None else labels[:1] * frames)
         ws = w[:, None].expand(-1, generator.config.layers, -1)
-        animation.write_frames(output, generate_images(generator, ws, truncation, seeds[0]))
+        animation.write_frames(
+            output, generate_images(generator, ws, truncation, seeds[0]), _record(loaded, seeds[0])
+        )
     click.echo(f"{output}")
 
 
@@ -160,7 +164,6 @@ def mix(
     import torch
     from PIL import Image
 
-    from zoo_stylegan.latents.animation import encode_image
     from zoo_stylegan.latents.mixing import mix_styles, parse_layers
 
     _check_new(output)
@@ -170,7 +173,7 @@ def mix(
                 f"--rows and --columns: expected 1 to {MAX_SEEDS} seeds each, not {len(side)}.",
                 "Give fewer: --rows 0-3 --columns 10-14",
             )
-    generator = _load_generator(model, device)
+    loaded, generator = _load(model, device)
     count = generator.config.layers
     mixed_layers = parse_layers("--layers", layers or f"{count // 2}-{count - 1}", count)
 
@@ -187,7 +190,7 @@ def mix(
             if not sheet.filled:
                 sheet.paste(Image.new(image.mode, image.size, "white"))
             sheet.paste(image)
-    write_atomically(output, encode_image([sheet.image], "PNG"))
+    save_images(output, [sheet.image], _record(loaded, rows[0]))
     click.echo(f"{output}")
 
 
@@ -221,7 +224,6 @@ def invert(
     """
     import torch
 
-    from zoo_stylegan.latents.animation import encode_image
     from zoo_stylegan.latents.files import write_latent
     from zoo_stylegan.latents.inversion import invert as run_inversion
 
@@ -232,7 +234,7 @@ def invert(
     sheet_path = output.with_suffix(".png")
     for path in (output, sheet_path):
         _check_new(path)
-    generator = _load_generator(model, device)
+    loaded, generator = _load(model, device)
     network, config = generator.network, generator.config
     if label is None and config.classes:
         raise OptionError("This model has classes.", "Give the class of the image: --label 7")
@@ -257,21 +259,40 @@ def invert(
     for cell, caption in zip([_to_pil(target[0]), *images], ("given", "mean", "found"), strict=True):
         sheet.paste(cell, caption)
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_latent(output, result.ws)
-    write_atomically(sheet_path, encode_image([sheet.image], "PNG"))
+    record = _record(loaded, 0)
+    write_latent(output, result.ws, record)
+    save_images(sheet_path, [sheet.image], record)
     click.echo(f"{output}\n{sheet_path}")
     first, last = result.distances[0], result.distances[-1]
     click.echo(f"Perceptual distance: {first:.4f} at first, {last:.4f} at the end.", err=True)
 
 
-def _load_generator(model: str, device: str) -> StyleGAN:
-    """Load a model and return its generator, which must be a StyleGAN."""
+def _load(model: str, device: str) -> tuple[Model, StyleGAN]:
+    """Load a model and return it with its generator, which must be a StyleGAN."""
     from zoo_stylegan.generator import StyleGAN
 
     loaded = zoo_core.load(model, device=device)
     if not isinstance(loaded.generator, StyleGAN):
         raise ZooError(f"{loaded.card.id} is not a StyleGAN.", "List them: zoo list --plugin zoo-stylegan")
-    return loaded.generator
+    return loaded, loaded.generator
+
+
+def _record(model: Model, seed: int) -> Record:
+    """Return the record of what the running command makes; its metadata has the command itself."""
+    context = click.get_current_context()
+    words = [str(context.info_name)]
+    for parameter in context.command.params:
+        value = context.params.get(str(parameter.name))
+        if isinstance(parameter, click.Argument):
+            words.append(str(value))
+        elif value is True:
+            words.append(parameter.opts[-1])
+        elif value is not None and value is not False and parameter.name != "output":
+            joined = ",".join(map(str, value)) if isinstance(value, list | tuple | range) else str(value)
+            words += [parameter.opts[-1], joined]
+    words += ["--output", str(context.params["output"])]
+    (request,) = model.plan(n=1, seed=seed)
+    return model.record(request, {"command": words})
 
 
 def generate_images(generator: StyleGAN, ws: Tensor, truncation: float, seed: int) -> Iterator[Image]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from zoo_core import Checkpoint, Conversion
+from zoo_core import Checkpoint, Conversion, WeightsError
 from zoo_stylegan.formats import nvidia
-from zoo_stylegan.formats.checkpoint import Config, load_generator, to_json
+from zoo_stylegan.formats.checkpoint import Config, Generator, build_generator, load_generator, to_json
 
 
 def convert(path: Path) -> Conversion:
@@ -22,7 +22,22 @@ def convert(path: Path) -> Conversion:
     tensors: Mapping[str, Tensor]
     if path.suffix == ".pkl":
         config, tensors = nvidia.read_pickle(path)
+        build_generator(config, tensors, str(path))  # refuses what could not be loaded again
     else:
-        generator = load_generator(Checkpoint(str(path), {path.name: path}, ""))
+        generator = _load_plain(path)
         config, tensors = generator.config, generator.state_dict()
     return Conversion(to_json(config), tensors)
+
+
+def _load_plain(path: Path) -> Generator:
+    try:
+        return load_generator(Checkpoint(str(path), {path.name: path}, ""))
+    except WeightsError as error:
+        if "zoo convert" not in error.remedy:
+            raise
+        # The reader's remedy is this very command.
+        raise WeightsError(
+            error.message,
+            "Save the generator's tensors alone: torch.save({'g_ema': model.state_dict()}, FILE). "
+            "Of NVIDIA's networks, convert the .pkl, which has the settings.",
+        ) from error

@@ -6,15 +6,15 @@ which is never run, and its attributes, among them the constructor's arguments (
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from zoo_core import WeightsError
-from zoo_stylegan.formats.checkpoint import Config, parse_config
-from zoo_stylegan.formats.pickles import Instance, LazyTensor, Pickle
+from zoo_stylegan.formats.checkpoint import Config, check_claims, parse_config
+from zoo_stylegan.formats.pickles import MAX_NAME, Instance, LazyTensor, Pickle
 from zoo_stylegan.networks.stylegan2 import MIN_RESOLUTION
 
 GENERATOR = "G_ema"
@@ -22,6 +22,8 @@ VERSION = 6
 """Version of torch_utils.persistence; no other was ever used."""
 MAX_DEPTH = 8
 """Limit of modules nested in modules."""
+MAX_MODULES, MAX_TENSORS = 2_000, 20_000
+"""Limits of a network's modules and tensors, which may all be the same one in the file."""
 OUTER: Mapping[str, str] = {
     "z_dim": "z_dim",
     "w_dim": "w_dim",
@@ -75,8 +77,9 @@ def read_pickle(path: Path) -> tuple[Config, dict[str, Tensor]]:
     """
     with Pickle(path) as pickle:
         network = _find_generator(pickle.load(), path)
-        lazy = dict(named_tensors(network))
+        lazy = named_tensors(network, path)
         config = _read_config(network, lazy, path)
+        check_claims(config, {name: tensor.shape for name, tensor in lazy.items()}, str(path))
         return config, {name: pickle.tensor(tensor) for name, tensor in lazy.items()}
 
 
@@ -96,17 +99,25 @@ def _find_generator(content: Any, path: Path) -> Instance:
     return network
 
 
-def named_tensors(
-    module: Instance, prefix: str = "", depth: int = MAX_DEPTH
-) -> Iterator[tuple[str, LazyTensor]]:
-    """Yield the parameters and buffers of a module and its submodules by name, as ``state_dict`` does."""
-    for kind in ("_parameters", "_buffers"):
-        for name, tensor in _attribute(module, kind).items():
-            if isinstance(tensor, LazyTensor):
-                yield f"{prefix}{name}", tensor
-    for name, inner in _attribute(module, "_modules").items():
-        if isinstance(inner, Instance) and depth:
-            yield from named_tensors(inner, f"{prefix}{name}.", depth - 1)
+def named_tensors(network: Instance, path: Path) -> dict[str, LazyTensor]:
+    """Return the parameters and buffers of a network and its modules by name, as ``state_dict`` does.
+
+    Raises:
+        WeightsError: There are more modules or tensors than in any network.
+    """
+    tensors: dict[str, LazyTensor] = {}
+    modules = [("", network, MAX_DEPTH)]
+    for prefix, module, depth in modules:
+        for kind in ("_parameters", "_buffers"):
+            for name, tensor in _attribute(module, kind).items():
+                if isinstance(tensor, LazyTensor):
+                    tensors[f"{prefix}{str(name)[:MAX_NAME]}"] = tensor
+        for name, inner in _attribute(module, "_modules").items():
+            if isinstance(inner, Instance) and depth:
+                modules.append((f"{prefix}{str(name)[:MAX_NAME]}.", inner, depth - 1))
+            if max(len(modules) / MAX_MODULES, len(tensors) / MAX_TENSORS) > 1:
+                raise _not_supported(path, "it has more modules or tensors than any network")
+    return tensors
 
 
 def _attribute(module: Instance, name: str) -> Mapping[str, Any]:
@@ -119,12 +130,13 @@ def _read_config(network: Instance, tensors: Mapping[str, LazyTensor], path: Pat
     synthesis = {
         name: value
         for name, value in {**kwargs, **_dict_or_empty(kwargs.get("synthesis_kwargs"))}.items()
-        if name not in OUTER and name not in WITHOUT_EFFECT
+        if name not in OUTER and name not in WITHOUT_EFFECT and (value is not None or name == "conv_clamp")
     }
+    # NVIDIA's legacy.py writes settings that are None: each stands for the network's default.
     mapping = {
         name: value
         for name, value in _dict_or_empty(kwargs.get("mapping_kwargs")).items()
-        if name not in WITHOUT_EFFECT
+        if name not in WITHOUT_EFFECT and value is not None
     }
     layers = sum(f"mapping.fc{index}.weight" in tensors for index in range(len(tensors)))
     if (said := mapping.pop("num_layers", layers)) != layers:
@@ -132,7 +144,7 @@ def _read_config(network: Instance, tensors: Mapping[str, LazyTensor], path: Pat
             path, f"num_layers is {_describe(said)}, but its mapping network has {layers} layers"
         )
     config: dict[str, Any] = {"mapping_layers": layers}
-    config |= {ours: kwargs.get(theirs, 0) for theirs, ours in OUTER.items() if ours}
+    config |= {ours: kwargs.get(theirs) for theirs, ours in OUTER.items() if ours}
     if "synthesis.input.freqs" in tensors:
         model_type = "stylegan3"
         for name in [name for name in synthesis if name in STYLEGAN3_NAMES]:
@@ -144,16 +156,26 @@ def _read_config(network: Instance, tensors: Mapping[str, LazyTensor], path: Pat
         config["channels"] = _infer_channels(tensors)
         synthesis = {name: value for name, value in synthesis.items() if not name.startswith("channel_")}
     for name, value in {**synthesis, **mapping}.items():
-        if name not in FIXED or value not in FIXED[name]:
+        if name not in FIXED or not _is_plain(value) or value not in FIXED[name]:
             raise _not_supported(path, f"its setting {name[:80]} = {_describe(value)} is not supported")
+    for name, value in config.items():
+        if not _is_plain(value):
+            raise _not_supported(path, f"its setting {name} is {_describe(value)}")
     return parse_config({"model_type": model_type, **config}, str(path))
+
+
+def _is_plain(value: Any) -> bool:
+    """Return True for a scalar or a short list of scalars; others could be too large to compare or print."""
+    if isinstance(value, list | tuple):
+        return len(value) <= 64 and not any(isinstance(item, list | tuple | dict | set) for item in value)
+    return value is None or isinstance(value, str | int | float)
 
 
 def _infer_channels(tensors: Mapping[str, LazyTensor]) -> tuple[int, ...]:
     """Return the channels of StyleGAN2's blocks from the shapes of their last convolutions."""
     channels: list[int] = []
     while (last := tensors.get(f"synthesis.b{MIN_RESOLUTION << len(channels)}.conv1.weight")) is not None:
-        channels.append(last.shape[0])
+        channels.append(last.shape[0] if last.shape else 0)
     return tuple(channels)
 
 

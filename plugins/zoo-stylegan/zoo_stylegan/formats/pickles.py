@@ -3,15 +3,16 @@
 A pickle is a program for a stack machine, and Python's own reader calls whatever the program names. This
 reader cannot call anything. It knows the few names that networks need (``KNOWN``) and builds a stand-in for
 each; every other name is refused by name. Tensors stay in the file until they are requested, so that memory
-is needed only for those that are used.
+is needed only for those that are used. Storages are read by the same machine, not by PyTorch, and all that is
+read is bounded by the size of the file.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import pickletools
 import re
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,18 @@ from torch import Tensor
 
 from zoo_core import WeightsError
 
-MAX_STEPS = 1_000_000
-"""Limit of instructions plus copied items: far more than a network needs."""
+MAX_STEPS = 300_000
+"""Limit of instructions plus copied items: ten times what the largest published network needs."""
+MAX_TEXT = 1 << 26
+"""Limit of all strings together, in bytes: mostly source code."""
+MAX_NAME = 256
+"""Limit of the length of a module's or an attribute's name."""
+MAX_KEY = 1 << 60
+"""Limit of integer keys: larger ones can be chosen so that their hashes are all the same."""
+LARGE = 1 << 22
+"""Bytes longer than this are skipped while the instructions are read."""
+EXPANSION = 2
+"""Limit of the bytes of all tensors together, relative to the file."""
 MAX_LINE = 1 << 16
 """Limit of a line's length in bytes; old protocols have lines."""
 MAX_AXES = 8
@@ -56,6 +67,11 @@ class Storage:
     content: Span | bytes
     """Where the bytes are, or the bytes themselves if they are few."""
 
+    @property
+    def size(self) -> int:
+        """Length of the content in bytes, of which the values are a little less."""
+        return self.content.size if isinstance(self.content, Span) else len(self.content)
+
 
 @dataclass(frozen=True)
 class LazyTensor:
@@ -76,7 +92,8 @@ class Instance:
     @property
     def class_name(self) -> str:
         """Name of its class."""
-        return str(self.meta.get("class_name"))
+        name = self.meta.get("class_name")
+        return name if isinstance(name, str) else ""
 
     @property
     def state(self) -> Mapping[str, Any]:
@@ -118,6 +135,8 @@ class Pickle:
         except OSError as error:
             raise WeightsError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
         self._size = path.stat().st_size
+        self._bytes_left = EXPANSION * self._size + LARGE
+        self._read: tuple[Storage, Tensor] | None = None
 
     def __enter__(self) -> Pickle:
         return self
@@ -148,6 +167,8 @@ class Pickle:
             raise self._refused("is nested deeper than any network") from error
         except Exception as error:  # a damaged pickle can raise any exception
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            if Skipped.__name__ in reason:
+                raise self._refused("has a longer string than any network") from error
             raise WeightsError(
                 f"{self.path} is not a complete pickle: {reason.rstrip('.')[:200]}.",
                 "Get a fresh copy of the file.",
@@ -160,23 +181,40 @@ class Pickle:
         Raises:
             WeightsError: Its values are missing, or do not fit its shape and type.
         """
-        content = lazy.storage.content
+        if math.prod(lazy.shape) > lazy.storage.size:
+            raise WeightsError(
+                f"A tensor in {self.path} cannot be read: it claims {math.prod(lazy.shape):.3g} values, but "
+                f"the file has {lazy.storage.size:,} bytes for them.",
+                "Get a fresh copy of the file.",
+            )
         try:
-            if isinstance(content, Span):
-                self._file.seek(content.start)
-                content = self._file.read(content.size)
-            # With weights_only, PyTorch's reader calls nothing either.
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a deprecated class of PyTorch itself
-                storage = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-                numbers = torch.tensor([], dtype=storage.dtype).set_(storage)
+            values = self._values(lazy.storage)
+            self._spend(math.prod(lazy.shape) * values.itemsize)
             # as_strided checks bounds: no stride reaches beyond the storage.
-            return numbers.as_strided(lazy.shape, lazy.stride, lazy.offset).clone()
+            return values.as_strided(lazy.shape, lazy.stride, lazy.offset).clone()
+        except WeightsError:
+            raise
         except Exception as error:
             raise WeightsError(
                 f"A tensor in {self.path} cannot be read ({type(error).__name__}).",
                 "Get a fresh copy of the file.",
             ) from error
+
+    def _values(self, storage: Storage) -> Tensor:
+        """Return the values of a storage; the last one is kept, as several tensors may be views of it."""
+        if self._read is None or self._read[0] != storage:
+            self._spend(storage.size)
+            content = storage.content
+            if isinstance(content, Span):
+                self._file.seek(content.start)
+                content = self._file.read(content.size)
+            self._read = storage, read_storage(content, self._refused)
+        return self._read[1]
+
+    def _spend(self, count: int) -> None:
+        self._bytes_left -= count
+        if self._bytes_left < 0:
+            raise self._refused("has tensors that are larger than the file")
 
     def _refused(self, what: str) -> RefusedError:
         return RefusedError(
@@ -185,16 +223,54 @@ class Pickle:
         )
 
 
+class Skipped:
+    """Stands for bytes that were not read; only a storage may be that long, no string and no number."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+
+def read_storage(content: bytes, refused: Callable[[str], RefusedError]) -> Tensor:
+    """Return the values of a storage in PyTorch's format before 1.6: five pickles, a count and the values.
+
+    Raises:
+        WeightsError: It is in another format, or refers to anything but one storage.
+        Exception: It is damaged.
+    """
+    file = io.BytesIO(content)
+    bounded = _Bounded(file, len(content))
+    parts = []
+    for _ in range(5):
+        machine = _Machine(refused, is_storage=True)
+        for opcode, argument, _ in pickletools.genops(bounded):  # type: ignore[arg-type]
+            machine.step(opcode.name, argument)
+        parts.append(machine.result)
+    magic, version, _, (kind, storage_type, _, _, count, *view), _ = parts
+    dtype = STORAGES[storage_type.path]
+    if (magic, version, kind) != (MAGIC, 1001, "storage") or any(view):
+        raise ValueError("not a storage")
+    (stored,) = np.frombuffer(file.read(8), "<i8")
+    if stored != count or count * dtype.itemsize != len(content) - file.tell():
+        raise ValueError("not as many values as it says")
+    return torch.frombuffer(bytearray(file.read()), dtype=dtype) if count else torch.empty(0, dtype=dtype)
+
+
 class _Bounded:
     """A file that refuses to read beyond its end, so that a false length allocates nothing."""
 
-    def __init__(self, file: io.BufferedReader, size: int) -> None:
+    def __init__(self, file: io.BufferedReader | io.BytesIO, size: int) -> None:
         self._file, self._size = file, size
         self.tell = file.tell
 
-    def read(self, count: int) -> bytes:
+    def read(self, count: int) -> bytes | Skipped:
         if count > self._size - self._file.tell():
             raise ValueError("it ends too early")
+        if count > LARGE:
+            self._file.seek(count, io.SEEK_CUR)
+            return Skipped(count)
         return self._file.read(count)
 
     def readline(self) -> bytes:
@@ -221,8 +297,11 @@ IGNORED = frozenset({"PROTO", "FRAME"})
 class _Machine:
     """The pickle stack machine without any instruction that calls."""
 
-    def __init__(self, refused: Callable[[str], RefusedError]) -> None:
+    def __init__(self, refused: Callable[[str], RefusedError], *, is_storage: bool = False) -> None:
         self._refused = refused
+        self._is_storage = is_storage
+        self._known = STORAGES if is_storage else KNOWN
+        self._text_left = MAX_TEXT
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
@@ -236,6 +315,10 @@ class _Machine:
         if name in IGNORED:
             return
         if name in VALUES or name in BYTES:
+            if isinstance(argument, str | bytes):
+                self._text_left -= len(argument)
+                if self._text_left < 0:
+                    raise self._refused("has more text than any network")
             stack.append(argument)
         elif name in CONSTANTS:
             stack.append(CONSTANTS[name])
@@ -276,6 +359,8 @@ class _Machine:
             (self.result,) = stack
         elif name == "POP":
             stack.pop()
+        elif name == "BINPERSID" and self._is_storage:
+            pass  # the tuple that describes the storage stays on the stack
         else:
             raise self._refused(f"contains the instruction {name}, which no network needs")
 
@@ -286,7 +371,10 @@ class _Machine:
 
     def _check_keys(self, keys: list[Any]) -> list[Any]:
         """Return the keys of a dict or a set; refuse tuples: hashing nested ones overflows the stack."""
-        if not all(isinstance(key, str | int | float | None) for key in keys):
+        if not all(
+            isinstance(key, str | float | None) or (isinstance(key, int) and abs(key) < MAX_KEY)
+            for key in keys
+        ):
             raise self._refused("has keys that are neither strings nor numbers")
         return keys
 
@@ -315,18 +403,20 @@ class _Machine:
     def _name(self, module: Any, attribute: Any) -> Name:
         if not isinstance(module, str) or not isinstance(attribute, str):
             raise self._refused("has a name that is not a string")
+        if max(len(module), len(attribute)) > MAX_NAME:
+            raise self._refused("has a name that is too long")
         path = f"{module}.{attribute}"
         if path.startswith("dnnlib.tflib."):
             raise RefusedError(
                 "This pickle is from the TensorFlow era (dnnlib.tflib) and cannot be converted: it is code.",
                 "Get the same model as a PyTorch pickle (stylegan2-ada-pytorch, stylegan3) or a .pt file.",
             )
-        if path not in KNOWN:
+        if path not in self._known:
             raise self._refused(f"asks for {path[:120]!r}, which no network needs")
         return Name(path)
 
     def _build(self, name: Any, arguments: Any) -> Any:
-        if not isinstance(name, Name) or not isinstance(arguments, tuple):
+        if self._is_storage or not isinstance(name, Name) or not isinstance(arguments, tuple):
             raise self._refused("calls something that is not a known name")
         self._spend(sum(len(each) for each in arguments if isinstance(each, list | tuple | set | dict)))
         try:
@@ -409,3 +499,19 @@ KNOWN: Mapping[str, Callable[..., Any]] = {
     **{f"{module}.scalar": _number for module in NUMPY},
 }
 """The stand-in for each name that a file may contain. The names themselves are never imported."""
+
+MAGIC = 0x1950A86A20F9469CFC6C
+"""First value of a file in PyTorch's format before 1.6."""
+STORAGES: Mapping[str, torch.dtype] = {
+    "torch.FloatStorage": torch.float32,
+    "torch.DoubleStorage": torch.float64,
+    "torch.HalfStorage": torch.float16,
+    "torch.BFloat16Storage": torch.bfloat16,
+    "torch.LongStorage": torch.int64,
+    "torch.IntStorage": torch.int32,
+    "torch.ShortStorage": torch.int16,
+    "torch.CharStorage": torch.int8,
+    "torch.ByteStorage": torch.uint8,
+    "torch.BoolStorage": torch.bool,
+}
+"""Type of the values of each storage, by the name that it has in a file."""

@@ -11,7 +11,7 @@ from itertools import count, takewhile
 
 from torch import Tensor
 
-from zoo_core import WeightsError
+from zoo_core import WeightsError, read_config
 from zoo_stylegan.networks.stylegan2 import MIN_RESOLUTION, StyleGAN2Config
 
 PARTS: Mapping[str, str] = {
@@ -39,29 +39,40 @@ def infer_config(tensors: Mapping[str, Tensor], source: str) -> StyleGAN2Config:
         channels += [tensors[f"convs.{2 * index}.conv.weight"].shape[1] for index in blocks]
         w_dim, z_dim = tensors["style.1.weight"].shape
         layers = takewhile(lambda index: f"style.{index}.weight" in tensors, count(1))
-        return StyleGAN2Config(
-            resolution=MIN_RESOLUTION << (len(channels) - 1),
-            channels=tuple(channels),
-            z_dim=z_dim,
-            w_dim=w_dim,
-            mapping_layers=len(list(layers)),
-            image_channels=tensors["to_rgb1.conv.weight"].shape[1],
-        )
+        inferred = {
+            "resolution": MIN_RESOLUTION << (len(channels) - 1),
+            "channels": channels,
+            "z_dim": z_dim,
+            "w_dim": w_dim,
+            "mapping_layers": len(list(layers)),
+            "image_channels": tensors["to_rgb1.conv.weight"].shape[1],
+        }
     except (KeyError, IndexError, ValueError) as error:
         reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
         raise WeightsError(
             f"{source} is not a StyleGAN2 in the plain .pt layout: {reason}.",
             "Use a .pt file whose g_ema has the tensors style.N, convs.N and to_rgbs.N.",
         ) from error
+    return read_config(StyleGAN2Config, inferred, source)
 
 
-def rename_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename and reshape tensors to NVIDIA's layout; unknown names stay, and loading refuses them by name."""
-    return {
-        _nvidia_name(name): _reshape(name, tensor)
-        for name, tensor in tensors.items()
-        if not name.endswith(DERIVED)
-    }
+def rename_tensors(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """Rename and reshape tensors to NVIDIA's layout; unknown names stay, and loading refuses them by name.
+
+    Raises:
+        WeightsError: A tensor has too few axes.
+    """
+    renamed = {}
+    for name, tensor in tensors.items():
+        if not name.endswith(DERIVED):
+            try:
+                renamed[_nvidia_name(name)] = _reshape(name, tensor)
+            except IndexError as error:
+                raise WeightsError(
+                    f"{source}: the tensor {name} has the shape {tuple(tensor.shape)}, with too few axes.",
+                    "Get a fresh copy of the file.",
+                ) from error
+    return renamed
 
 
 def _nvidia_name(name: str) -> str:

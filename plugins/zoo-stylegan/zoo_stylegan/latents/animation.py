@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
 
-from zoo_core import OutputError, write_atomically
+from zoo_core import OutputError, Record, save_images
 
 SUFFIXES = (".gif", ".png", ".apng", ".webp")
-MILLISECONDS = 50
-"""Duration of a frame."""
 
 
 def check_output(path: Path) -> None:
@@ -30,26 +27,14 @@ def check_output(path: Path) -> None:
         raise OutputError(f"{path} already exists.", "Give another path, or remove it.")
 
 
-def write_frames(path: Path, frames: Iterable[Image.Image]) -> None:
-    """Write an animation, or a folder of frames if the path has no suffix.
+def write_frames(path: Path, frames: Iterable[Image.Image], record: Record) -> None:
+    """Write an animation, or a folder of frames if the path has no suffix, each file with the record.
 
     Raises:
         OutputError: The file cannot be written.
     """
-    if not path.suffix:
-        for number, frame in enumerate(frames):
-            write_atomically(path / f"{number:05d}.png", encode_image([frame], "PNG"))
+    if path.suffix:
+        save_images(path, list(frames), record)
         return
-    file_type = {".gif": "GIF", ".webp": "WEBP"}.get(path.suffix.lower(), "PNG")
-    write_atomically(path, encode_image(list(frames), file_type))
-
-
-def encode_image(frames: Sequence[Image.Image], file_type: str) -> bytes:
-    """Return the bytes of a file with one image, or with an animation of several, in a format of Pillow."""
-    file = io.BytesIO()
-    if len(frames) == 1:
-        frames[0].save(file, file_type)
-    else:
-        options = {"append_images": frames[1:], "duration": MILLISECONDS, "loop": 0}
-        frames[0].save(file, file_type, save_all=True, **options)
-    return file.getvalue()
+    for number, frame in enumerate(frames):
+        save_images(path / f"{number:05d}.png", [frame], record)

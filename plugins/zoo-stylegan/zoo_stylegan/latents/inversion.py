@@ -94,12 +94,14 @@ def _w_statistics(network: Generator, label: int | None, random: torch.Generator
     mapping, config = network.mapping, network.config
     n = W_AVG_SAMPLES
     z = torch.randn(n, config.z_dim, generator=random).to(mapping.w_avg)
-    c = None
-    if config.classes:
-        ids = torch.full((n,), label) if label is not None else torch.arange(n) % config.classes
-        c = F.one_hot(ids, config.classes).to(mapping.w_avg)
-    parts = range(0, n, 1000)
-    w = torch.cat([mapping(z[i : i + 1000], None if c is None else c[i : i + 1000]) for i in parts])
+    ids = torch.full((n,), label) if label is not None else torch.arange(n) % max(config.classes, 1)
+
+    def classes(start: int) -> Tensor | None:
+        # One part at a time: all in one-hot form could take gigabytes.
+        part = ids[start : start + 1000]
+        return F.one_hot(part, config.classes).to(mapping.w_avg) if config.classes else None
+
+    w = torch.cat([mapping(z[i : i + 1000], classes(i)) for i in range(0, n, 1000)])
     mean = w.mean(0)
     return mean, (w - mean).square().sum(1).mean().div(len(mean)).sqrt()
 

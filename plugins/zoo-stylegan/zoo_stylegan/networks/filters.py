@@ -9,6 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+MAX_TAPS = 512
+"""Limit of a filter's length; the longest published has 48 taps."""
+
 
 def design_lowpass(
     taps: int, cutoff: float, width: float, rate: float, *, radial: bool = False
@@ -24,6 +27,8 @@ def design_lowpass(
     """
     if taps == 1:
         return None
+    if taps > MAX_TAPS:
+        raise ValueError(f"filter_size or upsampling asks for a filter of {taps} taps; at most {MAX_TAPS}")
     attenuation = 2.285 * (taps - 1) * math.pi * width / (rate / 2) + 7.95
     window = np.kaiser(taps, _kaiser_beta(attenuation))
     at = np.arange(taps) - (taps - 1) / 2

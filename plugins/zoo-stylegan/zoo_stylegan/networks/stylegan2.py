@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_stylegan.networks.fields import Bound, Depth, Size, Width
+from zoo_stylegan.networks.fields import Bound, Channels, Classes, Depth, Latent, Side, Width
 from zoo_stylegan.networks.layers import GAIN, SLOPE, EqualLinear, demodulation, modulate
 from zoo_stylegan.networks.mapping import MappingNetwork
 
@@ -31,16 +31,16 @@ MIN_RESOLUTION = 4
 class StyleGAN2Config:
     """The architecture of a StyleGAN2 generator, as config.json has it."""
 
-    resolution: Width
+    resolution: Side
     """Side of the images: a power of two, at least 8."""
     channels: tuple[Width, ...]
     """Channels of the feature maps, from 4×4 up to the resolution."""
-    z_dim: Width = 512
-    w_dim: Width = 512
-    classes: Size = 0
+    z_dim: Latent = 512
+    w_dim: Latent = 512
+    classes: Classes = 0
     """Number of classes; 0: unconditional."""
     mapping_layers: Depth = 8
-    image_channels: Width = 3
+    image_channels: Channels = 3
     architecture: Literal["skip", "resnet"] = "skip"
     """``skip`` sums images of all resolutions, ``resnet`` feature maps: section 4.1."""
     clamp: Bound | None = None
@@ -297,3 +297,17 @@ def filter_buffers(config: StyleGAN2Config) -> dict[str, Tensor]:
     with torch.device("meta"):
         names = [name for name in StyleGAN2(config).state_dict() if name.endswith(".resample_filter")]
     return dict.fromkeys(names, FIRFilter().resample_filter)
+
+
+def noise_buffers(config: StyleGAN2Config) -> dict[str, Tensor]:
+    """Return noise maps by name, drawn from seed 0, for checkpoints that lack them."""
+    random = torch.Generator().manual_seed(0)
+    convolutions = [
+        f"synthesis.b{size}.conv{index}"
+        for size in config.resolutions
+        for index in ((1,) if size == MIN_RESOLUTION else (0, 1))
+    ]
+    return {
+        f"{name}.noise_const": torch.randn(size, size, generator=random)
+        for name, size in zip(convolutions, config.noise_sizes, strict=True)
+    }

@@ -15,7 +15,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_stylegan.networks.fields import Bound, Depth, Size, Width
+from zoo_stylegan.networks.fields import (
+    Bound,
+    Channels,
+    Classes,
+    Count,
+    Depth,
+    Factor,
+    Frequency,
+    Latent,
+    Margin,
+    Ratio,
+    Side,
+    Width,
+)
 from zoo_stylegan.networks.filters import design_lowpass, downsample, upsample
 from zoo_stylegan.networks.layers import GAIN, SLOPE, EqualLinear, demodulation, modulate
 from zoo_stylegan.networks.mapping import MappingNetwork
@@ -25,35 +38,35 @@ from zoo_stylegan.networks.mapping import MappingNetwork
 class StyleGAN3Config:
     """The architecture of a StyleGAN3 generator, as config.json has it."""
 
-    resolution: Width
+    resolution: Side
     """Side of the images: a power of two, at least 8."""
-    channel_base: Width = 32768
+    channel_base: Count = 32768
     """Channels of a layer times twice its cutoff frequency, up to ``channel_max``."""
     channel_max: Width = 512
-    z_dim: Width = 512
-    w_dim: Width = 512
-    classes: Size = 0
+    z_dim: Latent = 512
+    w_dim: Latent = 512
+    classes: Classes = 0
     """Number of classes; 0: unconditional."""
     mapping_layers: Depth = 2
-    image_channels: Width = 3
-    count: Depth = 14
+    image_channels: Channels = 3
+    count: Factor = 14
     """Number of layers between the Fourier features and ToRGB; NVIDIA's ``num_layers``."""
     critical: Depth = 2
     """Number of critically sampled layers at the end, which trade aliasing for detail: ``num_critical``."""
-    first_cutoff: Bound = 2.0
+    first_cutoff: Frequency = 2.0
     """Cutoff frequency of the first layer, f_c,0."""
-    first_stopband: Bound = 2**2.1
+    first_stopband: Frequency = 2**2.1
     """Minimum stopband of the first layer, f_t,0."""
-    last_stopband_rel: Bound = 2**0.3
+    last_stopband_rel: Ratio = 2**0.3
     """Minimum stopband of the last layer, relative to its cutoff."""
-    margin: Size = 10
+    margin: Margin = 10
     """Pixels beyond the image on each side, so that padding does not reach the image: ``margin_size``."""
     output_scale: Bound = 0.25
-    kernel: Depth = 3
+    kernel: Factor = 3
     """Side of the convolution kernels, ``conv_kernel``: 3 in configuration T, 1 in R."""
-    filter_size: Depth = 6
+    filter_size: Factor = 6
     """Taps of a filter per unit of its up- or downsampling factor."""
-    upsampling: Size = 2
+    upsampling: Factor = 2
     """Sampling rate of the leaky ReLU relative to its layer: ``lrelu_upsampling``."""
     radial: bool = False
     """True for radially symmetric downsampling filters, ``use_radial_filters``: configuration R."""
@@ -61,9 +74,16 @@ class StyleGAN3Config:
     """Clamp the output of each layer to ±this; None: no clamping."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError if the resolution is no power of two from 8."""
+        """Raise ValueError if settings contradict each other, or the resolution is no power of two from 8."""
         if self.resolution < 8 or self.resolution & (self.resolution - 1):
             raise ValueError(f"resolution is {self.resolution}; expected a power of two from 8")
+        if self.critical >= self.count:
+            raise ValueError(f"critical is {self.critical}; expected less than count, which is {self.count}")
+        if min(band.channels for band in bands(self)) < 1:
+            raise ValueError(
+                f"channel_base is {self.channel_base}, which leaves a layer without channels at resolution "
+                f"{self.resolution}"
+            )
 
     @property
     def layers(self) -> int:
