@@ -20,7 +20,7 @@ from zoo_ddpm import checkpoint
 from zoo_ddpm.prediction import predictor
 from zoo_ddpm.samplers import ddim, ddpm, dpmpp_2m
 from zoo_ddpm.schedule import SchedulerConfig
-from zoo_ddpm.timesteps import transitions
+from zoo_ddpm.timesteps import sampler_steps
 
 import zoo_core as zoo
 from zoo_core import Checkpoint, Noise
@@ -131,7 +131,7 @@ def ours(pair: Pair, sampler: str, steps: int, draw: Draw, spacing: str, **optio
     unet, config = parts.build_unet().double(), SchedulerConfig.from_json(parts.scheduler_config)
     walk = {"ddpm": ddpm, "ddim": ddim, "dpmpp-2m": dpmpp_2m}[sampler]
     predict = predictor(lambda x, t: unet(x, t), config)
-    *_, (x, _) = walk(predict, draw(), transitions(config, sampler, steps, spacing), draw, **options)
+    *_, (x, _) = walk(predict, draw(), sampler_steps(config, sampler, steps, spacing), draw, **options)
     return x
 
 

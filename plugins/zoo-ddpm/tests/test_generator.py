@@ -129,14 +129,14 @@ def test_guidance_of_zero_ignores_the_label(conditional):
         ({"label": 1}, "--label: this model has no classes.", "Leave out --label."),
         (
             {"guidance_scale": 2.0},
-            "--guidance-scale 2: this model cannot be guided, for it has no null class.",
+            "--guidance-scale 2: this model has no null class, so it cannot be guided.",
             "Leave out --guidance-scale.",
         ),
         ({"steps": 101}, "--steps 101: the model has 100 timesteps.", "Give --steps from 1 to 100."),
         (
             {"eta": 0.5, "sampler": "ddpm"},
-            "--eta belongs to the sampler ddim, not to ddpm.",
-            "Add --sampler ddim, or leave it out.",
+            "--eta is an option of the sampler ddim, not of ddpm.",
+            "Add --sampler ddim, or leave out --eta.",
         ),
         (
             {"steps": 100, "sampler": "dpmpp-2m"},
@@ -180,14 +180,14 @@ def test_other_dtypes_make_nearly_the_same_image(conditional, dtype):
             {"variance_type": "learned_range"},
             {},
             {},
-            "variance_type learned_range needs 2 output channels, config.json says 1",
+            "variance_type learned_range needs 2 output channels, but config.json has 1",
         ),
         ({"shift": 3.0}, {}, {}, r"the option 'shift' \(= 3.0\) is unknown"),
         (
             {},
             {"null_class": 0},
             {"num_class_embeds": 4},
-            "the table zoo in config.json does not fit its 4 classes",
+            "do not fit 3 classes",
         ),
     ],
 )

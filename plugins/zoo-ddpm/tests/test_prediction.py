@@ -8,11 +8,11 @@ import diffusers
 import pytest
 import torch
 from torch import Tensor
-from zoo_ddpm.prediction import guided, labelled, limit, predictor, target
+from zoo_ddpm.prediction import clip_x0, guided, labelled, predictor, target
 from zoo_ddpm.schedule import PREDICTIONS, SchedulerConfig
-from zoo_ddpm.timesteps import Transition
+from zoo_ddpm.timesteps import SamplerStep
 
-STEP = Transition(t=500, alpha_bar=0.3, alpha_bar_prev=0.4)
+STEP = SamplerStep(t=500, alpha_bar=0.3, alpha_bar_prev=0.4)
 SIGNAL, NOISE = torch.tensor([0.3, 0.7], dtype=torch.float64).sqrt()
 
 
@@ -42,7 +42,7 @@ def test_epsilon_follows_a_clipped_x_0_only_where_asked():
     network = lambda x, t: torch.zeros_like(x)  # noqa: E731
 
     stays = predictor(network, SchedulerConfig())(x_t, STEP)
-    follows = predictor(network, SchedulerConfig(), epsilon_follows_clip=True)(x_t, STEP)
+    follows = predictor(network, SchedulerConfig(), use_clipped_model_output=True)(x_t, STEP)
 
     assert (float(stays.x_0), float(stays.epsilon)) == (1, 0)
     assert float(follows.epsilon) == pytest.approx((4 - 0.3**0.5) / 0.7**0.5)
@@ -51,8 +51,8 @@ def test_epsilon_follows_a_clipped_x_0_only_where_asked():
 def test_static_limits_clip_and_none_leaves_alone():
     x = torch.tensor([-5.0, 0.5, 5.0]).view(1, 1, 1, 3)
 
-    assert limit(x, SchedulerConfig(clip_sample_range=2.0)).flatten().tolist() == [-2, 0.5, 2]
-    assert torch.equal(limit(x, SchedulerConfig(clip_sample=False)), x)
+    assert clip_x0(x, SchedulerConfig(clip_sample_range=2.0)).flatten().tolist() == [-2, 0.5, 2]
+    assert torch.equal(clip_x0(x, SchedulerConfig(clip_sample=False)), x)
 
 
 def test_dynamic_thresholding_equals_that_of_diffusers():
@@ -60,9 +60,9 @@ def test_dynamic_thresholding_equals_that_of_diffusers():
     theirs = diffusers.DDPMScheduler(thresholding=True, dynamic_thresholding_ratio=0.9, sample_max_value=3.0)
     x = 2 * torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
-    assert torch.allclose(limit(x, config), theirs._threshold_sample(x), atol=1e-6)
-    one_by_one = torch.cat([limit(row[None], config) for row in x])
-    assert torch.equal(limit(x, config), one_by_one)
+    assert torch.allclose(clip_x0(x, config), theirs._threshold_sample(x), atol=1e-6)
+    one_by_one = torch.cat([clip_x0(row[None], config) for row in x])
+    assert torch.equal(clip_x0(x, config), one_by_one)
 
 
 def labelled_network(x: Tensor, t: float, labels: Tensor | None) -> Tensor:

@@ -10,13 +10,13 @@ from torch import Tensor
 from zoo_ddpm.prediction import Prediction, predictor
 from zoo_ddpm.samplers import ddim, ddpm, dpmpp_2m
 from zoo_ddpm.schedule import SchedulerConfig
-from zoo_ddpm.timesteps import Transition, transitions
+from zoo_ddpm.timesteps import SamplerStep, sampler_steps
 
 SAMPLERS = {"ddpm": ddpm, "ddim": ddim, "dpmpp-2m": dpmpp_2m}
 IMAGE = torch.linspace(-1, 1, 12, dtype=torch.float64).view(1, 3, 2, 2)
 
 
-def knowing(x_t: Tensor, step: Transition) -> Prediction:
+def knowing(x_t: Tensor, step: SamplerStep) -> Prediction:
     """The best network for data that are all one image."""
     signal, noise = math.sqrt(step.alpha_bar), math.sqrt(1 - step.alpha_bar)
     return Prediction(IMAGE, (x_t - signal * IMAGE) / noise, None)
@@ -29,7 +29,7 @@ def no_noise() -> Tensor:
 @pytest.mark.parametrize("steps", [1, 2, 14, 15, 40])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_network_that_knows_the_data_is_led_to_them(sampler, steps):
-    plan = transitions(SchedulerConfig(beta_schedule="squaredcos_cap_v2"), sampler, steps)
+    plan = sampler_steps(SchedulerConfig(beta_schedule="squaredcos_cap_v2"), sampler, steps)
     x = torch.randn(1, 3, 2, 2, dtype=torch.float64)
 
     walk = list(SAMPLERS[sampler](knowing, x, plan, lambda: torch.randn_like(x)))
@@ -39,7 +39,7 @@ def test_a_network_that_knows_the_data_is_led_to_them(sampler, steps):
 
 
 def test_ddim_without_eta_and_dpmpp_2m_draw_no_noise():
-    plan = transitions(SchedulerConfig(), "ddim", 10)
+    plan = sampler_steps(SchedulerConfig(), "ddim", 10)
 
     for sampler in (ddim, dpmpp_2m):
         assert len(list(sampler(knowing, torch.randn_like(IMAGE), plan, no_noise))) == 10
@@ -47,7 +47,7 @@ def test_ddim_without_eta_and_dpmpp_2m_draw_no_noise():
 
 def test_ddpm_draws_no_noise_at_timestep_zero():
     drawn = []
-    plan = transitions(SchedulerConfig(), "ddpm", 10)
+    plan = sampler_steps(SchedulerConfig(), "ddpm", 10)
 
     list(ddpm(knowing, IMAGE, plan, lambda: drawn.append(1) or torch.randn_like(IMAGE)))
 
@@ -58,7 +58,7 @@ def test_ddpm_draws_no_noise_at_timestep_zero():
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_schedule_that_begins_with_pure_noise_is_sampled(sampler, prediction_type):
     config = SchedulerConfig(rescale_betas_zero_snr=True, prediction_type=prediction_type)
-    plan = transitions(config, sampler, 10, "trailing")
+    plan = sampler_steps(config, sampler, 10, "trailing")
     predict = predictor(lambda x, t: 0.5 * x, config)
 
     *_, (x, _) = SAMPLERS[sampler](predict, torch.randn_like(IMAGE), plan, lambda: torch.randn_like(IMAGE))
@@ -75,13 +75,13 @@ def test_dpmpp_2m_comes_nearer_to_the_exact_solution_than_ddim(steps):
     """
     config = SchedulerConfig(clip_sample=False)
 
-    def predict(x_t: Tensor, step: Transition) -> Prediction:
+    def predict(x_t: Tensor, step: SamplerStep) -> Prediction:
         variance = 0.25 * step.alpha_bar + 1 - step.alpha_bar
         x_0 = math.sqrt(step.alpha_bar) * 0.25 / variance * x_t
         epsilon = (x_t - math.sqrt(step.alpha_bar) * x_0) / math.sqrt(1 - step.alpha_bar)
         return Prediction(x_0, epsilon, None)
 
-    plan = transitions(config, "dpmpp-2m", steps)
+    plan = sampler_steps(config, "dpmpp-2m", steps)
     start = torch.ones(1, 1, 1, 1, dtype=torch.float64)
     scale = math.sqrt(0.25 * plan[0].alpha_bar + 1 - plan[0].alpha_bar)
     exact = math.sqrt(0.25 * plan[-1].alpha_bar + 1 - plan[-1].alpha_bar) / scale

@@ -17,7 +17,7 @@ from torch import Tensor
 from zoo_ddpm.prediction import Network, Prediction, predictor
 from zoo_ddpm.samplers import ddim, ddpm, dpmpp_2m
 from zoo_ddpm.schedule import SchedulerConfig
-from zoo_ddpm.timesteps import Transition, transitions
+from zoo_ddpm.timesteps import SamplerStep, sampler_steps
 
 from zoo_core import WeightsError
 
@@ -52,9 +52,9 @@ class Runs:
         self.compared = 0
         self.misses: dict[str, float] = {}
 
-    def steps(self, run: str, config: SchedulerConfig, sampler: str) -> list[Transition]:
-        """Our transitions, whose timesteps must be the golden ones."""
-        steps = transitions(config, sampler, self.case.runs[run]["num_inference_steps"])
+    def steps(self, run: str, config: SchedulerConfig, sampler: str) -> list[SamplerStep]:
+        """Our sampler_steps, whose timesteps must be the golden ones."""
+        steps = sampler_steps(config, sampler, self.case.runs[run]["num_inference_steps"])
         assert [step.t for step in steps] == self.case[f"intermediates/{run}/timesteps"].tolist(), run
         return steps
 
@@ -63,12 +63,12 @@ class Runs:
         run: str,
         sampler: str,
         config: SchedulerConfig,
-        steps: Sequence[Transition],
-        epsilon_follows_clip: bool = False,
+        steps: Sequence[SamplerStep],
+        use_clipped_model_output: bool = False,
         **options: Any,
     ) -> None:
         learned = config.variance_type.startswith("learned")
-        predict = predictor(network(learned), config, epsilon_follows_clip)
+        predict = predictor(network(learned), config, use_clipped_model_output)
         xs, x_0s = [self.case["inputs/x_T"].to(self.dtype)], []
 
         def normal() -> Tensor:
@@ -127,13 +127,13 @@ def test_ddim_follows_diffusers_and_differs_in_linspace_only_by_where_a_step_end
         else:
             assert steps == with_the_ends_of_diffusers(config, steps)
         reclip = about.get("use_clipped_model_output", False)
-        runs.check(run, "ddim", config, steps, epsilon_follows_clip=reclip, eta=about["eta"])
+        runs.check(run, "ddim", config, steps, use_clipped_model_output=reclip, eta=about["eta"])
 
     assert runs.compared == 48
     assert not runs.misses
 
 
-def with_the_ends_of_diffusers(config: SchedulerConfig, steps: list[Transition]) -> list[Transition]:
+def with_the_ends_of_diffusers(config: SchedulerConfig, steps: list[SamplerStep]) -> list[SamplerStep]:
     alphas_bar = config.alphas_bar().tolist()
     stride = config.num_train_timesteps // len(steps)
     final = 1.0 if config.set_alpha_to_one else alphas_bar[0]
@@ -151,10 +151,10 @@ def test_each_ddim_step_ends_where_the_next_begins(spacing, eta):
     at step k goes to axis k. Steps that end elsewhere than the next one begins give wrong scales.
     """
     n = 30
-    steps = transitions(SchedulerConfig(), "ddim", n, spacing)
+    steps = sampler_steps(SchedulerConfig(), "ddim", n, spacing)
     axes = iter(torch.eye(n + 1, dtype=torch.float64).view(n + 1, 1, 1, 1, n + 1))
 
-    def predict(x: Tensor, step: Transition) -> Prediction:
+    def predict(x: Tensor, step: SamplerStep) -> Prediction:
         return Prediction(torch.zeros_like(x), x / math.sqrt(1 - step.alpha_bar), None)
 
     start = math.sqrt(1 - steps[0].alpha_bar) * next(axes)
@@ -171,9 +171,9 @@ def test_ddim_and_ddpm_follow_the_code_of_the_ddim_paper(golden, relative_error,
         config = SchedulerConfig(clip_sample=noisy)
         steps = walk(config, about["sequence"][::-1])
         if about["skip_type"] == "quad":
-            assert steps == transitions(config, "ddim", about["timesteps"], "quadratic")
+            assert steps == sampler_steps(config, "ddim", about["timesteps"], "quadratic")
         elif 1000 % about["timesteps"] == 0:
-            assert steps == transitions(config, "ddim", about["timesteps"], "leading")
+            assert steps == sampler_steps(config, "ddim", about["timesteps"], "leading")
         if noisy:
             runs.check(run, "ddpm", config, steps, variance="fixed_large")
         else:
@@ -227,7 +227,7 @@ def test_ddpm_and_ddim_follow_guided_diffusion(golden, relative_error, dtype):
         if about["rescale_timesteps"]:
             steps = [step._replace(t=step.t * 1000 / T) for step in steps]
         if about["method"] == "ddim_sample_loop":
-            runs.check(run, "ddim", config, steps, epsilon_follows_clip=True, eta=about["eta"])
+            runs.check(run, "ddim", config, steps, use_clipped_model_output=True, eta=about["eta"])
         else:
             runs.check(run, "ddpm", config, steps, variance=config.variance_type)
 
@@ -235,7 +235,7 @@ def test_ddpm_and_ddim_follow_guided_diffusion(golden, relative_error, dtype):
     assert not runs.misses
 
 
-def walk(config: SchedulerConfig, timesteps: list[int]) -> list[Transition]:
-    """The transitions along given timesteps, ending in clean data."""
+def walk(config: SchedulerConfig, timesteps: list[int]) -> list[SamplerStep]:
+    """The sampler_steps along given timesteps, ending in clean data."""
     alphas_bar = [*(config.alphas_bar().tolist()[t] for t in timesteps), 1.0]
-    return [Transition(*step) for step in zip(timesteps, alphas_bar[:-1], alphas_bar[1:], strict=True)]
+    return [SamplerStep(*step) for step in zip(timesteps, alphas_bar[:-1], alphas_bar[1:], strict=True)]

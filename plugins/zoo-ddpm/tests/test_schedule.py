@@ -8,7 +8,7 @@ import diffusers
 import pytest
 import torch
 from zoo_ddpm.schedule import SAMPLERS, SPACINGS, SchedulerConfig
-from zoo_ddpm.timesteps import timesteps, transitions
+from zoo_ddpm.timesteps import sampler_steps, timesteps
 
 from zoo_core import OptionError, WeightsError
 
@@ -25,7 +25,7 @@ OPENAI = {
 def test_schedules_and_posteriors_equal_the_tables_of_improved_diffusion(golden, relative_error, name):
     expected = golden("diffusion_schedules").under(f"outputs/openai/{name}/")
     config = SchedulerConfig(**OPENAI[name])
-    steps = transitions(config, "ddpm", config.num_train_timesteps, "trailing")[::-1]
+    steps = sampler_steps(config, "ddpm", config.num_train_timesteps, "trailing")[::-1]
     one = torch.ones((), dtype=torch.float64)
     ours = {
         "betas": config.betas(),
@@ -101,7 +101,7 @@ def test_timestep_lists_equal_those_of_diffusers_for_every_number_of_steps(spaci
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpmpp-2m"])
 def test_each_transition_ends_where_the_next_begins(sampler, spacing):
-    steps = transitions(SchedulerConfig(), sampler, 10, spacing)
+    steps = sampler_steps(SchedulerConfig(), sampler, 10, spacing)
 
     assert len(steps) == 10
     assert [step.alpha_bar_prev for step in steps[:-1]] == [step.alpha_bar for step in steps[1:]]
@@ -109,7 +109,7 @@ def test_each_transition_ends_where_the_next_begins(sampler, spacing):
 
 
 def test_a_schedule_of_one_step_leads_from_noise_to_data():
-    (step,) = transitions(SchedulerConfig(), "ddim", 1, "trailing")
+    (step,) = sampler_steps(SchedulerConfig(), "ddim", 1, "trailing")
 
     assert (step.t, step.alpha_bar_prev) == (999, 1)
 
@@ -126,7 +126,7 @@ def test_a_schedule_of_one_step_leads_from_noise_to_data():
 )
 def test_step_counts_that_do_not_fit_are_refused(sampler, steps, spacing, config):
     with pytest.raises(OptionError, match=str(steps)):
-        transitions(SchedulerConfig(**config), sampler, steps, spacing)
+        sampler_steps(SchedulerConfig(**config), sampler, steps, spacing)
 
 
 @pytest.mark.parametrize(

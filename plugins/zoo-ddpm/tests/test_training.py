@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import tomllib
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import diffusers
@@ -18,7 +17,7 @@ from zoo_ddpm.training import DDPMTrainable, Labels, create
 from zoo_ddpm.unet import UNetConfig
 
 import zoo_core as zoo
-from zoo_core import OptionError, TrainingData
+from zoo_core import OptionError, Options, TrainingData
 
 MANIFEST = tomllib.loads((Path(zoo_ddpm.__file__).parent / "zoo.toml").read_text())
 DEFAULTS = {name: option.get("default") for name, option in MANIFEST["trainer"][0]["options"].items()}
@@ -36,8 +35,8 @@ TINY = UNetConfig(
 )
 
 
-def options(**given: Any) -> SimpleNamespace:
-    return SimpleNamespace(**(DEFAULTS | given))
+def options(**given: Any) -> Options:
+    return Options(**(DEFAULTS | given))
 
 
 class Recorder:
@@ -208,14 +207,14 @@ def test_a_trainer_of_images_without_classes_makes_an_unconditional_model(tmp_pa
         (
             {"channels": "32,64,96,128"},
             "Images of 28×28 cannot be halved 3 times.",
-            "Give --channels at most 3 numbers, or sides that are multiples of 8.",
+            "Give --channels at most 3 numbers, or use sides that are multiples of 8.",
         ),
         (
             {"channels": "32;64"},
-            "--channels does not take '32;64'.",
-            "Give whole numbers with commas between",
+            "--channels does not accept '32;64'.",
+            "Give integers separated by commas",
         ),
-        ({"channels": ""}, "--channels does not take ''.", "Give whole numbers with commas between"),
+        ({"channels": ""}, "--channels does not accept ''.", "Give integers separated by commas"),
         (
             {"channels": "32,48"},
             "48 is not a multiple of 2 and of --head-channels 32",
@@ -223,12 +222,12 @@ def test_a_trainer_of_images_without_classes_makes_an_unconditional_model(tmp_pa
         ),
         (
             {"attention": "3"},
-            "--attention 3 names a level beyond those of --channels 32,64,96.",
-            "Levels count from 0 to 2.",
+            "--attention 3: --channels 32,64,96 has no such level.",
+            "Give levels from 0 to 2.",
         ),
         (
             {"zero_snr": True, "prediction": "epsilon"},
-            "--zero-snr does not go with --prediction epsilon",
+            "--zero-snr cannot be used with --prediction epsilon",
             "Add --prediction v, or leave out --zero-snr.",
         ),
     ],

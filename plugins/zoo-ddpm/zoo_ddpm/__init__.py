@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from zoo_core import hookimpl
@@ -10,7 +9,7 @@ from zoo_core import hookimpl
 if TYPE_CHECKING:
     import torch
 
-    from zoo_core import Checkpoint, Generator, ModelCard, Trainable, TrainerCard, TrainingData
+    from zoo_core import Checkpoint, Generator, ModelCard, Options, Trainable, TrainerCard, TrainingData
 
 
 @hookimpl
@@ -24,7 +23,7 @@ def zoo_create_generator(
 
 
 @hookimpl
-def zoo_create_trainable(trainer: TrainerCard, options: SimpleNamespace, data: TrainingData) -> Trainable:
+def zoo_create_trainable(trainer: TrainerCard, options: Options, data: TrainingData) -> Trainable:
     """Build a fresh U-Net and the loss of Ho et al. 2020, Algorithm 1."""
     from zoo_ddpm.training import create
 

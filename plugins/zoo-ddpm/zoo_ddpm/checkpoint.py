@@ -2,12 +2,11 @@
 
 A repository holds ``config.json``, ``scheduler_config.json`` and ``diffusion_pytorch_model.*`` either at its
 root (google/ddpm-*, 1aurent/ddpm-mnist, and what we write) or in the folders ``unet/`` and ``scheduler/``
-(most others). What diffusers has no place for, such as class names, stands in config.json under ``zoo``.
+(most others). Values that diffusers has no place for, such as class names, are in config.json under ``zoo``.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo_core import Checkpoint, WeightsError, load_weights, save_weights
+from zoo_core import Checkpoint, WeightsError, load_network, save_checkpoint
 from zoo_ddpm.unet import UNet, UNetConfig
 
 OLD_ATTENTION_NAMES: Mapping[str, str] = {
@@ -30,36 +29,34 @@ OLD_ATTENTION_NAMES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Parts:
-    """What a checkpoint of a diffusion model says, all but its tensors."""
+    """The configuration of a diffusion model's checkpoint, without its tensors."""
 
     unet_config: UNetConfig
     """The network's options."""
     scheduler_config: Mapping[str, Any]
     """The content of scheduler_config.json."""
     zoo: Mapping[str, Any]
-    """What this project records beside them: ``null_class`` and ``class_names``, if class-conditional."""
+    """The zoo's own entries: ``null_class`` and ``class_names`` of a class-conditional model."""
     checkpoint: Checkpoint
     """Where the tensors are."""
     weights: str
-    """The weights' file name in the checkpoint, less its extension."""
+    """The path of the weights in the checkpoint, without suffix."""
 
     def build_unet(self) -> UNet:
         """Return the network with its weights, in float32, for evaluation.
 
         Raises:
-            WeightsError: if tensors are missing, unexpected or of another shape.
+            WeightsError: Tensors are missing, unexpected or of another shape.
         """
-        with torch.device("meta"):
-            unet = UNet(self.unet_config)
-        load_weights(unet, current_names(self.checkpoint.tensors(self.weights)), self.checkpoint.source)
-        return unet.eval()
+        tensors = current_names(self.checkpoint.tensors(self.weights))
+        return load_network(lambda: UNet(self.unet_config), tensors, self.checkpoint.source)
 
 
 def read(checkpoint: Checkpoint) -> Parts:
     """Read the configurations of a checkpoint in either layout.
 
     Raises:
-        WeightsError: if it has neither layout, or its network is one that zoo-ddpm does not support.
+        WeightsError: It has neither layout, or a network that zoo-ddpm does not support.
     """
     if checkpoint.has("unet/config.json"):
         unet, scheduler = "unet/", "scheduler/"
@@ -91,18 +88,15 @@ def write(
 
     The weights go last, so that a folder with weights is a whole checkpoint.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     config = unet.config.to_json() | ({"zoo": dict(zoo)} if zoo else {})
-    for name, content in (("config.json", config), ("scheduler_config.json", dict(scheduler_config))):
-        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    tensors = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in unet.state_dict().items()}
-    save_weights(folder / "diffusion_pytorch_model.safetensors", tensors)
+    also = {"scheduler_config.json": scheduler_config}
+    save_checkpoint(folder, config, unet, dtype, weights="diffusion_pytorch_model", also=also)
 
 
 def current_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors under today's names, attention's linear weights as matrices.
 
-    Old files name attention's layers otherwise, and some hold its weights as 1×1 convolutions.
+    Old files have other names for attention's layers, and some hold their weights as 1×1 convolutions.
     """
     renamed = {}
     for name, tensor in tensors.items():

@@ -6,43 +6,66 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from types import SimpleNamespace
 
 import torch
 from torch import Tensor
 
-from zoo_core import Batch, Checkpoint, Noise, OptionError, Score, Step, WeightsError, ZooError, draw_labels
+from zoo_core import (
+    Batch,
+    Checkpoint,
+    Classes,
+    Noise,
+    OptionError,
+    Score,
+    Step,
+    WeightsError,
+    ZooError,
+    draw_labels,
+    read_options,
+)
 from zoo_ddpm import checkpoint as layout
-from zoo_ddpm.classes import Classes
-from zoo_ddpm.fast import prepare_for_sampling
+from zoo_ddpm.elbo import variational_bound
+from zoo_ddpm.inference import optimize_for_inference
 from zoo_ddpm.prediction import Network, Predictor, guided, labelled, predictor
 from zoo_ddpm.samplers import Normal, ddim, ddpm, dpmpp_2m
 from zoo_ddpm.schedule import SchedulerConfig
-from zoo_ddpm.scorer import variational_bound
-from zoo_ddpm.timesteps import Transition, transitions
+from zoo_ddpm.timesteps import SamplerStep, sampler_steps
 from zoo_ddpm.unet import UNetConfig
 
 DEFAULT_STEPS = {"ddim": 50, "dpmpp-2m": 20}
-"""Steps where neither user nor card says; ``ddpm`` takes every timestep."""
+"""Default number of steps; ``ddpm`` takes every timestep."""
 
 DEFAULT_GUIDANCE = 1.5
-"""Guidance scale of a model that learned to be guided, where neither user nor card says."""
+"""Default guidance scale of a model with a null class."""
 
 BATCH_MEMORY = 2**30
 MAX_BATCH = 64
 
-Walk = Callable[[Predictor, Tensor, Sequence[Transition], Normal], Iterator[tuple[Tensor, Tensor]]]
+Sampler = Callable[[Predictor, Tensor, Sequence[SamplerStep], Normal], Iterator[tuple[Tensor, Tensor]]]
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How one batch is sampled: the options, and what the scheduler config says where they are silent."""
+class SamplingOptions:
+    """The options of a diffusion model; zoo.toml describes them."""
+
+    sampler: str | None
+    steps: int | None
+    eta: float | None
+    spacing: str | None
+    label: tuple[int | None, ...]
+    guidance_scale: float | None
+    clip: str | None
+
+
+@dataclass(frozen=True)
+class SamplingPlan:
+    """How to sample a batch: the options, completed from the scheduler config."""
 
     scheduler: SchedulerConfig
-    """With the way of limiting x_0 that was asked for."""
-    steps: Sequence[Transition]
-    walk: Walk
-    """The sampler, its own options bound."""
+    """The checkpoint's, with the requested clipping of x_0."""
+    steps: Sequence[SamplerStep]
+    sampler: Sampler
+    """The sampler with its own options bound."""
     guidance_scale: float
 
 
@@ -55,7 +78,7 @@ class DDPM:
         dtype: Type the network computes in; None is float32. The samplers themselves always work in float32.
 
     Raises:
-        WeightsError: The checkpoint holds no model of this kind, or asks for something unknown.
+        WeightsError: The checkpoint is not such a model, or has an unknown setting.
     """
 
     def __init__(
@@ -67,12 +90,13 @@ class DDPM:
             parts.scheduler_config, f"{checkpoint.source}: scheduler_config.json"
         )
         _check_channels(config, self.scheduler, checkpoint.source)
-        self.classes = Classes.of(config, parts.zoo, checkpoint.source)
+        count = config.num_class_embeds
+        self.classes = Classes.read(parts.zoo, f"{checkpoint.source}: config.json", count) if count else None
         self.shape = (config.in_channels, *config.image_size)
         self.batch_size = batch_size(config, guided=self.null_class is not None)
         self.dtype = dtype or torch.float32
         self._device = device
-        self._network = prepare_for_sampling(parts.build_unet().to(device), self.dtype)
+        self._network = optimize_for_inference(parts.build_unet(), device=device, dtype=self.dtype)
 
     @property
     def null_class(self) -> int | None:
@@ -80,34 +104,35 @@ class DDPM:
         return self.classes.null if self.classes else None
 
     def generate(self, batch: Batch) -> Iterator[Step]:
-        """Make the batch's samples; every step but the last previews the x_0 it predicts.
+        """Make the batch's samples; every step but the last previews the predicted x_0.
 
         Raises:
-            OptionError: Options that do not fit each other or this model.
+            OptionError: The options contradict each other or do not fit this model.
         """
-        settings = self._settle(batch.options)
-        labels = self._labels(batch)
-        metadata = tuple(map(self.classes.about, labels)) if self.classes and labels else None
-        # Guidance oversteps the range of images. An ε that stays as it was when x_0 is clipped would then
-        # push the next x_t the same way, step after step, until nothing can be read.
+        options = read_options(SamplingOptions, batch.options)
+        plan = self._plan(options)
+        labels = self._labels(options.label, batch.noise)
+        metadata = tuple(map(self.classes.describe, labels)) if self.classes and labels else None
+        # Guidance leaves the range of images. With the ε from before the clipping, every step would push x_t
+        # further out of it, until the image is saturated.
         predict = predictor(
-            self._bind(labels, settings.guidance_scale),
-            settings.scheduler,
-            epsilon_follows_clip=settings.guidance_scale != 1,
+            self._bind(labels, plan.guidance_scale),
+            plan.scheduler,
+            use_clipped_model_output=plan.guidance_scale != 1,
         )
 
         def normal() -> Tensor:
             return batch.noise.normal(*self.shape)
 
-        total = len(settings.steps)
-        walk = settings.walk(predict, normal(), settings.steps, normal)
-        for index, (x, x_0) in enumerate(walk, start=1):
+        total = len(plan.steps)
+        steps = plan.sampler(predict, normal(), plan.steps, normal)
+        for index, (x, x_0) in enumerate(steps, start=1):
             yield Step(index, total, (x if index == total else x_0).clamp(-1, 1), metadata=metadata)
 
     def log_likelihood(self, data: Tensor, noise: Noise) -> Score:
-        """Bound the log-likelihood of images (n, c, h, w) uint8 from below: one network call per timestep.
+        """Return a lower bound of the log-likelihood of images (n, c, h, w) uint8, with T network calls.
 
-        A class-conditional model is asked as an unconditional one, through its null class.
+        A class-conditional model scores with its null class.
 
         Raises:
             OptionError: The images have another shape or type than the model's.
@@ -115,13 +140,13 @@ class DDPM:
         """
         if data.dtype != torch.uint8 or tuple(data.shape[1:]) != self.shape:
             raise OptionError(
-                f"The model scores images of shape {self.shape} in 8 bits, not {tuple(data.shape[1:])}.",
+                f"The model scores 8-bit images of shape {self.shape}, not {tuple(data.shape[1:])}.",
                 "Resize or convert them first.",
             )
         if self.classes and self.null_class is None:
             raise ZooError(
-                "This class-conditional model has no null class, so it cannot score images by themselves.",
-                "Score with an unconditional model, or with one trained with label dropout.",
+                "This class-conditional model has no null class, so it cannot score images without labels.",
+                "Use an unconditional model, or one trained with --label-dropout.",
             )
 
         def network(x_t: Tensor, t: float) -> Tensor:
@@ -136,24 +161,24 @@ class DDPM:
         predict = predictor(network, self.scheduler)
         return variational_bound(predict, self.scheduler, data.cpu(), Noise(noise.seeds))
 
-    def _settle(self, options: SimpleNamespace) -> Settings:
+    def _plan(self, options: SamplingOptions) -> SamplingPlan:
         sampler = options.sampler or self.scheduler.sampler
         if options.eta is not None and sampler != "ddim":
             raise OptionError(
-                f"--eta belongs to the sampler ddim, not to {sampler}.",
-                "Add --sampler ddim, or leave it out.",
+                f"--eta is an option of the sampler ddim, not of {sampler}.",
+                "Add --sampler ddim, or leave out --eta.",
             )
-        walks: dict[str, Walk] = {
+        samplers: dict[str, Sampler] = {
             "ddpm": partial(ddpm, variance=self.scheduler.variance_type),
             "ddim": partial(ddim, eta=options.eta or 0.0),
             "dpmpp-2m": partial(dpmpp_2m, lower_order_final=self.scheduler.lower_order_final),
         }
         T = self.scheduler.num_train_timesteps
         count = options.steps or min(DEFAULT_STEPS.get(sampler, T), T)
-        return Settings(
-            scheduler=limited(self.scheduler, options.clip),
-            steps=transitions(self.scheduler, sampler, count, options.spacing),
-            walk=walks[sampler],
+        return SamplingPlan(
+            scheduler=with_clipping(self.scheduler, options.clip),
+            steps=sampler_steps(self.scheduler, sampler, count, options.spacing),
+            sampler=samplers[sampler],
             guidance_scale=self._guidance_scale(options.guidance_scale),
         )
 
@@ -162,15 +187,14 @@ class DDPM:
             return DEFAULT_GUIDANCE if scale is None else scale
         if scale not in (None, 1):
             raise OptionError(
-                f"--guidance-scale {scale:g}: this model cannot be guided, for it has no null class.",
+                f"--guidance-scale {scale:g}: this model has no null class, so it cannot be guided.",
                 "Leave out --guidance-scale.",
             )
         return 1.0
 
-    def _labels(self, batch: Batch) -> list[int] | None:
-        given = batch.options.label
+    def _labels(self, given: Sequence[int | None], noise: Noise) -> list[int] | None:
         if self.classes:
-            return draw_labels(given, self.classes.count, batch.noise)
+            return draw_labels(given, self.classes.count, noise)
         if any(label is not None for label in given):
             raise OptionError("--label: this model has no classes.", "Leave out --label.")
         return None
@@ -184,22 +208,22 @@ class DDPM:
         return guided(self._network, tensor, self.null_class, guidance_scale)
 
 
-def limited(scheduler: SchedulerConfig, clip: str | None) -> SchedulerConfig:
-    """Change how a predicted x_0 is kept in range: ``none``, ``static``, ``dynamic``, or None."""
+def with_clipping(scheduler: SchedulerConfig, clip: str | None) -> SchedulerConfig:
+    """Return the config with another clipping of x_0: ``none``, ``static`` or ``dynamic``; None keeps it."""
     if clip is None:
         return scheduler
     if clip != "dynamic":
         return replace(scheduler, thresholding=False, clip_sample=clip == "static")
-    # A config that does not threshold has the ceiling 1, which would leave nothing dynamic.
+    # Without thresholding a config's ceiling is 1, which would make dynamic clipping static.
     ceiling = scheduler.sample_max_value if scheduler.thresholding else math.inf
     return replace(scheduler, thresholding=True, sample_max_value=ceiling)
 
 
 def batch_size(config: UNetConfig, guided: bool) -> int:
-    """How many samples to make at once so that activations stay within about a gigabyte.
+    """Return the batch size whose activations take about a gigabyte.
 
-    Counts, in float32, the feature maps kept for the way up and eight at full size that are alive at once
-    on the last level. Guidance runs every sample twice.
+    It counts, in float32, the feature maps kept for the way up, and eight at full size on the last level.
+    Guidance runs every sample twice.
     """
     h, w = config.image_size
     kept = sum((config.layers_per_block + 1) * c / 4**i for i, c in enumerate(config.block_out_channels))
@@ -212,6 +236,6 @@ def _check_channels(config: UNetConfig, scheduler: SchedulerConfig, source: str)
     if config.out_channels != expected:
         raise WeightsError(
             f"{source}: variance_type {scheduler.variance_type} needs {expected} output channels, "
-            f"config.json says {config.out_channels}.",
+            f"but config.json has {config.out_channels}.",
             "Correct variance_type in scheduler_config.json, or use another checkpoint.",
         )

@@ -1,4 +1,4 @@
-"""From what a network gives to what a sampler needs, so that no sampler asks how its network was trained.
+"""Convert a network's output to predictions of x_0 and ε, so that samplers need not know its type.
 
 With x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε, the noise ε, the image x_0 and the velocity v = √ᾱ_t ε − √(1 − ᾱ_t) x_0
 (Salimans & Ho 2022, arXiv:2202.00512, section 4) say the same thing once x_t is known.
@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from zoo_core import classifier_free_guidance
 from zoo_ddpm.schedule import SchedulerConfig
-from zoo_ddpm.timesteps import Transition
+from zoo_ddpm.timesteps import SamplerStep
 
 Network = Callable[[Tensor, float], Tensor]
 """(x_t, t) to the output, all labels bound; (n, c, h, w) to (n, c or 2 c, h, w)."""
@@ -25,7 +26,7 @@ LabelledNetwork = Callable[[Tensor, float, Tensor | None], Tensor]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is known at x_t; all (n, c, h, w)."""
+    """Predictions at x_t; all (n, c, h, w)."""
 
     x_0: Tensor
     """The image, clipped or thresholded as the config says."""
@@ -35,22 +36,22 @@ class Prediction:
     """The network's variance channels, where it learned the variance."""
 
 
-Predictor = Callable[[Tensor, Transition], Prediction]
+Predictor = Callable[[Tensor, SamplerStep], Prediction]
 """(x_t, the step about to be taken) to the prediction."""
 
 
-def predictor(network: Network, config: SchedulerConfig, epsilon_follows_clip: bool = False) -> Predictor:
-    """Wrap ``network`` so that it gives predictions.
+def predictor(network: Network, config: SchedulerConfig, use_clipped_model_output: bool = False) -> Predictor:
+    """Return a function that turns the network's output into predictions.
 
     Args:
-        network: Gives the config's ``prediction_type`` and, with a learned variance, as many channels again.
-        config: Says what the network gives and how x_0 is limited.
-        epsilon_follows_clip: Compute ε anew from the limited x_0, as Dhariwal & Nichol's code does; else ε
-            stays what the network gave.
+        network: Returns the config's ``prediction_type`` and, for a learned variance, as many channels again.
+        config: Says what the network predicts and how x_0 is clipped.
+        use_clipped_model_output: Recompute ε from the clipped x_0, as Dhariwal & Nichol's code does; else ε
+            stays the network's.
     """
     learned = config.variance_type.startswith("learned")
 
-    def predict(x_t: Tensor, step: Transition) -> Prediction:
+    def predict(x_t: Tensor, step: SamplerStep) -> Prediction:
         output, variance = network(x_t, step.t), None
         if learned:
             output, variance = output.chunk(2, dim=1)
@@ -61,8 +62,8 @@ def predictor(network: Network, config: SchedulerConfig, epsilon_follows_clip: b
             x_0, epsilon = signal * x_t - noise * output, signal * output + noise * x_t
         else:
             x_0, epsilon = output, (x_t - signal * output) / noise
-        x_0 = limit(x_0, config)
-        if epsilon_follows_clip:
+        x_0 = clip_x0(x_0, config)
+        if use_clipped_model_output:
             epsilon = (x_t - signal * x_0) / noise
         return Prediction(x_0, epsilon, variance)
 
@@ -70,7 +71,7 @@ def predictor(network: Network, config: SchedulerConfig, epsilon_follows_clip: b
 
 
 def target(prediction_type: str, x_0: Tensor, epsilon: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
-    """What a network of this type should answer; ``signal`` is √ᾱ_t and ``noise`` √(1 − ᾱ_t), broadcast."""
+    """Return the training target of this type; ``signal`` is √ᾱ_t and ``noise`` √(1 − ᾱ_t), broadcast."""
     if prediction_type == "epsilon":
         return epsilon
     if prediction_type == "v_prediction":
@@ -78,8 +79,8 @@ def target(prediction_type: str, x_0: Tensor, epsilon: Tensor, signal: Tensor, n
     return x_0
 
 
-def limit(x_0: Tensor, config: SchedulerConfig) -> Tensor:
-    """Keep a predicted x_0 in the range images have, by thresholding or clipping if the config asks for it.
+def clip_x0(x_0: Tensor, config: SchedulerConfig) -> Tensor:
+    """Clip a predicted x_0, or threshold it dynamically, as the config says.
 
     Dynamic thresholding (Saharia et al. 2022, "Imagen", arXiv:2205.11487, section 2.3): each image is
     clipped at a quantile of its own absolute values, at least 1, and divided by it.
@@ -101,17 +102,16 @@ def labelled(network: LabelledNetwork, labels: Tensor | None) -> Network:
 def guided(network: LabelledNetwork, labels: Tensor, null_class: int, scale: float) -> Network:
     """Bind labels (n,) with classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598, eq. 6).
 
-    The output moves from the unconditional one through the conditional one: ``scale`` 0 is unconditional, 1
-    conditional, more exaggerates what the label asks for (the paper's w is ``scale`` − 1). Since ε, v and x_0
-    depend on each other linearly, it makes no difference which of them the network gives. Both halves run as
-    one batch; variance channels are the conditional ones.
+    ``scale`` 0 is unconditional, 1 conditional, more exaggerates the label (the paper's w is ``scale`` − 1).
+    ε, v and x_0 depend on each other linearly, so any of them can be guided. Both halves run as one batch;
+    variance channels are the conditional ones.
     """
     both = torch.cat([labels, torch.full_like(labels, null_class)])
 
     def network_with_guidance(x_t: Tensor, t: float) -> Tensor:
         conditional, unconditional = network(torch.cat([x_t, x_t]), t, both).chunk(2)
         c = x_t.shape[1]
-        mean = torch.lerp(unconditional[:, :c], conditional[:, :c], scale)
+        mean = classifier_free_guidance(conditional[:, :c], unconditional[:, :c], scale)
         return torch.cat([mean, conditional[:, c:]], dim=1)
 
     return network_with_guidance

@@ -1,8 +1,8 @@
-"""Samplers: one plain function for each published algorithm, all of one shape.
+"""Samplers: one function per published algorithm, all with the same arguments.
 
-Each takes a predictor, a start x (n, c, h, w), the transitions to walk and a source of standard normals, and
-yields (x after the step, its x_0 prediction) once a step; the last x is the sample. Coefficients are Python
-floats, so that the arithmetic is as precise as x is. The network is called once a step.
+Each takes a predictor, the initial x (n, c, h, w), the steps and a source of standard normals. It yields (x
+after the step, its x_0 prediction) at each step; the last x is the sample. Coefficients are Python floats, so
+that the arithmetic is as precise as x. The network is called once per step.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ import torch
 from torch import Tensor
 
 from zoo_ddpm.prediction import Predictor
-from zoo_ddpm.timesteps import Transition
+from zoo_ddpm.timesteps import SamplerStep
 
 Normal = Callable[[], Tensor]
-"""Draws standard normals, (n, c, h, w), one stream a sample."""
+"""Draws standard normals, (n, c, h, w), from one stream per sample."""
 
 
 def ddpm(
     predict: Predictor,
     x: Tensor,
-    steps: Sequence[Transition],
+    steps: Sequence[SamplerStep],
     normal: Normal,
     variance: str = "fixed_small",
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Ancestral sampling: Algorithm 2 of Ho et al. 2020 (arXiv:2006.11239).
 
     Args:
-        predict: The network, wrapped.
+        predict: The wrapped network.
         x: x_T, standard normal.
-        steps: From :func:`zoo_ddpm.timesteps.transitions`.
+        steps: From :func:`zoo_ddpm.timesteps.sampler_steps`.
         normal: The z of the algorithm; not drawn at timestep 0.
         variance: See :func:`log_variance`.
     """
@@ -49,22 +49,22 @@ def ddpm(
 def ddim(
     predict: Predictor,
     x: Tensor,
-    steps: Sequence[Transition],
+    steps: Sequence[SamplerStep],
     normal: Normal,
     eta: float = 0.0,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """DDIM: equations 12 and 16 of Song et al. 2021 (arXiv:2010.02502).
 
     Args:
-        predict: The network, wrapped.
+        predict: The wrapped network.
         x: x_T, standard normal.
-        steps: From :func:`zoo_ddpm.timesteps.transitions`.
+        steps: From :func:`zoo_ddpm.timesteps.sampler_steps`.
         normal: Not drawn where σ is 0.
-        eta: 0 draws no noise at all; 1 draws as much as DDPM with the posterior's variance.
+        eta: 0 draws no noise; 1 draws as much as DDPM with the posterior's variance.
     """
     for step in steps:
         prediction = predict(x, step)
-        # A step between equal ᾱ has no variance; rounding must not make it negative.
+        # A step between equal ᾱ has no variance; rounding could make it negative.
         sigma = eta * math.sqrt(max(step.posterior_variance, 0.0))
         direction = math.sqrt(max(1 - step.alpha_bar_prev - sigma**2, 0.0))
         x = math.sqrt(step.alpha_bar_prev) * prediction.x_0 + direction * prediction.epsilon
@@ -76,24 +76,24 @@ def ddim(
 def dpmpp_2m(
     predict: Predictor,
     x: Tensor,
-    steps: Sequence[Transition],
+    steps: Sequence[SamplerStep],
     normal: Normal,
     lower_order_final: bool = True,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """DPM-Solver++(2M): Algorithm 2 of Lu et al. 2022 (arXiv:2211.01095).
 
     Args:
-        predict: The network, wrapped.
+        predict: The wrapped network.
         x: x_T, standard normal.
-        steps: From :func:`zoo_ddpm.timesteps.transitions`.
+        steps: From :func:`zoo_ddpm.timesteps.sampler_steps`.
         normal: Not used: the solver draws no noise.
-        lower_order_final: Take the last step to first order when there are fewer than 15 (the authors' code).
+        lower_order_final: Use first order in the last step if there are fewer than 15 (the authors' code).
     """
     h_last, x_0_last = 0.0, x
     for i, step in enumerate(steps):
         x_0 = predict(x, step).x_0
         h = half_log_snr(step.alpha_bar_prev) - half_log_snr(step.alpha_bar)
-        # A step into clean data has h = ∞, where only the first order has a limit.
+        # A step to clean data has h = ∞, where only the first order has a limit.
         final = i == len(steps) - 1 and (math.isinf(h) or (lower_order_final and len(steps) < 15))
         if i == 0 or final:
             D = x_0
@@ -107,22 +107,22 @@ def dpmpp_2m(
 
 
 def half_log_snr(alpha_bar: float) -> float:
-    """λ = log(√ᾱ / √(1 − ᾱ)); −∞ for pure noise, ∞ for clean data."""
+    """Return λ = log(√ᾱ / √(1 − ᾱ)); −∞ for pure noise, ∞ for clean data."""
     if alpha_bar == 0:
         return -math.inf
     return 0.5 * (math.log(alpha_bar) - math.log1p(-alpha_bar)) if alpha_bar < 1 else math.inf
 
 
-def log_variance(kind: str, step: Transition, channels: Tensor | None, smallest: float = 1e-20) -> Tensor:
-    """Log variance of p(x_s | x_t), a scalar or (n, c, h, w).
+def log_variance(kind: str, step: SamplerStep, channels: Tensor | None, smallest: float = 1e-20) -> Tensor:
+    """Return the log variance of p(x_s | x_t), a scalar or (n, c, h, w).
 
     Args:
         kind: ``fixed_small`` is the posterior's β̃ and ``fixed_large`` is β (Ho et al. section 3.2), either
-            also with ``_log``, a matter of rounding in other implementations; ``learned_range`` lies between
-            their logarithms at the fraction (v + 1)/2 (Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 15);
-            ``learned`` is v itself.
+            also with ``_log``, which differs only by rounding in other implementations; ``learned_range`` is
+            between their logarithms at the fraction (v + 1)/2 (Nichol & Dhariwal 2021, arXiv:2102.09672,
+            eq. 15); ``learned`` is v itself.
         step: The step from x_t to x_s.
-        channels: v, what a network with a learned variance says.
+        channels: v, the output of a network with a learned variance.
         smallest: A floor for β̃, which is 0 where the step ends in clean data.
     """
     small = math.log(max(step.posterior_variance, smallest))

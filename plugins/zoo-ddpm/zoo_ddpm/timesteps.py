@@ -1,8 +1,8 @@
-"""Which timesteps a sampler visits, and what each of its steps crosses.
+"""The timesteps of a sampler, and the ᾱ at both ends of each step.
 
-Every sampler walks a list of :class:`Transition` s made here once, each from one entry of the timestep list
-to the next. (diffusers' DDIM computes the end of a step as t − T // n instead, which is not the next entry in
-``linspace`` spacing, nor in ``trailing`` where n does not divide T.)
+Every sampler gets a list of :class:`SamplerStep` s, each from one entry of the timestep list to the next.
+(diffusers' DDIM computes the end of a step as t − T // n instead, which is not the next entry in ``linspace``
+spacing, nor in ``trailing`` spacing where n does not divide T.)
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ OWN_SPACING = {"ddpm": "leading", "ddim": "leading", "dpmpp-2m": "linspace"}
 """The spacing each sampler was published with."""
 
 
-class Transition(NamedTuple):
+class SamplerStep(NamedTuple):
     """One step of a sampler, from x_t to a less noisy x_s, whose ᾱ_s is ``alpha_bar_prev``."""
 
     t: float
-    """The timestep the network is told."""
+    """The timestep given to the network."""
     alpha_bar: float
     """ᾱ_t."""
     alpha_bar_prev: float
@@ -53,19 +53,19 @@ class Transition(NamedTuple):
         return of_x_0 * x_0 + of_x_t * x_t
 
 
-def transitions(
+def sampler_steps(
     config: SchedulerConfig, sampler: str, steps: int, spacing: str | None = None
-) -> list[Transition]:
-    """Return the ``steps`` transitions of a sampler, from the noisiest to the last.
+) -> list[SamplerStep]:
+    """Return the steps of a sampler, from the noisiest to the last.
 
     Args:
         config: The schedule the model was trained with.
         sampler: ``ddpm``, ``ddim`` or ``dpmpp-2m``.
-        steps: How many, from 1 to T.
-        spacing: One of ``SPACINGS``; None: the config's, or else the sampler's own.
+        steps: Number of steps, from 1 to T.
+        spacing: One of ``SPACINGS``; None: the config's, or the sampler's own.
 
     Raises:
-        OptionError: The schedule has no such list of timesteps.
+        OptionError: The schedule has no such timesteps.
     """
     T = config.num_train_timesteps
     if not 1 <= steps <= T:
@@ -81,7 +81,7 @@ def transitions(
     alphas_bar = config.alphas_bar().tolist()
     to_data = config.set_alpha_to_one if sampler == "ddim" else config.final_sigmas_type == "zero"
     ends = [alphas_bar[t] for t in ts[1:]] + [1.0 if to_data or sampler == "ddpm" else alphas_bar[0]]
-    return [Transition(t, alphas_bar[t], end) for t, end in zip(ts, ends, strict=True)]
+    return [SamplerStep(t, alphas_bar[t], end) for t, end in zip(ts, ends, strict=True)]
 
 
 def timesteps(spacing: str, n: int, T: int, offset: int = 0, beyond_last: bool = False) -> list[int]:
@@ -92,8 +92,8 @@ def timesteps(spacing: str, n: int, T: int, offset: int = 0, beyond_last: bool =
 
     Args:
         spacing: One of ``SPACINGS``.
-        n: How many.
-        T: Out of how many.
+        n: Number of timesteps to return.
+        T: Number of timesteps of the schedule.
         offset: Added to ``leading`` timesteps.
         beyond_last: Lay out n + 1 points in ``leading`` and ``linspace`` and leave out the last, as is usual
             with DPM-Solver, for which the end of the last step is a point like the others.

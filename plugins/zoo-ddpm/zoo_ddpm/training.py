@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import gcd
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core import Loss, OptionError, TrainingData
+from zoo_core import Loss, OptionError, Options, TrainingData, read_options
 from zoo_ddpm import checkpoint
 from zoo_ddpm.prediction import target
 from zoo_ddpm.schedule import SchedulerConfig
@@ -48,14 +47,14 @@ class Labels:
 
 
 class DDPMTrainable:
-    """One U-Net that learns to undo the forward process.
+    """A U-Net that learns to reverse the forward process.
 
     Args:
         config: The network's shape.
         scheduler: The forward process and what the network predicts.
         distance: One of ``DISTANCES``.
         labels: None for an unconditional model.
-        dtype: The type weights are published in; training is in the loop's hands.
+        dtype: The type of the saved weights.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class DDPMTrainable:
     def loss(
         self, network: nn.Module, x_0: Tensor, t: Tensor, epsilon: Tensor, labels: Tensor | None = None
     ) -> Tensor:
-        """Mean distance of the network's answer at x_t from its target: Algorithm 1, line 5.
+        """Return the mean distance of the network's output at x_t and its target: Algorithm 1, line 5.
 
         Args:
             network: The network.
@@ -105,7 +104,7 @@ class DDPMTrainable:
         signal, noise = (table.to(x_0.device)[t].view(-1, 1, 1, 1) for table in (self._signal, self._noise))
         output = network(signal * x_0 + noise * epsilon, t, labels)
         goal = target(self.scheduler.prediction_type, x_0, epsilon, signal, noise)
-        # Under mixed precision the network answers in half precision, too coarse to average squares in.
+        # Under mixed precision the output is in half precision, too coarse for a mean of squares.
         return self.distance(output.float(), goal)
 
     def _drop_labels(self, batch: Mapping[str, Tensor], random: torch.Generator) -> Tensor | None:
@@ -129,12 +128,31 @@ class DDPMTrainable:
         checkpoint.write(folder, unet, self.scheduler.to_json(), zoo, self.dtype)
 
 
-def create(options: SimpleNamespace, data: TrainingData) -> DDPMTrainable:
-    """Build a fresh trainable for images like ``data`` from the options of the trainer ``ddpm``.
+@dataclass(frozen=True)
+class TrainingOptions:
+    """The options of the trainer ``ddpm``; zoo.toml describes them."""
+
+    channels: str
+    layers: int
+    attention: str | None
+    head_channels: int
+    dropout: float
+    timesteps: int
+    schedule: str
+    zero_snr: bool
+    prediction: str
+    distance: str
+    label_dropout: float
+    weights: str
+
+
+def create(given: Options, data: TrainingData) -> DDPMTrainable:
+    """Build a freshly initialised trainable for images like ``data``.
 
     Raises:
-        OptionError: Options that do not fit each other or the data.
+        OptionError: The options contradict each other or do not fit the data.
     """
+    options = read_options(TrainingOptions, given)
     channels = _whole_numbers(options.channels, "--channels", minimum=2)
     lowest = [level for level in range(len(channels))[-2:] if level > 0]
     attention = lowest if options.attention is None else _whole_numbers(options.attention, "--attention", 0)
@@ -142,8 +160,8 @@ def create(options: SimpleNamespace, data: TrainingData) -> DDPMTrainable:
     _check_size(height, width, len(channels))
     if any(level >= len(channels) for level in attention):
         raise OptionError(
-            f"--attention {options.attention} names a level beyond those of --channels {options.channels}.",
-            f"Levels count from 0 to {len(channels) - 1}.",
+            f"--attention {options.attention}: --channels {options.channels} has no such level.",
+            f"Give levels from 0 to {len(channels) - 1}.",
         )
     odd = [width for width in channels if width % options.head_channels or width % 2]
     if odd:
@@ -154,7 +172,7 @@ def create(options: SimpleNamespace, data: TrainingData) -> DDPMTrainable:
         )
     if options.zero_snr and options.prediction == "epsilon":
         raise OptionError(
-            "--zero-snr does not go with --prediction epsilon: pure noise says nothing about the image.",
+            "--zero-snr cannot be used with --prediction epsilon: x_0 cannot be computed from pure noise.",
             "Add --prediction v, or leave out --zero-snr.",
         )
     labels = Labels(data.classes, options.label_dropout) if data.classes else None
@@ -164,27 +182,26 @@ def create(options: SimpleNamespace, data: TrainingData) -> DDPMTrainable:
         beta_schedule=SCHEDULES[options.schedule],
         prediction_type=PREDICTIONS[options.prediction],
         rescale_betas_zero_snr=options.zero_snr,
-        # Unless asked otherwise: a newly trained model should not take a thousand steps to be looked at.
+        # The default, so that a new model need not take a thousand steps per image.
         sampler="ddim",
-        # The only spacing that begins at T − 1, where x_t is the pure noise that sampling begins with
+        # The only spacing that starts at T − 1, where x_t is pure noise, as at the start of sampling
         # (Lin et al. 2023, arXiv:2305.08891, section 3.3).
         timestep_spacing="trailing",
-        # Where x_0 is clipped, diffusers' DDIM goes on with the ε from before. Under guidance, which
-        # oversteps the range, that adds up to images too bright to be read. An x_0 that is computed from ε,
-        # by a division by √ᾱ, cannot do without clipping.
+        # diffusers' DDIM clips x_0 but keeps the ε from before, which under guidance makes images too
+        # bright. Only an x_0 that is computed from ε, by a division by √ᾱ, needs clipping.
         clip_sample=options.prediction == "epsilon",
     )
     return DDPMTrainable(config, scheduler, options.distance, labels, WEIGHT_TYPES[options.weights])
 
 
 def _unet_config(
-    options: SimpleNamespace,
+    options: TrainingOptions,
     shape: tuple[int, ...],
     channels: list[int],
     attention: list[int],
     labels: Labels | None,
 ) -> dict[str, object]:
-    """The network in the words of diffusers' ``config.json``."""
+    """Return the network's config in the terms of diffusers' ``config.json``."""
     levels = range(len(channels))
     return {
         "sample_size": shape[1] if shape[1] == shape[2] else list(shape[1:]),
@@ -202,9 +219,9 @@ def _unet_config(
 
 
 def _groups(channels: list[int]) -> int:
-    """Groups of the group norms: at most 32, of at least four channels each.
+    """Return the number of groups of the group norms: at most 32, of at least four channels each.
 
-    A group of one channel would subtract the very offset by which the timestep speaks to that channel.
+    A group of one channel would subtract the offset that the time embedding adds to that channel.
     """
     common = gcd(*channels)
     return max(
@@ -218,7 +235,7 @@ def _check_size(height: int, width: int, levels: int) -> None:
         fitting = next(n for n in range(levels, 0, -1) if not (height % 2 ** (n - 1) or width % 2 ** (n - 1)))
         raise OptionError(
             f"Images of {height}×{width} cannot be halved {levels - 1} times.",
-            f"Give --channels at most {fitting} numbers, or sides that are multiples of {factor}.",
+            f"Give --channels at most {fitting} numbers, or use sides that are multiples of {factor}.",
         )
 
 
@@ -229,6 +246,6 @@ def _whole_numbers(text: str, flag: str, minimum: int) -> list[int]:
         numbers = [-1]
     if any(number < minimum for number in numbers) or (minimum and not numbers):
         raise OptionError(
-            f"{flag} does not take {text!r}.", "Give whole numbers with commas between, such as 1,2."
+            f"{flag} does not accept {text!r}.", "Give integers separated by commas, such as 1,2."
         )
     return numbers

@@ -1,11 +1,11 @@
-"""The same U-Net, arranged for sampling on a CPU: the same numbers in less time.
+"""The U-Net with faster layers for a CPU: the same predictions in less time.
 
-Nearly all of a step goes into convolutions: ``zoo_core.kernels`` has faster ones. The layers here are
-made of them. The time embedding enters as the bias of a convolution, residual sums are its last step, one
-head of attention needs half as many linear layers, and images stay channels-last throughout.
+Nearly all the time of a step is spent in convolutions; the layers here use the faster ones of
+``zoo_core.kernels``. The time embedding is added as the bias of a convolution, residual sums are part of it,
+attention with one head needs half as many linear layers, and images stay channels-last throughout.
 
-:func:`prepare_for_sampling` swaps these layers into a :class:`~zoo_ddpm.unet.UNet`, whose own ``forward``
-then runs them. Read ``unet.py`` first: it says what is computed, this file only how.
+:func:`optimize_for_inference` puts these layers into a :class:`~zoo_ddpm.unet.UNet`, whose own ``forward``
+then runs them. Read ``unet.py`` first: it says what is computed, this file says how.
 """
 
 from __future__ import annotations
@@ -25,26 +25,28 @@ Denoiser = Callable[[Tensor, Tensor | float, Tensor | None], Tensor]
 
 GROUP_NORM_PIXELS = 1024
 GROUP_NORM_CHANNELS = 16
-"""Below so many pixels and channels in a group, torch's channels-last group norm crawls in bfloat16."""
+"""Below so many pixels and channels per group, torch's channels-last group norm is slow in bfloat16."""
 
 ATTENTION_PIXELS = 1024
-"""Up to so many pixels, all scores of an attention are held at once, which in bfloat16 is twice as fast."""
+"""Up to so many pixels, all attention scores are kept at once, which is twice as fast in bfloat16."""
 
 
-def prepare_for_sampling(unet: UNet, dtype: torch.dtype = torch.float32) -> Denoiser:
-    """Return a function that predicts as ``unet`` does, computing in ``dtype``.
+def optimize_for_inference(
+    unet: UNet, *, device: torch.device, dtype: torch.dtype = torch.float32
+) -> Denoiser:
+    """Return a function that predicts as ``unet`` does, on ``device`` and in ``dtype``.
 
-    It takes the network over, replacing its layers one by one so that no second copy of the weights is ever
-    held: do not use ``unet`` afterwards. Give t as one number where all images share it, which spares work.
-    In float32, predictions are within 1e-5 of ``UNet.forward``'s, relative to their largest value.
+    It replaces the network's layers one by one, so that no second copy of the weights exists: do not use
+    ``unet`` afterwards. Give t as one number if all images share it, which is faster. In float32, predictions
+    are within 1e-5 of ``UNet.forward``'s, relative to their largest value.
 
     Raises:
         WeightsError: if the network's config does not say the size of its images.
         ValueError: from the function, for images of another size.
     """
     image_size = unet.config.image_size
-    unet = unet.eval().requires_grad_(False)
-    if has_packed_conv(next(unet.parameters()).device, dtype):
+    unet = unet.eval().requires_grad_(False).to(device)
+    if has_packed_conv(device, dtype):
         _replace_layers(unet.float(), image_size, dtype)
     else:
         unet = unet.to(dtype=dtype)

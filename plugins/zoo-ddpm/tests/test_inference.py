@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from zoo_ddpm.fast import prepare_for_sampling
+from zoo_ddpm.inference import optimize_for_inference
 from zoo_ddpm.unet import UNet, UNetConfig, Upsample
 
 from zoo_core.kernels import PackedConv, PackedUpsampleConv, WinogradConv
@@ -45,6 +45,9 @@ CONFIGS = {
 }
 
 
+CPU = torch.device("cpu")
+
+
 def random_unet(config: UNetConfig) -> UNet:
     torch.manual_seed(0)
     unet = UNet(config).eval()
@@ -62,7 +65,7 @@ def inputs(config: UNetConfig, n: int = 3) -> tuple[Tensor, Tensor | None]:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_prepared_network_predicts_what_the_plain_one_does(relative_error, name):
     unet = random_unet(CONFIGS[name])
-    prepared = prepare_for_sampling(copy.deepcopy(unet))
+    prepared = optimize_for_inference(copy.deepcopy(unet), device=CPU)
     x, labels = inputs(unet.config)
     with torch.inference_mode():
         for t in (500, torch.tensor(17), torch.tensor([999, 0, 3])):
@@ -73,7 +76,7 @@ def test_the_prepared_network_predicts_what_the_plain_one_does(relative_error, n
 
 def test_the_winograd_configuration_does_take_that_path():
     unet = random_unet(CONFIGS["Winograd"])
-    prepare_for_sampling(unet)
+    optimize_for_inference(unet, device=CPU)
     kinds = [type(module) for module in unet.modules()]
     assert WinogradConv in kinds
     assert PackedUpsampleConv in kinds
@@ -82,7 +85,7 @@ def test_the_winograd_configuration_does_take_that_path():
 @pytest.mark.parametrize("name", ["several heads", "one head", "Winograd", "labels"])
 def test_bfloat16_is_as_close_as_bfloat16_can_be(relative_error, name):
     unet = random_unet(CONFIGS[name])
-    prepared = prepare_for_sampling(copy.deepcopy(unet), torch.bfloat16)
+    prepared = optimize_for_inference(copy.deepcopy(unet), device=CPU, dtype=torch.bfloat16)
     x, labels = inputs(unet.config)
     with torch.inference_mode():
         exact = unet(x, 500, labels)
@@ -95,7 +98,7 @@ def test_bfloat16_is_as_close_as_bfloat16_can_be(relative_error, name):
 def test_float64_is_computed_in_float64(relative_error):
     unet = random_unet(CONFIGS["one head"]).double()
     x, _ = inputs(unet.config)
-    prepared = prepare_for_sampling(copy.deepcopy(unet), torch.float64)
+    prepared = optimize_for_inference(copy.deepcopy(unet), device=CPU, dtype=torch.float64)
     with torch.inference_mode():
         assert relative_error(prepared(x.double(), 500, None), unet(x.double(), 500)) < 1e-12
 
@@ -105,7 +108,7 @@ def test_without_onednn_the_plain_layers_remain(monkeypatch, relative_error):
     x, _ = inputs(unet.config)
     monkeypatch.setattr("zoo_core.kernels.capabilities.onednn", object())
     prepared_unet = copy.deepcopy(unet)
-    prepared = prepare_for_sampling(prepared_unet)
+    prepared = optimize_for_inference(prepared_unet, device=CPU)
     assert not any(isinstance(module, PackedConv) for module in prepared_unet.modules())
     with torch.inference_mode():
         assert relative_error(prepared(x, 500, None), unet(x, 500)) <= 1e-5
@@ -113,7 +116,7 @@ def test_without_onednn_the_plain_layers_remain(monkeypatch, relative_error):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_images_do_not_depend_on_the_batch_they_are_in(dtype):
-    prepared = prepare_for_sampling(random_unet(CONFIGS["Winograd"]), dtype)
+    prepared = optimize_for_inference(random_unet(CONFIGS["Winograd"]), device=CPU, dtype=dtype)
     x, _ = inputs(CONFIGS["Winograd"], n=9)
     with torch.inference_mode():
         together = prepared(x, 500, None)
@@ -122,7 +125,7 @@ def test_images_do_not_depend_on_the_batch_they_are_in(dtype):
 
 
 def test_images_of_another_size_are_refused():
-    prepared = prepare_for_sampling(random_unet(CONFIGS["several heads"]))
+    prepared = optimize_for_inference(random_unet(CONFIGS["several heads"]), device=CPU)
     with pytest.raises(ValueError, match=r"\(16, 16\), not \(8, 8\)"):
         prepared(torch.zeros(1, 3, 8, 8), 0, None)
 

@@ -1,4 +1,4 @@
-"""The variational bound: how many nats a diffusion model needs, at most, to tell an image.
+"""The variational bound (ELBO): an upper bound of the nats that a diffusion model needs for an image.
 
 Ho et al. 2020 (arXiv:2006.11239), eq. 5, with the discretised decoder of its section 3.3 and the variances of
 Nichol & Dhariwal 2021 (arXiv:2102.09672). All in nats: divide by the dimensions and by ln 2 for bits/dim.
@@ -16,44 +16,44 @@ from zoo_core import Noise, Score
 from zoo_ddpm.prediction import Predictor
 from zoo_ddpm.samplers import log_variance
 from zoo_ddpm.schedule import SchedulerConfig
-from zoo_ddpm.timesteps import Transition, transitions
+from zoo_ddpm.timesteps import SamplerStep, sampler_steps
 
 
 def variational_bound(predict: Predictor, config: SchedulerConfig, data: Tensor, noise: Noise) -> Score:
-    """Bound the log-likelihood of images, with one noise draw and one network call per timestep.
+    """Return a lower bound of the log-likelihood, with one noise draw and one network call per timestep.
 
     Args:
-        predict: The network, wrapped, on float64 tensors.
-        config: Its schedule and its reverse variance.
+        predict: The wrapped network, on float64 tensors.
+        config: The schedule and the reverse variance.
         data: Images (n, c, h, w), uint8.
-        noise: One stream an image, on the data's device.
+        noise: One stream per image, on the data's device.
     """
     x_0 = data.double() / 127.5 - 1
-    steps = transitions(config, "ddpm", config.num_train_timesteps, "trailing")
+    steps = sampler_steps(config, "ddpm", config.num_train_timesteps, "trailing")
     nats = prior_term(x_0, steps[0].alpha_bar)
     for step in steps:
         epsilon = noise.normal(*data.shape[1:]).to(x_0)
-        nats = nats + step_term(predict, config.variance_type, step, decoder_variance(steps), x_0, epsilon)
+        nats = nats + kl_term(predict, config.variance_type, step, decoder_variance(steps), x_0, epsilon)
     return Score(nats=-nats, size=torch.full_like(nats, x_0[0].numel()), bound=True)
 
 
 def prior_term(x_0: Tensor, alpha_bar: float) -> Tensor:
-    """KL(q(x_T | x_0) || N(0, I)) in nats, (n,)."""
+    """Return KL(q(x_T | x_0) || N(0, I)) in nats, (n,)."""
     return _sum(0.5 * (alpha_bar * x_0**2 - alpha_bar - math.log1p(-alpha_bar)))
 
 
-def step_term(
-    predict: Predictor, kind: str, step: Transition, decoder: float, x_0: Tensor, epsilon: Tensor
+def kl_term(
+    predict: Predictor, kind: str, step: SamplerStep, decoder: float, x_0: Tensor, epsilon: Tensor
 ) -> Tensor:
-    """KL(q(x_s | x_t, x_0) || p(x_s | x_t)), or −log p(x_0 | x_t) for the last step, in nats, (n,).
+    """Return KL(q(x_s | x_t, x_0) || p(x_s | x_t)), or −log p(x_0 | x_t) at the last step, in nats, (n,).
 
     Args:
-        predict: The network, wrapped.
+        predict: The wrapped network.
         kind: The reverse variance: see :func:`zoo_ddpm.samplers.log_variance`.
         step: From x_t to x_s.
         decoder: See :func:`decoder_variance`.
         x_0: Images in [-1, 1].
-        epsilon: Standard normals that make x_t of them.
+        epsilon: The standard normals in x_t.
     """
     x_t = math.sqrt(step.alpha_bar) * x_0 + math.sqrt(1 - step.alpha_bar) * epsilon
     prediction = predict(x_t, step)
@@ -67,18 +67,18 @@ def step_term(
 
 
 def gaussian_kl(mean_q: Tensor, log_var_q: float, mean_p: Tensor, log_var_p: Tensor) -> Tensor:
-    """KL divergence of one normal from another, in nats, elementwise."""
-    spread = log_var_p - log_var_q - 1 + torch.exp(log_var_q - log_var_p)
-    return 0.5 * (spread + (mean_q - mean_p) ** 2 * torch.exp(-log_var_p))
+    """Return the KL divergence of two normals, in nats, elementwise."""
+    log_ratio = log_var_p - log_var_q - 1 + torch.exp(log_var_q - log_var_p)
+    return 0.5 * (log_ratio + (mean_q - mean_p) ** 2 * torch.exp(-log_var_p))
 
 
-def decoder_variance(steps: Sequence[Transition]) -> float:
-    """Variance that replaces the posterior's in the last step, where that is 0: that of the step before."""
+def decoder_variance(steps: Sequence[SamplerStep]) -> float:
+    """Return the variance for the last step, where the posterior's is 0: that of the step before."""
     return max(steps[-2:][0].posterior_variance, 1e-20)
 
 
 def discretised_log_likelihood(x: Tensor, mean: Tensor, log_sigma: Tensor) -> Tensor:
-    """Log probability of 8-bit levels under N(mean, σ²) (Ho et al. eq. 13), in the shape of ``x``.
+    """Return the log-probability of 8-bit levels under N(mean, σ²) (Ho et al. eq. 13), in the shape of ``x``.
 
     A level owns the interval of width 2/255 around it; the outermost ones reach to infinity. The normal CDF
     is the tanh approximation of the authors' code, with which published figures were computed.

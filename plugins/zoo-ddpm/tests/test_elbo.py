@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 from zoo_ddpm import checkpoint
+from zoo_ddpm.elbo import (
+    decoder_variance,
+    discretised_log_likelihood,
+    kl_term,
+    prior_term,
+    variational_bound,
+)
 from zoo_ddpm.prediction import Prediction, predictor
 from zoo_ddpm.samplers import log_variance
 from zoo_ddpm.schedule import SchedulerConfig
-from zoo_ddpm.scorer import (
-    decoder_variance,
-    discretised_log_likelihood,
-    prior_term,
-    step_term,
-    variational_bound,
-)
-from zoo_ddpm.timesteps import Transition, transitions
+from zoo_ddpm.timesteps import SamplerStep, sampler_steps
 from zoo_ddpm.unet import UNet, UNetConfig
 
 import zoo_core as zoo
@@ -60,10 +60,10 @@ def analytic(learned: bool) -> Any:
     return network
 
 
-def rows(case: Any, run: str) -> Iterator[tuple[int, Transition, list[Transition], Tensor, Tensor]]:
+def rows(case: Any, run: str) -> Iterator[tuple[int, SamplerStep, list[SamplerStep], Tensor, Tensor]]:
     """For each row of a run: its number, its step, all steps, x_0 and ε."""
     config = config_of(case.runs[run], clip=True)
-    steps = transitions(config, "ddpm", config.num_train_timesteps, "trailing")
+    steps = sampler_steps(config, "ddpm", config.num_train_timesteps, "trailing")
     for i, t in enumerate(case[f"inputs/{run}/t"].tolist()):
         x_0, epsilon = (case[f"inputs/{name}"][i : i + 1].double() for name in ("x_start", "noise"))
         yield i, steps[-1 - t], steps, x_0, epsilon
@@ -79,7 +79,7 @@ def test_each_term_of_the_bound_equals_that_of_improved_diffusion(golden, relati
     terms, means, x_0s, priors, log_variances = [], [], [], [], []
     for i, step, steps, x_0, epsilon in rows(case, run):
         decoder = decoder_variance(steps)
-        nats = step_term(predict, config.variance_type, step, decoder, x_0, epsilon)
+        nats = kl_term(predict, config.variance_type, step, decoder, x_0, epsilon)
         x_t = case[f"outputs/{run}/x_t_f64"][i : i + 1]
         prediction = predict(x_t, step)
         x_0s.append(prediction.x_0)
@@ -146,12 +146,12 @@ def test_a_perfect_network_needs_only_the_bits_that_its_decoder_does():
     data = torch.full((2, 1, 4, 4), 200, dtype=torch.uint8)
     x_0 = data.double() / 127.5 - 1
 
-    def predict(x_t: Tensor, step: Transition) -> Prediction:
+    def predict(x_t: Tensor, step: SamplerStep) -> Prediction:
         return Prediction(x_0, x_t, None)
 
-    steps = transitions(config, "ddpm", 50, "trailing")
+    steps = sampler_steps(config, "ddpm", 50, "trailing")
     epsilon = torch.ones_like(x_0)
-    terms = [step_term(predict, "fixed_small", s, decoder_variance(steps), x_0, epsilon) for s in steps]
+    terms = [kl_term(predict, "fixed_small", s, decoder_variance(steps), x_0, epsilon) for s in steps]
 
     assert torch.stack(terms[:-1]).abs().max() < 1e-9
     score = variational_bound(predict, config, data, Noise([0, 1]))
@@ -196,7 +196,7 @@ def test_a_model_scores_each_image_by_its_own_stream(folder):
 
 
 def test_images_of_another_shape_are_refused(folder):
-    with pytest.raises(OptionError, match=r"images of shape \(1, 8, 8\) in 8 bits, not \(3, 8, 8\)"):
+    with pytest.raises(OptionError, match=r"8-bit images of shape \(1, 8, 8\), not \(3, 8, 8\)"):
         folder().generator.log_likelihood(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), Noise([0]))
 
 
