@@ -13,7 +13,7 @@ from zoo_gpt.decoding.inference import default_dtype, optimize_for_inference
 from zoo_gpt.decoding.likelihood import log_likelihoods, token_log_likelihoods
 from zoo_gpt.decoding.sampling import SamplingOptions, TokenSampler
 from zoo_gpt.network.checkpoint import load_transformer
-from zoo_gpt.text.chat import render
+from zoo_gpt.text.chat import encode_chat
 from zoo_gpt.text.prediction import Prediction
 from zoo_gpt.text.streaming import Answer, StreamDecoder
 from zoo_gpt.text.tokenizer import Tokenizer
@@ -123,9 +123,7 @@ class GPT:
         if options.chat:
             if not text:
                 raise OptionError("A chat needs a message to answer.", "Give a prompt, or add --no-chat.")
-            message = {"role": "user", "content": text}
-            # The chat template writes the special tokens itself.
-            return self.tokenizer.encode(render(self.tokenizer, [message]), add_special=False)
+            return encode_chat(self.tokenizer, [{"role": "user", "content": text}])
         tokens = self.tokenizer.encode(text)
         return tokens if tokens else self._with_bos(tokens)
 
