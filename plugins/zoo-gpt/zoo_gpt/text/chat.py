@@ -130,4 +130,4 @@ def _check(messages: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _one_line(problem: object) -> str:
-    return " ".join(str(problem).split()).removesuffix(".")
+    return " ".join(str(problem)[:300].split()).removesuffix(".")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from zoo_core import Batch, Checkpoint, Noise, OptionError, Score, Step, read_options
-from zoo_gpt.decoding.decode import decode
+from zoo_core import Batch, Checkpoint, Noise, OptionError, Score, Step, WeightsError, read_options
+from zoo_gpt.decoding.decode import decode, require_numbers
 from zoo_gpt.decoding.inference import default_dtype, optimize_for_inference
 from zoo_gpt.decoding.likelihood import log_likelihoods, token_log_likelihoods
 from zoo_gpt.decoding.sampling import SamplingOptions, TokenSampler
@@ -62,7 +62,7 @@ class GPT:
             OptionError: A prompt does not fit into the context, or the model has no chat template.
         """
         options = read_options(TextOptions, batch.options)
-        prompts = [self._fit(self._encode(prompt, options), options) for prompt in batch.prompts]
+        prompts = [self._fit(self._known(self._encode(prompt, options)), options) for prompt in batch.prompts]
         limits = [min(options.max_tokens, self.context - len(prompt)) for prompt in prompts]
         answers = [
             Answer(
@@ -114,6 +114,7 @@ class GPT:
         features = self.transformer.features(ids[None])[0]
         factors = token_log_likelihoods(self.transformer, features[:-1], ids[1:])
         following = self.transformer.logits(features[-1:])[0].float().log_softmax(-1)
+        require_numbers(following)
         return Prediction(tuple(tokens), factors.cpu(), following.cpu(), self.tokenizer)
 
     def _encode(self, prompt: str | None, options: TextOptions) -> list[int]:
@@ -130,7 +131,18 @@ class GPT:
     def _with_bos(self, tokens: list[int]) -> list[int]:
         """Return the tokens after the one that begins a text, if the model has one."""
         bos = self.tokenizer.bos
-        return tokens if bos is None or tokens[:1] == [bos] else [bos, *tokens]
+        return self._known(tokens if bos is None or tokens[:1] == [bos] else [bos, *tokens])
+
+    def _known(self, tokens: list[int]) -> list[int]:
+        """Return the tokens, all of which the network must have."""
+        vocab_size = self.transformer.config.vocab_size
+        if tokens and max(tokens) >= vocab_size:
+            raise WeightsError(
+                f"{self.tokenizer.source}: its tokenizer gives the token {max(tokens)}, but vocab_size is "
+                f"{vocab_size} in config.json.",
+                "Download the checkpoint again, with all its files.",
+            )
+        return tokens
 
     def _fit(self, tokens: list[int], options: TextOptions) -> list[int]:
         if 0 < len(tokens) < self.context:

@@ -30,6 +30,8 @@ SECONDS = 5.0
 """How long a template may take; published ones take milliseconds."""
 CHARACTERS = 2**26
 """How much text a template may make, all intermediate results together."""
+ITEM = 8
+"""What an item of a list counts, in characters."""
 WIDTH = 1000
 """Largest width of padding and indentation."""
 UNSAFE_FILTERS = ("pprint", "random", "urlize", "wordwrap", "xmlattr")
@@ -133,7 +135,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
                 _check_format(left)
         return super().call_binop(context, operator, left, right)
 
-    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: B902, N805
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a function or a method."""
         owner = getattr(__obj, "__self__", None)
         values = [owner, *args] if isinstance(owner, str | bytes) else list(args)
@@ -180,11 +182,11 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         return value if isinstance(value, str) else str(value)
 
     def _size(self, value: Any) -> int:
-        """Return the characters in a value and in the values that it holds; what has none counts as one."""
+        """Return the characters in a value and in the values that it holds; an item counts as ``ITEM``."""
         total, todo = 0, [value]
         while todo:
             value = todo.pop()
-            total += len(value) if isinstance(value, str | bytes) else 1
+            total += len(value) if isinstance(value, str | bytes) else ITEM
             if total > self._left:
                 raise _too_long()
             if isinstance(value, Namespace):

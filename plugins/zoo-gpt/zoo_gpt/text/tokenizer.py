@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from reprlib import repr as short_repr
 from typing import Any
 
 import tokenizers
@@ -117,7 +118,7 @@ class Tokenizer:
                 "Give the text in UTF-8.",
             ) from None
         self._backend.encode_special_tokens = not spelled_out
-        with _rust_errors(f"The tokenizer of {self.source} cannot encode the text"):
+        with _one_line_errors(f"The tokenizer of {self.source} cannot encode the text"):
             return self._backend.encode(text, add_special_tokens=add_special).ids
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -156,9 +157,9 @@ def _read_tokenizer_json(checkpoint: Checkpoint) -> tokenizers.Tokenizer:
             f"tokenizer.json of {checkpoint.source} has {size:,} bytes; at most {MAX_BYTES:,} are read.",
             REMEDY,
         )
-    with _rust_errors(f"tokenizer.json of {checkpoint.source} cannot be read"):
+    with _one_line_errors(f"tokenizer.json of {checkpoint.source} cannot be read"):
         backend = tokenizers.Tokenizer.from_file(str(path))
-    for key in ("normalizer", "pre_tokenizer"):
+    for key in ("normalizer", "pre_tokenizer", "decoder"):
         step = getattr(backend, key)
         # A step's pickled state is its JSON; backend.to_str() would write out the whole vocabulary.
         if step is not None and (growth := _growth(json.loads(step.__getstate__()))) > MAX_GROWTH:
@@ -179,7 +180,7 @@ def _read_gpt2(checkpoint: Checkpoint) -> tokenizers.Tokenizer:
             "Copy the tokenizer.json of its base model next to its weights.",
         )
     vocab, merges = (str(checkpoint.files[name]) for name in ("vocab.json", "merges.txt"))
-    with _rust_errors(f"vocab.json or merges.txt of {checkpoint.source} cannot be read"):
+    with _one_line_errors(f"vocab.json or merges.txt of {checkpoint.source} cannot be read"):
         backend = tokenizers.Tokenizer(tokenizers.models.BPE.from_file(vocab, merges))
     add_prefix_space = bool(config.get("add_prefix_space", False))
     backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
@@ -219,7 +220,7 @@ def _add_declared(
         backend.add_tokens([token])
         if (given := backend.token_to_id(token.content)) != id:
             raise WeightsError(
-                f"The tokenizer of {source} gives {token.content!r} the id {given}; its config says {id}.",
+                f"The tokenizer of {source} gives {short_repr(token.content)} the id {given}; its config says {id}.",
                 "Download the checkpoint again, with all its files.",
             )
     present = {text for text in roles.values() if backend.token_to_id(text) is not None}
@@ -232,7 +233,7 @@ def _declared(config: Mapping[str, Any], source: str) -> list[tuple[int, tokeniz
         return [(id, _added_token(stated[id])) for id in sorted(stated)]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(
-            f"The added_tokens_decoder in tokenizer_config.json of {source} is malformed: {error!r}.",
+            f"The added_tokens_decoder in tokenizer_config.json of {source} is malformed: {short_repr(error)}.",
             "Download the file again.",
         ) from error
 
@@ -245,9 +246,9 @@ def _added_token(stated: Mapping[str, Any]) -> tokenizers.AddedToken:
 
 def _chat_template(checkpoint: Checkpoint, config: Mapping[str, Any]) -> str | None:
     if checkpoint.has("chat_template.jinja"):
-        with _rust_errors(f"chat_template.jinja of {checkpoint.source} cannot be read"):
-            with checkpoint.files["chat_template.jinja"].open(encoding="utf-8-sig") as file:
-                return file.read(MAX_TEMPLATE + 1)
+        path = checkpoint.files["chat_template.jinja"]
+        with _one_line_errors(f"{path.name} of {checkpoint.source} cannot be read"), path.open("rb") as file:
+            return file.read(4 * MAX_TEMPLATE + 1).decode("utf-8-sig")
     template = config.get("chat_template")
     if isinstance(template, list):  # several, by name
         by_name = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
@@ -260,13 +261,13 @@ def _json_or_empty(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
 
 
 def _ids(stated: Iterable[Any]) -> list[int]:
-    """Flatten a list of ids, lists of ids and None."""
+    """Flatten a list of ids, lists of ids and None; leave out what is no id."""
     flat = [id for entry in stated for id in (entry if isinstance(entry, list) else [entry])]
-    return [id for id in flat if isinstance(id, int)]
+    return [id for id in flat if isinstance(id, int) and id >= 0]
 
 
 @contextmanager
-def _rust_errors(problem: str) -> Iterator[None]:
+def _one_line_errors(problem: str) -> Iterator[None]:
     """Make what the library raises, be it a panic of Rust, one line about the file."""
     try:
         yield
@@ -280,8 +281,10 @@ def _rust_errors(problem: str) -> Iterator[None]:
 def _growth(step: Mapping[str, Any]) -> float:
     """Return how many times as long a normaliser or a pre-tokenizer can make a text."""
     match step:
-        case {"type": "Sequence", "normalizers": steps} | {"type": "Sequence", "pretokenizers": steps}:
-            return math.prod(map(_growth, steps))
+        case {"type": "Sequence"}:
+            return math.prod(
+                _growth(part) for parts in step.values() for part in parts if parts != "Sequence"
+            )
         case {"type": "Replace", "pattern": {"String": old}, "content": new}:
             return max(1.0, len(new) / max(1, len(old)))
         case {"type": "Replace", "content": added} | {"type": "Prepend", "prepend": added}:
