@@ -44,8 +44,12 @@ def load_transformer(checkpoint: Checkpoint) -> Transformer:
     published = checkpoint.tensors(stem)
     _compare_sizes(config, config_json, published, source)
     tensors = from_published(config_json, published, checkpoint.source)
+    if odd := next((name for name, tensor in tensors.items() if not tensor.is_floating_point()), None):
+        raise WeightsError(
+            f"{checkpoint.source}: {short_repr(odd)} is {tensors[odd].dtype}, not floating-point.", REMEDY
+        )
     # The type of one tensor for all: one of another type would be converted, and not stay mapped.
-    dtype = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), None)
+    dtype = next((tensor.dtype for tensor in tensors.values()), None)
     return load_network(lambda: Transformer(config), tensors, checkpoint.source, dtype)
 
 

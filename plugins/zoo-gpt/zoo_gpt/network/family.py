@@ -162,9 +162,9 @@ class ConfigReader:
                 f"the rotary settings are impossible: rope_theta {theta:g}, a share of {share:g} of "
                 f"{head_dim} channels, {short_repr(dict(scaling))}"
             )
-        linear = {"scaling_factor": numbers[0]} if kind == "linear" else {}
+        factor = numbers[0] if kind == "linear" else 1.0
         llama3 = Llama3Scaling(*numbers) if kind == "llama3" else None
-        return Rope(int(head_dim * share), theta, **linear, llama3=llama3)
+        return Rope(int(head_dim * share), theta, factor, llama3)
 
     def finish(self) -> None:
         """Refuse settings that were not read, unless they are off."""

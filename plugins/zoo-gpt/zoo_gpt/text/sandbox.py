@@ -113,7 +113,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         finally:
             sys.settrace(before)
 
-    def concat(self, pieces: Iterable[str]) -> str:  # type: ignore[override]
+    def concat(self, pieces: Iterable[str]) -> str:
         """Join the pieces of an output or a block."""
         kept = []
         for piece in pieces:

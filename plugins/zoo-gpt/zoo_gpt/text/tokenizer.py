@@ -220,7 +220,8 @@ def _add_declared(
         backend.add_tokens([token])
         if (given := backend.token_to_id(token.content)) != id:
             raise WeightsError(
-                f"The tokenizer of {source} gives {short_repr(token.content)} the id {given}; its config says {id}.",
+                f"The tokenizer of {source} gives {short_repr(token.content)} the id {given}; "
+                f"its config says {id}.",
                 "Download the checkpoint again, with all its files.",
             )
     present = {text for text in roles.values() if backend.token_to_id(text) is not None}
@@ -233,7 +234,7 @@ def _declared(config: Mapping[str, Any], source: str) -> list[tuple[int, tokeniz
         return [(id, _added_token(stated[id])) for id in sorted(stated)]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(
-            f"The added_tokens_decoder in tokenizer_config.json of {source} is malformed: {short_repr(error)}.",
+            f"tokenizer_config.json of {source}: added_tokens_decoder is malformed: {short_repr(error)}.",
             "Download the file again.",
         ) from error
 

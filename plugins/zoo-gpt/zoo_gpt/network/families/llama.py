@@ -1,4 +1,4 @@
-"""Llama (Touvron et al. 2023, arXiv:2302.13971) and models in its layout, such as SmolLM2."""
+"""Llama (Touvron et al. 2023, arXiv:2302.13971) and models in its layout: SmolLM2, Qwen2, Qwen3."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def read(reader: ConfigReader, *, qkv_bias: bool | None = None, qk_norm: bool = 
     Args:
         reader: The reader.
         qkv_bias: Queries, keys and values have biases; None: as the setting attention_bias says, which then
-            counts for attention's output too.
-        qk_norm: Queries and keys are normalised.
+            counts for attention's output too. Qwen2 has them always.
+        qk_norm: Queries and keys are normalised, as in Qwen3.
     """
     out_bias = qkv_bias is None and reader.get(bool, "attention_bias", default=False)
     # With use_sliding_window off, sliding_window has no effect.
