@@ -232,6 +232,8 @@ TEMPLATES = {
         "{% set x = 'x' * 1000000 %}{% set y %}{% for a in range(99999) %}{{ x[a:] }}{% endfor %}{% endset %}"
     ),
     "mapped": template("{{ range(99999) | map(attribute='x', default='x' * 1000000) | join }}"),
+    "mapped method": template("{{ ''.join(range(99999) | map(attribute='x', default='x' * 1000000)) }}"),
+    "replaced by keyword": template("{{ ('x' * 10000) | replace(new='x' * 1000000, old='x') }}"),
     "lists of lists": template(
         "{% set ns = namespace(x=['x']) %}{% for i in range(99) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}"
         "{{ ns.x }}"

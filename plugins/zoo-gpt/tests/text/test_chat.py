@@ -239,6 +239,7 @@ def test_a_lone_surrogate_in_a_message_is_refused(tokenizer):
         "{% set ns = namespace(t='') %}{% for m in messages %}{% set ns.t = ns.t ~ m.content %}{% endfor %}"
         "{{ ns.t }}",
         "{{ messages | tojson(indent=4) }}{{ '%s %d' | format(messages[0].role, 1700000000) }}",
+        "{{ 'Date: %s 2026' % messages[0].role }}{{ '{{{}}} 12345'.format(messages[0].content) }}",
         "{{ messages | map(attribute='content') | join('\\n') }}{{ messages[0].content.split('a')[-1] }}",
     ],
 )

@@ -148,5 +148,5 @@ def test_a_long_text_is_scored(model):
 
 
 def test_an_embedded_model_without_a_chat_template_is_named():
-    with pytest.raises(OptionError, match="^gpt-kjv is not a chat model"):
+    with pytest.raises(OptionError, match=r"^gpt-kjv is not a chat model"):
         list(zoo.load("gpt-kjv", device="cpu").generate("Who are you?", chat=True))

@@ -41,7 +41,7 @@ WIDENING = {
 """Filters and methods that make their text longer by a width or by another text."""
 HUGE = 2**512
 """Largest factor or summand."""
-_WIDE = re.compile(r"\d{4,}|\*|\{[^{}]*\{")
+_WIDE = re.compile(r"%[^a-zA-Z%]*(\d{4}|\*)|\{[^{}]*(\d{4}|\{)")
 """A width in a format string, or one that is an argument."""
 
 
@@ -137,6 +137,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a function or a method."""
+        args = _listed(args)
         owner = getattr(__obj, "__self__", None)
         values = [owner, *args] if isinstance(owner, str | bytes) else list(args)
         __self._count(getattr(__obj, "__name__", ""), [*values, *kwargs.values()])
@@ -147,8 +148,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
 
         @wraps(function)  # keeps jinja2's marks
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            # What a filter yields one by one can be counted only as a list.
-            values = [list(value) if isinstance(value, GeneratorType) else value for value in args[skipped:]]
+            values = _listed(args[skipped:])
             self._count(name, [*values, *kwargs.values()])
             return self._counted(function(*args[:skipped], *values, **kwargs))
 
@@ -165,8 +165,9 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
             self._spend(sizes[0] * max([8, *widths, *sizes[1:]]))
         elif name == "join":
             self._spend(math.prod(len(value) for value in values[:2] if isinstance(value, Sized)))
-        elif name == "replace" and all(isinstance(value, str) for value in values[:3]) and len(values) > 2:
-            self._spend(values[0].count(values[1]) * len(values[2]))
+        elif name == "replace" and len(values) > 2 and all(isinstance(value, str) for value in values[:3]):
+            text, old, new = values[:3]  # keywords may come in the other order
+            self._spend(max(text.count(old) * len(new), text.count(new) * len(old)))
         elif name in ("format", "format_map"):
             _check_format(values[0])
             self._spend(sizes[0] * sum(sizes))
@@ -203,12 +204,17 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
             raise _too_long()
 
 
+def _listed(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Make generators lists: what a filter yields one by one could not be counted."""
+    return tuple(list(value) if isinstance(value, GeneratorType) else value for value in values)
+
+
 def _too_long() -> BudgetError:
     return BudgetError(f"makes more than {CHARACTERS:,} characters")
 
 
 def _check_format(text: Any) -> None:
-    if isinstance(text, str) and _WIDE.search(text):
+    if isinstance(text, str) and _WIDE.search(text.replace("{{", "")):
         raise BudgetError("asks for a very wide format")
 
 
