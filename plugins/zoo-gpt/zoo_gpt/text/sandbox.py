@@ -138,7 +138,8 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a function or a method."""
         args = _listed(args)
-        owner = getattr(__obj, "__self__", None)
+        # The sandbox wraps str.format.
+        owner = getattr(getattr(__obj, "__wrapped__", __obj), "__self__", None)
         values = [owner, *args] if isinstance(owner, str | bytes) else list(args)
         __self._count(getattr(__obj, "__name__", ""), [*values, *kwargs.values()])
         return __self._counted(super().call(__context, __obj, *args, **kwargs))
