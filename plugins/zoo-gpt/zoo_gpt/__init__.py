@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from zoo_core import hookimpl
@@ -17,6 +18,8 @@ def zoo_create_generator(
     card: ModelCard, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None
 ) -> Generator:
     """Return a generator for a card or a compatible checkpoint: LlamaGen, ImageGPT, or GPT for texts."""
+    if checkpoint.source == "embedded":
+        checkpoint = replace(checkpoint, source=card.id)  # the name of the model, for messages
     if card.output == "image" and any(name.startswith("vq") for name in checkpoint.files):
         from zoo_gpt.llamagen.generator import LlamaGen
 

@@ -39,10 +39,10 @@ def test_settings_that_are_off_or_without_effect_are_accepted():
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"new_feature": True}, "unknown setting new_feature = True"),
+        ({"new_feature": True}, "unknown setting 'new_feature' = True"),
         ({"hidden_size": None}, "the setting 'hidden_size' is missing"),
         ({"hidden_size": "8"}, "hidden_size is '8'; expected an integer"),
-        ({"num_hidden_layers": 0}, "num_hidden_layers is 0; expected at least 1"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers is 0; expected 1 to 1,000"),
         ({"num_attention_heads": 3}, "a width of 8 cannot be divided into 3 heads"),
         ({"num_key_value_heads": 3}, "4 attention heads cannot be divided among 3 key heads"),
         ({"hidden_act": "tanh"}, "hidden_act is 'tanh'; expected one of gelu, "),

@@ -145,3 +145,8 @@ def test_a_long_text_is_scored(model):
     score = model.generator.log_likelihood(CORPUS, Noise([0]))
     assert int(score.size[0]) > 5 * CONTEXT
     assert math.isfinite(float(score.nats[0]))
+
+
+def test_an_embedded_model_without_a_chat_template_is_named():
+    with pytest.raises(OptionError, match=r"^gpt-kjv is not a chat model"):
+        list(zoo.load("gpt-kjv", device="cpu").generate("Who are you?", chat=True))

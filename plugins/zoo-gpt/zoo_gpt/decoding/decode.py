@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from zoo_core import WeightsError
 from zoo_core.kernels import has_packed_linear
 from zoo_gpt.decoding.cuda_graph import GraphedStep
 from zoo_gpt.network.cache import KVCache
@@ -29,6 +30,19 @@ def batch_size_for(config: TransformerConfig) -> int:
     return max(1, min(MAX_BATCH, CACHE_MEMORY // one))
 
 
+def require_numbers(logits: Tensor) -> None:
+    """Refuse logits of which one is NaN: nothing can be sampled from them.
+
+    Raises:
+        WeightsError: One is NaN. The weights hold NaN or infinity, or overflow in half precision.
+    """
+    if bool(logits.isnan().any()):
+        raise WeightsError(
+            "The network computes NaN: its weights are damaged, or too large for half precision.",
+            "Add --dtype float32; if that does not help, download the checkpoint again.",
+        )
+
+
 def decode(
     transformer: Transformer, prompts: Sequence[Sequence[int]], steps: int, sample: Sample
 ) -> Iterator[Tensor]:
@@ -42,6 +56,9 @@ def decode(
         prompts: n sequences of at least one token.
         steps: Number of tokens to add to each.
         sample: Chooses the tokens.
+
+    Raises:
+        WeightsError: The network computes NaN.
     """
     device = transformer.device
     longest = max(map(len, prompts))
@@ -61,5 +78,7 @@ def decode(
         if step == 1 and device.type == "cuda" and steps >= MIN_GRAPH_STEPS:
             graph = GraphedStep(transformer, cache)
         logits = transformer.next_logits(tokens, cache) if graph is None else graph(tokens)
+        if step == 0:
+            require_numbers(logits)
         tokens = sample(logits)[:, None]
         yield tokens[:, 0]

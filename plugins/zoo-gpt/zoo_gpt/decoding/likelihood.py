@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from zoo_gpt.decoding.decode import require_numbers
 from zoo_gpt.network.transformer import Transformer
 
 CHUNK = 256
@@ -43,6 +44,8 @@ def token_log_likelihoods(transformer: Transformer, features: Tensor, targets: T
     Logits are computed in chunks: those of a long text in a large vocabulary would take gigabytes.
     """
     pairs = zip(torch.split(features, CHUNK), torch.split(targets, CHUNK), strict=True)
-    return torch.cat(
+    scores = torch.cat(
         [transformer.logits(f).float().log_softmax(-1).gather(1, t[:, None])[:, 0] for f, t in pairs]
     )
+    require_numbers(scores)
+    return scores

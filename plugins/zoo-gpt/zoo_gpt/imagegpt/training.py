@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from zoo_core import Classes, Loss, OptionError, Options, PluginError, TrainingData, read_options
 from zoo_gpt.imagegpt.palette import ColorPalette, learn_colours
 from zoo_gpt.network.checkpoint import save_transformer, transformer_config
-from zoo_gpt.network.initialisation import initialise
-from zoo_gpt.network.transformer import Transformer
+from zoo_gpt.network.transformer import Transformer, initialise
 
 EXAMPLES = 4096
 """Maximum number of images to learn the palette from."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from reprlib import repr as short_repr
 from typing import Any
 
 import torch
@@ -13,13 +14,18 @@ from torch import Tensor
 from zoo_core import Checkpoint, WeightsError, load_network, save_checkpoint
 from zoo_gpt.network.config import TransformerConfig
 from zoo_gpt.network.families import FAMILIES
-from zoo_gpt.network.family import ConfigReader
+from zoo_gpt.network.family import REMEDY, ConfigReader
 from zoo_gpt.network.transformer import Transformer
 
 STEMS = ("model", "pytorch_model")
 """Names of weights files: the first for safetensors, the second for pickles."""
 NOT_WEIGHTS = re.compile(r"\.(attn|attention)\.(attention\.)?(bias|masked_bias)$|rotary_emb\.inv_freq$")
 """Masks and tables that old files hold besides the weights."""
+
+LAYERS = ("n_layer", "num_layers", "num_hidden_layers")
+"""Names of the setting that says how many layers there are."""
+SIZES = ("vocab_size", "n_embd", "hidden_size", "n_inner", "intermediate_size", *LAYERS)
+"""Names of the settings that say how large the weights are."""
 
 
 def load_transformer(checkpoint: Checkpoint) -> Transformer:
@@ -32,11 +38,18 @@ def load_transformer(checkpoint: Checkpoint) -> Transformer:
             unexpected or of another shape.
     """
     config_json = checkpoint.json("config.json")
-    config = transformer_config(config_json, f"{checkpoint.source}: config.json")
+    source = f"{checkpoint.source}: config.json"
+    config = transformer_config(config_json, source)
     stem = next((s for s in STEMS if any(f.startswith(f"{s}.") for f in checkpoint.files)), STEMS[0])
-    tensors = from_published(config_json, checkpoint.tensors(stem))
+    published = checkpoint.tensors(stem)
+    _compare_sizes(config, config_json, published, source)
+    tensors = from_published(config_json, published, checkpoint.source)
+    if odd := next((name for name, tensor in tensors.items() if not tensor.is_floating_point()), None):
+        raise WeightsError(
+            f"{checkpoint.source}: {short_repr(odd)} is {tensors[odd].dtype}, not floating-point.", REMEDY
+        )
     # The type of one tensor for all: one of another type would be converted, and not stay mapped.
-    dtype = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), None)
+    dtype = next((tensor.dtype for tensor in tensors.values()), None)
     return load_network(lambda: Transformer(config), tensors, checkpoint.source, dtype)
 
 
@@ -54,7 +67,7 @@ def transformer_config(config: Mapping[str, Any], source: str) -> TransformerCon
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise WeightsError(
-            f"{source}: model_type is {model_type!r}, which zoo-gpt does not support.",
+            f"{source}: model_type is {short_repr(model_type)}, which zoo-gpt does not support.",
             f"Use a checkpoint of one of these types: {', '.join(FAMILIES)}.",
         )
     reader = ConfigReader(config, source)
@@ -65,7 +78,31 @@ def transformer_config(config: Mapping[str, Any], source: str) -> TransformerCon
     return read
 
 
-def from_published(config: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _compare_sizes(
+    config: TransformerConfig, settings: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
+) -> None:
+    """Refuse a config that describes more than the weights hold, before a network is built.
+
+    Time and memory then depend on the bytes of the weights, not on what a config claims.
+    """
+    layers = len({found[1] for name in tensors if (found := re.search(r"\.(\d+)\.", name))})
+    if config.layers > layers:
+        name = next(name for name in LAYERS if settings.get(name) is not None)
+        raise WeightsError(
+            f"{source}: {name} is {config.layers}, but the weights have {layers} layers.", REMEDY
+        )
+    needed = config.width * (config.vocab_size + config.layers * 2 * config.mlp_width)
+    held = sum(tensor.numel() for tensor in tensors.values())
+    if needed > held:
+        sizes = ", ".join(f"{name} {settings[name]}" for name in SIZES if settings.get(name) is not None)
+        raise WeightsError(
+            f"{source}: {sizes} need at least {needed:,} parameters, but the weights have {held:,}.", REMEDY
+        )
+
+
+def from_published(
+    config: Mapping[str, Any], tensors: dict[str, Tensor], source: str = "the checkpoint"
+) -> dict[str, Tensor]:
     """Return a file's tensors under our names and in our shapes; ``tensors`` is emptied.
 
     Tensors are converted one by one, so that only one of them is in memory twice. Unknown names are kept.
@@ -73,8 +110,12 @@ def from_published(config: Mapping[str, Any], tensors: dict[str, Tensor]) -> dic
     Args:
         config: The checkpoint's config.json, checked by :func:`transformer_config`.
         tensors: Tensors by their published names.
+        source: The checkpoint, for messages.
+
+    Raises:
+        WeightsError: Queries, keys and values are not of one shape.
     """
-    shape = transformer_config(config, "config.json")
+    shape = transformer_config(config, source)
     family = FAMILIES[config["model_type"]]
     renamed: dict[str, Tensor] = {}
     for name in list(tensors):
@@ -94,10 +135,12 @@ def from_published(config: Mapping[str, Any], tensors: dict[str, Tensor]) -> dic
             tensor = tensor.T.contiguous()
         if ours.endswith("qkv_by_head"):
             ours = ours.removesuffix("_by_head")
+            if not tensor.dim() or len(tensor) != 3 * shape.heads * shape.head_dim:
+                raise _misshapen(source, name, tensor)
             by_head = tensor.view(shape.heads, 3, shape.head_dim, *tensor.shape[1:])
             tensor = by_head.transpose(0, 1).reshape(tensor.shape)
         renamed[f"{ours}.{kind}"] = tensor
-    return _fused(shape, renamed)
+    return _fused(shape, renamed, source)
 
 
 def to_published(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -147,12 +190,21 @@ def save_transformer(
     save_checkpoint(folder, settings, to_published(config, transformer.state_dict()), dtype, also=also)
 
 
-def _fused(config: TransformerConfig, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _fused(config: TransformerConfig, tensors: dict[str, Tensor], source: str) -> dict[str, Tensor]:
     """Concatenate the weights of queries, keys and values: one product reads the input once."""
     for layer in range(config.layers):
         for kind in ("weight", "bias"):
             names = [f"blocks.{layer}.attention.{part}.{kind}" for part in "qkv"]
             if all(name in tensors for name in names):
                 parts = [tensors.pop(name) for name in names]
+                for name, part in zip(names, parts, strict=True):
+                    if part.shape[1:] != parts[0].shape[1:] or not part.dim():
+                        raise _misshapen(source, name, part)
                 tensors[f"blocks.{layer}.attention.qkv.{kind}"] = torch.cat(parts)
     return tensors
+
+
+def _misshapen(source: str, name: str, tensor: Tensor) -> WeightsError:
+    return WeightsError(
+        f"{source}: {name} has the shape {tuple(tensor.shape)}, which does not fit config.json.", REMEDY
+    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from reprlib import repr as short_repr
 from typing import Any
 
 from zoo_core import WeightsError
@@ -19,6 +21,12 @@ KINDS: Mapping[type, str] = {
     list: "a list",
     str: "a string",
 }
+
+REMEDY = "Use a checkpoint of a model that zoo-gpt supports."
+MAX_LAYERS = 1000
+MAX_SIZE = 2**24
+"""Largest width, context or vocabulary."""
+LLAMA3 = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
 
 # fmt: off
 IGNORED = frozenset({
@@ -77,17 +85,24 @@ class ConfigReader:
                 raise self.error(f"the setting {names[0]!r} is missing")
             return default
         value = self.config[name]
-        if kind is float and type(value) is int:
+        if kind is float and type(value) is int and abs(value) < 2**63:
             value = float(value)
-        if type(value) is not kind:
-            raise self.error(f"{name} is {value!r}; expected {KINDS[kind]}")
+        if type(value) is not kind or (kind is float and not math.isfinite(value)):
+            raise self.error(f"{name} is {short_repr(value)}; expected {KINDS[kind]}")
         return value
 
-    def size(self, name: str, default: int | None = None) -> int:
-        """Return an integer of at least 1."""
+    def size(self, name: str, default: int | None = None, most: int = MAX_SIZE) -> int:
+        """Return an integer from 1 to ``most``."""
         value: int = self.get(int, name, default=default)
-        if value < 1:
-            raise self.error(f"{name} is {value}; expected at least 1")
+        if not 1 <= value <= most:
+            raise self.error(f"{name} is {short_repr(value)}; expected 1 to {most:,}")
+        return value
+
+    def epsilon(self, name: str, default: float) -> float:
+        """Return the number that a norm adds to a variance."""
+        value: float = self.get(float, name, default=default)
+        if not 0 <= value < 1:
+            raise self.error(f"{name} is {value:g}; expected 0 or more, and less than 1")
         return value
 
     def require(self, value: Any, *names: str) -> None:
@@ -95,25 +110,26 @@ class ConfigReader:
         for name in names:
             self._read.add(name)
             if self.config.get(name, value) not in (value, None):
-                raise self.error(f"{name} is {self.config[name]!r}; only {value!r} is supported")
+                raise self.error(f"{name} is {short_repr(self.config[name])}; only {value!r} is supported")
 
     def require_full_attention(self) -> None:
         """Refuse layers with an attention window."""
         kinds = self.get(list, "layer_types", default=[], optional=True)
         if any(kind != "full_attention" for kind in kinds):
-            raise self.error(f"layer_types is {kinds!r}; only 'full_attention' is supported")
+            raise self.error(f"layer_types is {short_repr(kinds)}; only 'full_attention' is supported")
 
     def activation(self, name: str, default: str) -> str:
         """Return the name of a supported activation."""
         value: str = self.get(str, name, default=default)
         if value not in ACTIVATIONS:
-            raise self.error(f"{name} is {value!r}; expected one of {', '.join(ACTIVATIONS)}")
+            raise self.error(f"{name} is {short_repr(value)}; expected one of {', '.join(ACTIVATIONS)}")
         return value
 
     def sizes(self, width: str, layers: str, heads: str, context: str) -> dict[str, Any]:
         """Read the sizes that every config has, under these names; return fields of TransformerConfig."""
-        sizes = {"width": width, "layers": layers, "heads": heads, "context": context}
+        sizes = {"width": width, "heads": heads, "context": context}
         read = {field: self.size(name) for field, name in sizes.items()}
+        read["layers"] = self.size(layers, most=MAX_LAYERS)
         vocab_size = self.size("vocab_size")
         return read | {"vocab_size": vocab_size, "vocab_out": vocab_size, "kv_heads": read["heads"]}
 
@@ -129,40 +145,37 @@ class ConfigReader:
         nested = self._object("rope_parameters")
         scaling = self._object("rope_scaling") or nested
         theta = self.get(float, "rope_theta", "rotary_emb_base", optional=True)
-        theta = theta or nested.get("rope_theta", 10000.0)
         share = self.get(float, "partial_rotary_factor", "rotary_pct", optional=True)
-        share = share or nested.get("partial_rotary_factor", default_share)
-        dims = int(head_dim * share)
         kind = scaling.get("rope_type", scaling.get("type", "default"))
+        if kind not in ("default", "linear", "llama3"):
+            raise self.error(f"rope_type is {short_repr(kind)}; expected one of default, linear, llama3")
         try:
-            if kind == "default":
-                return Rope(dims, float(theta))
-            if kind == "linear":
-                return Rope(dims, float(theta), scaling_factor=float(scaling["factor"]))
-            if kind == "llama3":
-                llama3 = Llama3Scaling(
-                    float(scaling["factor"]),
-                    float(scaling["low_freq_factor"]),
-                    float(scaling["high_freq_factor"]),
-                    int(scaling["original_max_position_embeddings"]),
-                )
-                return Rope(dims, float(theta), llama3=llama3)
-        except (KeyError, TypeError, ValueError):
-            raise self.error(f"the rotary settings are incomplete: {dict(scaling)}") from None
-        raise self.error(f"rope_type is {kind!r}; expected one of default, linear, llama3")
+            theta = float(theta or nested.get("rope_theta", 10000.0))
+            share = float(share or nested.get("partial_rotary_factor", default_share))
+            names = {"default": (), "linear": ("factor",), "llama3": LLAMA3}[kind]
+            numbers = [float(scaling[name]) for name in names]
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise self.error(f"the rotary settings are incomplete: {short_repr(dict(scaling))}") from None
+        positive = all(0 < number < math.inf for number in (theta, *numbers))
+        if not positive or not 0 < share <= 1 or int(head_dim * share) % 2:
+            raise self.error(
+                f"the rotary settings are impossible: rope_theta {theta:g}, a share of {share:g} of "
+                f"{head_dim} channels, {short_repr(dict(scaling))}"
+            )
+        factor = numbers[0] if kind == "linear" else 1.0
+        llama3 = Llama3Scaling(*numbers) if kind == "llama3" else None
+        return Rope(int(head_dim * share), theta, factor, llama3)
 
     def finish(self) -> None:
         """Refuse settings that were not read, unless they are off."""
         for name, value in self.config.items():
             off = value in (None, False, 0, "", [], {})
             if name not in self._read and not name.startswith("_") and not off:
-                raise self.error(f"unknown setting {name} = {value!r}")
+                raise self.error(f"unknown setting {short_repr(name)} = {short_repr(value)}")
 
     def error(self, problem: str) -> WeightsError:
         """Return an error about this file."""
-        return WeightsError(
-            f"{self.source}: {problem}.", "Use a checkpoint of a model that zoo-gpt supports."
-        )
+        return WeightsError(f"{self.source}: {problem}.", REMEDY)
 
     def _object(self, name: str) -> Mapping[str, Any]:
         value: Mapping[str, Any] = self.get(dict, name, default={}, optional=True)

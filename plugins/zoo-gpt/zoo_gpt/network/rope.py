@@ -23,7 +23,7 @@ class Llama3Scaling:
     high_freq_factor: float
     """Frequencies with fewer than ``low`` turns in the original context are divided by the whole factor,
     those with more than ``high`` are kept, those between are interpolated."""
-    original_context: int
+    original_context: float
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ arXiv:2302.13971). ``families/`` holds each published family's config reading an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +37,10 @@ ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
 }
 """Activations by their names in published configs."""
+
+
+INITIAL_STD = 0.02
+"""Standard deviation of fresh weights (GPT-2)."""
 
 
 @dataclass(frozen=True)
@@ -223,3 +228,22 @@ class Transformer(nn.Module):
                 sees = sees & (keys >= left_padding[:, None])[:, None] | (keys == queries[:, None])
             masks[window] = sees[None, None] if left_padding is None else sees[:, None]
         return AttentionInputs(rotation, masks, causal=t > 1)
+
+
+def initialise(transformer: Transformer) -> Transformer:
+    """Draw fresh weights as GPT-2 does (Radford et al. 2019, section 2.3); return the network.
+
+    Each layer adds to the residual stream twice: those weights start √(2 · layers) times smaller.
+    """
+    residual_std = INITIAL_STD / math.sqrt(2 * transformer.config.layers)
+    for module in transformer.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=INITIAL_STD)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+    for module in transformer.modules():
+        if isinstance(module, Attention):
+            nn.init.normal_(module.out.weight, std=residual_std)
+        if isinstance(module, MLP):
+            nn.init.normal_(module.down.weight, std=residual_std)
+    return transformer

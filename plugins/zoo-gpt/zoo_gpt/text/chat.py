@@ -6,19 +6,51 @@ same extra functions as in transformers, which templates are written for.
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any
 
-from jinja2 import TemplateError, TemplateSyntaxError, nodes
+from jinja2 import TemplateSyntaxError
 from jinja2.exceptions import SecurityError
-from jinja2.ext import Extension, loopcontrols
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from zoo_core import OptionError, WeightsError
-from zoo_gpt.text.tokenizer import Tokenizer
+from zoo_gpt.text.sandbox import BudgetError, Refused, TemplateEnvironment
+from zoo_gpt.text.tokenizer import MAX_TEMPLATE, Tokenizer
+
+QUOTES = ("\ufdd0", "\ufdd1")
+"""Noncharacters around the number of a special token that a message spells out."""
+
+
+def encode_chat(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return the tokens of a conversation, up to where the model's answer begins.
+
+    Special tokens that a message spells out are plain text: a message cannot end itself and begin another.
+
+    Args:
+        tokenizer: The tokenizer, which has the template and the special tokens.
+        messages: As for :func:`render`.
+    """
+    special = sorted((tokenizer.show(id) for id in tokenizer.special), key=len, reverse=True)
+    spelled = re.compile("|".join(map(re.escape, [*special, *QUOTES])))
+    kept: list[str] = []
+
+    def set_aside(match: re.Match[str]) -> str:
+        kept.append(match[0])
+        return f"{QUOTES[0]}{len(kept) - 1}{QUOTES[1]}"
+
+    quoted = [
+        {**message, "content": spelled.sub(set_aside, message["content"])}
+        if isinstance(message, Mapping) and isinstance(message.get("content"), str)
+        else message
+        for message in messages
+    ]
+    # Odd parts are the numbers of what was set aside.
+    parts = re.split(f"{QUOTES[0]}(\\d+){QUOTES[1]}", render(tokenizer, quoted))
+    tokens: list[int] = []
+    for index, part in enumerate(parts):
+        text = kept[int(part)] if index % 2 else part
+        tokens += tokenizer.encode(text, add_special=False, spelled_out=not index % 2)
+    return tokens
 
 
 def render(
@@ -42,20 +74,29 @@ def render(
             f"{source} is not a chat model: it has no chat template.",
             "Give it a text to continue, without --chat, or use an instruct model.",
         )
+    if len(tokenizer.chat_template) > MAX_TEMPLATE:
+        raise WeightsError(
+            f"The chat template of {source} has more than {MAX_TEMPLATE:,} characters.",
+            "Do not use this checkpoint: its template may be malicious.",
+        )
     _check(messages)
+    environment = TemplateEnvironment()
     try:
-        return (
-            _environment()
-            .from_string(tokenizer.chat_template)
-            .render(
+        with environment.budget():
+            template = environment.from_string(tokenizer.chat_template)
+            return template.render(
                 messages=[{k: v for k, v in message.items() if v is not None} for message in messages],
                 tools=None,
                 documents=None,
                 add_generation_prompt=add_generation_prompt,
                 **tokenizer.roles,
             )
-        )
-    except _Refused as refusal:
+    except BudgetError as error:
+        raise WeightsError(
+            f"The chat template of {source} {error}.",
+            "Do not use this checkpoint: its template may be malicious.",
+        ) from None
+    except Refused as refusal:
         raise OptionError(
             f"The chat template of {source} refuses the messages: {_one_line(refusal)}.",
             "Give the messages that the model expects; for most, user and assistant must alternate.",
@@ -78,48 +119,6 @@ def render(
         ) from error
 
 
-class _Refused(TemplateError):
-    """Raised by ``raise_exception`` in a template."""
-
-
-class _GenerationBlock(Extension):
-    """Render ``{% generation %} … {% endgeneration %}``, which marks answers for training, as plain text."""
-
-    tags = {"generation"}  # noqa: RUF012
-
-    def parse(self, parser: Parser) -> nodes.Node:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return nodes.Scope(body, lineno=line)
-
-
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _GenerationBlock]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = lambda format: datetime.now().strftime(format)
-    return environment
-
-
-def _to_json(
-    value: object,
-    ensure_ascii: bool = False,
-    indent: int | str | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    """Return JSON as it is; Jinja's own filter escapes it for HTML, ``<`` as ``\\u003c``."""
-    return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-    )
-
-
-def _refuse(message: str) -> NoReturn:
-    raise _Refused(message)
-
-
 def _check(messages: Sequence[Mapping[str, Any]]) -> None:
     if not messages:
         raise OptionError("There are no messages.", "Give at least one message.")
@@ -131,4 +130,4 @@ def _check(messages: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _one_line(problem: object) -> str:
-    return " ".join(str(problem).split()).removesuffix(".")
+    return " ".join(str(problem)[:300].split()).removesuffix(".")

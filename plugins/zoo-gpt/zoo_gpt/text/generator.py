@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from zoo_core import Batch, Checkpoint, Noise, OptionError, Score, Step, read_options
-from zoo_gpt.decoding.decode import decode
+from zoo_core import Batch, Checkpoint, Noise, OptionError, Score, Step, WeightsError, read_options
+from zoo_gpt.decoding.decode import decode, require_numbers
 from zoo_gpt.decoding.inference import default_dtype, optimize_for_inference
 from zoo_gpt.decoding.likelihood import log_likelihoods, token_log_likelihoods
 from zoo_gpt.decoding.sampling import SamplingOptions, TokenSampler
 from zoo_gpt.network.checkpoint import load_transformer
-from zoo_gpt.text.chat import render
-from zoo_gpt.text.prediction import Prediction
+from zoo_gpt.text.chat import encode_chat
 from zoo_gpt.text.streaming import Answer, StreamDecoder
 from zoo_gpt.text.tokenizer import Tokenizer
 
@@ -30,6 +30,31 @@ class TextOptions(SamplingOptions):
     chat: bool
     template: str | None
     overflow: str
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The distribution over the token that follows a prompt, and the likelihood of the prompt itself."""
+
+    tokens: tuple[int, ...]
+    """The prompt's tokens, the one that begins a text included."""
+    factors: Tensor
+    """(len(tokens) − 1,) float32: log p of every token but the first given those before it, in nats."""
+    log_probabilities: Tensor
+    """(vocabulary,) float32: log p(· | tokens), in nats."""
+    tokenizer: Tokenizer
+
+    def top(self, k: int) -> list[tuple[int, str, float]]:
+        """Return the k likeliest next tokens, each as (id, its text, its probability)."""
+        values, ids = self.log_probabilities.topk(min(k, len(self.log_probabilities)))
+        return self._rows(ids.tolist(), values.exp().tolist())
+
+    def chain(self) -> list[tuple[int, str, float]]:
+        """Return the chain rule's factors: each token but the first as (id, its text, log p in nats)."""
+        return self._rows(self.tokens[1:], self.factors.tolist())
+
+    def _rows(self, tokens: Sequence[int], figures: Sequence[float]) -> list[tuple[int, str, float]]:
+        return [(t, self.tokenizer.show(t), figure) for t, figure in zip(tokens, figures, strict=True)]
 
 
 class GPT:
@@ -62,7 +87,7 @@ class GPT:
             OptionError: A prompt does not fit into the context, or the model has no chat template.
         """
         options = read_options(TextOptions, batch.options)
-        prompts = [self._fit(self._encode(prompt, options), options) for prompt in batch.prompts]
+        prompts = [self._fit(self._known(self._encode(prompt, options)), options) for prompt in batch.prompts]
         limits = [min(options.max_tokens, self.context - len(prompt)) for prompt in prompts]
         answers = [
             Answer(
@@ -114,6 +139,7 @@ class GPT:
         features = self.transformer.features(ids[None])[0]
         factors = token_log_likelihoods(self.transformer, features[:-1], ids[1:])
         following = self.transformer.logits(features[-1:])[0].float().log_softmax(-1)
+        require_numbers(following)
         return Prediction(tuple(tokens), factors.cpu(), following.cpu(), self.tokenizer)
 
     def _encode(self, prompt: str | None, options: TextOptions) -> list[int]:
@@ -123,16 +149,25 @@ class GPT:
         if options.chat:
             if not text:
                 raise OptionError("A chat needs a message to answer.", "Give a prompt, or add --no-chat.")
-            message = {"role": "user", "content": text}
-            # The chat template writes the special tokens itself.
-            return self.tokenizer.encode(render(self.tokenizer, [message]), add_special=False)
+            return encode_chat(self.tokenizer, [{"role": "user", "content": text}])
         tokens = self.tokenizer.encode(text)
         return tokens if tokens else self._with_bos(tokens)
 
     def _with_bos(self, tokens: list[int]) -> list[int]:
         """Return the tokens after the one that begins a text, if the model has one."""
         bos = self.tokenizer.bos
-        return tokens if bos is None or tokens[:1] == [bos] else [bos, *tokens]
+        return self._known(tokens if bos is None or tokens[:1] == [bos] else [bos, *tokens])
+
+    def _known(self, tokens: list[int]) -> list[int]:
+        """Return the tokens, all of which the network must have."""
+        vocab_size = self.transformer.config.vocab_size
+        if tokens and max(tokens) >= vocab_size:
+            raise WeightsError(
+                f"{self.tokenizer.source}: its tokenizer gives the token {max(tokens)}, but vocab_size is "
+                f"{vocab_size} in config.json.",
+                "Download the checkpoint again, with all its files.",
+            )
+        return tokens
 
     def _fit(self, tokens: list[int], options: TextOptions) -> list[int]:
         if 0 < len(tokens) < self.context:

@@ -7,7 +7,10 @@ bytes one by one, and bytes to text once a character is complete.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from reprlib import repr as short_repr
 from typing import Any
 
 import tokenizers
@@ -21,6 +24,15 @@ GPT2_CLASSES = (None, "GPT2Tokenizer", "GPT2TokenizerFast")
 """Tokenizer classes in tokenizer_config.json that vocab.json and merges.txt describe completely."""
 ADDED_TOKEN_FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 """Keys of an added token in tokenizer_config.json: how the text around it is treated."""
+MAX_BYTES = 2**26
+"""Largest tokenizer.json that is read; those of 256,000 tokens have half as much."""
+MAX_TEMPLATE = 2**18
+"""Most characters of a chat template; published ones have a tenth."""
+MAX_GROWTH = 256
+"""How many times as long normalisers or pre-tokenizers may make a text."""
+MAX_REASON = 200
+"""Most characters of the library's reason in an error."""
+REMEDY = "Download the file again."
 END_OF_TEXT = "<|endoftext|>"
 """GPT-2's only special token."""
 
@@ -86,13 +98,14 @@ class Tokenizer:
         """Number of tokens; a network may have more outputs, which stand for nothing."""
         return self._backend.get_vocab_size(with_added_tokens=True)
 
-    def encode(self, text: str, *, add_special: bool = True) -> list[int]:
+    def encode(self, text: str, *, add_special: bool = True, spelled_out: bool = True) -> list[int]:
         """Return the tokens of a text.
 
         Args:
-            text: Any text; special tokens that it spells out become tokens.
+            text: Any text.
             add_special: Add the special tokens that the tokenizer puts around a text. A chat template writes
                 them itself.
+            spelled_out: Special tokens that the text spells out become tokens; False: they are plain text.
 
         Raises:
             OptionError: The text has surrogates: it was read from bytes that are not UTF-8.
@@ -104,7 +117,9 @@ class Tokenizer:
                 f"The text is not valid Unicode: character {error.start} is a lone surrogate.",
                 "Give the text in UTF-8.",
             ) from None
-        return self._backend.encode(text, add_special_tokens=add_special).ids
+        self._backend.encode_special_tokens = not spelled_out
+        with _one_line_errors(f"The tokenizer of {self.source} cannot encode the text"):
+            return self._backend.encode(text, add_special_tokens=add_special).ids
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of tokens without special ones; invalid UTF-8 becomes U+FFFD.
@@ -136,10 +151,24 @@ class Tokenizer:
 
 
 def _read_tokenizer_json(checkpoint: Checkpoint) -> tokenizers.Tokenizer:
-    try:
-        return tokenizers.Tokenizer.from_file(str(checkpoint.files["tokenizer.json"]))
-    except Exception as error:  # the library raises nothing more precise
-        raise _unreadable("tokenizer.json", checkpoint, error) from error
+    path = checkpoint.files["tokenizer.json"]
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise WeightsError(
+            f"tokenizer.json of {checkpoint.source} has {size:,} bytes; at most {MAX_BYTES:,} are read.",
+            REMEDY,
+        )
+    with _one_line_errors(f"tokenizer.json of {checkpoint.source} cannot be read"):
+        backend = tokenizers.Tokenizer.from_file(str(path))
+    for key in ("normalizer", "pre_tokenizer", "decoder"):
+        step = getattr(backend, key)
+        # A step's pickled state is its JSON; backend.to_str() would write out the whole vocabulary.
+        if step is not None and (growth := _growth(json.loads(step.__getstate__()))) > MAX_GROWTH:
+            raise WeightsError(
+                f"tokenizer.json of {checkpoint.source}: {key} can make a text {growth:.3g} times "
+                f"as long, and zoo-gpt accepts {MAX_GROWTH}.",
+                "Do not use this checkpoint: its tokenizer may be malicious.",
+            )
+    return backend
 
 
 def _read_gpt2(checkpoint: Checkpoint) -> tokenizers.Tokenizer:
@@ -151,10 +180,8 @@ def _read_gpt2(checkpoint: Checkpoint) -> tokenizers.Tokenizer:
             "Copy the tokenizer.json of its base model next to its weights.",
         )
     vocab, merges = (str(checkpoint.files[name]) for name in ("vocab.json", "merges.txt"))
-    try:
+    with _one_line_errors(f"vocab.json or merges.txt of {checkpoint.source} cannot be read"):
         backend = tokenizers.Tokenizer(tokenizers.models.BPE.from_file(vocab, merges))
-    except Exception as error:  # the library raises nothing more precise
-        raise _unreadable("vocab.json or merges.txt", checkpoint, error) from error
     add_prefix_space = bool(config.get("add_prefix_space", False))
     backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
     backend.decoder = tokenizers.decoders.ByteLevel()
@@ -193,7 +220,8 @@ def _add_declared(
         backend.add_tokens([token])
         if (given := backend.token_to_id(token.content)) != id:
             raise WeightsError(
-                f"The tokenizer of {source} gives {token.content!r} the id {given}; its config says {id}.",
+                f"The tokenizer of {source} gives {short_repr(token.content)} the id {given}; "
+                f"its config says {id}.",
                 "Download the checkpoint again, with all its files.",
             )
     present = {text for text in roles.values() if backend.token_to_id(text) is not None}
@@ -206,7 +234,7 @@ def _declared(config: Mapping[str, Any], source: str) -> list[tuple[int, tokeniz
         return [(id, _added_token(stated[id])) for id in sorted(stated)]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(
-            f"The added_tokens_decoder in tokenizer_config.json of {source} is malformed: {error!r}.",
+            f"tokenizer_config.json of {source}: added_tokens_decoder is malformed: {short_repr(error)}.",
             "Download the file again.",
         ) from error
 
@@ -219,10 +247,9 @@ def _added_token(stated: Mapping[str, Any]) -> tokenizers.AddedToken:
 
 def _chat_template(checkpoint: Checkpoint, config: Mapping[str, Any]) -> str | None:
     if checkpoint.has("chat_template.jinja"):
-        try:
-            return checkpoint.files["chat_template.jinja"].read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise _unreadable("chat_template.jinja", checkpoint, error) from error
+        path = checkpoint.files["chat_template.jinja"]
+        with _one_line_errors(f"{path.name} of {checkpoint.source} cannot be read"), path.open("rb") as file:
+            return file.read(4 * MAX_TEMPLATE + 1).decode("utf-8-sig")
     template = config.get("chat_template")
     if isinstance(template, list):  # several, by name
         by_name = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
@@ -235,11 +262,34 @@ def _json_or_empty(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
 
 
 def _ids(stated: Iterable[Any]) -> list[int]:
-    """Flatten a list of ids, lists of ids and None."""
+    """Flatten a list of ids, lists of ids and None; leave out what is no id."""
     flat = [id for entry in stated for id in (entry if isinstance(entry, list) else [entry])]
-    return [id for id in flat if isinstance(id, int)]
+    return [id for id in flat if isinstance(id, int) and id >= 0]
 
 
-def _unreadable(name: str, checkpoint: Checkpoint, error: Exception) -> WeightsError:
-    what = " ".join(str(error).split())
-    return WeightsError(f"{name} of {checkpoint.source} cannot be read: {what}.", "Download the file again.")
+@contextmanager
+def _one_line_errors(problem: str) -> Iterator[None]:
+    """Make what the library raises, be it a panic of Rust, one line about the file."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:
+        what = " ".join(str(error)[:MAX_REASON].split()).removesuffix(".")
+        raise WeightsError(f"{problem}: {what}.", REMEDY) from error
+
+
+def _growth(step: Mapping[str, Any]) -> float:
+    """Return how many times as long a normaliser or a pre-tokenizer can make a text."""
+    match step:
+        case {"type": "Sequence"}:
+            return math.prod(
+                _growth(part) for parts in step.values() for part in parts if parts != "Sequence"
+            )
+        case {"type": "Replace", "pattern": {"String": old}, "content": new}:
+            return max(1.0, len(new) / max(1, len(old)))
+        case {"type": "Replace", "content": added} | {"type": "Prepend", "prepend": added}:
+            return 1.0 + len(added)
+        case {"type": "ByteLevel"}:
+            return 2.0
+    return 1.0

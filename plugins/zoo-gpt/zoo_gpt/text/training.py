@@ -18,8 +18,7 @@ from torch import Tensor, nn
 
 from zoo_core import Loss, OptionError, Options, TrainingData, read_options
 from zoo_gpt.network.checkpoint import save_transformer, transformer_config
-from zoo_gpt.network.initialisation import initialise
-from zoo_gpt.network.transformer import Transformer
+from zoo_gpt.network.transformer import Transformer, initialise
 from zoo_gpt.text.bpe_trainer import BPETrainer
 
 DEFAULT_VOCAB = 4096

@@ -37,7 +37,7 @@ def shared_settings(reader: ConfigReader, activation: str = "gelu_new") -> dict[
         "head_dim": reader.head_dim(sizes),
         "mlp_width": reader.size("n_inner", default=4 * sizes["width"]),
         "activation": reader.activation("activation_function", default=activation),
-        "norm_eps": reader.get(float, "layer_norm_epsilon", default=1e-5),
+        "norm_eps": reader.epsilon("layer_norm_epsilon", default=1e-5),
     }
 
 

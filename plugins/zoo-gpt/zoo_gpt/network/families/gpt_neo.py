@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from reprlib import repr as short_repr
+
 from zoo_gpt.network.config import TransformerConfig
 from zoo_gpt.network.families import gpt2
 from zoo_gpt.network.family import ConfigReader, Family
@@ -22,7 +24,7 @@ def read(reader: ConfigReader) -> TransformerConfig:
         head_dim=reader.head_dim(sizes),
         mlp_width=reader.size("intermediate_size", default=4 * sizes["width"]),
         activation=reader.activation("activation_function", default="gelu_new"),
-        norm_eps=reader.get(float, "layer_norm_epsilon", default=1e-5),
+        norm_eps=reader.epsilon("layer_norm_epsilon", default=1e-5),
         attention_scale=1.0,
         windows=_windows(reader, sizes["layers"]),
         qkv_bias=False,
@@ -35,13 +37,16 @@ def _windows(reader: ConfigReader, layers: int) -> tuple[int | None, ...]:
     types = reader.get(list, "attention_types", default=[[["global", "local"], layers // 2]])
     reader.get(list, "attention_layers", optional=True)  # the same, one entry per layer
     try:
-        kinds = [kind for pattern, times in types for kind in pattern * times]
-        windows = tuple({"global": None, "local": window}[kind] for kind in kinds)
+        described = sum(len(pattern) * times for pattern, times in types)
+        if described == layers:
+            kinds = [kind for pattern, times in types for kind in pattern * times]
+            return tuple({"global": None, "local": window}[kind] for kind in kinds)
     except (KeyError, TypeError, ValueError):
-        raise reader.error(f"attention_types is {types!r}; expected patterns of global and local") from None
-    if len(windows) != layers:
-        raise reader.error(f"attention_types describes {len(windows)} layers of {layers}")
-    return windows
+        described = None
+    words = "" if described is None else f", which is {short_repr(described)} layers of {layers}"
+    raise reader.error(
+        f"attention_types is {short_repr(types)}{words}; expected patterns of global and local"
+    )
 
 
 FAMILY = Family(read, NAMES, "transformer.")

@@ -29,7 +29,7 @@ def read(reader: ConfigReader) -> TransformerConfig:
         head_dim=head_dim,
         mlp_width=reader.size("intermediate_size"),
         activation=reader.activation("hidden_act", default="gelu"),
-        norm_eps=reader.get(float, "layer_norm_eps", default=1e-5),
+        norm_eps=reader.epsilon("layer_norm_eps", default=1e-5),
         rope=reader.rope(head_dim, default_share=0.25),
         qkv_bias=bias,
         out_bias=bias,

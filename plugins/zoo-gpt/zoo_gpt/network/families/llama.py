@@ -1,4 +1,4 @@
-"""Llama (Touvron et al. 2023, arXiv:2302.13971) and models in its layout, such as SmolLM2."""
+"""Llama (Touvron et al. 2023, arXiv:2302.13971) and models in its layout: SmolLM2, Qwen2, Qwen3."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def read(reader: ConfigReader, *, qkv_bias: bool | None = None, qk_norm: bool = 
     Args:
         reader: The reader.
         qkv_bias: Queries, keys and values have biases; None: as the setting attention_bias says, which then
-            counts for attention's output too.
-        qk_norm: Queries and keys are normalised.
+            counts for attention's output too. Qwen2 has them always.
+        qk_norm: Queries and keys are normalised, as in Qwen3.
     """
     out_bias = qkv_bias is None and reader.get(bool, "attention_bias", default=False)
     # With use_sliding_window off, sliding_window has no effect.
@@ -38,7 +38,7 @@ def read(reader: ConfigReader, *, qkv_bias: bool | None = None, qk_norm: bool = 
     reader.require_full_attention()
     sizes = reader.sizes("hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
     sizes["kv_heads"] = reader.size("num_key_value_heads", default=sizes["heads"])
-    head_dim = reader.get(int, "head_dim", optional=True) or reader.head_dim(sizes)
+    head_dim = reader.size("head_dim") if reader.config.get("head_dim") else reader.head_dim(sizes)
     return TransformerConfig(
         **sizes,
         head_dim=head_dim,
@@ -46,7 +46,7 @@ def read(reader: ConfigReader, *, qkv_bias: bool | None = None, qk_norm: bool = 
         activation=reader.activation("hidden_act", default="silu"),
         gated=True,
         rms_norm=True,
-        norm_eps=reader.get(float, "rms_norm_eps", default=1e-6),
+        norm_eps=reader.epsilon("rms_norm_eps", default=1e-6),
         rope=reader.rope(head_dim),
         qk_norm=qk_norm,
         qkv_bias=out_bias if qkv_bias is None else qkv_bias,
