@@ -15,9 +15,6 @@ class AdaptiveConv(nn.Module):
     """A 3×3 convolution whose kernel is a mixture from a bank: equations 2 and 3.
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        kernels: Kernels in the bank.
         init_std: Standard deviation of the initial weights. It sets how fast they learn; the output does not
             depend on it, as kernels are normalised. None: 1 / √(9 in_channels).
     """

@@ -7,6 +7,7 @@ Kang et al. 2023, arXiv:2303.05511, sections 3.4 and 4: non-saturating logistic 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -39,22 +40,38 @@ from zoo_gigagan.text_to_image.network import (
     TextToImageConfig,
     text_encoder,
 )
-from zoo_gigagan.text_to_image.options import TrainingOptions
 from zoo_gigagan.text_to_image.text import TextEmbedding, WordTokenizer, split_words
 
 CAPTION_DROPOUT = 0.1
 """Probability that a caption is replaced by an empty one, so that an empty prompt asks for anything."""
 
 
-class GigaGANTrainable:
-    """A generator and a discriminator to train against each other.
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Options of ``zoo train gigagan``, as zoo.toml declares them."""
 
-    Args:
-        config: The generator's architecture.
-        discriminator: The discriminator's architecture.
-        options: The weights of the losses, the probabilities of mixing, the type of the saved weights.
-        clip: The frozen encoder that ``config`` names, and its tokenizer.
-    """
+    channels: str | None
+    discriminator_channels: str | None
+    entries: str | None
+    kernels: int
+    attention: int
+    discriminator_attention: int
+    z_dim: int
+    w_dim: int
+    text_width: int
+    text_layers: int
+    text_encoder: str | None
+    context: int
+    r1: float
+    r1_every: int
+    matching: float
+    mixing: float
+    mixing_prompts: float
+    weights: str
+
+
+class GigaGANTrainable:
+    """A generator and a discriminator to train against each other, with the CLIP that ``config`` names."""
 
     betas = (0.0, 0.99)
     """Adam's, for both networks: arXiv:2303.05511, appendix A."""

@@ -7,6 +7,7 @@ latter is an L1 distance, and a second one keeps the downsampled output close to
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -23,19 +24,29 @@ from zoo_gigagan.discriminator import (
 from zoo_gigagan.options import WEIGHT_DTYPES, read_channels
 from zoo_gigagan.resolutions import MAX_LEVELS, resolutions
 from zoo_gigagan.upsampler.network import MODEL_TYPE, StyleNetworkConfig, Upsampler, UpsamplerConfig
-from zoo_gigagan.upsampler.options import TrainingOptions
 from zoo_gigagan.upsampler.tiles import FACTOR
 from zoo_gigagan.upsampler.upscaler import NOISE_STD
 
 
-class UpsamplerTrainable:
-    """An upsampler and a discriminator to train against each other.
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Options of ``zoo train gigagan-upsampler``, as zoo.toml declares them."""
 
-    Args:
-        config: The upsampler's architecture.
-        discriminator: The discriminator's architecture.
-        options: The weights of the losses, and the type of the saved weights.
-    """
+    channels: int
+    blocks: int
+    kernels: int
+    z_dim: int
+    w_dim: int
+    discriminator_channels: str | None
+    r1: float
+    r1_every: int
+    nearness: float
+    consistency: float
+    weights: str
+
+
+class UpsamplerTrainable:
+    """An upsampler and a discriminator to train against each other."""
 
     betas = (0.0, 0.99)
     """Adam's, for both networks."""
