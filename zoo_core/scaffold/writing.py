@@ -118,7 +118,7 @@ def _words(blueprint: Blueprint, names: Names, license: str, parameters: int) ->
         "family": blueprint.kind or blueprint.family,
         "output": blueprint.output,
         "prompt": blueprint.prompt,
-        "options": blueprint.options,
+        "options": blueprint.option_tables,
         "license": license,
         "spdx": LICENSES[license],
         "core": compatible(),
