@@ -97,16 +97,7 @@ class DiscriminatorInTraining(nn.Module):
 
 
 class StyleGAN2Trainable:
-    """A generator and a discriminator in training.
-
-    Args:
-        config: The generator's architecture; the discriminator has the same channels.
-        augment: The augmentation.
-        classes: Names of the classes; empty for an unconditional model.
-        options: The weights and intervals of the regularizers, the probability of mixing, and the type of
-            the saved weights.
-        r1: γ of the R1 penalty; 0: none.
-    """
+    """A generator and a discriminator of the same channels; ``r1`` is γ of the R1 penalty, 0: none."""
 
     betas = (0.0, 0.99)
     """Adam's betas for both networks: arXiv:1812.04948, appendix C."""

@@ -34,9 +34,8 @@ PART_ROWS = 32
 class FastSynthesis(nn.Module):
     """Maps styles to images as the synthesis network does; float32, on a CPU.
 
-    Args:
-        synthesis: The network. Its weights are taken over one layer at a time, so that there is never a
-            second copy of all: its own ``forward`` fails afterwards.
+    The network's weights are taken over one layer at a time, so that there is never a second copy of all: its
+    own ``forward`` fails afterwards.
     """
 
     def __init__(self, synthesis: SynthesisNetwork) -> None:

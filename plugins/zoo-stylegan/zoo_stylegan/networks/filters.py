@@ -27,16 +27,12 @@ def design_lowpass(
     attenuation = 2.285 * (taps - 1) * math.pi * width / (rate / 2) + 7.95
     window = np.kaiser(taps, _kaiser_beta(attenuation))
     at = np.arange(taps) - (taps - 1) / 2
-    if not radial:
-        kernel = np.sinc(2 * cutoff / rate * at) * window
-        return _unit_gain(torch.from_numpy(kernel))
-    r = torch.from_numpy(np.hypot(*np.meshgrid(at, at)) / rate)
-    jinc = torch.special.bessel_j1(2 * cutoff * math.pi * r) / (math.pi * r)
-    kernel = jinc * torch.from_numpy(np.outer(window, window))
-    return _unit_gain(kernel)
-
-
-def _unit_gain(kernel: Tensor) -> Tensor:
+    if radial:
+        r = torch.from_numpy(np.hypot(*np.meshgrid(at, at)) / rate)
+        jinc = torch.special.bessel_j1(2 * cutoff * math.pi * r) / (math.pi * r)
+        kernel = jinc * torch.from_numpy(np.outer(window, window))
+    else:
+        kernel = torch.from_numpy(np.sinc(2 * cutoff / rate * at) * window)
     return (kernel / kernel.sum()).float()
 
 

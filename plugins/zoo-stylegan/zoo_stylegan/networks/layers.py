@@ -22,12 +22,7 @@ EPS = 1e-8
 class EqualLinear(nn.Module):
     """A linear layer with equalized learning rate: unit-variance weights, scaled in each forward pass.
 
-    Args:
-        in_features: Features read.
-        out_features: Features returned.
-        bias_init: Initial value of the biases.
-        lr_multiplier: Learning rate relative to the other layers.
-        activation: True to apply a leaky ReLU.
+    It learns ``lr_multiplier`` times as fast as other layers; ``activation`` adds a leaky ReLU.
     """
 
     def __init__(
@@ -58,13 +53,9 @@ def normalize_2nd_moment(x: Tensor) -> Tensor:
 
 
 def demodulation(weight: Tensor, style: Tensor) -> Tensor:
-    """Return the factors that give a modulated convolution unit variance, (n, out).
+    """Return factors (n, out) that give a convolution by (out, in, k, k), modulated by (n, in), variance 1.
 
     1/√(Σ_{i,k} (s_i w_{o,i,k})² + ε): arXiv:1912.04958, equation 3.
-
-    Args:
-        weight: (out, in, k, k).
-        style: s, (n, in).
     """
     return (style.square() @ weight.square().sum((2, 3)).T + EPS).rsqrt()
 
