@@ -33,7 +33,8 @@ def design_lowpass(
         kernel = jinc * torch.from_numpy(np.outer(window, window))
     else:
         kernel = torch.from_numpy(np.sinc(2 * cutoff / rate * at) * window)
-    return (kernel / kernel.sum()).float()
+    normalised: Tensor = kernel / kernel.sum()
+    return normalised.float()
 
 
 def _kaiser_beta(attenuation: float) -> float:

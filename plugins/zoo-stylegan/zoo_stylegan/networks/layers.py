@@ -1,4 +1,4 @@
-"""Layers that StyleGAN2 and StyleGAN3 share: equalized linear layers, modulation and demodulation.
+"""What StyleGAN2 and StyleGAN3 share: field types, equalized linear layers, modulation, demodulation.
 
 Karras et al. 2018, "Progressive Growing of GANs", arXiv:1710.10196, section 4.1; Karras et al. 2020,
 "Analyzing and Improving the Image Quality of StyleGAN", arXiv:1912.04958, section 2.2.
@@ -7,10 +7,19 @@ Karras et al. 2018, "Progressive Growing of GANs", arXiv:1710.10196, section 4.1
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from zoo_core import Between
+
+# Types of the configs' fields, with the bounds that zoo_core.read_config checks.
+Width = Annotated[int, Between(1, 2**20)]
+Size = Annotated[int, Between(0, 2**20)]
+Depth = Annotated[int, Between(0, 64)]
+Bound = Annotated[float, Between(0, 2**20)]
 
 SLOPE = 0.2
 """Negative slope of the leaky ReLU."""

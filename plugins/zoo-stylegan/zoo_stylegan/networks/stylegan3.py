@@ -15,9 +15,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_stylegan.networks.fields import Bound, Depth, Size, Width
 from zoo_stylegan.networks.filters import design_lowpass, downsample, upsample
-from zoo_stylegan.networks.layers import GAIN, SLOPE, EqualLinear, demodulation, modulate
+from zoo_stylegan.networks.layers import (
+    GAIN,
+    SLOPE,
+    Bound,
+    Depth,
+    EqualLinear,
+    Size,
+    Width,
+    demodulation,
+    modulate,
+)
 from zoo_stylegan.networks.mapping import MappingNetwork
 
 
