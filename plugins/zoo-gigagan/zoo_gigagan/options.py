@@ -17,16 +17,7 @@ def read_channels(text: str | None, flag: str, count: int) -> tuple[int, ...]:
 
 
 def read_numbers(text: str, flag: str, count: int | None = None) -> tuple[int, ...]:
-    """Read a comma-separated list of positive integers, such as ``64,32,16``.
-
-    Args:
-        text: The list.
-        flag: The option, for messages.
-        count: Length of the list; None: any.
-
-    Raises:
-        OptionError: An entry is not a positive integer, or the length differs.
-    """
+    """Read positive integers such as ``64,32,16``, ``count`` of them or any number; OptionError otherwise."""
     parts = text.split(",")
     numbers = tuple(int(part) for part in parts if part.strip().isdecimal())
     if len(numbers) != len(parts) or 0 in numbers or (count is not None and len(numbers) != count):

@@ -125,10 +125,7 @@ class StyleGAN2Trainable:
     ) -> Iterator[Loss]:
         """Yield the discriminator's loss, then the generator's against the updated discriminator.
 
-        Args:
-            networks: ``generator`` and ``discriminator``, as the training loop wraps them.
-            batch: ``images`` (n, c, h, w) in [-1, 1]; ``labels`` (n,) int64 for a conditional model.
-            random: Source of z, noise, mixing and augmentation, on the batch's device.
+        ``batch`` has ``images`` (n, c, h, w) in [-1, 1], and for a conditional model ``labels`` (n,) int64.
         """
         generator, discriminator = networks["generator"], networks["discriminator"]
         real, c = batch["images"], None

@@ -103,11 +103,8 @@ class GigaGANTrainable:
     ) -> Iterator[Loss]:
         """Yield the discriminator's loss, then the generator's against the updated discriminator.
 
-        Args:
-            networks: ``generator`` and ``discriminator``, as the loop wrapped them.
-            batch: ``images`` (n, 3, h, w) in [-1, 1]; ``captions`` (n, length) int64; optionally the
-                captions' ``halves`` (n, 2, length).
-            random: The source of z, noise, mixing and mismatched prompts, on the batch's device.
+        ``batch`` has ``images`` (n, 3, h, w) in [-1, 1], ``captions`` (n, length) int64 and optionally their
+        ``halves`` (n, 2, length).
         """
         generator, discriminator = networks["generator"], networks["discriminator"]
         permutation = rare_words_first(batch["captions"])

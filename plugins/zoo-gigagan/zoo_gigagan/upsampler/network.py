@@ -209,12 +209,7 @@ class Upsampler(nn.Module):
         ]
 
     def forward(self, x: Tensor, kernels: Sequence[Tensor]) -> Tensor:
-        """Map images (n, 3, s, s) in [0, 1] to (n, 3, 4s, 4s), about in [0, 1].
-
-        Args:
-            x: The images, noise added.
-            kernels: From :meth:`kernels`, one for each image or one for all.
-        """
+        """Map noisy images (n, 3, s, s) in [0, 1] to (n, 3, 4s, 4s), about in [0, 1], by :meth:`kernels`."""
         remaining = iter(kernels)
         image, x = x, self.init_conv(x)
         skips: list[Tensor] = []

@@ -65,10 +65,7 @@ class UpsamplerTrainable:
     ) -> Iterator[Loss]:
         """Yield the discriminator's loss, then the generator's against the updated discriminator.
 
-        Args:
-            networks: ``generator`` and ``discriminator``, as the loop wrapped them.
-            batch: ``images`` (n, 3, h, w) in [-1, 1].
-            random: The source of z and noise, on the batch's device.
+        ``batch`` has ``images`` (n, 3, h, w) in [-1, 1].
         """
         generator, discriminator = networks["generator"], networks["discriminator"]
         real = batch["images"]

@@ -15,12 +15,8 @@ def design_lowpass(
 ) -> Tensor | None:
     """Return a Kaiser-windowed low-pass filter of gain 1, (taps,), or (taps, taps) if radial; None for 1 tap.
 
-    Args:
-        taps: Length of the filter.
-        cutoff: Cutoff frequency, in the unit of ``rate``.
-        width: Width of the transition band; it determines the window's β (Kaiser 1974).
-        rate: Sampling rate.
-        radial: True for the same response in all directions, by the jinc function.
+    The sampling rate has the unit of the cutoff frequency and of the transition band, whose width determines
+    the window's β (Kaiser 1974). Radial filters respond alike in all directions, by the jinc function.
     """
     if taps == 1:
         return None
@@ -47,13 +43,9 @@ def _kaiser_beta(attenuation: float) -> float:
 
 
 def upsample(x: Tensor, kernel: Tensor | None, factor: int, pad: tuple[int, int]) -> Tensor:
-    """Upsample x (n, c, h, w): insert zeros, pad, and filter so that the mean stays the same.
+    """Upsample square x (n, c, h, w): insert zeros, pad, and filter both axes; the mean stays the same.
 
-    Args:
-        x: A square signal.
-        kernel: Filter of both axes, (taps,); None for no filter.
-        factor: New sampling rate over the old one.
-        pad: Zeros before and after each axis, at the new rate; negative values crop.
+    ``pad`` is the number of zeros before and after each axis, at the new rate; negative values crop.
     """
     n, c, h, w = x.shape
     if kernel is not None and prefers_matmul(x):

@@ -136,12 +136,10 @@ class FourierInput(nn.Module):
         self.register_buffer("phases", torch.rand(band.channels) - 0.5)
 
     def forward(self, w: Tensor, transform: Tensor | None = None) -> Tensor:
-        """Map w (n, w_dim) to feature maps (n, channels, size, size).
+        """Map styles w (n, w_dim) to feature maps (n, channels, size, size).
 
-        Args:
-            w: Styles.
-            transform: (3, 3) or (n, 3, 3), from image to signal coordinates: the inverse of the transform to
-                apply to the image. None: the one in the checkpoint.
+        ``transform``, (3, 3) or (n, 3, 3), goes from image to signal coordinates: it is the inverse of
+        the one to apply to the image. None: the one in the checkpoint.
         """
         t = self.affine(w)
         t = t / t[:, :2].norm(dim=1, keepdim=True)  # (cos, sin, x, y)
@@ -240,9 +238,7 @@ class SynthesisNetwork(nn.Module):
     def forward(self, ws: Tensor, transform: Tensor | None = None) -> Tensor:
         """Map styles (n, layers, w_dim) to images (n, c, resolution, resolution), roughly in [-1, 1].
 
-        Args:
-            ws: A style for the Fourier features, then one for each layer.
-            transform: Transform of the Fourier features: see :class:`FourierInput`.
+        The first style is that of the Fourier features; for their transform see :class:`FourierInput`.
         """
         x = self.input(ws[:, 0], transform)
         for index, name in enumerate(self.names, start=1):
