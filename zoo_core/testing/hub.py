@@ -121,11 +121,7 @@ def isolation(home: Path) -> dict[str, str]:
 
 
 class LoopbackHub:
-    """A Hub on the loopback address that runs inside a ``with`` block.
-
-    Args:
-        home: Where ``env`` puts HF_HOME and ZOO_HOME.
-    """
+    """A Hub on the loopback address that runs inside a ``with`` block; ``env`` is for a zoo in ``home``."""
 
     def __init__(self, home: Path) -> None:
         self.home = home

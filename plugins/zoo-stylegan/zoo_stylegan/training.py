@@ -61,14 +61,10 @@ class GeneratorInTraining(nn.Module):
     def forward(
         self, z: Tensor, other: Tensor, crossover: Tensor, c: Tensor | None, noises: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Return images (n, c, h, w) and their styles (n, layers, w_dim).
+        """Return images (n, c, h, w) and their styles (n, layers, w_dim) for z (n, z_dim).
 
-        Args:
-            z: Noise, (n, z_dim).
-            other: Noise for the layers from ``crossover`` on, (n, z_dim).
-            crossover: First layer that uses ``other``, (n,); the number of layers: no mixing.
-            c: One-hot classes, (n, classes); None for an unconditional generator.
-            noises: Standard normal noise of each convolution.
+        Layers from ``crossover`` (n,) on use ``other`` (n, z_dim); at the number of layers nothing is mixed.
+        ``c`` is one-hot (n, classes), or None; ``noises`` are standard normal, one for each convolution.
         """
         mapping, layers = self.network.mapping, self.network.config.layers
         w = mapping(z, c)

@@ -240,14 +240,11 @@ def named_values(option: Option) -> list[Any]:
         return [True, False]
     if option.enum:
         return list(option.enum)
-    bounds = (option.minimum, option.maximum)
-    if option.type == "integer":
-        # A bound may be written between two integers.
-        bounds = (
-            None if option.minimum is None else math.ceil(option.minimum),
-            None if option.maximum is None else math.floor(option.maximum),
-        )
-    return list(dict.fromkeys(value for value in (option.default, *bounds) if value is not None))
+    low, high = option.minimum, option.maximum
+    if option.type == "integer":  # whose bounds may be written between two integers
+        low = None if low is None else math.ceil(low)
+        high = None if high is None else math.floor(high)
+    return list(dict.fromkeys(value for value in (option.default, low, high) if value is not None))
 
 
 def is_free(option: Option) -> bool:

@@ -24,12 +24,7 @@ from zoo_core import (
     save_checkpoint,
     write_atomically,
 )
-from zoo_gigagan.discriminator import (
-    Discriminator,
-    DiscriminatorConfig,
-    DiscriminatorInTraining,
-    r1_penalty,
-)
+from zoo_gigagan.discriminator import Discriminator, DiscriminatorConfig, DiscriminatorInTraining, r1_penalty
 from zoo_gigagan.options import WEIGHT_DTYPES, read_channels, read_numbers
 from zoo_gigagan.resolutions import MAX_LEVELS, resolutions
 from zoo_gigagan.text_to_image.clip import TOKENIZER, ClipText, ClipTokenizer, read_clip

@@ -15,12 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo_core import Loss, OptionError, Options, TrainingData, read_options, save_checkpoint
-from zoo_gigagan.discriminator import (
-    Discriminator,
-    DiscriminatorConfig,
-    DiscriminatorInTraining,
-    r1_penalty,
-)
+from zoo_gigagan.discriminator import Discriminator, DiscriminatorConfig, DiscriminatorInTraining, r1_penalty
 from zoo_gigagan.options import WEIGHT_DTYPES, read_channels
 from zoo_gigagan.resolutions import MAX_LEVELS, resolutions
 from zoo_gigagan.upsampler.network import MODEL_TYPE, StyleNetworkConfig, Upsampler, UpsamplerConfig
