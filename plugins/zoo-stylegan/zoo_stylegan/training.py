@@ -22,7 +22,6 @@ from zoo_stylegan.formats.checkpoint import to_json
 from zoo_stylegan.networks.discriminator import Discriminator
 from zoo_stylegan.networks.stylegan2 import MIN_RESOLUTION, StyleGAN2, StyleGAN2Config
 
-WEIGHT_TYPES = {"float32": torch.float32, "float16": torch.float16}
 W_AVG_BETA = 0.998
 """Decay of w_avg, the moving average of w that truncation uses, per batch."""
 PATH_LENGTH_DECAY = 0.99
@@ -192,7 +191,7 @@ class StyleGAN2Trainable:
         generator = networks["generator"]
         assert isinstance(generator, GeneratorInTraining)
         config = {**to_json(self.config), "zoo": {"class_names": list(self.classes)}}
-        save_checkpoint(folder, config, generator.network, WEIGHT_TYPES[self.options.weights])
+        save_checkpoint(folder, config, generator.network, getattr(torch, self.options.weights))
 
 
 def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:

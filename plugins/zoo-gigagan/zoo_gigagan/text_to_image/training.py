@@ -25,8 +25,7 @@ from zoo_core import (
     write_atomically,
 )
 from zoo_gigagan.discriminator import Discriminator, DiscriminatorConfig, DiscriminatorInTraining, r1_penalty
-from zoo_gigagan.options import WEIGHT_DTYPES, read_channels, read_numbers
-from zoo_gigagan.resolutions import MAX_LEVELS, resolutions
+from zoo_gigagan.resolutions import MAX_LEVELS, read_channels, read_numbers, resolutions
 from zoo_gigagan.text_to_image.clip import TOKENIZER, ClipText, ClipTokenizer, read_clip
 from zoo_gigagan.text_to_image.network import (
     MODEL_TYPE,
@@ -189,7 +188,7 @@ class GigaGANTrainable:
         if self.clip_tokenizer is not None:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / TOKENIZER, self.clip_tokenizer.content)
-        dtype = WEIGHT_DTYPES[self.options.weights]
+        dtype = getattr(torch, self.options.weights)
         save_checkpoint(folder, self.config, generator.network, dtype, model_type=MODEL_TYPE)
 
 
@@ -251,9 +250,7 @@ def create_trainable(options: Options, data: TrainingData) -> GigaGANTrainable:
         )
     sizes = sizes[: sizes.index(height) + 1]
     channels = read_channels(given.channels, "--channels", len(sizes))
-    discriminator_channels = read_channels(
-        given.discriminator_channels, "--discriminator-channels", len(sizes)
-    )
+    own_channels = read_channels(given.discriminator_channels, "--discriminator-channels", len(sizes))
     entries = read_numbers(given.entries, "--entries") if given.entries else tuple(reversed(sizes[1:]))
     if any(entry not in sizes[1:] for entry in entries):
         raise OptionError(
@@ -261,7 +258,7 @@ def create_trainable(options: Options, data: TrainingData) -> GigaGANTrainable:
             f"Give some of {','.join(str(size) for size in sizes[1:])}.",
         )
     heads = TextToImageConfig.heads
-    if any(width % heads for width in (*channels, *discriminator_channels, given.text_width)):
+    if any(width % heads for width in (*channels, *own_channels, given.text_width)):
         raise OptionError(
             f"--channels, --discriminator-channels and --text-width must be divisible by {heads}, the number "
             "of attention heads.",
@@ -283,7 +280,7 @@ def create_trainable(options: Options, data: TrainingData) -> GigaGANTrainable:
         text_layers=given.text_layers,
     )
     attention = tuple(size for size in sizes[1:] if size <= given.discriminator_attention)
-    discriminator = DiscriminatorConfig(discriminator_channels, entries, attention)
+    discriminator = DiscriminatorConfig(own_channels, entries, attention)
     return GigaGANTrainable(config, discriminator, given, clip)
 
 

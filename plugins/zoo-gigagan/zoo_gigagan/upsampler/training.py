@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from zoo_core import Loss, OptionError, Options, TrainingData, read_options, save_checkpoint
 from zoo_gigagan.discriminator import Discriminator, DiscriminatorConfig, DiscriminatorInTraining, r1_penalty
-from zoo_gigagan.options import WEIGHT_DTYPES, read_channels
-from zoo_gigagan.resolutions import MAX_LEVELS, resolutions
+from zoo_gigagan.resolutions import MAX_LEVELS, read_channels, resolutions
 from zoo_gigagan.upsampler.network import MODEL_TYPE, StyleNetworkConfig, Upsampler, UpsamplerConfig
 from zoo_gigagan.upsampler.tiles import FACTOR
 from zoo_gigagan.upsampler.upscaler import NOISE_STD
@@ -109,7 +108,7 @@ class UpsamplerTrainable:
         """Write the upsampler into ``folder`` as a checkpoint."""
         generator = networks["generator"]
         assert isinstance(generator, UpsamplerInTraining)
-        dtype = WEIGHT_DTYPES[self.options.weights]
+        dtype = getattr(torch, self.options.weights)
         save_checkpoint(folder, self.config, generator.network, dtype, model_type=MODEL_TYPE)
 
 
@@ -147,9 +146,7 @@ def create_trainable(options: Options, data: TrainingData) -> UpsamplerTrainable
             "Add --size 64 (or another power of two), and --rgb.",
         )
     sizes = sizes[: sizes.index(height) + 1]
-    discriminator_channels = read_channels(
-        given.discriminator_channels, "--discriminator-channels", len(sizes)
-    )
+    own_channels = read_channels(given.discriminator_channels, "--discriminator-channels", len(sizes))
     config = UpsamplerConfig(
         style_network=StyleNetworkConfig(given.z_dim, given.w_dim, depth=2),
         dim=given.channels,
@@ -167,5 +164,5 @@ def create_trainable(options: Options, data: TrainingData) -> UpsamplerTrainable
         blocks=given.blocks,
         residual=True,
     )
-    discriminator = DiscriminatorConfig(discriminator_channels, (height,), image_channels=6)
+    discriminator = DiscriminatorConfig(own_channels, (height,), image_channels=6)
     return UpsamplerTrainable(config, discriminator, given)

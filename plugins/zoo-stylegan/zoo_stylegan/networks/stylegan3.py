@@ -179,11 +179,8 @@ class SynthesisLayer(nn.Module):
         kernel = 1 if is_torgb else config.kernel
         rate = max(before.rate, after.rate) * (1 if is_torgb else config.upsampling)
         self.up, self.down = rate // before.rate, rate // after.rate
-        filtered = [factor > 1 and not is_torgb for factor in (self.up, self.down)]
-        taps = [
-            config.filter_size * factor if has_filter else 1
-            for factor, has_filter in zip((self.up, self.down), filtered, strict=True)
-        ]
+        factors = (self.up, self.down)
+        taps = [config.filter_size * factor if factor > 1 and not is_torgb else 1 for factor in factors]
         total = (after.size - 1) * self.down + 1 + sum(taps) - 2 - (before.size + kernel - 1) * self.up
         low = (total + self.up) // 2
         self.pad = (low, total - low)
