@@ -60,7 +60,8 @@ def contents(blueprint: Blueprint, names: Names, license: str, *, training: bool
         "__init__.py": _text("init_training.py" if training else "init.py", words),
         **{path: (HERE / "modules" / f"{name}.py").read_text("utf-8") for path, name in modules.items()},
     }
-    words["table"] = _table([*package, "weights/"], names)
+    rows = (f"| `{names.module}/{path}` | {_DESCRIPTIONS[path]} |\n" for path in (*package, "weights/"))
+    words["table"] = "".join(rows)
     texts = {
         **{f"{names.module}/{path}": text for path, text in package.items()},
         f"{names.module}/py.typed": "",
@@ -175,7 +176,3 @@ def _text(name: str, words: Mapping[str, object]) -> str:
 def _own(text: str, names: Names) -> str:
     """Replace ``MyModel`` and ``mymodel`` by the plugin's own names."""
     return re.sub(r"\bmymodel\b", names.model, re.sub(r"MyModel\b", names.type, text))
-
-
-def _table(package: list[str], names: Names) -> str:
-    return "".join(f"| `{names.module}/{path}` | {_DESCRIPTIONS[path]} |\n" for path in package)

@@ -1,7 +1,4 @@
-"""The generator's layers: style mapping, adaptive layers, cross-attention.
-
-Kang et al. 2023, arXiv:2303.05511, sections 3.1 to 3.3.
-"""
+"""The generator's layers: Kang et al. 2023, arXiv:2303.05511, sections 3.1 to 3.3."""
 
 from __future__ import annotations
 

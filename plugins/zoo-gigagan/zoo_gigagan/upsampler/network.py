@@ -147,10 +147,7 @@ class Upsampler(nn.Module):
         super().__init__()
         self.config = config
         up = [config.dim, *(config.dim * mult for mult in config.up_dim_mults)]
-        down = [
-            up[len(up) - 1 - len(config.down_dim_mults)],
-            *(config.dim * mult for mult in config.down_dim_mults),
-        ]
+        down = [up[-1 - len(config.down_dim_mults)], *(config.dim * mult for mult in config.down_dim_mults)]
         style = config.style_network
         self.style_network = StyleNetwork(style.dim_in, style.dim_out, style.depth)
         self.init_conv = nn.Conv2d(3, down[0], 7, padding=3)
