@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo_core.testing.fixtures import isolated_home, loopback_hub
-from zoo_core.testing.fixtures_plugins import plugin_site
+from zoo_core.testing.fixtures import isolated_home, loopback_hub, plugin_site
 
 __all__ = ["isolated_home", "loopback_hub", "plugin_site", "served"]
 

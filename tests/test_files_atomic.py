@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 
 import pytest
+from made_samples import make_image
 
 from zoo_core import OutputError
 from zoo_core.files import sweep, write_atomically
-from zoo_core.testing.samples import make_image
 
 
 def names(folder: Path) -> list[str]:

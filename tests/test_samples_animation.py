@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_samples import make_image
 from PIL import Image, ImageSequence
 
 from zoo_core import Sample
 from zoo_core.samples import RunFolder, compare, read_record, to_bytes
-from zoo_core.testing.samples import make_image
 
 
 def with_steps(count: int, channels: int = 3, size: tuple[int, int] = (8, 8)) -> Sample:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_samples import make_image, make_text
 from PIL import Image
 
 from zoo_core import OutputError, Sample
 from zoo_core.samples import RunFolder, read_record
-from zoo_core.testing.samples import make_image, make_text
 
 
 def names(folder: Path) -> list[str]:
@@ -216,7 +216,7 @@ from pathlib import Path
 import psutil
 from zoo_core import Sample
 from zoo_core.samples import RunFolder
-from zoo_core.testing.samples import make_image, make_record
+from made_samples import make_image, make_record
 
 os.fsync = lambda _: None  # the disk's speed is not what is measured
 image = make_image(size=(4, 4), channels=1).tensor

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_samples import make_image, make_record, make_text
 from PIL import Image
 
 from zoo_core import OutputError
 from zoo_core.samples import JsonLines, compare, open_output, read_record
 from zoo_core.samples.provenance import MAX_RECORD
-from zoo_core.testing.samples import make_image, make_record, make_text
 
 
 def chunk(kind: bytes, data: bytes, length: int | None = None) -> bytes:

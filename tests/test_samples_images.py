@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from made_samples import make_image, make_record, make_text
 from PIL import Image
 
 from zoo_core import OutputError, Sample
 from zoo_core.samples import read_record, to_bytes
-from zoo_core.testing.samples import make_image, make_record, make_text
 
 
 def rule(x: np.ndarray) -> np.ndarray:

@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from made_samples import make_image, make_text
 
 from zoo_core import OutputError
 from zoo_core.samples import JsonLines, read_record
 from zoo_core.samples.lines import read_line
-from zoo_core.testing.samples import make_image, make_text
 
 TEXTS = ("plain", 'two\nlines "quoted" \u2028 \x00', "füchse 🦊", "\udcff no text at all", "")
 

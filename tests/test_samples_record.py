@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_samples import make_record
 
 from zoo_core import OptionError, OutputError, PluginError
 from zoo_core.samples.record import Record
-from zoo_core.testing.samples import make_record
 
 
 def test_a_record_comes_back_equal_through_json() -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_samples import make_image, make_record, make_text
 from PIL import Image
 
 from zoo_core import OutputError, Sample
 from zoo_core.samples import JsonLines, check_replay, compare, read_record
-from zoo_core.testing.samples import make_image, make_record, make_text
 
 
 def moved_by(sample: Sample, levels: int) -> Sample:

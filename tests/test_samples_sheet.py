@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from made_samples import make_image
 from PIL import Image
 
 from zoo_core import OutputError
 from zoo_core.samples import ContactSheet, compare, open_output, read_record
 from zoo_core.samples.sheet import MAX_PIXELS, Layout
-from zoo_core.testing.samples import make_image
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 16, 17, 100, 1000])

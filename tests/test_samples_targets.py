@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_samples import make_image, make_text
 
 from zoo_core import OutputError
 from zoo_core.samples import JsonLines, Output, RunFolder, open_output, read_record
 from zoo_core.samples.targets import SheetFile, SingleFile, StandardOutput
-from zoo_core.testing.samples import make_image, make_text
 
 
 @pytest.mark.parametrize(
@@ -157,8 +157,9 @@ def test_a_text_file_holds_the_text_and_nothing_else(tmp_path: Path) -> None:
 
 _PRINT = """
 import sys
+sys.path.insert(0, sys.argv[2])
 from zoo_core.samples import open_output
-from zoo_core.testing.samples import make_text
+from made_samples import make_text
 count = int(sys.argv[1])
 with open_output("-", kind="text", count=count) as output:
     for seed in range(count):
@@ -172,7 +173,10 @@ with open_output("-", kind="text", count=count) as output:
 def test_texts_go_to_the_standard_output_in_utf_8_wherever_one_is(count: int, expected: str) -> None:
     environment = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(
-        [sys.executable, "-c", _PRINT, str(count)], env=environment, capture_output=True, check=True
+        [sys.executable, "-c", _PRINT, str(count), Path(__file__).parent / "support"],
+        env=environment,
+        capture_output=True,
+        check=True,
     )
     assert done.stdout.decode() == expected
 

@@ -9,15 +9,9 @@ from zoo_core.kernels.capabilities import Size, onednn
 
 
 class PackedConv(nn.Module):
-    """A convolution whose weight has the layout of oneDNN's kernel; it can add its result to another map.
+    """A convolution by (c_out, c_in, k, k) in the layout of oneDNN's kernel for images of ``size``.
 
-    Args:
-        weight: (c_out, c_in, k, k).
-        bias: (c_out,), or None.
-        size: Height and width of the images it is laid out for.
-        dtype: Type to compute in.
-        padding: Zeros on every side.
-        stride: Steps of the kernel.
+    It can add its result to another map.
     """
 
     def __init__(

@@ -62,13 +62,7 @@ class WinogradConv(nn.Module):
         return torch.tensor([*rows, [0, 0, -(b**2)]], dtype=torch.float32)
 
     def forward(self, x: Tensor, bias: Tensor | None = None, residual: Tensor | None = None) -> Tensor:
-        """Map (n, c_in, h, w) to (n, c_out, h, w).
-
-        Args:
-            x: The input.
-            bias: Replaces the layer's bias, (c_out,); None: the layer's own.
-            residual: Added to the output, (n, c_out, h, w); None: nothing.
-        """
+        """Map (n, c_in, h, w) to (n, c_out, h, w), by another bias (c_out,) and plus a map, if given."""
         n, _, h, w = x.shape
         a, b = self.a, self.b
         at_0, at_a, at_minus_a, at_b, at_minus_b, at_infinity = self.convs
@@ -103,10 +97,7 @@ class TiledWinogradConv(nn.Module):
     multiplications instead of 144. Over all tiles and channels these are 36 matrix products. With many
     channels it is faster than :class:`WinogradConv`, and needs four times the memory of the weights.
 
-    Args:
-        weight: (c_out, c_in, 3, 3).
-        padding: Zeros on every side.
-        workspace: Memory for the computation and, under the name ``convolved``, for the output.
+    The output lies in the workspace, under the name ``convolved``.
     """
 
     STRIP = 4

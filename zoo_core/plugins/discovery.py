@@ -132,10 +132,7 @@ def parse_toml(data: bytes, path: Path) -> dict[str, object]:
 
     try:
         return tomli.loads(data.decode("utf-8"))
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # an error of tomli, or a number or nesting beyond its limits
+    except (ValueError, RecursionError) as error:  # tomli's, or a number or nesting beyond its limits
         raise CardError(f"{path}: not valid TOML: {error}.", "Correct that file.") from None
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from zoo_core import files
 from zoo_core.errors import PluginDeprecation, PluginError, ZooError, short_repr, some
@@ -97,9 +97,7 @@ class PluginHost:
         """Return a reader per plugin that converts files with this suffix; with ``only``, of that plugin."""
 
         def reader(name: str) -> Callable[[Path], Conversion | None]:
-            return lambda path: cast(
-                "Conversion | None", self.call(name, "zoo_convert_checkpoint", path=path)
-            )
+            return lambda path: self.call(name, "zoo_convert_checkpoint", path=path)
 
         return {
             plugin.name: reader(plugin.name)

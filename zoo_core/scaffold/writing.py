@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
+import math
 import os
 import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 
 from zoo_core.errors import OutputError
 from zoo_core.manifest.compatibility import compatible
 from zoo_core.scaffold.blueprints import Blueprint
 from zoo_core.scaffold.names import Names
-from zoo_core.scaffold.weights import first_weights
+
+if TYPE_CHECKING:
+    from torch import nn
 
 HERE = Path(__file__).parent
 
@@ -43,7 +48,7 @@ def contents(blueprint: Blueprint, names: Names, license: str, *, training: bool
         license: A key of ``LICENSES``.
         training: Add a trainer for ``zoo train``.
     """
-    weights, parameters = first_weights(blueprint, names)
+    weights, parameters = _first_weights(blueprint, names)
     network = blueprint.network.partition(":")[0]
     modules = {f"{name}.py": name for name in (network, *blueprint.modules)}
     modules["generator.py"] = f"{blueprint.family}_{blueprint.output}"
@@ -55,7 +60,8 @@ def contents(blueprint: Blueprint, names: Names, license: str, *, training: bool
         "__init__.py": _text("init_training.py" if training else "init.py", words),
         **{path: (HERE / "modules" / f"{name}.py").read_text("utf-8") for path, name in modules.items()},
     }
-    words["table"] = _table([*package, "weights/"], names)
+    rows = (f"| `{names.module}/{path}` | {_DESCRIPTIONS[path]} |\n" for path in (*package, "weights/"))
+    words["table"] = "".join(rows)
     texts = {
         **{f"{names.module}/{path}": text for path, text in package.items()},
         f"{names.module}/py.typed": "",
@@ -96,6 +102,39 @@ def write_plugin_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         ) from error
 
 
+def _first_weights(blueprint: Blueprint, names: Names) -> tuple[dict[str, bytes], int]:
+    """Return the files of a new network's checkpoint by name, and the number of parameters."""
+    from zoo_core.weights import save_checkpoint
+
+    module_name, _, type_name = blueprint.network.partition(":")
+    module = importlib.import_module(f"zoo_core.scaffold.modules.{module_name}")
+    config = module.Config(**blueprint.config)
+    network = getattr(module, type_name)(config)
+    _initialise(network)
+    with tempfile.TemporaryDirectory() as folder:
+        save_checkpoint(Path(folder), config, network, model_type=names.model)
+        files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+    return files, sum(parameter.numel() for parameter in network.parameters())
+
+
+def _initialise(network: nn.Module) -> None:
+    """Initialise matrices with normal numbers (He et al. 2015, arXiv:1502.01852) and biases with zero.
+
+    The numbers come from the zoo's own random streams, one per parameter: no torch upgrade changes them.
+    """
+    import torch
+
+    from zoo_core.noise import Noise
+
+    with torch.no_grad():
+        for number, (name, parameter) in enumerate(network.named_parameters()):
+            if parameter.ndim > 1:
+                std = math.sqrt(2 / math.prod(parameter.shape[1:]))
+                parameter.copy_(std * Noise([number]).normal(*parameter.shape)[0])
+            elif name.endswith("bias"):
+                parameter.zero_()
+
+
 def _words(blueprint: Blueprint, names: Names, license: str, parameters: int) -> dict[str, object]:
     """Return the values of the ``$names`` in the texts."""
     if blueprint.image:
@@ -118,7 +157,7 @@ def _words(blueprint: Blueprint, names: Names, license: str, parameters: int) ->
         "family": blueprint.kind or blueprint.family,
         "output": blueprint.output,
         "prompt": blueprint.prompt,
-        "options": blueprint.options,
+        "options": blueprint.option_tables,
         "license": license,
         "spdx": LICENSES[license],
         "core": compatible(),
@@ -137,7 +176,3 @@ def _text(name: str, words: Mapping[str, object]) -> str:
 def _own(text: str, names: Names) -> str:
     """Replace ``MyModel`` and ``mymodel`` by the plugin's own names."""
     return re.sub(r"\bmymodel\b", names.model, re.sub(r"MyModel\b", names.type, text))
-
-
-def _table(package: list[str], names: Names) -> str:
-    return "".join(f"| `{names.module}/{path}` | {_DESCRIPTIONS[path]} |\n" for path in package)

@@ -1,8 +1,7 @@
 """Test tools for plugins: the conformance suite, a Hub on loopback, and plugins written for a test.
 
 Inherit ``GeneratorConformance`` and ``PluginConformance`` (:mod:`zoo_core.testing.conformance`). The fixtures
-``isolated_home``, ``loopback_hub`` and ``plugin_site`` are in :mod:`zoo_core.testing.fixtures` and
-:mod:`zoo_core.testing.fixtures_plugins`.
+``isolated_home``, ``loopback_hub`` and ``plugin_site`` are in :mod:`zoo_core.testing.fixtures`.
 """
 
 from __future__ import annotations

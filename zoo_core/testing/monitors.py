@@ -7,7 +7,7 @@ import os
 import random
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
@@ -34,9 +34,20 @@ def global_random_state(seed: int) -> Iterator[None]:
         torch.random.set_rng_state(torch_state)
 
 
-def global_random_values() -> tuple[float, float, float]:
-    """Draw one number from each global generator: Python's, numpy's and torch's."""
-    return random.random(), float(np.random.random_sample()), torch.rand(()).item()
+@contextmanager
+def global_random_state_required(doing: str) -> Iterator[None]:
+    """Require that the block neither draws from a global generator nor seeds it; ``doing`` is its subject."""
+
+    def draw() -> dict[str, float]:
+        numpy_value = float(np.random.random_sample())
+        return {"random": random.random(), "numpy": numpy_value, "torch": torch.rand(()).item()}
+
+    with global_random_state(5):
+        expected = draw()
+    with global_random_state(5):
+        yield
+        changed = [name for name, value in draw().items() if value != expected[name]]
+    assert not changed, f"{doing} changed the global random state of {', '.join(changed)}."
 
 
 def require_settings(before: Mapping[str, Any], when: str) -> None:
@@ -77,14 +88,12 @@ def no_network() -> Iterator[list[str]]:
         attempts.append(str(arguments[-1]))
         raise OSError("There is no network in this check.")
 
-    with ExitStack() as patches:
-        for owner, name in (
-            (socket.socket, "connect"),
-            (socket.socket, "connect_ex"),
-            (socket, "getaddrinfo"),
-        ):
-            patches.enter_context(mock.patch.object(owner, name, refuse))
-        patches.enter_context(mock.patch.dict(os.environ, {"HF_HUB_OFFLINE": "1"}))
+    with (
+        mock.patch.object(socket.socket, "connect", refuse),
+        mock.patch.object(socket.socket, "connect_ex", refuse),
+        mock.patch.object(socket, "getaddrinfo", refuse),
+        mock.patch.dict(os.environ, {"HF_HUB_OFFLINE": "1"}),
+    ):
         yield attempts
 
 

@@ -32,31 +32,17 @@ class Runner:
         prompt = self.prompt if prompt is None else prompt
         return self.model.batch(list(self.model.plan(prompt, seeds=seeds, **{**self.options, **options})))
 
-    def steps(
-        self, seeds: Sequence[int], *, prompt: str | Sequence[str] | None = None, **options: Any
-    ) -> list[Step]:
-        """Return every step of one batch.
+    def steps(self, seeds: Sequence[int], **request: Any) -> list[Step]:
+        """Return every step of one :meth:`batch`; AssertionError if the run does not end."""
+        return list(drive(self.model.generator, self.batch(seeds, **request)))
 
-        Raises:
-            AssertionError: The run does not end.
-        """
-        return list(drive(self.model.generator, self.batch(seeds, prompt=prompt, **options)))
-
-    def rows(
-        self, seeds: Sequence[int], *, prompt: str | Sequence[str] | None = None, **options: Any
-    ) -> list[Row]:
+    def rows(self, seeds: Sequence[int], **request: Any) -> list[Row]:
         """Return the result of one batch, one row per sample."""
-        return rows_of(self.last(seeds, prompt=prompt, **options))
+        return rows_of(self.last(seeds, **request))
 
-    def last(
-        self, seeds: Sequence[int], *, prompt: str | Sequence[str] | None = None, **options: Any
-    ) -> Step:
-        """Return the last step of one batch; earlier steps are not kept in memory.
-
-        Raises:
-            AssertionError: The run yields no step, or does not end.
-        """
-        steps = deque(drive(self.model.generator, self.batch(seeds, prompt=prompt, **options)), maxlen=1)
+    def last(self, seeds: Sequence[int], **request: Any) -> Step:
+        """Return the last step of one batch, keeping no earlier ones; AssertionError if there is none."""
+        steps = deque(drive(self.model.generator, self.batch(seeds, **request)), maxlen=1)
         assert steps, "The run yielded no step."
         return steps[0]
 

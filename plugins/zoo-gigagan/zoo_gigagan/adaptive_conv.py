@@ -14,12 +14,8 @@ EPS = 1e-8
 class AdaptiveConv(nn.Module):
     """A 3×3 convolution whose kernel is a mixture from a bank: equations 2 and 3.
 
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        kernels: Kernels in the bank.
-        init_std: Standard deviation of the initial weights. It sets how fast they learn; the output does not
-            depend on it, as kernels are normalised. None: 1 / √(9 in_channels).
+    ``init_std`` of the initial weights, by default 1 / √(9 in_channels), sets how fast they learn; the output
+    does not depend on it, as kernels are normalised.
     """
 
     def __init__(
@@ -30,11 +26,9 @@ class AdaptiveConv(nn.Module):
         self.weights = nn.Parameter(torch.randn(kernels, out_channels, in_channels, 3, 3) * init_std)
 
     def kernel(self, modulation: Tensor, selection: Tensor) -> Tensor:
-        """Return the kernel of each sample, (n, out, in, 3, 3): selected, modulated, demodulated.
+        """Return the kernel of each sample, (n, out, in, 3, 3), demodulated.
 
-        Args:
-            modulation: Input channels are scaled by 1 + modulation, (n, in).
-            selection: Logits of the mixture's weights, (n, kernels).
+        ``selection`` (n, kernels) are the logits of the mixture; 1 + ``modulation`` (n, in) scales its input.
         """
         kernel = torch.einsum("nk,koihw->noihw", selection.softmax(1), self.weights)
         kernel = kernel * (1 + modulation[:, None, :, None, None])

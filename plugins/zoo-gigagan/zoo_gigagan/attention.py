@@ -15,11 +15,7 @@ class SelfAttention(nn.Module):
     """L2-distance attention among the positions of a feature map, with one projection for queries and keys.
 
     Unlike dot products, negative squared distances keep the layer Lipschitz continuous: Kim et al. 2021,
-    arXiv:2006.04710, section 3.
-
-    Args:
-        channels: Channels of the feature map, a multiple of ``heads``.
-        heads: Attention heads.
+    arXiv:2006.04710, section 3. ``channels`` is a multiple of ``heads``.
     """
 
     def __init__(self, channels: int, heads: int) -> None:

@@ -49,11 +49,8 @@ class DiscriminatorBlock(nn.Module):
 class DiscriminatorHead(nn.Module):
     """Predict a logit from a feature map and the prompt: text-modulated 1×1 convolutions and a projection.
 
-    Args:
-        channels: Channels of the feature map.
-        text_width: Width of t_global; None: unconditional.
-        last: Whether this is the smallest map, which is read as a whole together with its minibatch
-            standard deviation.
+    Without a ``text_width``, the width of t_global, it is unconditional. The ``last``, smallest map is read
+    as a whole, together with its minibatch standard deviation.
     """
 
     def __init__(self, channels: int, text_width: int | None, last: bool) -> None:
@@ -112,12 +109,7 @@ class DiscriminatorConfig:
 
 
 class Discriminator(nn.Module):
-    """Predict whether images are real and fit their prompts.
-
-    Args:
-        config: The architecture.
-        text: The encoder of the prompts; None: unconditional.
-    """
+    """Predict whether images are real and fit their prompts; without a text encoder it is unconditional."""
 
     def __init__(self, config: DiscriminatorConfig, text: TextEncoder | None = None) -> None:
         super().__init__()
@@ -149,9 +141,7 @@ class Discriminator(nn.Module):
             images: An (n, c, side, side) in [-1, 1] for each of the entries.
             prompts: Tokens (n, length) int64; empty for an unconditional discriminator.
 
-        Returns:
-            Logits (n, predictions) for each of ``prompts``, or once without; equation 6 sums over the
-            predictions.
+        Equation 6 sums the logits (n, predictions) over the predictions.
         """
         texts = [None] if self.text is None else [self.text(tokens).t_global for tokens in prompts]
         predictions: list[list[Tensor]] = []

@@ -21,14 +21,7 @@ def leaky_relu(x: Tensor) -> Tensor:
 
 
 class EqualizedLinear(nn.Module):
-    """A linear layer with an equalized learning rate.
-
-    Args:
-        in_features: Width of the input.
-        out_features: Width of the output.
-        lr_multiplier: Learning rate relative to other layers.
-        bias: Initial value of the biases.
-    """
+    """A linear layer that learns ``lr_multiplier`` times as fast as others; biases begin as ``bias``."""
 
     def __init__(
         self, in_features: int, out_features: int, lr_multiplier: float = 1.0, bias: float = 0.0
@@ -45,15 +38,7 @@ class EqualizedLinear(nn.Module):
 
 
 class EqualizedConv(nn.Module):
-    """A convolution with an equalized learning rate.
-
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        kernel_size: Side of the kernel, odd; padding keeps the image's sides.
-        stride: 1, or 2 to halve the sides.
-        bias: Whether there are biases.
-    """
+    """A convolution whose odd kernel is padded, so that the sides stay the same, or halve with stride 2."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, bias: bool = True

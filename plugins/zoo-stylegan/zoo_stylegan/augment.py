@@ -43,9 +43,7 @@ class Augment(nn.Module):
     def adjust(self, logits: Tensor) -> None:
         """Raise p if r_t is above the target, and lower it otherwise.
 
-        Args:
-            logits: Logits of a batch of real images, (n,). r_t, equation 1, is a moving average of their
-                mean sign over about four batches.
+        r_t, equation 1, is a moving average over about four batches of the mean sign of real images' logits.
         """
         if self.target:
             self.sign.lerp_(logits.float().sign().mean(), 1 / 4)
@@ -107,13 +105,9 @@ class Augment(nn.Module):
 def resampling_matrix(side: int, factor: Tensor, shift: Tensor, flip: Tensor) -> Tensor:
     """Return (n, side, side), the weight of each input pixel of a row in each output pixel.
 
-    Interpolation is linear, with a wider kernel when shrinking; beyond the ends the row is reflected.
-
-    Args:
-        side: Number of pixels.
-        factor: Magnification about the centre, (n,).
-        shift: Translation in pixels after that, (n,).
-        flip: True to mirror first, (n,) bool.
+    The row is mirrored where ``flip`` (n,), magnified about its centre by ``factor`` (n,), and moved by
+    ``shift`` (n,) pixels. Interpolation is linear, with a wider kernel when shrinking; beyond the ends it
+    is reflected.
     """
     at = torch.arange(side, device=factor.device, dtype=torch.float32)
     centre = (side - 1) / 2

@@ -22,7 +22,6 @@ from zoo_stylegan.formats.checkpoint import to_json
 from zoo_stylegan.networks.discriminator import Discriminator
 from zoo_stylegan.networks.stylegan2 import MIN_RESOLUTION, StyleGAN2, StyleGAN2Config
 
-WEIGHT_TYPES = {"float32": torch.float32, "float16": torch.float16}
 W_AVG_BETA = 0.998
 """Decay of w_avg, the moving average of w that truncation uses, per batch."""
 PATH_LENGTH_DECAY = 0.99
@@ -61,14 +60,10 @@ class GeneratorInTraining(nn.Module):
     def forward(
         self, z: Tensor, other: Tensor, crossover: Tensor, c: Tensor | None, noises: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Return images (n, c, h, w) and their styles (n, layers, w_dim).
+        """Return images (n, c, h, w) and their styles (n, layers, w_dim) for z (n, z_dim).
 
-        Args:
-            z: Noise, (n, z_dim).
-            other: Noise for the layers from ``crossover`` on, (n, z_dim).
-            crossover: First layer that uses ``other``, (n,); the number of layers: no mixing.
-            c: One-hot classes, (n, classes); None for an unconditional generator.
-            noises: Standard normal noise of each convolution.
+        Layers from ``crossover`` (n,) on use ``other`` (n, z_dim); at the number of layers nothing is mixed.
+        ``c`` is one-hot (n, classes), or None; ``noises`` are standard normal, one for each convolution.
         """
         mapping, layers = self.network.mapping, self.network.config.layers
         w = mapping(z, c)
@@ -97,16 +92,7 @@ class DiscriminatorInTraining(nn.Module):
 
 
 class StyleGAN2Trainable:
-    """A generator and a discriminator in training.
-
-    Args:
-        config: The generator's architecture; the discriminator has the same channels.
-        augment: The augmentation.
-        classes: Names of the classes; empty for an unconditional model.
-        options: The weights and intervals of the regularizers, the probability of mixing, and the type of
-            the saved weights.
-        r1: γ of the R1 penalty; 0: none.
-    """
+    """A generator and a discriminator of the same channels; ``r1`` is γ of the R1 penalty, 0: none."""
 
     betas = (0.0, 0.99)
     """Adam's betas for both networks: arXiv:1812.04948, appendix C."""
@@ -134,10 +120,7 @@ class StyleGAN2Trainable:
     ) -> Iterator[Loss]:
         """Yield the discriminator's loss, then the generator's against the updated discriminator.
 
-        Args:
-            networks: ``generator`` and ``discriminator``, as the training loop wraps them.
-            batch: ``images`` (n, c, h, w) in [-1, 1]; ``labels`` (n,) int64 for a conditional model.
-            random: Source of z, noise, mixing and augmentation, on the batch's device.
+        ``batch`` has ``images`` (n, c, h, w) in [-1, 1], and for a conditional model ``labels`` (n,) int64.
         """
         generator, discriminator = networks["generator"], networks["discriminator"]
         real, c = batch["images"], None
@@ -208,7 +191,7 @@ class StyleGAN2Trainable:
         generator = networks["generator"]
         assert isinstance(generator, GeneratorInTraining)
         config = {**to_json(self.config), "zoo": {"class_names": list(self.classes)}}
-        save_checkpoint(folder, config, generator.network, WEIGHT_TYPES[self.options.weights])
+        save_checkpoint(folder, config, generator.network, getattr(torch, self.options.weights))
 
 
 def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:

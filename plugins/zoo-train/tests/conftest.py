@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoo_core.testing.fixtures import isolated_home
-from zoo_core.testing.fixtures_plugins import plugin_site
+from zoo_core.testing.fixtures import isolated_home, plugin_site
 from zoo_core.testing.plugins import write_plugin
 
 # Imported, not named in pytest_plugins, which only the topmost conftest of a run may do.

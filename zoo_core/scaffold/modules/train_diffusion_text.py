@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -21,14 +21,11 @@ class Training:
     """The transformer and its loss."""
 
     context = 64
+    encode = staticmethod(alphabet.encode_training_text)
 
     def __init__(self, data: TrainingData) -> None:
         self.config = Config(vocabulary=alphabet.SIZE + 1, context=self.context, causal=False)
         self.networks: Mapping[str, nn.Module] = {"transformer": Transformer(self.config)}
-
-    def encode(self, text: str) -> Sequence[int]:
-        """Return the tokens of a text and END; unknown characters are left out."""
-        return alphabet.encode_training_text(text)
 
     def losses(
         self, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor], random: torch.Generator

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -19,16 +19,13 @@ class Training:
     """Encoder, decoder and their loss."""
 
     context = 64
+    encode = staticmethod(alphabet.encode_training_text)
 
     def __init__(self, data: TrainingData) -> None:
         self.config = Config(shape=(self.context,), outputs=alphabet.SIZE)
         self.networks: Mapping[str, nn.Module] = {
             "autoencoder": nn.ModuleDict({"encoder": Encoder(self.config), "decoder": Decoder(self.config)})
         }
-
-    def encode(self, text: str) -> Sequence[int]:
-        """Return the tokens of a text and END; unknown characters are left out."""
-        return alphabet.encode_training_text(text)
 
     def losses(
         self, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor], random: torch.Generator

@@ -66,11 +66,14 @@ def checks_of(*modules: ModuleType) -> tuple[Check, ...]:
     )
 
 
+Kind = Literal["passed", "failed", "skipped"]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The result of one check."""
 
-    kind: Literal["passed", "failed", "skipped"]
+    kind: Kind
     seen: str = ""
     """One line: what is wrong, or why the check was skipped."""
     seconds: float = 0.0
@@ -104,21 +107,18 @@ class Subject:
 
     def _run(self, check: Check) -> Outcome:
         started = time.perf_counter()
-
-        def outcome(kind: Literal["passed", "failed", "skipped"], error: BaseException | None) -> Outcome:
-            seen = "" if error is None else first_line(error)
-            failure = error if kind == "failed" else None
-            return Outcome(kind, seen, time.perf_counter() - started, failure)
-
+        kind: Kind = "passed"
+        seen = ""
+        failure: BaseException | None = None
         try:
             check.run(self)
         except NotApplicable as reason:
-            return outcome("skipped", reason)
+            kind, seen = "skipped", first_line(reason)
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # a plugin may raise anything, SystemExit too
-            return outcome("failed", error)
-        return outcome("passed", None)
+            kind, seen, failure = "failed", first_line(error), error
+        return Outcome(kind, seen, time.perf_counter() - started, failure)
 
 
 def first_line(error: BaseException) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-
 from zoo_core.testing.conformance import (
     capabilities,
     cleanup,
@@ -17,17 +15,7 @@ from zoo_core.testing.conformance import (
 )
 from zoo_core.testing.conformance.check import checks_of
 
-SECTIONS: tuple[ModuleType, ...] = (
-    plugin,
-    loading,
-    running,
-    seeds,
-    cleanup,
-    options,
-    computing,
-    capabilities,
-    recording,
-)
+SECTIONS = (plugin, loading, running, seeds, cleanup, options, computing, capabilities, recording)
 """Modules of checks; the first line of each docstring is the heading."""
 
 PLUGIN_CHECKS = checks_of(plugin)

@@ -78,15 +78,9 @@ def imports_of_listing() -> frozenset[str]:
 
 
 def _run(program: str, *arguments: str) -> tuple[str, str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    child = subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+    command = [sys.executable, "-c", program, *arguments]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    child = subprocess.run(command, env=env, capture_output=True, text=True, timeout=SECONDS, check=False)
     return child.stdout, child.stderr
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import Any, NoReturn
+from unittest import mock
 
 from zoo_core.errors import OptionError, ZooError
 from zoo_core.manifest.cards import Option
-from zoo_core.protocols import Batch, Generator, Step
-from zoo_core.running.model import Model
+from zoo_core.protocols import Batch
 from zoo_core.testing.conformance.check import NotApplicable, check, first_line
 from zoo_core.testing.conformance.corruption import is_wrapped
 from zoo_core.testing.conformance.loading import mismatched_weights_are_refused, the_model_loads
@@ -59,7 +58,7 @@ def invalid_options_are_refused(subject: ModelSubject) -> None:
     A generator need not repeat the checks that its manifest declares.
     """
     run = subject.run
-    with _untouchable(run.model):
+    with mock.patch.object(run.model, "generator", SimpleNamespace(generate=_refuse_batch)):
         for option in subject.card.options.values():
             for value in _unfit_values(option):
                 what = f"{option.flag} {value!r}"
@@ -144,10 +143,9 @@ def _require_sample_or_refusal(attempt: Attempt) -> None:
 def _unfit_values(option: Option) -> list[Any]:
     """Return values that an option must refuse: those just out of bounds, and one of no valid type."""
     unfit: list[Any] = [object()]
-    if option.minimum is not None:
-        unfit.append(_beside(option, option.minimum, -math.inf))
-    if option.maximum is not None:
-        unfit.append(_beside(option, option.maximum, math.inf))
+    for bound, toward in ((option.minimum, -math.inf), (option.maximum, math.inf)):
+        if bound is not None:
+            unfit.append(_beside(option, bound, toward))
     if option.enum:
         unfit.append("".join(option.enum) + "?")
     return unfit
@@ -160,19 +158,5 @@ def _beside(option: Option, bound: float, toward: float) -> float:
     return math.nextafter(bound, toward)
 
 
-class _Untouchable:
-    """A generator that fails when it is called."""
-
-    def generate(self, batch: Batch) -> Iterator[Step]:
-        raise AssertionError(f"the generator got {batch.options}.")
-
-
-@contextmanager
-def _untouchable(model: Model) -> Iterator[None]:
-    """Make every call of the model's generator fail."""
-    generator = model.generator
-    model.generator = cast(Generator, _Untouchable())
-    try:
-        yield
-    finally:
-        model.generator = generator
+def _refuse_batch(batch: Batch) -> NoReturn:
+    raise AssertionError(f"the generator got {batch.options}.")

@@ -6,10 +6,7 @@ from itertools import pairwise
 
 from zoo_core.errors import OptionError
 from zoo_core.testing.conformance.check import NotApplicable, check
-from zoo_core.testing.conformance.loading import (
-    batch_size_is_a_positive_integer,
-    the_model_loads,
-)
+from zoo_core.testing.conformance.loading import batch_size_is_a_positive_integer, the_model_loads
 from zoo_core.testing.conformance.subject import SEEDS, ModelSubject
 from zoo_core.testing.validation import (
     require_images,

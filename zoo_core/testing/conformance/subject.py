@@ -224,14 +224,12 @@ def options_of_runs(card: ModelCard) -> dict[str, Any]:
     """Return a card's options for the suite's runs; a file in the plugin's package becomes its path."""
     module = next((plugin.module for plugin in installed_plugins() if plugin.name == card.plugin), None)
     folder = package_folder(module) if module and card.check else None
-
-    def in_full(name: str, value: Any) -> Any:
+    options = dict(card.check)
+    for name, value in card.check.items():
         free = name in card.options and is_free(card.options[name])
         if folder and free and is_inside(value) and (folder / value).is_file():
-            return str(folder / value)
-        return value
-
-    return {name: in_full(name, value) for name, value in card.check.items()}
+            options[name] = str(folder / value)
+    return options
 
 
 def named_values(option: Option) -> list[Any]:
@@ -240,14 +238,11 @@ def named_values(option: Option) -> list[Any]:
         return [True, False]
     if option.enum:
         return list(option.enum)
-    bounds = (option.minimum, option.maximum)
-    if option.type == "integer":
-        # A bound may be written between two integers.
-        bounds = (
-            None if option.minimum is None else math.ceil(option.minimum),
-            None if option.maximum is None else math.floor(option.maximum),
-        )
-    return list(dict.fromkeys(value for value in (option.default, *bounds) if value is not None))
+    low, high = option.minimum, option.maximum
+    if option.type == "integer":  # whose bounds may be written between two integers
+        low = None if low is None else math.ceil(low)
+        high = None if high is None else math.floor(high)
+    return list(dict.fromkeys(value for value in (option.default, low, high) if value is not None))
 
 
 def is_free(option: Option) -> bool:

@@ -8,12 +8,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from zoo_core.manifest.cards import ModelCard
 from zoo_core.running.model import Model
 from zoo_core.testing.conformance.check import Check, Subject
 from zoo_core.testing.conformance.checks import MODEL_CHECKS, PLUGIN_CHECKS
 from zoo_core.testing.conformance.plugin import PluginSubject
-from zoo_core.testing.conformance.subject import ModelSubject
+from zoo_core.testing.conformance.subject import ModelSubject, Named
 
 
 class GeneratorConformance:
@@ -33,13 +32,13 @@ class GeneratorConformance:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def subject(cls) -> Model | str | os.PathLike[str] | ModelCard:
+    def subject(cls) -> Model | Named:
         """The model, loaded or by name."""
         return cls.model
 
     @pytest.fixture(scope="class")
     @classmethod
-    def checked(cls, subject: Model | str | os.PathLike[str] | ModelCard) -> ModelSubject:
+    def checked(cls, subject: Model | Named) -> ModelSubject:
         """The model to check."""
         return ModelSubject(subject, cls.prompt, cls.options)
 

@@ -81,11 +81,7 @@ class ClipConfig:
 
 
 class ClipText(nn.Module):
-    """A causal transformer over the tokens of prompts, up to its penultimate layer, frozen.
-
-    Args:
-        config: The architecture.
-    """
+    """A causal transformer over the tokens of prompts, up to its penultimate layer, frozen."""
 
     def __init__(self, config: ClipConfig) -> None:
         super().__init__()
@@ -131,10 +127,6 @@ class _Layer(nn.Module):
 
 class ClipTokenizer:
     """A CLIP's tokenizer, its ids shifted so that padding is as in :mod:`zoo_gigagan.text_to_image.text`.
-
-    Args:
-        file: A tokenizer.json.
-        config: The encoder's architecture.
 
     Raises:
         PluginError: The package tokenizers is not installed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,20 +11,25 @@ from torch import Tensor
 from zoo_core import Batch, Checkpoint, OptionError, Step, load_network, read_config, read_options
 from zoo_gigagan.text_to_image.clip import ClipTokenizer
 from zoo_gigagan.text_to_image.network import Condition, TextToImage, TextToImageConfig
-from zoo_gigagan.text_to_image.options import SamplingOptions
 from zoo_gigagan.text_to_image.text import TextEmbedding, WordTokenizer
 
 MEAN_STYLE_SAMPLES = 256
 """Noises over which the mean style of a prompt is taken."""
 
 
-class GigaGAN:
-    """A generator of images from prompts.
+@dataclass(frozen=True)
+class SamplingOptions:
+    """Options of ``zoo run``, as zoo.toml declares them."""
 
-    Args:
-        checkpoint: config.json and model.safetensors; with a CLIP, tokenizer.json too.
-        device: Where to compute.
-        dtype: Type to compute in; None is float32.
+    mix: str | None
+    mix_from: int
+    toward: str | None
+    share: tuple[float, ...]
+    truncation: tuple[float, ...]
+
+
+class GigaGAN:
+    """A generator of images from prompts: config.json, model.safetensors, and a CLIP's tokenizer.json.
 
     Raises:
         WeightsError: The config is not supported, or the weights do not fit it.

@@ -1,7 +1,4 @@
-"""The generator's layers: style mapping, adaptive layers, cross-attention.
-
-Kang et al. 2023, arXiv:2303.05511, sections 3.1 to 3.3.
-"""
+"""The generator's layers: Kang et al. 2023, arXiv:2303.05511, sections 3.1 to 3.3."""
 
 from __future__ import annotations
 
@@ -21,14 +18,7 @@ MAPPING_LR_MULTIPLIER = 0.01
 
 
 class StyleMapping(nn.Module):
-    """The mapping network, from noise and t_global to styles: equation 4.
-
-    Args:
-        z_dim: Width of the noise.
-        text_width: Width of t_global.
-        w_dim: Width of a style.
-        depth: Number of layers.
-    """
+    """The mapping network, from noise and t_global to styles: equation 4."""
 
     def __init__(self, z_dim: int, text_width: int, w_dim: int, depth: int) -> None:
         super().__init__()
@@ -52,14 +42,7 @@ def normalize_2nd_moment(x: Tensor) -> Tensor:
 
 
 class AdaptiveLayer(nn.Module):
-    """An adaptive convolution controlled by the style (equations 2 and 3), noise, bias and activation.
-
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        w_dim: Width of a style.
-        kernels: Kernels in the convolution's bank.
-    """
+    """An adaptive convolution controlled by the style (equations 2 and 3), noise, bias and activation."""
 
     def __init__(self, in_channels: int, out_channels: int, w_dim: int, kernels: int) -> None:
         super().__init__()
@@ -76,13 +59,7 @@ class AdaptiveLayer(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention from the positions of a feature map to the words of the prompt.
-
-    Args:
-        channels: Channels of the feature map, a multiple of ``heads``.
-        heads: Attention heads.
-        text_width: Width of t_local.
-    """
+    """Attention from the positions of a feature map to the words; ``channels`` is a multiple of ``heads``."""
 
     def __init__(self, channels: int, heads: int, text_width: int) -> None:
         super().__init__()

@@ -86,13 +86,9 @@ class Condition(NamedTuple):
 
 
 class SynthesisBlock(nn.Module):
-    """Double the side of a feature map, and add to the image.
+    """Double the side of a feature map to ``size``, and add to the image.
 
-    Args:
-        in_channels: Channels of the input; None in the first block, which has a learned constant instead.
-        out_channels: Channels of the output.
-        size: Side of the output.
-        config: The generator's architecture.
+    ``in_channels`` is None in the first block, which has a learned constant instead of an input.
     """
 
     def __init__(
@@ -135,12 +131,7 @@ def _upsample(x: Tensor) -> Tensor:
 
 
 def text_encoder(config: TextToImageConfig, clip: ClipText | None = None) -> TextEncoder:
-    """Build the text encoder of a generator, untrained.
-
-    Args:
-        config: The generator's architecture.
-        clip: The frozen encoder below it; None: one without weights, if the config names one.
-    """
+    """Build the text encoder of a generator, untrained, above ``clip``; None: a CLIP without weights."""
     width = config.text_width
     read: nn.Module
     if config.clip is None:
@@ -151,12 +142,7 @@ def text_encoder(config: TextToImageConfig, clip: ClipText | None = None) -> Tex
 
 
 class TextToImage(nn.Module):
-    """The generator network.
-
-    Args:
-        config: The architecture.
-        clip: The frozen text encoder with its weights; see :func:`text_encoder`.
-    """
+    """The generator network; for ``clip`` see :func:`text_encoder`."""
 
     def __init__(self, config: TextToImageConfig, clip: ClipText | None = None) -> None:
         super().__init__()

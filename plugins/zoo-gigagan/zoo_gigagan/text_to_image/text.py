@@ -28,12 +28,7 @@ WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
 
 class WordTokenizer:
-    """A tokenizer that splits prompts into words.
-
-    Args:
-        words: The words it knows, in lower case, the most common first.
-        context: Maximum number of words in a prompt.
-    """
+    """A tokenizer of up to ``context`` words that knows some, in lower case, the most common first."""
 
     def __init__(self, words: Sequence[str], context: int) -> None:
         self.words, self.context = tuple(words), context
@@ -86,11 +81,8 @@ class TextEmbedding(NamedTuple):
 class TextEncoder(nn.Module):
     """A transformer over the words of prompts (Vaswani et al. 2017, arXiv:1706.03762), with pre-norm layers.
 
-    Args:
-        read: Maps tokens to vectors: a :class:`WordEmbedding`, or a :class:`PretrainedEmbedding`.
-        width: Width of these vectors, and of the embeddings.
-        depth: Number of layers.
-        heads: Attention heads of each layer.
+    ``read`` maps tokens to vectors (n, length, width): a :class:`WordEmbedding` or a
+    :class:`PretrainedEmbedding`.
     """
 
     def __init__(self, read: nn.Module, width: int, depth: int, heads: int) -> None:
@@ -111,13 +103,7 @@ class TextEncoder(nn.Module):
 
 
 class WordEmbedding(nn.Module):
-    """Learned vectors for words and positions.
-
-    Args:
-        tokens: Number of different tokens.
-        length: Maximum length, the end token included.
-        width: Width of a vector.
-    """
+    """Learned vectors for ``tokens`` different words and ``length`` positions, the end token's included."""
 
     def __init__(self, tokens: int, length: int, width: int) -> None:
         super().__init__()
@@ -130,13 +116,7 @@ class WordEmbedding(nn.Module):
 
 
 class PretrainedEmbedding(nn.Module):
-    """The output of a frozen text encoder, projected by a learned layer.
-
-    Args:
-        encoder: Maps (n, length) int64 to (n, length, c).
-        in_features: c.
-        width: Width of a vector.
-    """
+    """The output (n, length, in_features) of a frozen text encoder, projected by a learned layer."""
 
     def __init__(self, encoder: nn.Module, in_features: int, width: int) -> None:
         super().__init__()

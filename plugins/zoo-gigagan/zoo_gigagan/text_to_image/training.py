@@ -7,6 +7,7 @@ Kang et al. 2023, arXiv:2303.05511, sections 3.4 and 4: non-saturating logistic 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -23,14 +24,8 @@ from zoo_core import (
     save_checkpoint,
     write_atomically,
 )
-from zoo_gigagan.discriminator import (
-    Discriminator,
-    DiscriminatorConfig,
-    DiscriminatorInTraining,
-    r1_penalty,
-)
-from zoo_gigagan.options import WEIGHT_DTYPES, read_channels, read_numbers
-from zoo_gigagan.resolutions import MAX_LEVELS, resolutions
+from zoo_gigagan.discriminator import Discriminator, DiscriminatorConfig, DiscriminatorInTraining, r1_penalty
+from zoo_gigagan.resolutions import MAX_LEVELS, read_channels, read_numbers, resolutions
 from zoo_gigagan.text_to_image.clip import TOKENIZER, ClipText, ClipTokenizer, read_clip
 from zoo_gigagan.text_to_image.network import (
     MODEL_TYPE,
@@ -39,22 +34,38 @@ from zoo_gigagan.text_to_image.network import (
     TextToImageConfig,
     text_encoder,
 )
-from zoo_gigagan.text_to_image.options import TrainingOptions
 from zoo_gigagan.text_to_image.text import TextEmbedding, WordTokenizer, split_words
 
 CAPTION_DROPOUT = 0.1
 """Probability that a caption is replaced by an empty one, so that an empty prompt asks for anything."""
 
 
-class GigaGANTrainable:
-    """A generator and a discriminator to train against each other.
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Options of ``zoo train gigagan``, as zoo.toml declares them."""
 
-    Args:
-        config: The generator's architecture.
-        discriminator: The discriminator's architecture.
-        options: The weights of the losses, the probabilities of mixing, the type of the saved weights.
-        clip: The frozen encoder that ``config`` names, and its tokenizer.
-    """
+    channels: str | None
+    discriminator_channels: str | None
+    entries: str | None
+    kernels: int
+    attention: int
+    discriminator_attention: int
+    z_dim: int
+    w_dim: int
+    text_width: int
+    text_layers: int
+    text_encoder: str | None
+    context: int
+    r1: float
+    r1_every: int
+    matching: float
+    mixing: float
+    mixing_prompts: float
+    weights: str
+
+
+class GigaGANTrainable:
+    """A generator and a discriminator to train against each other, with the CLIP that ``config`` names."""
 
     betas = (0.0, 0.99)
     """Adam's, for both networks: arXiv:2303.05511, appendix A."""
@@ -86,11 +97,8 @@ class GigaGANTrainable:
     ) -> Iterator[Loss]:
         """Yield the discriminator's loss, then the generator's against the updated discriminator.
 
-        Args:
-            networks: ``generator`` and ``discriminator``, as the loop wrapped them.
-            batch: ``images`` (n, 3, h, w) in [-1, 1]; ``captions`` (n, length) int64; optionally the
-                captions' ``halves`` (n, 2, length).
-            random: The source of z, noise, mixing and mismatched prompts, on the batch's device.
+        ``batch`` has ``images`` (n, 3, h, w) in [-1, 1], ``captions`` (n, length) int64 and optionally their
+        ``halves`` (n, 2, length).
         """
         generator, discriminator = networks["generator"], networks["discriminator"]
         permutation = rare_words_first(batch["captions"])
@@ -180,7 +188,7 @@ class GigaGANTrainable:
         if self.clip_tokenizer is not None:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / TOKENIZER, self.clip_tokenizer.content)
-        dtype = WEIGHT_DTYPES[self.options.weights]
+        dtype = getattr(torch, self.options.weights)
         save_checkpoint(folder, self.config, generator.network, dtype, model_type=MODEL_TYPE)
 
 
@@ -242,9 +250,7 @@ def create_trainable(options: Options, data: TrainingData) -> GigaGANTrainable:
         )
     sizes = sizes[: sizes.index(height) + 1]
     channels = read_channels(given.channels, "--channels", len(sizes))
-    discriminator_channels = read_channels(
-        given.discriminator_channels, "--discriminator-channels", len(sizes)
-    )
+    own_channels = read_channels(given.discriminator_channels, "--discriminator-channels", len(sizes))
     entries = read_numbers(given.entries, "--entries") if given.entries else tuple(reversed(sizes[1:]))
     if any(entry not in sizes[1:] for entry in entries):
         raise OptionError(
@@ -252,7 +258,7 @@ def create_trainable(options: Options, data: TrainingData) -> GigaGANTrainable:
             f"Give some of {','.join(str(size) for size in sizes[1:])}.",
         )
     heads = TextToImageConfig.heads
-    if any(width % heads for width in (*channels, *discriminator_channels, given.text_width)):
+    if any(width % heads for width in (*channels, *own_channels, given.text_width)):
         raise OptionError(
             f"--channels, --discriminator-channels and --text-width must be divisible by {heads}, the number "
             "of attention heads.",
@@ -274,7 +280,7 @@ def create_trainable(options: Options, data: TrainingData) -> GigaGANTrainable:
         text_layers=given.text_layers,
     )
     attention = tuple(size for size in sizes[1:] if size <= given.discriminator_attention)
-    discriminator = DiscriminatorConfig(discriminator_channels, entries, attention)
+    discriminator = DiscriminatorConfig(own_channels, entries, attention)
     return GigaGANTrainable(config, discriminator, given, clip)
 
 

@@ -38,11 +38,8 @@ class StyleNetwork(nn.Module):
     def __init__(self, dim_in: int, dim_out: int, depth: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for index in range(depth):
-            layers += [
-                EqualLinear(dim_in if index == 0 else dim_out, dim_out),
-                nn.LeakyReLU(NEGATIVE_SLOPE),
-            ]
+        for width in (dim_in, *[dim_out] * (depth - 1)):
+            layers += [EqualLinear(width, dim_out), nn.LeakyReLU(NEGATIVE_SLOPE)]
         self.net = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -128,10 +125,12 @@ class Transformer(nn.Module):
 
     def __init__(self, channels: int, heads: int, head_dim: int, depth: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            nn.ModuleList([Attention(channels, heads, head_dim), _feed_forward(channels)])
-            for _ in range(depth)
-        )
+        self.layers = nn.ModuleList()
+        for _ in range(depth):
+            attention = Attention(channels, heads, head_dim)
+            widen, narrow = nn.Conv2d(channels, 4 * channels, 1), nn.Conv2d(4 * channels, channels, 1)
+            feed_forward = nn.Sequential(RMSNorm(channels), widen, nn.GELU(), narrow)
+            self.layers.append(nn.ModuleList([attention, feed_forward]))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, c, h, w) to the same shape."""
@@ -140,12 +139,3 @@ class Transformer(nn.Module):
             for part in layer:
                 x = x + part(x)
         return x
-
-
-def _feed_forward(channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        RMSNorm(channels),
-        nn.Conv2d(channels, 4 * channels, 1),
-        nn.GELU(),
-        nn.Conv2d(4 * channels, channels, 1),
-    )

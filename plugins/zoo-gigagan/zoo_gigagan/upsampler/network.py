@@ -88,18 +88,20 @@ class UpsamplerConfig:
 
 
 class Level(nn.ModuleList):
-    """The blocks at one resolution, and two optional modules before or after them.
+    """The blocks at one resolution, attention after them, and the layer that halves or doubles the sides.
 
-    Checkpoints name them by number: ``0`` holds the blocks, ``1`` the two modules.
+    Checkpoints number the parts: ``0`` is the blocks; ``1.0`` and ``1.1`` are attention and downsampling, or
+    upsampling and attention.
     """
 
     def __init__(
-        self, blocks: Iterable[ResnetBlock], first: nn.Module | None, second: nn.Module | None
+        self, blocks: Iterable[ResnetBlock], attention: nn.Module | None, resample: nn.Module, *, is_up: bool
     ) -> None:
         pair = nn.Module()
-        pair.add_module("0", first)
-        pair.add_module("1", second)
+        for name, part in zip("01", (resample, attention) if is_up else (attention, resample), strict=True):
+            pair.add_module(name, part)
         super().__init__([nn.ModuleList(blocks), pair])
+        self.is_up = is_up
 
     @property
     def blocks(self) -> list[ResnetBlock]:
@@ -108,53 +110,15 @@ class Level(nn.ModuleList):
         assert isinstance(blocks, nn.ModuleList)
         return [block for block in blocks if isinstance(block, ResnetBlock)]
 
-    def part(self, name: str) -> nn.Module | None:
-        """Return one of the two modules, ``0`` or ``1``."""
-        return self[1]._modules[name]
-
-
-class DownLevel(Level):
-    """Residual blocks, attention where the config has it, and a strided convolution."""
-
-    def __init__(self, config: UpsamplerConfig, index: int, in_channels: int, out_channels: int) -> None:
-        blocks = (
-            ResnetBlock(in_channels, in_channels, config.num_conv_kernels) for _ in range(config.blocks)
-        )
-        downsample = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1)
-        super().__init__(blocks, _attention(config, index, in_channels), downsample)
-
     @property
     def attention(self) -> nn.Module | None:
-        """The attention after the blocks."""
-        return self.part("0")
+        """The attention, where the config has it."""
+        return self[1]._modules["1" if self.is_up else "0"]
 
     @property
-    def downsample(self) -> nn.Module:
-        """The convolution after the attention."""
-        return self[1].get_submodule("1")
-
-
-class UpLevel(Level):
-    """Upsampling, residual blocks with skip connections, and attention where the config has it."""
-
-    def __init__(
-        self, config: UpsamplerConfig, index: int, in_channels: int, out_channels: int, *, skips: bool
-    ) -> None:
-        block_in = out_channels * 2 if skips else out_channels
-        blocks = (ResnetBlock(block_in, out_channels, config.num_conv_kernels) for _ in range(config.blocks))
-        attention = _attention(config, index, out_channels)
-        super().__init__(blocks, Upsample(in_channels, out_channels), attention)
-        self.skips = skips
-
-    @property
-    def upsample(self) -> nn.Module:
-        """The upsampling before the blocks."""
-        return self[1].get_submodule("0")
-
-    @property
-    def attention(self) -> nn.Module | None:
-        """The attention after the blocks."""
-        return self.part("1")
+    def resample(self) -> nn.Module:
+        """The strided convolution after the blocks, or the upsampling before them."""
+        return self[1].get_submodule("0" if self.is_up else "1")
 
 
 class Upsample(nn.Module):
@@ -183,17 +147,17 @@ class Upsampler(nn.Module):
         super().__init__()
         self.config = config
         up = [config.dim, *(config.dim * mult for mult in config.up_dim_mults)]
-        down = [
-            up[len(up) - 1 - len(config.down_dim_mults)],
-            *(config.dim * mult for mult in config.down_dim_mults),
-        ]
+        down = [up[-1 - len(config.down_dim_mults)], *(config.dim * mult for mult in config.down_dim_mults)]
         style = config.style_network
         self.style_network = StyleNetwork(style.dim_in, style.dim_out, style.depth)
         self.init_conv = nn.Conv2d(3, down[0], 7, padding=3)
         self.downs = nn.ModuleList()
-        for index, (in_channels, out_channels) in enumerate(pairwise(down)):
-            self.downs.append(DownLevel(config, index, in_channels, out_channels))
         kernels = config.num_conv_kernels
+        for index, (width, wider) in enumerate(pairwise(down)):
+            downsample = nn.Conv2d(width, wider, 3, stride=2, padding=1)
+            attention = _attention(config, index, width)
+            blocks = [ResnetBlock(width, width, kernels) for _ in range(config.blocks)]
+            self.downs.append(Level(blocks, attention, downsample, is_up=False))
         self.mid_block1 = ResnetBlock(up[-1], up[-1], kernels)
         self.mid_attn = Transformer(
             up[-1], config.self_attn_heads, config.self_attn_dim_head, config.mid_attn_depth
@@ -201,9 +165,13 @@ class Upsampler(nn.Module):
         self.mid_block2 = ResnetBlock(up[-1], up[-1], kernels)
         self.ups = nn.ModuleList()
         for index in reversed(range(len(config.up_dim_mults))):
-            passed = len(config.up_dim_mults) - 1 - index
-            skips = passed < len(config.down_dim_mults)
-            self.ups.append(UpLevel(config, index, up[index + 1], up[index], skips=skips))
+            wider, width = up[index + 1], up[index]
+            attention = _attention(config, index, width)
+            upsample = Upsample(wider, width)
+            has_skips = len(self.ups) < len(self.downs)
+            block_in = 2 * width if has_skips else width
+            blocks = [ResnetBlock(block_in, width, kernels) for _ in range(config.blocks)]
+            self.ups.append(Level(blocks, attention, upsample, is_up=True))
         self.final_res_block = ResnetBlock(config.dim, config.dim, kernels)
         self.final_to_rgb = nn.Conv2d(config.dim, 3, 1)
         if config.residual:  # training starts from bicubic upsampling
@@ -238,28 +206,23 @@ class Upsampler(nn.Module):
         ]
 
     def forward(self, x: Tensor, kernels: Sequence[Tensor]) -> Tensor:
-        """Map images (n, 3, s, s) in [0, 1] to (n, 3, 4s, 4s), about in [0, 1].
-
-        Args:
-            x: The images, noise added.
-            kernels: From :meth:`kernels`, one for each image or one for all.
-        """
+        """Map noisy images (n, 3, s, s) in [0, 1] to (n, 3, 4s, 4s), about in [0, 1], by :meth:`kernels`."""
         remaining = iter(kernels)
         image, x = x, self.init_conv(x)
         skips: list[Tensor] = []
         for down in self.downs:
-            assert isinstance(down, DownLevel)
+            assert isinstance(down, Level)
             for block in down.blocks:
                 x = _apply(block, x, remaining)
                 skips.append(x)
             x = x if down.attention is None else down.attention(x)
-            x = down.downsample(x)
+            x = down.resample(x)
         x = _apply(self.mid_block2, self.mid_attn(_apply(self.mid_block1, x, remaining)), remaining)
         for up in self.ups:
-            assert isinstance(up, UpLevel)
-            x = up.upsample(x)
+            assert isinstance(up, Level)
+            x = up.resample(x)
             for block in up.blocks:
-                if up.skips:
+                if skips:
                     x = torch.cat([x, skips.pop() * self.config.skip_connect_scale], dim=1)
                 x = _apply(block, x, remaining)
             x = x if up.attention is None else up.attention(x)

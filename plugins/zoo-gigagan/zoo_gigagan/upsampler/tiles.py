@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,26 +19,20 @@ SIGMA, SHARPNESS = 0.5, 8
 """The weight of a pixel, by its distance from the tile's middle, is a Gaussian raised to a power."""
 
 
-@dataclass(frozen=True)
-class Tile:
-    """A square of the input image."""
+class Tile(NamedTuple):
+    """The upper left corner of a square of the input image, which is mirrored where the tile exceeds it."""
 
     top: int
-    """Row of the upper left corner. A tile may reach beyond the image, which is mirrored there."""
     left: int
-    second: bool
-    """Whether the tile belongs to the second pass."""
 
 
 def tiles(height: int, width: int, side: int, *, overlap: bool) -> list[Tile]:
     """Return the tiles that cover an image, row by row, with those of the second pass if ``overlap``."""
     rows, columns = -(-height // side), -(-width // side)
-    found = [Tile(i * side, j * side, False) for i in range(rows) for j in range(columns)]
+    found = [Tile(i * side, j * side) for i in range(rows) for j in range(columns)]
     if overlap:
         half = side // 2
-        found += [
-            Tile(i * side - half, j * side - half, True) for i in range(rows + 1) for j in range(columns + 1)
-        ]
+        found += [Tile(i * side - half, j * side - half) for i in range(rows + 1) for j in range(columns + 1)]
     return found
 
 
@@ -59,7 +53,7 @@ def crop(image: Tensor, tile: Tile, side: int, padded: tuple[int, int]) -> Tenso
     """
     rows, columns = (
         mirrored(mirrored(torch.arange(start, start + side), whole), size)
-        for start, whole, size in zip((tile.top, tile.left), padded, image.shape[1:], strict=True)
+        for start, whole, size in zip(tile, padded, image.shape[1:], strict=True)
     )
     return image[:, rows][:, :, columns]
 

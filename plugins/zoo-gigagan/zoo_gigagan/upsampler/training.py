@@ -7,6 +7,7 @@ latter is an L1 distance, and a second one keeps the downsampled output close to
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,28 +15,32 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo_core import Loss, OptionError, Options, TrainingData, read_options, save_checkpoint
-from zoo_gigagan.discriminator import (
-    Discriminator,
-    DiscriminatorConfig,
-    DiscriminatorInTraining,
-    r1_penalty,
-)
-from zoo_gigagan.options import WEIGHT_DTYPES, read_channels
-from zoo_gigagan.resolutions import MAX_LEVELS, resolutions
+from zoo_gigagan.discriminator import Discriminator, DiscriminatorConfig, DiscriminatorInTraining, r1_penalty
+from zoo_gigagan.resolutions import MAX_LEVELS, read_channels, resolutions
 from zoo_gigagan.upsampler.network import MODEL_TYPE, StyleNetworkConfig, Upsampler, UpsamplerConfig
-from zoo_gigagan.upsampler.options import TrainingOptions
 from zoo_gigagan.upsampler.tiles import FACTOR
 from zoo_gigagan.upsampler.upscaler import NOISE_STD
 
 
-class UpsamplerTrainable:
-    """An upsampler and a discriminator to train against each other.
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Options of ``zoo train gigagan-upsampler``, as zoo.toml declares them."""
 
-    Args:
-        config: The upsampler's architecture.
-        discriminator: The discriminator's architecture.
-        options: The weights of the losses, and the type of the saved weights.
-    """
+    channels: int
+    blocks: int
+    kernels: int
+    z_dim: int
+    w_dim: int
+    discriminator_channels: str | None
+    r1: float
+    r1_every: int
+    nearness: float
+    consistency: float
+    weights: str
+
+
+class UpsamplerTrainable:
+    """An upsampler and a discriminator to train against each other."""
 
     betas = (0.0, 0.99)
     """Adam's, for both networks."""
@@ -54,10 +59,7 @@ class UpsamplerTrainable:
     ) -> Iterator[Loss]:
         """Yield the discriminator's loss, then the generator's against the updated discriminator.
 
-        Args:
-            networks: ``generator`` and ``discriminator``, as the loop wrapped them.
-            batch: ``images`` (n, 3, h, w) in [-1, 1].
-            random: The source of z and noise, on the batch's device.
+        ``batch`` has ``images`` (n, 3, h, w) in [-1, 1].
         """
         generator, discriminator = networks["generator"], networks["discriminator"]
         real = batch["images"]
@@ -106,7 +108,7 @@ class UpsamplerTrainable:
         """Write the upsampler into ``folder`` as a checkpoint."""
         generator = networks["generator"]
         assert isinstance(generator, UpsamplerInTraining)
-        dtype = WEIGHT_DTYPES[self.options.weights]
+        dtype = getattr(torch, self.options.weights)
         save_checkpoint(folder, self.config, generator.network, dtype, model_type=MODEL_TYPE)
 
 
@@ -144,9 +146,7 @@ def create_trainable(options: Options, data: TrainingData) -> UpsamplerTrainable
             "Add --size 64 (or another power of two), and --rgb.",
         )
     sizes = sizes[: sizes.index(height) + 1]
-    discriminator_channels = read_channels(
-        given.discriminator_channels, "--discriminator-channels", len(sizes)
-    )
+    own_channels = read_channels(given.discriminator_channels, "--discriminator-channels", len(sizes))
     config = UpsamplerConfig(
         style_network=StyleNetworkConfig(given.z_dim, given.w_dim, depth=2),
         dim=given.channels,
@@ -164,5 +164,5 @@ def create_trainable(options: Options, data: TrainingData) -> UpsamplerTrainable
         blocks=given.blocks,
         residual=True,
     )
-    discriminator = DiscriminatorConfig(discriminator_channels, (height,), image_channels=6)
+    discriminator = DiscriminatorConfig(own_channels, (height,), image_channels=6)
     return UpsamplerTrainable(config, discriminator, given)

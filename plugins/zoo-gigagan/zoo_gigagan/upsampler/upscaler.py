@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor
 
 from zoo_core import Batch, Checkpoint, OptionError, Step, load_network, read_options
 from zoo_gigagan.upsampler.network import Upsampler, UpsamplerConfig
-from zoo_gigagan.upsampler.options import UpscalingOptions
 from zoo_gigagan.upsampler.tiles import FACTOR, upscale
 
 NOISE_STD = 1e-3
@@ -22,13 +22,17 @@ MAX_PIXELS = 1 << 22
 """Most pixels of an input image; the output has sixteen times as many."""
 
 
-class AuraSR:
-    """A generator that upscales an image.
+@dataclass(frozen=True)
+class UpscalingOptions:
+    """Options of ``zoo run``, as zoo.toml declares them."""
 
-    Args:
-        checkpoint: config.json and model.safetensors.
-        device: Where to compute.
-        dtype: Type to compute in; None is float32.
+    input: str | None
+    overlap: bool
+    noise: bool
+
+
+class AuraSR:
+    """A generator that upscales an image: config.json and model.safetensors.
 
     Raises:
         WeightsError: The config is not supported, or the weights do not fit it.

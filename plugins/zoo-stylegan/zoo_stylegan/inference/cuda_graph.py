@@ -14,11 +14,7 @@ Condition = Sequence[Tensor] | Tensor | None
 
 
 class GraphedSynthesis:
-    """Calls a synthesis network, and replays a CUDA graph of it from the second batch of the same shape.
-
-    Args:
-        synthesis: The network, on a CUDA device.
-    """
+    """Calls a synthesis network on a GPU, and replays a CUDA graph of it from the second batch of a shape."""
 
     def __init__(self, synthesis: Callable[[Tensor, Condition], Tensor]) -> None:
         self.synthesis = synthesis

@@ -42,9 +42,8 @@ STRIP_ROWS = 64
 class FastSynthesis(nn.Module):
     """Maps styles to images as the synthesis network does; float32, on a CPU.
 
-    Args:
-        synthesis: The network. Its weights are taken over one convolution at a time, so that there is never
-            a second copy of all: its own ``forward`` fails afterwards.
+    The network's weights are taken over one convolution at a time, so that there is never a second copy of
+    all: its own ``forward`` fails afterwards.
     """
 
     def __init__(self, synthesis: SynthesisNetwork) -> None:

@@ -34,9 +34,8 @@ PART_ROWS = 32
 class FastSynthesis(nn.Module):
     """Maps styles to images as the synthesis network does; float32, on a CPU.
 
-    Args:
-        synthesis: The network. Its weights are taken over one layer at a time, so that there is never a
-            second copy of all: its own ``forward`` fails afterwards.
+    The network's weights are taken over one layer at a time, so that there is never a second copy of all: its
+    own ``forward`` fails afterwards.
     """
 
     def __init__(self, synthesis: SynthesisNetwork) -> None:
@@ -148,15 +147,7 @@ def polyphase(kernel: Tensor, factor: int, pad: int) -> list[Phase]:
 
 
 def upsample_axis(x: Tensor, phases: list[Phase], span: slice, gain: Tensor, dim: int) -> Tensor:
-    """Return a span of the upsampled signal along one axis.
-
-    Args:
-        x: (1, c, h, w).
-        phases: Phases of the filter.
-        span: Indices at the new sampling rate.
-        gain: Factor of each channel, (c,).
-        dim: 2 for the height, 3 for the width.
-    """
+    """Return a span, at the new sampling rate, of x (1, c, h, w) upsampled along an axis, times (c,)."""
     count, c = len(phases), x.shape[1]
     first, last = span.start // count, -(-span.stop // count)  # outputs of each phase
     low = first + min(phase.offset for phase in phases)

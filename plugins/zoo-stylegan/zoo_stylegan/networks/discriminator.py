@@ -24,14 +24,7 @@ MBSTD_GROUP_SIZE = 4
 class EqualConv(nn.Module):
     """A convolution with equalized learning rate; with ``down`` it filters and halves the sides.
 
-    Args:
-        in_channels: Channels read.
-        out_channels: Channels returned.
-        kernel_size: Side of the kernel.
-        down: True to halve the sides.
-        bias: True for a bias.
-        gain: Factor of the output.
-        activation: True to apply a leaky ReLU.
+    ``gain`` scales the output; ``activation`` applies a leaky ReLU.
     """
 
     def __init__(
@@ -124,11 +117,8 @@ def minibatch_stddev(x: Tensor) -> Tensor:
 class Discriminator(nn.Module):
     """Maps images, and classes in a conditional model, to the logits that they are real.
 
-    Args:
-        channels: Channels of the feature maps, from 4×4 up to the images' resolution.
-        image_channels: 1 or 3.
-        classes: Number of classes; 0: unconditional.
-        mapping_layers: Layers of the mapping network that embeds the class.
+    ``channels`` are those of the feature maps from 4×4 up to the images' resolution; with no ``classes`` it
+    is unconditional.
     """
 
     def __init__(

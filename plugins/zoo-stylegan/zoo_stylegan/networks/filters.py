@@ -18,12 +18,8 @@ def design_lowpass(
 ) -> Tensor | None:
     """Return a Kaiser-windowed low-pass filter of gain 1, (taps,), or (taps, taps) if radial; None for 1 tap.
 
-    Args:
-        taps: Length of the filter.
-        cutoff: Cutoff frequency, in the unit of ``rate``.
-        width: Width of the transition band; it determines the window's β (Kaiser 1974).
-        rate: Sampling rate.
-        radial: True for the same response in all directions, by the jinc function.
+    The sampling rate has the unit of the cutoff frequency and of the transition band, whose width determines
+    the window's β (Kaiser 1974). Radial filters respond alike in all directions, by the jinc function.
     """
     if taps == 1:
         return None
@@ -32,17 +28,14 @@ def design_lowpass(
     attenuation = 2.285 * (taps - 1) * math.pi * width / (rate / 2) + 7.95
     window = np.kaiser(taps, _kaiser_beta(attenuation))
     at = np.arange(taps) - (taps - 1) / 2
-    if not radial:
-        kernel = np.sinc(2 * cutoff / rate * at) * window
-        return _unit_gain(torch.from_numpy(kernel))
-    r = torch.from_numpy(np.hypot(*np.meshgrid(at, at)) / rate)
-    jinc = torch.special.bessel_j1(2 * cutoff * math.pi * r) / (math.pi * r)
-    kernel = jinc * torch.from_numpy(np.outer(window, window))
-    return _unit_gain(kernel)
-
-
-def _unit_gain(kernel: Tensor) -> Tensor:
-    return (kernel / kernel.sum()).float()
+    if radial:
+        r = torch.from_numpy(np.hypot(*np.meshgrid(at, at)) / rate)
+        jinc = torch.special.bessel_j1(2 * cutoff * math.pi * r) / (math.pi * r)
+        kernel = jinc * torch.from_numpy(np.outer(window, window))
+    else:
+        kernel = torch.from_numpy(np.sinc(2 * cutoff / rate * at) * window)
+    normalised: Tensor = kernel / kernel.sum()
+    return normalised.float()
 
 
 def _kaiser_beta(attenuation: float) -> float:
@@ -55,13 +48,9 @@ def _kaiser_beta(attenuation: float) -> float:
 
 
 def upsample(x: Tensor, kernel: Tensor | None, factor: int, pad: tuple[int, int]) -> Tensor:
-    """Upsample x (n, c, h, w): insert zeros, pad, and filter so that the mean stays the same.
+    """Upsample square x (n, c, h, w): insert zeros, pad, and filter both axes; the mean stays the same.
 
-    Args:
-        x: A square signal.
-        kernel: Filter of both axes, (taps,); None for no filter.
-        factor: New sampling rate over the old one.
-        pad: Zeros before and after each axis, at the new rate; negative values crop.
+    ``pad`` is the number of zeros before and after each axis, at the new rate; negative values crop.
     """
     n, c, h, w = x.shape
     if kernel is not None and prefers_matmul(x):

@@ -1,4 +1,4 @@
-"""Layers that StyleGAN2 and StyleGAN3 share: equalized linear layers, modulation and demodulation.
+"""What StyleGAN2 and StyleGAN3 share: field types, equalized linear layers, modulation, demodulation.
 
 Karras et al. 2018, "Progressive Growing of GANs", arXiv:1710.10196, section 4.1; Karras et al. 2020,
 "Analyzing and Improving the Image Quality of StyleGAN", arXiv:1912.04958, section 2.2.
@@ -7,10 +7,19 @@ Karras et al. 2018, "Progressive Growing of GANs", arXiv:1710.10196, section 4.1
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from zoo_core import Between
+
+# Types of the configs' fields, with the bounds that zoo_core.read_config checks.
+Width = Annotated[int, Between(1, 2**20)]
+Size = Annotated[int, Between(0, 2**20)]
+Depth = Annotated[int, Between(0, 64)]
+Bound = Annotated[float, Between(0, 2**20)]
 
 SLOPE = 0.2
 """Negative slope of the leaky ReLU."""
@@ -22,12 +31,7 @@ EPS = 1e-8
 class EqualLinear(nn.Module):
     """A linear layer with equalized learning rate: unit-variance weights, scaled in each forward pass.
 
-    Args:
-        in_features: Features read.
-        out_features: Features returned.
-        bias_init: Initial value of the biases.
-        lr_multiplier: Learning rate relative to the other layers.
-        activation: True to apply a leaky ReLU.
+    It learns ``lr_multiplier`` times as fast as other layers; ``activation`` adds a leaky ReLU.
     """
 
     def __init__(
@@ -58,13 +62,9 @@ def normalize_2nd_moment(x: Tensor) -> Tensor:
 
 
 def demodulation(weight: Tensor, style: Tensor) -> Tensor:
-    """Return the factors that give a modulated convolution unit variance, (n, out).
+    """Return factors (n, out) that give a convolution by (out, in, k, k), modulated by (n, in), variance 1.
 
     1/√(Σ_{i,k} (s_i w_{o,i,k})² + ε): arXiv:1912.04958, equation 3.
-
-    Args:
-        weight: (out, in, k, k).
-        style: s, (n, in).
     """
     return (style.square() @ weight.square().sum((2, 3)).T + EPS).rsqrt()
 

@@ -17,14 +17,7 @@ LR_MULTIPLIER = 0.01
 
 
 class MappingNetwork(nn.Module):
-    """Maps z, and a class in a conditional model, to w.
-
-    Args:
-        z_dim: Width of z; 0 maps the class alone, as in a discriminator.
-        classes: Number of classes; 0: unconditional.
-        w_dim: Width of w.
-        layers: Number of fully connected layers.
-    """
+    """Maps z, and one of ``classes`` in a conditional model, to w; with z_dim 0 the class alone."""
 
     w_avg: Tensor
 
@@ -42,12 +35,7 @@ class MappingNetwork(nn.Module):
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def forward(self, z: Tensor | None, c: Tensor | None = None) -> Tensor:
-        """Map z (n, z_dim) and one-hot classes c (n, classes) to w (n, w_dim).
-
-        Args:
-            z: Noise; None if z_dim is 0.
-            c: Classes; None for an unconditional model.
-        """
+        """Map z (n, z_dim), None if z_dim is 0, and one-hot c (n, classes), None if unconditional, to w."""
         parts = [] if z is None else [normalize_2nd_moment(z)]
         if self.classes:
             assert c is not None, "a conditional mapping needs a class"

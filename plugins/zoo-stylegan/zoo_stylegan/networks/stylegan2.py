@@ -17,8 +17,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_stylegan.networks.fields import Bound, Channels, Classes, Depth, Latent, Side, Width
-from zoo_stylegan.networks.layers import GAIN, SLOPE, EqualLinear, demodulation, modulate
+from zoo_stylegan.networks.layers import (
+    GAIN,
+    SLOPE,
+    Bound,
+    Depth,
+    EqualLinear,
+    Width,
+    demodulation,
+    modulate,
+)
 from zoo_stylegan.networks.mapping import MappingNetwork
 
 FILTER = (1.0, 3.0, 3.0, 1.0)
@@ -145,12 +153,9 @@ class SynthesisLayer(FIRFilter):
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
-        """Map (n, in, h, w) to (n, out, h, w), or to (n, out, 2h, 2w) with ``up``.
+        """Map (n, in, h, w) to (n, out, h, w), or (n, out, 2h, 2w) with ``up``, by styles w (n, w_dim).
 
-        Args:
-            x: Feature maps.
-            w: Styles, (n, w_dim).
-            noise: (n or 1, 1, height, width) of the output; None: no noise.
+        Noise is (n or 1, 1, height, width) of the output.
         """
         style = self.affine(w)
         x = modulate(x, style)
@@ -221,11 +226,8 @@ class SynthesisBlock(FIRFilter):
     ) -> tuple[Tensor, Tensor | None]:
         """Return the feature maps and the image at this block's resolution.
 
-        Args:
-            x: Feature maps of the block before, (n, in, h, w); None for the first block.
-            image: Image of the block before, (n, c, h, w), or None.
-            ws: (n, m, w_dim): a style for each convolution, and one for ``torgb``.
-            noises: Noise of each convolution.
+        The first block has no feature maps x (n, in, h, w) and image (n, c, h, w) of a block before. ``ws``
+        (n, m, w_dim) has a style for each convolution, and one for ``torgb``.
         """
         shortcut = None
         if x is None:
@@ -266,9 +268,7 @@ class SynthesisNetwork(nn.Module):
     def forward(self, ws: Tensor, noises: Sequence[Tensor | None] | None = None) -> Tensor:
         """Map styles (n, layers, w_dim) to images (n, c, resolution, resolution), roughly in [-1, 1].
 
-        Args:
-            ws: A style for each layer, the coarsest first.
-            noises: (n or 1, 1, h, w) for each convolution; None: no noise.
+        Styles begin with the coarsest; ``noises`` has (n or 1, 1, h, w) for each convolution.
         """
         x: Tensor | None = None
         image: Tensor | None = None

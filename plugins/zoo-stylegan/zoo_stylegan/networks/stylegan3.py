@@ -15,22 +15,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_stylegan.networks.fields import (
-    Bound,
-    Channels,
-    Classes,
-    Count,
-    Depth,
-    Factor,
-    Frequency,
-    Latent,
-    Margin,
-    Ratio,
-    Side,
-    Width,
-)
 from zoo_stylegan.networks.filters import design_lowpass, downsample, upsample
-from zoo_stylegan.networks.layers import GAIN, SLOPE, EqualLinear, demodulation, modulate
+from zoo_stylegan.networks.layers import (
+    GAIN,
+    SLOPE,
+    Bound,
+    Depth,
+    EqualLinear,
+    Width,
+    demodulation,
+    modulate,
+)
 from zoo_stylegan.networks.mapping import MappingNetwork
 
 
@@ -147,12 +142,10 @@ class FourierInput(nn.Module):
         self.register_buffer("phases", torch.rand(band.channels) - 0.5)
 
     def forward(self, w: Tensor, transform: Tensor | None = None) -> Tensor:
-        """Map w (n, w_dim) to feature maps (n, channels, size, size).
+        """Map styles w (n, w_dim) to feature maps (n, channels, size, size).
 
-        Args:
-            w: Styles.
-            transform: (3, 3) or (n, 3, 3), from image to signal coordinates: the inverse of the transform to
-                apply to the image. None: the one in the checkpoint.
+        ``transform``, (3, 3) or (n, 3, 3), goes from image to signal coordinates: it is the inverse of
+        the one to apply to the image. None: the one in the checkpoint.
         """
         t = self.affine(w)
         t = t / t[:, :2].norm(dim=1, keepdim=True)  # (cos, sin, x, y)
@@ -192,11 +185,8 @@ class SynthesisLayer(nn.Module):
         kernel = 1 if is_torgb else config.kernel
         rate = max(before.rate, after.rate) * (1 if is_torgb else config.upsampling)
         self.up, self.down = rate // before.rate, rate // after.rate
-        filtered = [factor > 1 and not is_torgb for factor in (self.up, self.down)]
-        taps = [
-            config.filter_size * factor if has_filter else 1
-            for factor, has_filter in zip((self.up, self.down), filtered, strict=True)
-        ]
+        factors = (self.up, self.down)
+        taps = [config.filter_size * factor if factor > 1 and not is_torgb else 1 for factor in factors]
         total = (after.size - 1) * self.down + 1 + sum(taps) - 2 - (before.size + kernel - 1) * self.up
         low = (total + self.up) // 2
         self.pad = (low, total - low)
@@ -251,9 +241,7 @@ class SynthesisNetwork(nn.Module):
     def forward(self, ws: Tensor, transform: Tensor | None = None) -> Tensor:
         """Map styles (n, layers, w_dim) to images (n, c, resolution, resolution), roughly in [-1, 1].
 
-        Args:
-            ws: A style for the Fourier features, then one for each layer.
-            transform: Transform of the Fourier features: see :class:`FourierInput`.
+        The first style is that of the Fourier features; for their transform see :class:`FourierInput`.
         """
         x = self.input(ws[:, 0], transform)
         for index, name in enumerate(self.names, start=1):
