@@ -17,6 +17,7 @@ from zoo_core.cli.console import (
     print_fields,
     print_json,
     print_json_list,
+    print_problem,
     print_table,
 )
 from zoo_core.environment import Environment
@@ -34,7 +35,7 @@ def list_models(
 ) -> None:
     """List the models that can be run.
 
-    PATTERN is a glob such as '*celeba*', or part of a name.
+    PATTERN is a glob of names such as '*celeba*', or a word that occurs in a name, summary, family or plugin.
     """
     catalog = Environment.current().catalog
     cards = catalog.match(pattern, everything=everything, output=output, plugin=plugin)
@@ -55,7 +56,7 @@ def search(words: tuple[str, ...], as_json: bool) -> None:
     from zoo_core.registry import refresh
 
     for problem in refresh():
-        click.echo(f"{problem.message}\n{problem.remedy}", err=True)
+        print_problem(problem)
     catalog = Environment.current().catalog
     cards = catalog.search(words)
     if not cards and not as_json:
@@ -152,7 +153,7 @@ def _print_cards(
         headings.append("From")
         for row, card in zip(rows, cards, strict=True):
             row.append(_registry(card, catalog) or card.plugin)
-    print_table(headings, rows)
+    print_table(headings, rows, drop=("Licence", "Family", "Weights", "Makes", "Size", "From"))
 
 
 def _registry(card: ModelCard, catalog: Catalog) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from zoo_core.cli.completion import complete_models
-from zoo_core.cli.console import json_option, megabytes, print_json, print_table, require_terminal, say
+from zoo_core.cli.console import json_option, megabytes, print_json, print_table, require_terminal, say, write
 from zoo_core.environment import HUB_PREFIX, Environment
 from zoo_core.manifest.cards import HubWeights, ModelCard
 
@@ -83,7 +83,7 @@ def remove(models: tuple[str, ...], yes: bool) -> None:
             remove_conversions(target)
         elif isinstance(target.weights, HubWeights):
             remove_conversions(target.weights.repo, target.weights.revision)
-        click.echo(f"{name}: {megabytes(freed)} freed")
+        write(f"{name}: {megabytes(freed)} freed")
 
 
 @click.command()
@@ -104,7 +104,7 @@ def cache(as_json: bool) -> None:
         for repo in report.repos
     ]
     print_table(("Repository", "Size", "Used by"), rows)
-    click.echo(f"{megabytes(report.bytes)} in {report.folder}")
+    write(f"{megabytes(report.bytes)} in {report.folder}")
     if converted:
         click.echo(f"{megabytes(converted)} more in converted checkpoints; zoo rm MODEL deletes them too.")
     if report.abandoned:
@@ -133,12 +133,12 @@ def _tell(card: ModelCard, row: dict[str, object], dry_run: bool) -> None:
     size = row["bytes"]
     amount = megabytes(size) if isinstance(size, int) else "an unknown size"
     if not isinstance(card.weights, HubWeights):
-        click.echo(
+        write(
             f"{card.id}: nothing to download, its weights are {'built in' if card.plugin else 'local'}"
         )
     elif not row["fetch"]:
-        click.echo(f"{card.id}: already downloaded{'' if dry_run else ', verified'}")
+        write(f"{card.id}: already downloaded{'' if dry_run else ', verified'}")
     elif dry_run:
-        click.echo(f"{card.id}: would download {', '.join(map(str, row['fetch']))} ({amount})")  # type: ignore[call-overload]
+        write(f"{card.id}: would download {', '.join(map(str, row['fetch']))} ({amount})")  # type: ignore[call-overload]
     else:
-        click.echo(f"{card.id}: downloaded and verified ({amount})")
+        write(f"{card.id}: downloaded and verified ({amount})")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zoo_core.errors import OptionError
+from zoo_core.errors import OptionError, near_misses
 from zoo_core.manifest.cards import ModelCard
 from zoo_core.noise import check_seed
 
@@ -82,7 +81,7 @@ def _check_options(card: ModelCard, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the value of every option of the card: the given one, checked, or the default."""
     for name in given:
         if name not in card.options:
-            near = difflib.get_close_matches(name, card.options, 1)
+            near = near_misses(name, card.options)
             raise OptionError(
                 f"{card.id} has no option {name!r}.",
                 f"Did you mean {near[0]!r}?" if near else f"See its options: zoo show {card.id}",
