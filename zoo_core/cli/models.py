@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,12 @@ from zoo_core.cli.console import (
 )
 from zoo_core.environment import Environment
 from zoo_core.manifest.cards import EmbeddedWeights, HubWeights, LocalWeights, ModelCard, Option
+
+
+if TYPE_CHECKING:
+    from zoo_core.data.classes import Classes
+
+_LABELS = 100
 
 
 @click.command("list")
@@ -72,12 +78,16 @@ def show(model: str, as_json: bool) -> None:
 
     MODEL is an id or alias, hf:ORG/REPO[@REVISION], or a local folder.
     """
+    from zoo_core.weights.labels import classes_of
+
     environment = Environment.current()
     catalog = environment.catalog
     card = catalog.known_or_installed(model) or environment.resolve(model)
     installed = card.plugin in {plugin.name for plugin in catalog.plugins}
+    classes = classes_of(card)
     if as_json:
-        print_json(card_as_json(card, installed=installed))
+        known = {"classes": {"count": classes.count, "names": classes.names}} if classes else {}
+        print_json(card_as_json(card, installed=installed) | known)
         return
     fields = {
         "Model": card.id + (f" (also {', '.join(card.aliases)})" if card.aliases else ""),
@@ -90,6 +100,7 @@ def show(model: str, as_json: bool) -> None:
         "Weights": _weights_in_words(card),
         "Plugin": card.plugin if installed else f"{card.plugin}, not installed: zoo install {card.plugin}",
         "Listed in": None if installed else f"registry {catalog.entries[card.plugin].registry}",
+        "Labels": _labels(classes),
         "Capabilities": ", ".join(card.capabilities) or None,
         "Trained": "\n".join(f"{key}: {value}" for key, value in card.training.items()) or None,
         "Quality": "\n".join(card.quality) or None,
@@ -168,6 +179,17 @@ def _where(card: ModelCard, *, installed: bool, here: bool) -> str:
     if isinstance(card.weights, HubWeights):
         return "downloaded" if here else "on the Hub"
     return "built in"
+
+
+def _labels(classes: Classes | None) -> str | None:
+    """Say which labels there are, and what the first hundred mean."""
+    if classes is None:
+        return None
+    span = f"0 to {classes.count - 1}"
+    if not classes.names or all(name == str(label) for label, name in enumerate(classes.names)):
+        return span
+    named = ", ".join(f"{label} {name}" for label, name in enumerate(classes.names[:_LABELS]))
+    return f"{span}: {named}" + (", …" if classes.count > _LABELS else "")
 
 
 def _weights_in_words(card: ModelCard) -> str:

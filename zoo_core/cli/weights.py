@@ -9,7 +9,16 @@ from pathlib import Path
 import click
 
 from zoo_core.cli.completion import complete_models
-from zoo_core.cli.console import json_option, megabytes, print_json, print_table, require_terminal, say, write
+from zoo_core.cli.console import (
+    json_option,
+    megabytes,
+    print_json,
+    print_table,
+    require_terminal,
+    say,
+    working,
+    write,
+)
 from zoo_core.environment import HUB_PREFIX, Environment
 from zoo_core.manifest.cards import HubWeights, ModelCard
 
@@ -43,7 +52,9 @@ def pull(models: tuple[str, ...], update: bool, dry_run: bool, as_json: bool) ->
             "bytes": due.bytes if due else 0,
         }
         if not dry_run:
-            checkpoint = get_checkpoint(card, update=update, progress=not as_json, announce=announce)
+            with working(quiet=as_json or bool(row["fetch"])) as tell:
+                tell(f"Verifying {card.id}")
+                checkpoint = get_checkpoint(card, update=update, progress=not as_json, announce=announce)
             readers = partial(environment.host.converters, only=card.plugin)
             checkpoint = converted(checkpoint, readers, say)
             row |= {"source": checkpoint.source, "digest": checkpoint.digest}
@@ -133,9 +144,7 @@ def _tell(card: ModelCard, row: dict[str, object], dry_run: bool) -> None:
     size = row["bytes"]
     amount = megabytes(size) if isinstance(size, int) else "an unknown size"
     if not isinstance(card.weights, HubWeights):
-        write(
-            f"{card.id}: nothing to download, its weights are {'built in' if card.plugin else 'local'}"
-        )
+        write(f"{card.id}: nothing to download, its weights are {'built in' if card.plugin else 'local'}")
     elif not row["fetch"]:
         write(f"{card.id}: already downloaded{'' if dry_run else ', verified'}")
     elif dry_run:

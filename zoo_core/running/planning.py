@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zoo_core.errors import OptionError, near_misses
+from zoo_core.errors import OptionError, near_misses, some
 from zoo_core.manifest.cards import ModelCard
 from zoo_core.noise import check_seed
 
@@ -57,6 +57,7 @@ def make_plan(
     """Check the arguments of ``Model.generate`` against a card and list the samples."""
     prompts = _check_prompts(card, prompt)
     values = _check_options(card, options)
+    _check_labels(card, values.get("label"))
     longest = max(len(prompts), *(len(v) for v in values.values() if isinstance(v, tuple)), 1)
     return Plan(_choose_seeds(n, seed, seeds, longest), prompts, values)
 
@@ -90,6 +91,25 @@ def _check_options(card: ModelCard, given: Mapping[str, Any]) -> dict[str, Any]:
         name: option.default if given.get(name) is None else option.check(given[name])
         for name, option in card.options.items()
     }
+
+
+def _check_labels(card: ModelCard, given: Any) -> None:
+    """Refuse a label that the model has not; if its classes are not known yet, its generator does."""
+    labels = [label for label in (given if isinstance(given, tuple) else (given,)) if type(label) is int]
+    if not labels:
+        return
+    from zoo_core.weights.labels import classes_of
+
+    classes = classes_of(card)
+    if classes is None:
+        return
+    for label in labels:
+        if not 0 <= label < classes.count:
+            names = f", such as {some(classes.names)}" if classes.names else ""
+            raise OptionError(
+                f"--label {label}: this model has {classes.count} classes.",
+                f"Give 0 to {classes.count - 1}{names}.",
+            )
 
 
 def _choose_seeds(
