@@ -165,7 +165,7 @@ def test_pull_converts(pulled):
 def test_rm_takes_the_conversion_along(pulled):
     zoo.load("numbers", device="cpu")
     folder = kept_folder(get_checkpoint(pulled).source)
-    assert "more in what was converted" in CliRunner().invoke(cli, ["cache"]).output
+    assert "more in converted checkpoints" in CliRunner().invoke(cli, ["cache"]).output
     result = CliRunner().invoke(cli, ["rm", "--yes", "numbers"])
     assert result.exit_code == 0, result.output
     assert not folder.exists()

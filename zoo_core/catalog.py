@@ -131,9 +131,7 @@ class Catalog:
         """Return the cards, installed or not, with every word in name, summary, family, output or plugin."""
         wanted = [word.lower() for word in words]
         return [
-            card
-            for card in self.match(everything=True)
-            if all(word in _searched(card) for word in wanted)
+            card for card in self.match(everything=True) if all(word in _searched(card) for word in wanted)
         ]
 
     def find(self, name: str) -> ModelCard:
@@ -177,7 +175,7 @@ class Catalog:
         return None
 
     def _manifest_of(self, plugin: InstalledPlugin) -> Manifest | None:
-        """Return the manifest of an installed plugin, or the one that a registry lists if it is unreadable."""
+        """Return an installed plugin's manifest; if it is unreadable, the one that a registry lists."""
         entry = None if plugin.manifest else self.entries.get(plugin.name)
         return entry.manifest if entry else plugin.manifest
 

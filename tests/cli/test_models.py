@@ -30,7 +30,8 @@ def test_ls_is_list(zoo):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["words"], ["toy-words"]),
+        (["its seed"], ["toy-words"]),
+        (["TOY-W"], ["toy-words"]),
         (["*grey"], ["toy-grey"]),
         (["someone/*"], ["toy-grey"]),
         (["--output", "text", "--plugin", "zoo-toy"], ["toy-words"]),

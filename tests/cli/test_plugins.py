@@ -33,7 +33,7 @@ REMEDIES = {
     "zoo-raises": ("ValueError: no luck today", "zoo disable zoo-raises"),
     "zoo-garbled": ("not valid TOML", "Correct that file"),
     "zoo-needy": ("needs nowhere, which is not installed", "pip install 'nowhere>=2'"),
-    "zoo-twin": ("already provided by zoo-toy", "zoo disable"),
+    "zoo-twin": ("already belongs to zoo-toy", "zoo disable"),
     "zoo-future": ("zoo_no_such_hook", "zoo install --upgrade zoo-future"),
 }
 

@@ -159,7 +159,7 @@ def test_ctrl_c_says_what_is_kept(tmp_path):
     assert child.returncode == 130
     assert err.splitlines()[-2:] == [
         "Error: Interrupted.",
-        "Finished samples are kept. Continue in a folder with: --resume -o FOLDER",
+        "Finished samples are kept. Continue with the same command and --resume -o many/",
     ]
     assert all(path.suffix == ".png" for path in Path("many").iterdir() if not path.name.startswith("."))
 
@@ -247,8 +247,8 @@ def test_a_full_disk_is_one_clear_error(zoo):
 
 
 def test_no_model_option_can_hide_one_of_zoo_run():
-    from zoo_core.cli.commands import RUN_OPTIONS
     from zoo_core.cli.run import run
+    from zoo_core.manifest.reserved import RUN_OPTIONS
 
     assert {param.name for param in run.params} <= RUN_OPTIONS
 

@@ -49,7 +49,7 @@ def test_what_is_built_in_need_not_be_pulled(zoo):
 @pytest.mark.parametrize(
     ("variable", "value", "message", "remedy"),
     [
-        ("HF_HUB_OFFLINE", "1", "not in the cache", "unset HF_HUB_OFFLINE"),
+        ("HF_HUB_OFFLINE", "1", "not in the cache", "Unset HF_HUB_OFFLINE"),
         ("HF_ENDPOINT", "http://127.0.0.1:9", "cannot be reached", "Check the network and HF_ENDPOINT"),
     ],
 )

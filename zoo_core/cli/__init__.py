@@ -84,10 +84,11 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         _leave(error.format_message(), f"See: {where} --help", 2)
     except click.ClickException as error:
         _leave(error.format_message(), "See: zoo --help", 1)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt) as stop:
+        cause = stop.__cause__ if isinstance(stop, click.Abort) else stop  # click's, or the user's "no"
+        if isinstance(cause, KeyboardInterrupt):
+            _leave("Interrupted.", str(cause) or "Type the command again to start over.", 130)
         _leave("Not confirmed.", "Nothing was changed.", 130)
-    except KeyboardInterrupt as stop:
-        _leave("Interrupted.", str(stop) or "Type the command again to start over.", 130)
     except ZooError as error:
         if debug:
             raise

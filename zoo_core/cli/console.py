@@ -108,7 +108,7 @@ def fit(cells: Sequence[Sequence[str]], width: int, drop: Sequence[str] | None =
 
 def _wrapped(text: str, width: int, first: str, indent: str) -> list[str]:
     lines = textwrap.wrap(text, max(width - len(indent), 20), break_on_hyphens=False) or [""]
-    return [f"{start}{line}".rstrip() for start, line in zip([first] + [indent] * len(lines), lines)]
+    return [f"{first}{lines[0]}".rstrip(), *(indent + line for line in lines[1:])]
 
 
 def _before_last(cells: Sequence[Sequence[str]]) -> int:

@@ -23,9 +23,8 @@ from zoo_core.cli.console import (
 from zoo_core.environment import Environment
 from zoo_core.manifest.cards import EmbeddedWeights, HubWeights, LocalWeights, ModelCard, Option
 
-
 if TYPE_CHECKING:
-    from zoo_core.data.classes import Classes
+    from zoo_core.weights.labels import Labels
 
 _LABELS = 100
 
@@ -78,15 +77,15 @@ def show(model: str, as_json: bool) -> None:
 
     MODEL is an id or alias, hf:ORG/REPO[@REVISION], or a local folder.
     """
-    from zoo_core.weights.labels import classes_of
+    from zoo_core.weights.labels import labels_of
 
     environment = Environment.current()
     catalog = environment.catalog
     card = catalog.known_or_installed(model) or environment.resolve(model)
     installed = card.plugin in {plugin.name for plugin in catalog.plugins}
-    classes = classes_of(card)
+    labels = labels_of(card)
     if as_json:
-        known = {"classes": {"count": classes.count, "names": classes.names}} if classes else {}
+        known = {"labels": _as_data(labels)} if labels else {}
         print_json(card_as_json(card, installed=installed) | known)
         return
     fields = {
@@ -100,7 +99,7 @@ def show(model: str, as_json: bool) -> None:
         "Weights": _weights_in_words(card),
         "Plugin": card.plugin if installed else f"{card.plugin}, not installed: zoo install {card.plugin}",
         "Listed in": None if installed else f"registry {catalog.entries[card.plugin].registry}",
-        "Labels": _labels(classes),
+        "Labels": _labels(labels),
         "Capabilities": ", ".join(card.capabilities) or None,
         "Trained": "\n".join(f"{key}: {value}" for key, value in card.training.items()) or None,
         "Quality": "\n".join(card.quality) or None,
@@ -181,15 +180,15 @@ def _where(card: ModelCard, *, installed: bool, here: bool) -> str:
     return "built in"
 
 
-def _labels(classes: Classes | None) -> str | None:
+def _labels(labels: Labels | None) -> str | None:
     """Say which labels there are, and what the first hundred mean."""
-    if classes is None:
+    if labels is None:
         return None
-    span = f"0 to {classes.count - 1}"
-    if not classes.names or all(name == str(label) for label, name in enumerate(classes.names)):
+    span = f"0 to {labels.count - 1}"
+    if all(name == str(label) for label, name in enumerate(labels.names)):
         return span
-    named = ", ".join(f"{label} {name}" for label, name in enumerate(classes.names[:_LABELS]))
-    return f"{span}: {named}" + (", …" if classes.count > _LABELS else "")
+    named = ", ".join(f"{label} {name}" for label, name in enumerate(labels.names[:_LABELS]))
+    return f"{span}: {named}" + (", …" if labels.count > _LABELS else "")
 
 
 def _weights_in_words(card: ModelCard) -> str:

@@ -242,7 +242,9 @@ def _interruption_explained(target: str, *, streamed: bool) -> Iterator[None]:
         elif target == "-" or streamed:
             kept = "Texts that were finished are printed above."
         else:
-            kept = f"{target} was not written: that happens when it is complete. A folder keeps every sample: -o out/"
+            kept = (
+                f"{target} was not written, because it is not complete. A folder keeps each sample: -o out/"
+            )
         raise KeyboardInterrupt(kept) from None
 
 

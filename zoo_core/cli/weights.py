@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 import click
@@ -55,8 +54,9 @@ def pull(models: tuple[str, ...], update: bool, dry_run: bool, as_json: bool) ->
             with working(quiet=as_json or bool(row["fetch"])) as tell:
                 tell(f"Verifying {card.id}")
                 checkpoint = get_checkpoint(card, update=update, progress=not as_json, announce=announce)
-            readers = partial(environment.host.converters, only=card.plugin)
-            checkpoint = converted(checkpoint, readers, say)
+            checkpoint = converted(
+                checkpoint, lambda path, only=card.plugin: environment.host.converters(path, only=only), say
+            )
             row |= {"source": checkpoint.source, "digest": checkpoint.digest}
         rows.append(row)
         if not as_json:

@@ -95,21 +95,18 @@ def _check_options(card: ModelCard, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_labels(card: ModelCard, given: Any) -> None:
     """Refuse a label that the model has not; if its classes are not known yet, its generator does."""
-    labels = [label for label in (given if isinstance(given, tuple) else (given,)) if type(label) is int]
-    if not labels:
+    wanted = [label for label in (given if isinstance(given, tuple) else (given,)) if type(label) is int]
+    if not wanted:
         return
-    from zoo_core.weights.labels import classes_of
+    from zoo_core.weights.labels import labels_of
 
-    classes = classes_of(card)
-    if classes is None:
-        return
-    for label in labels:
-        if not 0 <= label < classes.count:
-            names = f", such as {some(classes.names)}" if classes.names else ""
-            raise OptionError(
-                f"--label {label}: this model has {classes.count} classes.",
-                f"Give 0 to {classes.count - 1}{names}.",
-            )
+    known = labels_of(card)
+    wrong = next((label for label in wanted if known and not 0 <= label < known.count), None)
+    if known and wrong is not None:
+        names = f" ({some(known.names)})" if known.names and not known.names[0].isdecimal() else ""
+        raise OptionError(
+            f"--label {wrong}: this model has {known.count} classes.", f"Give 0 to {known.count - 1}{names}."
+        )
 
 
 def _choose_seeds(

@@ -71,7 +71,7 @@ def convert(path: Path, readers: Mapping[str, Reader], folder: Path) -> str:
 def converted(
     checkpoint: Checkpoint,
     readers: Callable[[Path], Mapping[str, Reader]],
-    announce: Callable[[str], None] | None = None,
+    announce: Callable[[str], object] | None = None,
 ) -> Checkpoint:
     """Return the checkpoint, or for a foreign file its conversion, made the first time and then kept.
 

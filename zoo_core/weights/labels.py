@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo_core.data.classes import Classes
 from zoo_core.errors import WeightsError
 from zoo_core.manifest.cards import EmbeddedWeights, HubWeights, LocalWeights, ModelCard
 from zoo_core.weights import lock
@@ -19,34 +19,44 @@ OPTION = "label"
 _CONFIG = "config.json"
 
 
-def classes_of(card: ModelCard) -> Classes | None:
-    """Return the classes that ``--label`` selects; None if a card has no such option or they are not known.
+@dataclass(frozen=True)
+class Labels:
+    """The labels of a model: 0 to ``count`` − 1."""
 
-    They are known if config.json is on this machine, and says them: as ``class_names`` in its table ``zoo``
-    (Classes.read), as ``id2label`` (transformers) or as ``num_class_embeds`` (diffusers).
+    count: int
+    names: tuple[str, ...] = ()
+    """What they mean, in order; empty if the checkpoint does not say."""
+
+
+def labels_of(card: ModelCard) -> Labels | None:
+    """Return the labels that a model knows; None if its card has no such option or they are not known.
+
+    They are known if config.json is on this machine and says them: as ``class_names`` in its table ``zoo``,
+    as ``id2label`` (transformers) or as ``num_class_embeds`` (diffusers).
     """
     if OPTION not in card.options:
         return None
     for path in _configs(card):
         try:
             config = read_json_object(path, card.id)
-            if (found := _read(config, f"{card.id}: {path.name}")) is not None:
-                return found
         except WeightsError:  # the plugin will say so
             continue
+        if labels := _read(config):
+            return labels
     return None
 
 
-def _read(config: Mapping[str, Any], source: str) -> Classes | None:
-    zoo, count = config.get("zoo"), config.get("num_class_embeds")
-    count = count if type(count) is int and count > 0 else None
-    if isinstance(zoo, dict) and (zoo.get("class_names") or count):
-        return Classes.read(zoo, source, count)
-    by_id = config.get("id2label")
-    if isinstance(by_id, dict) and all(str(label) in by_id for label in range(len(by_id))):
-        names = tuple(str(by_id[str(label)]) for label in range(len(by_id)))
-        return Classes(len(names), names) if names else None
-    return Classes(count) if count else None
+def _read(config: Mapping[str, Any]) -> Labels | None:
+    zoo = config.get("zoo") if isinstance(config.get("zoo"), dict) else {}
+    by_id = config.get("id2label") if isinstance(config.get("id2label"), dict) else {}
+    names = zoo.get("class_names") or [by_id.get(str(label)) for label in range(len(by_id))]
+    if names and isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return Labels(len(names), tuple(names))
+    count = config.get("num_class_embeds")
+    if type(count) is not int or count < 1:
+        return None
+    has_null = zoo.get("null_class") not in (None, False)
+    return Labels(count - has_null)
 
 
 def _configs(card: ModelCard) -> Iterator[Path]:

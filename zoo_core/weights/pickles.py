@@ -89,6 +89,7 @@ def check_stream(stream: IO[bytes], size: int) -> None:
     """
     stack: list[Any] = []  # a _Value for each object, or _MARK
     memo: dict[int, _Value] = {}
+    argument: Any
     for step, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
         name = opcode.name
         if step > MOST_STEPS:
