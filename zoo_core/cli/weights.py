@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,6 +23,9 @@ from zoo_core.cli.console import (
 )
 from zoo_core.environment import HUB_PREFIX, Environment
 from zoo_core.manifest.cards import HubWeights, ModelCard
+
+if TYPE_CHECKING:
+    from zoo_core.weights.conversion import Reader
 
 
 @click.command()
@@ -54,9 +60,7 @@ def pull(models: tuple[str, ...], update: bool, dry_run: bool, as_json: bool) ->
             with working(quiet=as_json or bool(row["fetch"])) as tell:
                 tell(f"Verifying {card.id}")
                 checkpoint = get_checkpoint(card, update=update, progress=not as_json, announce=announce)
-            checkpoint = converted(
-                checkpoint, lambda path, only=card.plugin: environment.host.converters(path, only=only), say
-            )
+            checkpoint = converted(checkpoint, partial(_readers, environment, card.plugin), say)
             row |= {"source": checkpoint.source, "digest": checkpoint.digest}
         rows.append(row)
         if not as_json:
@@ -138,6 +142,11 @@ def convert(file: Path, output: Path) -> None:
     plugin = Environment.current().convert(file, output)
     click.echo(f"{output}")
     say(f"Converted by {plugin}. Run it: zoo run {output if output.is_absolute() else f'./{output}'}")
+
+
+def _readers(environment: Environment, plugin: str, path: Path) -> Mapping[str, Reader]:
+    """Return the plugin's converters; the plugin host is built only now, when a file needs one."""
+    return environment.host.converters(path, only=plugin)
 
 
 def _tell(card: ModelCard, row: dict[str, object], dry_run: bool) -> None:

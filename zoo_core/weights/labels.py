@@ -47,8 +47,7 @@ def labels_of(card: ModelCard) -> Labels | None:
 
 
 def _read(config: Mapping[str, Any]) -> Labels | None:
-    zoo = config.get("zoo") if isinstance(config.get("zoo"), dict) else {}
-    by_id = config.get("id2label") if isinstance(config.get("id2label"), dict) else {}
+    zoo, by_id = _table(config, "zoo"), _table(config, "id2label")
     names = zoo.get("class_names") or [by_id.get(str(label)) for label in range(len(by_id))]
     if names and isinstance(names, list) and all(isinstance(name, str) for name in names):
         return Labels(len(names), tuple(names))
@@ -57,6 +56,11 @@ def _read(config: Mapping[str, Any]) -> Labels | None:
         return None
     has_null = zoo.get("null_class") not in (None, False)
     return Labels(count - has_null)
+
+
+def _table(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = config.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def _configs(card: ModelCard) -> Iterator[Path]:
