@@ -13,6 +13,12 @@ USAGE, PROBLEM = 2, 1
 
 MISTAKES = {
     "no such verb": (["lst"], USAGE, "no command 'lst'. Did you mean 'zoo list'?", "zoo --help"),
+    "a verb of another tool": (["generate"], USAGE, "Did you mean 'zoo run'?", "zoo --help"),
+    "models": (["models"], USAGE, "Did you mean 'zoo list'?", "zoo --help"),
+    "chat": (["chat"], USAGE, "Did you mean 'zoo run MODEL --chat'?", "zoo --help"),
+    "info": (["info"], USAGE, "Did you mean 'zoo show'?", "zoo --help"),
+    "download": (["download"], USAGE, "Did you mean 'zoo pull'?", "zoo --help"),
+    "a verb that nothing is like": (["serve"], USAGE, "There is no command 'serve'.", "zoo --help"),
     "a file to convert that is not there": (["convert", "x.pkl", "-o", "x"], PROBLEM, "There is no file x.pkl", "Check the path"),
     "a conversion to nowhere": (["convert", "x.pkl"], USAGE, "Missing option '-o'", "zoo convert --help"),
     "no such flag": (["list", "--jsn"], USAGE, "--jsn", "zoo list --help"),
@@ -53,6 +59,7 @@ MISTAKES = {
     "uninstall what is not there": (["uninstall", "zoo-none"], PROBLEM, "zoo-none is not installed", "zoo plugins"),
     "install what nobody knows": (["install", "zoo-none"], PROBLEM, "No registry lists a plugin 'zoo-none'", "--unlisted zoo-none"),
     "install what is nearly right": (["install", "zoo-dppm"], PROBLEM, "No registry lists a plugin 'zoo-dppm'", "Did you mean zoo-ddpm"),
+    "install without the prefix": (["install", "ddpm"], PROBLEM, "No registry lists a plugin 'ddpm'", "Did you mean zoo-ddpm? Install it: zoo install zoo-ddpm"),
     "install a model": (["install", "ddpm-cifar10"], PROBLEM, "is a model, not a plugin", "zoo install zoo-ddpm"),
     "install a folder": (["install", "./zoo-x"], PROBLEM, "'./zoo-x' is not a plugin's name", "--unlisted"),
     "install an address": (["install", "https://example.com/x.whl"], PROBLEM, "is not a plugin's name", "--unlisted"),

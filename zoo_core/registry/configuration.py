@@ -117,9 +117,8 @@ def _read(name: str, location: str, kept: FileCache[Registry]) -> Registry:
                 "Fetch it: zoo registry update",
             )
         if file.is_file() and file.stat().st_size > remote.MAX_BYTES:
-            raise RegistryError(
-                f"{location} is larger than {remote.MAX_BYTES // 1_000_000} MB.", "Check that it is a registry."
-            )
+            megabytes = remote.MAX_BYTES // 1_000_000
+            raise RegistryError(f"{location} is larger than {megabytes} MB.", "Check that it is a registry.")
         found = kept.read(file, lambda: read_registry(file, name, location))
         same = (found.name, found.location) == (name, location)  # it may have had another name
         return found if same else read_registry(file, name, location)
