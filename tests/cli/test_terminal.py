@@ -26,7 +26,7 @@ CELLS = [
 
 
 def on_a_terminal(*words: str, columns: int = 80) -> tuple[int, str]:
-    """Type ``zoo ...`` at a terminal of this width; return status and screen, rich's and click's colours off."""
+    """Type ``zoo ...`` at a terminal of this width; return the status and the screen without colours."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "COLUMNS": str(columns), "LINES": "50", "TERM": "xterm", "NO_COLOR": "1"}
     child = subprocess.Popen(
