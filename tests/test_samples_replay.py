@@ -155,7 +155,7 @@ def test_an_image_that_zoo_did_not_write_says_so(tmp_path: Path) -> None:
         save_with_pillow(tmp_path / name)
         with pytest.raises(OutputError, match="has no record of how it was made") as caught:
             read_record(tmp_path / name)
-        assert "editors and messengers" in caught.value.remedy
+        assert "other commands write no record" in caught.value.remedy
 
 
 def test_an_image_that_an_editor_stripped_says_so(tmp_path: Path) -> None:

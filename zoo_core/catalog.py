@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 
-from zoo_core.errors import CatalogError, ZooError
+from zoo_core.errors import CatalogError, PluginError, ZooError, near_misses
 from zoo_core.manifest.cards import (
     CheckpointRule,
     CommandCard,
@@ -104,26 +105,24 @@ class Catalog:
         output: str | None = None,
         plugin: str | None = None,
     ) -> list[ModelCard]:
-        """Return the cards whose id or an alias matches a glob (``*faces*``), sorted by id.
+        """Return the cards that a pattern matches, sorted by id.
 
         Args:
-            pattern: A glob; a word without wildcards matches anywhere in the name. None matches everything.
+            pattern: A glob of ids and aliases (``*faces*``). A word without wildcards matches anywhere in a
+                card's name, summary, family, output or plugin. None matches everything.
             everything: Include models whose plugin is not installed.
             output: Keep only models that make this (``image``, ``text``).
             plugin: Keep only models of this plugin.
         """
         cards = [*self.models.values(), *(self.known.values() if everything else ())]
-        if pattern and not any(sign in pattern for sign in "*?["):
-            pattern = f"*{pattern}*"
+        matches = _matcher(pattern) if pattern else None
         return sorted(
             (
                 card
                 for card in cards
                 if (output is None or card.output == output)
                 and (plugin is None or card.plugin == plugin)
-                and (
-                    pattern is None or any(fnmatch.fnmatch(n.lower(), pattern.lower()) for n in _names(card))
-                )
+                and (matches is None or matches(card))
             ),
             key=lambda card: card.id,
         )
@@ -132,12 +131,7 @@ class Catalog:
         """Return the cards, installed or not, with every word in name, summary, family, output or plugin."""
         wanted = [word.lower() for word in words]
         return [
-            card
-            for card in self.match(everything=True)
-            if all(
-                word in " ".join((*_names(card), card.summary, card.family, card.output, card.plugin)).lower()
-                for word in wanted
-            )
+            card for card in self.match(everything=True) if all(word in _searched(card) for word in wanted)
         ]
 
     def find(self, name: str) -> ModelCard:
@@ -163,24 +157,38 @@ class Catalog:
                     return card
         return None
 
+    def missing_command(self, name: str) -> PluginError | None:
+        """Return the error for a command of a plugin that cannot be used; None if no plugin has it."""
+        for plugin in self.plugins:
+            manifest = self._manifest_of(plugin) if plugin.status != "ok" else None
+            if manifest and any(command.name == name for command in manifest.commands):
+                return PluginError(
+                    f"zoo {name} belongs to the plugin {plugin.name}, which is {plugin.status}.",
+                    _remedy(plugin),
+                )
+        for entry in self.entries.values():
+            if any(command.name == name for command in entry.manifest.commands):
+                return PluginError(
+                    f"zoo {name} belongs to the plugin {entry.name}, which is not installed.",
+                    f"Install it: zoo install {entry.name}",
+                )
+        return None
+
+    def _manifest_of(self, plugin: InstalledPlugin) -> Manifest | None:
+        """Return an installed plugin's manifest; if it is unreadable, the one that a registry lists."""
+        entry = None if plugin.manifest else self.entries.get(plugin.name)
+        return entry.manifest if entry else plugin.manifest
+
     def _missing(self, name: str) -> CatalogError:
         for plugin in self.plugins:
-            entry = self.entries.get(plugin.name)
-            manifest = plugin.manifest or (entry.manifest if entry else None)
-            if plugin.status == "ok" or manifest is None:
-                continue
-            if any(_goes_by(card, name) for card in manifest.models):
+            manifest = self._manifest_of(plugin) if plugin.status != "ok" else None
+            if manifest and any(_goes_by(card, name) for card in manifest.models):
                 return CatalogError(
-                    f"{name} is provided by {plugin.name}, which is {plugin.status}.",
-                    f"Enable it: zoo enable {plugin.name}"
-                    if plugin.status == "disabled"
-                    else "See what is wrong: zoo doctor",
+                    f"{name} is provided by {plugin.name}, which is {plugin.status}.", _remedy(plugin)
                 )
-        import difflib  # slow to import, and good for errors alone
-
         cards = (*self.models.values(), *self.known.values())
         names = {each.lower(): each for card in cards for each in _names(card)}
-        near = [names[match] for match in difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)]
+        near = [names[match] for match in near_misses(name.lower(), names, n=3, cutoff=0.5)]
         return CatalogError(
             f"There is no model called {name!r}.",
             f"Did you mean {' or '.join(near)}? Otherwise see: zoo list --all"
@@ -191,6 +199,24 @@ class Catalog:
 
 def _names(card: ModelCard) -> tuple[str, ...]:
     return (card.id, *card.aliases)
+
+
+def _matcher(pattern: str) -> Callable[[ModelCard], bool]:
+    wanted = pattern.lower()
+    if not any(sign in wanted for sign in "*?["):
+        return lambda card: wanted in _searched(card)
+    fits = re.compile(fnmatch.translate(wanted)).match
+    return lambda card: any(fits(name.lower()) for name in _names(card))
+
+
+def _searched(card: ModelCard) -> str:
+    """Return the text of a card in which words are looked for."""
+    return " ".join((*_names(card), card.summary, card.family, card.output, card.plugin)).lower()
+
+
+def _remedy(plugin: InstalledPlugin) -> str:
+    disabled = plugin.status == "disabled"
+    return f"Enable it: zoo enable {plugin.name}" if disabled else "See what is wrong: zoo doctor"
 
 
 def _goes_by(card: ModelCard, name: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -97,13 +97,18 @@ class Environment:
         return None
 
     def load(
-        self, model: str | os.PathLike[str] | ModelCard, *, device: str = "auto", dtype: str = "auto"
+        self,
+        model: str | os.PathLike[str] | ModelCard,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        announce: Callable[[str], object] = lambda doing: None,
     ) -> Model:
-        """Make a model ready to run, as :func:`load` does."""
+        """Make a model ready to run, as :func:`load` does; ``announce`` is called with what begins."""
         from zoo_core.running.loading import load_card
 
         card = model if isinstance(model, ModelCard) else self.resolve(model)
-        return load_card(card, self.catalog.plugins, self.host, device=device, dtype=dtype)
+        return load_card(card, self.catalog.plugins, self.host, device=device, dtype=dtype, announce=announce)
 
     def trainable(self, trainer: TrainerCard, options: Mapping[str, Any], data: TrainingData) -> Trainable:
         """Have a plugin build networks to train, as :func:`create_trainable` does."""

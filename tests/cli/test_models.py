@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from zoo_core.testing.plugins import write_plugin
+
 pytestmark = pytest.mark.usefixtures("toy")
 
 
@@ -30,7 +32,8 @@ def test_ls_is_list(zoo):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["words"], ["toy-words"]),
+        (["its seed"], ["toy-words"]),
+        (["TOY-W"], ["toy-words"]),
         (["*grey"], ["toy-grey"]),
         (["someone/*"], ["toy-grey"]),
         (["--output", "text", "--plugin", "zoo-toy"], ["toy-words"]),
@@ -85,3 +88,69 @@ def test_reading_verbs_import_neither_torch_nor_a_plugin():
             [sys.executable, "-c", watch, *words], capture_output=True, text=True, check=True
         )
         assert done.stdout.splitlines()[-1] == "[]", words
+
+
+LABELLED = """
+schema = 1
+[plugin]
+name = "zoo-labelled"
+summary = "Labels"
+[[model]]
+id = "labelled"
+summary = "grey squares with labels"
+family = "diffusion"
+output = "image"
+license = "mit"
+weights = { embedded = "weights" }
+[model.options.label]
+type = "integer"
+minimum = 0
+per_sample = true
+description = "Class."
+"""
+
+
+@pytest.mark.parametrize(
+    ("config", "shown", "remedy"),
+    [
+        ({"zoo": {"class_names": ["cat", "dog"]}}, "0 to 1: 0 cat, 1 dog", "Give 0 to 1 (cat, dog)."),
+        ({"zoo": {"class_names": ["0", "1"]}}, "0 to 1", "Give 0 to 1."),
+        ({"num_class_embeds": 11, "zoo": {"null_class": 10}}, "0 to 9", "Give 0 to 9."),
+        (
+            {"id2label": {"0": "tench", "1": "shark"}},
+            "0 to 1: 0 tench, 1 shark",
+            "Give 0 to 1 (tench, shark).",
+        ),
+        ({"num_class_embeds": None, "zoo": None, "id2label": 7}, None, None),
+    ],
+)
+def test_labels_are_known_before_a_model_is_loaded(zoo, plugin_site, config, shown, remedy):
+    write_plugin(plugin_site, "zoo-labelled", LABELLED, files={"weights/config.json": json.dumps(config)})
+    told = dict(line.split(None, 1) for line in zoo("show", "labelled").out.splitlines() if " " in line)
+    assert told.get("Labels") == shown
+    if remedy:
+        refused = zoo("run", "labelled", "--label", "99", "-o", "x.png").err
+        assert refused.startswith("Error: --label 99: this model has ")
+        assert refused.splitlines()[1] == remedy
+
+
+def test_list_finds_models_by_family_and_plugin(zoo, plugin_site):
+    write_plugin(plugin_site, "zoo-labelled", LABELLED, files={"weights/config.json": "{}"})
+    for word in ("diffusion", "ZOO-LABELLED", "squares with"):
+        assert "labelled" in [card["id"] for card in json.loads(zoo("list", word, "--json").out)]
+    assert "labelled" not in [card["id"] for card in json.loads(zoo("list", "*diffusion*", "--json").out)]
+
+
+def test_a_command_of_a_plugin_that_cannot_be_used_names_the_plugin(zoo, monkeypatch):
+    zoo("disable", "zoo-toy")
+    assert zoo("greet", "you") == (
+        1,
+        "",
+        "Error: zoo greet belongs to the plugin zoo-toy, which is disabled.\nEnable it: zoo enable zoo-toy\n",
+    )
+    monkeypatch.setattr("zoo_core.plugins.discovery.entry_points", lambda group: [])  # nothing is installed
+    for verb, plugin in (("score", "zoo-gpt"), ("eval", "zoo-eval"), ("train", "zoo-train")):
+        assert zoo(verb).err == (
+            f"Error: zoo {verb} belongs to the plugin {plugin}, which is not installed.\n"
+            f"Install it: zoo install {plugin}\n"
+        )

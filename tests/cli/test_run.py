@@ -159,7 +159,7 @@ def test_ctrl_c_says_what_is_kept(tmp_path):
     assert child.returncode == 130
     assert err.splitlines()[-2:] == [
         "Error: Interrupted.",
-        "Finished samples are kept. Continue in a folder with: --resume -o FOLDER",
+        "Finished samples are kept. Continue with the same command and --resume -o many/",
     ]
     assert all(path.suffix == ".png" for path in Path("many").iterdir() if not path.name.startswith("."))
 
@@ -282,3 +282,25 @@ def test_json_without_a_file_has_nothing_to_resume(zoo):
     status, _, err = zoo("run", "toy-words", "hi", "--json", "--resume")
     assert status == 1
     assert "cannot be resumed" in err
+
+
+@pytest.mark.parametrize(
+    ("given", "prompt"),
+    [(b"And it came\n", "And it came"), (b"a\n\n", "a\n"), (b"a\r\n", "a"), (b"\xef\xbb\xbfa", "a")],
+)
+def test_the_newline_that_ends_the_standard_input_is_not_in_the_prompt(given, prompt):
+    command = [sys.executable, "-m", "zoo_core", "run", "toy-words", "-", "--seed", "1", "--json"]
+    ran = subprocess.run(command, input=given, capture_output=True, check=True)
+    assert json.loads(ran.stdout)[0]["prompt"] == prompt
+
+
+def test_prompts_may_begin_with_a_byte_order_mark(zoo):
+    Path("prompts.jsonl").write_bytes(b'\xef\xbb\xbf{"prompt": "one"}\n')
+    out = zoo("run", "toy-words", "--prompts", "prompts.jsonl", "--seed", "4", "--json").out
+    assert [entry["prompt"] for entry in json.loads(out)] == ["one"]
+
+
+def test_a_run_in_bfloat16_on_a_cpu_without_it_says_so(zoo, monkeypatch):
+    monkeypatch.setattr("zoo_core.running.loading.computes_in", lambda dtype, device: False)
+    assert "no bfloat16 arithmetic: --dtype float32" in zoo("run", "toy-grey", "-o", "x.png").err
+    assert zoo("run", "toy-grey", "-o", "y.png", "-q").err == ""

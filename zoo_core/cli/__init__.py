@@ -10,8 +10,8 @@ from typing import NoReturn
 
 import click
 
-from zoo_core.cli.commands import ALIASES, COMMANDS
-from zoo_core.errors import ZooError
+from zoo_core.cli.commands import ALIASES, COMMANDS, MEANT, UNLIKE
+from zoo_core.errors import ZooError, near_misses, on_one_line
 
 _COMMANDS = {name: entry for commands in COMMANDS.values() for name, entry in commands.items()}
 
@@ -34,13 +34,9 @@ class Zoo(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Resolve as click does, and suggest a similar name."""
-        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            import difflib
-
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), 1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise click.UsageError(f"There is no command {args[0]!r}.{hint}", ctx)
+        """Resolve as click does; for an unknown command, name its plugin or what may have been meant."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise _no_command(args[0], ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -88,12 +84,11 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         _leave(error.format_message(), f"See: {where} --help", 2)
     except click.ClickException as error:
         _leave(error.format_message(), "See: zoo --help", 1)
-    except (click.Abort, KeyboardInterrupt):
-        _leave(
-            "Interrupted.",
-            "Finished samples are kept. Continue in a folder with: --resume -o FOLDER",
-            130,
-        )
+    except (click.Abort, KeyboardInterrupt) as stop:
+        cause = stop.__cause__ if isinstance(stop, click.Abort) else stop  # click's, or the user's "no"
+        if isinstance(cause, KeyboardInterrupt):
+            _leave("Interrupted.", str(cause) or "Type the command again to start over.", 130)
+        _leave("Not confirmed.", "Nothing was changed.", 130)
     except ZooError as error:
         if debug:
             raise
@@ -105,7 +100,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:
         if debug:
             raise
-        lines = str(error).strip().splitlines() or [""]
+        lines = str(error)[:5000].strip().splitlines() or [""]
         _leave(
             f"Internal error: {type(error).__name__}: {lines[0]}",
             "Run again with --debug, and report the traceback.",
@@ -117,8 +112,21 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 def _leave(message: str, remedy: str, status: int) -> NoReturn:
     mark = click.style("Error:", fg="red", bold=True)
-    click.echo(f"{mark} {message}\n{remedy}", err=True)
+    click.echo(f"{mark} {on_one_line(message)}\n{on_one_line(remedy)}", err=True)
     sys.exit(status)
+
+
+def _no_command(name: str, ctx: click.Context) -> Exception:
+    """Return the error for a command that no installed plugin has."""
+    from zoo_core.environment import Environment
+
+    catalog = Environment.current().catalog
+    if problem := catalog.missing_command(name):
+        return problem
+    near = [] if name in UNLIKE else near_misses(name, [*_COMMANDS, *catalog.commands], cutoff=0.65)
+    if meant := MEANT.get(name, near[0] if near else None):
+        return click.UsageError(f"There is no command {name!r}. Did you mean 'zoo {meant}'?", ctx)
+    return click.UsageError(f"There is no command {name!r}.", ctx)
 
 
 def _attribute(target: str) -> click.Command:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from zoo_core.cli.completion import complete_plugins
-from zoo_core.cli.console import json_option, print_json
+from zoo_core.cli.console import json_option, print_json, write
+from zoo_core.errors import visible
 
 if TYPE_CHECKING:
     from zoo_core.testing.conformance.report import Report, Result
@@ -70,16 +71,17 @@ class Lines:
             click.echo(click.style(result.subject, bold=True))
         word, colour = MARKS[outcome.kind]
         took = f"  ({outcome.seconds:.0f} s)" if outcome.seconds >= 1 else ""
-        note = f": {outcome.seen}" if outcome.kind == "skipped" else ""
+        note = f": {visible(outcome.seen, 2000)}" if outcome.kind == "skipped" else ""
         click.echo(f"  {click.style(word, fg=colour)}  {result.check.title}{note}{took}")
         if outcome.kind == "failed":
             for text in (outcome.seen, result.check.remedy):
-                click.echo(textwrap.indent(textwrap.fill(text, 98, break_on_hyphens=False), " " * 11))
+                filled = textwrap.fill(visible(text, 5000), 98, break_on_hyphens=False)
+                click.echo(textwrap.indent(filled, " " * 11))
 
 
 def _print_end(report: Report) -> None:
     if report.absent:
         models = textwrap.fill(", ".join(report.absent), 98, break_on_hyphens=False)
-        click.echo(f"\nNot checked: weights not on this machine (zoo pull MODEL):\n{models}")
+        write(f"\nNot checked: weights not on this machine (zoo pull MODEL):\n{models}")
     counts = ", ".join(f"{report.count(kind)} {kind}" for kind in ("passed", "failed", "skipped"))
     click.echo(f"\n{report.plugin} {report.version}: {counts}.")

@@ -39,3 +39,27 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
 """By heading: the target ``module:attribute`` and the help line of each command."""
 
 ALIASES = {"ls": "list"}
+
+MEANT = {
+    "chat": "run MODEL --chat",
+    "create": "new",
+    "delete": "rm",
+    "describe": "show",
+    "download": "pull",
+    "fetch": "pull",
+    "find": "search",
+    "generate": "run",
+    "info": "show",
+    "inspect": "show",
+    "models": "list",
+    "push": "pull",
+    "remove": "rm",
+    "reproduce": "replay",
+    "sample": "run",
+    "update": "install --upgrade",
+    "upgrade": "install --upgrade",
+    "verify": "check",
+}
+"""What other tools call our commands, and what to type here."""
+UNLIKE = ("serve",)
+"""Words that look like a command and mean something that the zoo does not do."""

@@ -1,15 +1,24 @@
-"""Printing for all commands: rich on a terminal, plain text in a pipe, JSON if requested."""
+"""Printing for all commands: to the width of a terminal, in full in a pipe, JSON if requested."""
 
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import textwrap
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
-from zoo_core.errors import ZooError
+from zoo_core.errors import ZooError, visible
+
+_UNSEEN = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
+_LAST = 24
+"""Columns that the last column of a table has at least, if it needs them."""
 
 device_option = click.option(
     "--device", metavar="DEVICE", default="auto", help="auto, cpu, cuda, cuda:1 or mps.", show_default=True
@@ -17,55 +26,168 @@ device_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 
 
+def write(text: str, *, err: bool = False) -> None:
+    """Print lines that may quote a file, a registry or a plugin, made visible."""
+    click.echo(visible(text, keep="\n"), err=err)
+
+
+def print_problem(problem: ZooError, *, source: str = "") -> None:
+    """Print a problem that does not end the command: message and remedy, on stderr."""
+    write(f"{source}{problem.message}\n{problem.remedy}", err=True)
+
+
 def print_json(value: Any) -> None:
     """Print one JSON value."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(to_json(value, indent=2))
 
 
 def print_json_list(values: Iterable[Any]) -> None:
     """Print a long JSON list with one entry a line, ten times as fast as indented."""
-    lines = [json.dumps(value, ensure_ascii=False) for value in values]
+    lines = [to_json(value) for value in values]
     click.echo("[\n" + ",\n".join(lines) + "\n]" if lines else "[]")
 
 
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table, wrapped to the width of a terminal, in full in a pipe."""
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Return JSON that can be shown on a terminal: C1 and bidi controls are escaped too, as ``\\u009b``."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def print_table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], *, drop: Sequence[str] | None = None
+) -> None:
+    """Print a table: in the width of a terminal, in full in a pipe.
+
+    Args:
+        headings: Names of the columns.
+        rows: The cells.
+        drop: See :func:`fit`.
+    """
     if not rows:
         return
-    if sys.stdout.isatty():
-        from rich.box import SIMPLE_HEAD
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        for number, heading in enumerate(headings):
-            # The first column holds the names that users type: never wrap it.
-            table.add_column(heading, no_wrap=number == 0, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        Console().print(table)
+    cells = [[visible(cell) for cell in row] for row in (headings, *rows)]
+    if not sys.stdout.isatty():
+        click.echo("\n".join(_in_columns(cells)))  # in one call: thousands of calls are slow
         return
-    widths = [max(len(row[column]) for row in (headings, *rows)) for column in range(len(headings))]
+    heading, *lines = fit(cells, shutil.get_terminal_size().columns, drop)
+    click.echo("\n".join([click.style(heading, bold=True), *lines]))
+
+
+def fit(cells: Sequence[Sequence[str]], width: int, drop: Sequence[str] | None = None) -> list[str]:
+    """Return the lines of a table that is no wider than ``width``.
+
+    Args:
+        cells: The headings, then the rows.
+        width: Columns of the terminal.
+        drop: None wraps the last column; where even that does not help, it goes below the others. Otherwise
+            every row is one line: the last column is cut, and the columns with these headings are left out,
+            in this order, until it has room.
+    """
+    shown = [list(row) for row in cells]
+    for heading in drop or ():
+        if _before_last(shown) + min(_LAST, _widest(shown, -1)) <= width:
+            break
+        column = shown[0].index(heading)
+        shown = [row[:column] + row[column + 1 :] for row in shown]
+    indent = _before_last(shown)
+    room = width - indent
+    if drop is not None:
+        return [_cut(line, width) for line in _in_columns(shown)]
+    if room >= min(_LAST, _widest(shown, -1)):
+        return [
+            line
+            for row, first in zip(shown, _in_columns([row[:-1] for row in shown], padded=True), strict=True)
+            for line in _wrapped(row[-1], width, first, " " * indent)
+        ]
+    lines = []
+    for row in shown:
+        lines += _wrapped("  ".join(cell for cell in row[:-1] if cell), width, "", "  ")
+        lines += _wrapped(row[-1], width, "    ", "    ") if row[-1] else []
+    return lines
+
+
+def _wrapped(text: str, width: int, first: str, indent: str) -> list[str]:
+    lines = textwrap.wrap(text, max(width - len(indent), 20), break_on_hyphens=False) or [""]
+    return [f"{first}{lines[0]}".rstrip(), *(indent + line for line in lines[1:])]
+
+
+def _before_last(cells: Sequence[Sequence[str]]) -> int:
+    return sum(_widest(cells, column) + 2 for column in range(len(cells[0]) - 1))
+
+
+def _widest(cells: Sequence[Sequence[str]], column: int) -> int:
+    return max(cell_width(row[column]) for row in cells)
+
+
+def _in_columns(cells: Sequence[Sequence[str]], *, padded: bool = False) -> list[str]:
+    widths = [_widest(cells, column) for column in range(len(cells[0]))]
     lines = [
-        "  ".join([cell.ljust(width) for cell, width in zip(row, widths, strict=True)]).rstrip()
-        for row in (headings, *rows)
+        "".join(cell + " " * (width - cell_width(cell) + 2) for cell, width in zip(row, widths, strict=True))
+        for row in cells
     ]
-    click.echo("\n".join(lines))  # in one call: thousands of calls are slow
+    return lines if padded else [line.rstrip() for line in lines]
+
+
+def cell_width(text: str) -> int:
+    """Return how many columns a text takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+
+
+def _cut(line: str, width: int) -> str:
+    if cell_width(line) <= width:
+        return line
+    while cell_width(line) >= width:
+        line = line[: min(len(line) - 1, width)]
+    return line.rstrip() + "…"
 
 
 def print_fields(fields: Mapping[str, str]) -> None:
     """Print names and values, one a line, with aligned values; the lines of one value stay aligned."""
     width = max(len(name) for name in fields) + 2
+    room = shutil.get_terminal_size().columns - width if sys.stdout.isatty() else None
     for name, value in fields.items():
-        indented = value.replace("\n", "\n" + " " * width)
+        lines = visible(value, keep="\n").split("\n")
+        if room:
+            lines = [part for line in lines for part in _wrapped(line, room, "", "")]
+        indented = ("\n" + " " * width).join(lines)
         click.echo(click.style(name.ljust(width), bold=True) + indented)
 
 
 def say(message: str) -> None:
     """Print a remark to stderr if that is a terminal; results go to stdout."""
     if sys.stderr.isatty():
-        click.echo(message, err=True)
+        write(message, err=True)
+
+
+Announce = Callable[[str], object]
+"""Takes what is being done, to show it; empty: nothing is to be shown."""
+
+
+@contextmanager
+def working(quiet: bool = False) -> Iterator[Announce]:
+    """Show on stderr, with a spinner, what is being done before there is a result; nothing in a pipe."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda doing: None
+        return
+    from rich.console import Console
+    from rich.status import Status
+    from rich.text import Text
+
+    status = Status("", console=Console(stderr=True), spinner="dots")
+
+    def announce(doing: str) -> None:
+        if doing:
+            status.update(Text(visible(doing, 60)))
+            status.start()
+        else:
+            status.stop()
+
+    try:
+        yield announce
+    finally:
+        status.stop()
 
 
 def require_terminal(action: str, command: str) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from zoo_core.cli.completion import complete_known_plugins, complete_plugins
-from zoo_core.cli.console import require_terminal
+from zoo_core.cli.console import print_problem, require_terminal, write
 from zoo_core.environment import Environment
-from zoo_core.errors import PluginError
+from zoo_core.errors import PluginError, visible
 from zoo_core.plugins.discovery import InstalledPlugin, disabled_plugins
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def install(plugin: str, upgrade: bool, unlisted: bool, build: bool, yes: bool) 
         request = take_unlisted(plugin)
     else:
         for problem in refresh():
-            click.echo(f"{problem.message}\n{problem.remedy}", err=True)
+            print_problem(problem)
         request = ask_registries(plugin, registries())
     present = here.get(request.name or "")
     if present and not upgrade and present.status != "broken" and request.version in (None, present.version):
@@ -118,18 +118,20 @@ def _show(request: Request, changes: Sequence[Change], installer: Installer) -> 
     for change in changes:
         was = f", now {change.previous}" if change.previous else ""
         if entry is None or change.name.lower() != entry.name:
-            licence = f" ({change.license.strip().splitlines()[0][:60]})" if change.license else ""
-            click.echo(f"  {change.name} {change.version}{licence}{was}")
+            first_line = (change.license or "").strip().partition("\n")[0]
+            licence = f" ({visible(first_line, 60)})" if first_line else ""
+            write(f"  {visible(change.name, 100)} {visible(change.version, 60)}{licence}{was}")
             continue
-        click.echo(f"{entry.name} {change.version}{was}: {entry.manifest.summary}")
-        click.echo(f"  Licence      {entry.package.license}")
-        click.echo(f"  Source       {entry.package.source or entry.package.wheel or 'unknown'}")
-        click.echo(f"  Listed in    registry {entry.registry}")
+        write(f"{entry.name} {visible(change.version, 60)}{was}: {visible(entry.manifest.summary, 200)}")
+        write(f"  Licence      {visible(entry.package.license, 100)}")
+        write(f"  Source       {visible(entry.package.source or entry.package.wheel or 'unknown', 300)}")
+        write(f"  Listed in    registry {entry.registry}")
         licences = sorted({card.license for card in entry.manifest.models})
         if licences:
-            click.echo(f"  Models       {len(entry.manifest.models)}, licences: {', '.join(licences)}")
+            listed = visible(", ".join(licences), 300)
+            write(f"  Models       {len(entry.manifest.models)}, licences: {listed}")
     if entry is None:
-        click.echo(f"  from {request.requirement}, which no registry lists")
+        write(f"  from {visible(request.requirement, 300)}, which no registry lists")
     click.echo(f"  By {installer.name}, into {sys.prefix}")
 
 

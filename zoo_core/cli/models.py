@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,10 +17,16 @@ from zoo_core.cli.console import (
     print_fields,
     print_json,
     print_json_list,
+    print_problem,
     print_table,
 )
 from zoo_core.environment import Environment
 from zoo_core.manifest.cards import EmbeddedWeights, HubWeights, LocalWeights, ModelCard, Option
+
+if TYPE_CHECKING:
+    from zoo_core.weights.labels import Labels
+
+_LABELS = 100
 
 
 @click.command("list")
@@ -34,7 +40,7 @@ def list_models(
 ) -> None:
     """List the models that can be run.
 
-    PATTERN is a glob such as '*celeba*', or part of a name.
+    PATTERN is a glob of names such as '*celeba*', or a word that occurs in a name, summary, family or plugin.
     """
     catalog = Environment.current().catalog
     cards = catalog.match(pattern, everything=everything, output=output, plugin=plugin)
@@ -55,7 +61,7 @@ def search(words: tuple[str, ...], as_json: bool) -> None:
     from zoo_core.registry import refresh
 
     for problem in refresh():
-        click.echo(f"{problem.message}\n{problem.remedy}", err=True)
+        print_problem(problem)
     catalog = Environment.current().catalog
     cards = catalog.search(words)
     if not cards and not as_json:
@@ -71,12 +77,16 @@ def show(model: str, as_json: bool) -> None:
 
     MODEL is an id or alias, hf:ORG/REPO[@REVISION], or a local folder.
     """
+    from zoo_core.weights.labels import labels_of
+
     environment = Environment.current()
     catalog = environment.catalog
     card = catalog.known_or_installed(model) or environment.resolve(model)
     installed = card.plugin in {plugin.name for plugin in catalog.plugins}
+    labels = labels_of(card)
     if as_json:
-        print_json(card_as_json(card, installed=installed))
+        known = {"labels": _as_data(labels)} if labels else {}
+        print_json(card_as_json(card, installed=installed) | known)
         return
     fields = {
         "Model": card.id + (f" (also {', '.join(card.aliases)})" if card.aliases else ""),
@@ -89,6 +99,7 @@ def show(model: str, as_json: bool) -> None:
         "Weights": _weights_in_words(card),
         "Plugin": card.plugin if installed else f"{card.plugin}, not installed: zoo install {card.plugin}",
         "Listed in": None if installed else f"registry {catalog.entries[card.plugin].registry}",
+        "Labels": _labels(labels),
         "Capabilities": ", ".join(card.capabilities) or None,
         "Trained": "\n".join(f"{key}: {value}" for key, value in card.training.items()) or None,
         "Quality": "\n".join(card.quality) or None,
@@ -152,7 +163,7 @@ def _print_cards(
         headings.append("From")
         for row, card in zip(rows, cards, strict=True):
             row.append(_registry(card, catalog) or card.plugin)
-    print_table(headings, rows)
+    print_table(headings, rows, drop=("Licence", "Family", "Weights", "Makes", "Size", "From"))
 
 
 def _registry(card: ModelCard, catalog: Catalog) -> str | None:
@@ -167,6 +178,17 @@ def _where(card: ModelCard, *, installed: bool, here: bool) -> str:
     if isinstance(card.weights, HubWeights):
         return "downloaded" if here else "on the Hub"
     return "built in"
+
+
+def _labels(labels: Labels | None) -> str | None:
+    """Say which labels there are, and what the first hundred mean."""
+    if labels is None:
+        return None
+    span = f"0 to {labels.count - 1}"
+    if all(name == str(label) for label, name in enumerate(labels.names)):
+        return span
+    named = ", ".join(f"{label} {name}" for label, name in enumerate(labels.names[:_LABELS]))
+    return f"{span}: {named}" + (", …" if labels.count > _LABELS else "")
 
 
 def _weights_in_words(card: ModelCard) -> str:

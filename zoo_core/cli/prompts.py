@@ -16,7 +16,8 @@ def read_prompts(words: Sequence[str], file: str | None) -> tuple[str, ...]:
     """Return the prompt on the command line, or those in a file; none if neither is given.
 
     Args:
-        words: The words of one prompt on the command line; ``-`` alone stands for the standard input.
+        words: The words of one prompt on the command line; ``-`` alone stands for the standard input, without
+            the newline that ends it.
         file: A file with one prompt a line; empty lines are skipped. A line that starts with ``{`` is a JSON
             object with a key ``prompt``. ``-`` stands for the standard input.
 
@@ -24,8 +25,10 @@ def read_prompts(words: Sequence[str], file: str | None) -> tuple[str, ...]:
         OptionError: Both are given, or the file cannot be read, has no prompts or an invalid line.
     """
     if file is None:
-        prompt = _read(STDIN) if tuple(words) == (STDIN,) else " ".join(words)
-        return (prompt,) if prompt or tuple(words) == (STDIN,) else ()
+        if tuple(words) == (STDIN,):
+            text = _read(STDIN)
+            return (text[:-2] if text.endswith("\r\n") else text.removesuffix("\n"),)
+        return (" ".join(words),) if any(words) else ()
     if words:
         raise OptionError("Prompts were given twice.", "Give either a prompt or --prompts FILE.")
     numbered = enumerate(_read(file).split("\n"), start=1)
@@ -44,7 +47,7 @@ def _parse(line: str, place: str) -> str:
         prompt = json.loads(line)["prompt"]
         if not isinstance(prompt, str):
             raise TypeError
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise OptionError(
             f"{place}: not a JSON object with a string 'prompt'.",
             'Write it like {"prompt": "Once upon a time"}.',
@@ -55,7 +58,7 @@ def _parse(line: str, place: str) -> str:
 def _read(file: str) -> str:
     try:
         content = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
-        return content.decode()
+        return content.decode("utf-8-sig")
     except OSError as error:
         raise OptionError(f"{file} cannot be read: {error.strerror}.", "Check the path.") from error
     except UnicodeDecodeError as error:

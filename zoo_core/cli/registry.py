@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo_core.cli.console import json_option, print_json, print_table
+from zoo_core.cli.console import json_option, print_json, print_problem, print_table, write
 from zoo_core.errors import PluginError, RegistryError, ZooError
 from zoo_core.registry import Registry, configured, refresh, registries
 from zoo_core.registry.addresses import is_address
@@ -60,7 +60,7 @@ def list_registries(as_json: bool) -> None:
     )
     for each, _ in rows:
         for problem in each.problems:
-            click.echo(f"{each.name}: {problem.message}\n{problem.remedy}", err=True)
+            print_problem(problem, source=f"{each.name}: ")
 
 
 def _as_json(found: Registry, hidden: list[str]) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def update() -> None:
     problems = refresh(again=True)
     for found in registries():
         if found.name in addresses and found.entries:
-            click.echo(f"{found.name}: {len(found.entries)} plugins")
+            write(f"{found.name}: {len(found.entries)} plugins")
     if problems:
         raise problems[0]
 
@@ -159,7 +159,7 @@ def check(file: str | None, resolve: bool, as_json: bool) -> None:
             ]
             print_table(("Level", "Check", "Name", "Problem and remedy"), rows)
             mistakes = sum(finding.level == "error" for finding in findings)
-            click.echo(f"{location}: {mistakes} errors, {len(findings) - mistakes} warnings")
+            write(f"{location}: {mistakes} errors, {len(findings) - mistakes} warnings")
     if errors:
         sys.exit(1)
 

@@ -6,7 +6,7 @@ import shlex
 
 import click
 
-from zoo_core.cli.console import device_option, json_option, print_json, say
+from zoo_core.cli.console import device_option, json_option, print_json, say, working
 from zoo_core.errors import CatalogError, ZooError
 
 
@@ -21,7 +21,7 @@ def replay(file: str, output: str | None, device: str, as_json: bool) -> None:
     FILE is an image or text written by zoo run. FILE:NUMBER selects one of several: a line of a .jsonl file,
     or an image of a contact sheet, counted from 1. Exits with status 1 if the new sample differs.
     """
-    from zoo_core.environment import load
+    from zoo_core.environment import Environment
     from zoo_core.running.planning import make_plan
     from zoo_core.samples import check_replay, compare, describe, read_record
 
@@ -32,7 +32,9 @@ def replay(file: str, output: str | None, device: str, as_json: bool) -> None:
         raise ZooError(f"{file} is not a sample of zoo run, so it cannot be replayed.", f"Run again: {text}")
     say(f"Reproducing: {describe(then)}")
     try:
-        model = load(then.model, device=device, dtype=then.dtype if then.dtype != "unknown" else "auto")
+        dtype = then.dtype if then.dtype != "unknown" else "auto"
+        with working() as announce:
+            model = Environment.current().load(then.model, device=device, dtype=dtype, announce=announce)
     except CatalogError as error:
         raise ZooError(
             f"The model {then.model!r} that made {file} was not found: {error.message}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo_core.cli.completion import complete_models
-from zoo_core.cli.console import device_option, say
+from zoo_core.cli.console import device_option, say, to_json, working, write
 from zoo_core.cli.flags import Seeds, option_flag
 from zoo_core.cli.prompts import read_prompts
 from zoo_core.environment import Environment
@@ -172,6 +171,7 @@ def _command_for(name: str, base: click.Command) -> click.Command:
 def _run(request: RunRequest) -> None:
     """Generate the samples; check everything before anything is downloaded, loaded or written."""
     from zoo_core.cli.texts import NullOutput, stream
+    from zoo_core.running.loading import computes_in
     from zoo_core.running.planning import make_plan
     from zoo_core.samples import open_output
 
@@ -192,6 +192,7 @@ def _run(request: RunRequest) -> None:
     report = _json_array() if as_json else _paths()
     with (
         report as tell,
+        _interruption_explained(request.target, streamed=streamed),
         NullOutput()
         if (streamed or (as_json and prints_texts)) and not resume
         else open_output(
@@ -204,9 +205,14 @@ def _run(request: RunRequest) -> None:
             caption=request.caption,
         ) as out,
     ):
-        model = Environment.current().load(card, device=request.device, dtype=request.dtype)
+        with working(request.quiet) as announce:
+            model = Environment.current().load(
+                card, device=request.device, dtype=request.dtype, announce=announce
+            )
         if request.dtype == "auto" and not request.quiet:
             say(f"{card.id} in {model.dtype} on {model.device.type}")
+        if not request.quiet and not computes_in(model.dtype, model.device.type):
+            write("This CPU has no bfloat16 arithmetic: --dtype float32 is several times faster.", err=True)
         due = [each for each in plan if not out.has(model.record(each))] if resume else plan
         if resume and len(due) < len(plan):
             say(f"Skipping {len(plan) - len(due)} of {len(plan)} samples, which exist already.")
@@ -221,6 +227,25 @@ def _run(request: RunRequest) -> None:
                 # A file of several samples is written last; lines in the middle of a bar would garble both.
                 wait = path == out.path or (show_bar and sys.stdout.isatty())
                 tell(sample, path, wait)
+
+
+@contextmanager
+def _interruption_explained(target: str, *, streamed: bool) -> Iterator[None]:
+    """Give a KeyboardInterrupt the line that says what was kept of the run."""
+    from zoo_core.samples.targets import is_folder
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if target.endswith(".jsonl") or (target != "-" and is_folder(target)):
+            kept = f"Finished samples are kept. Continue with the same command and --resume -o {target}"
+        elif target == "-" or streamed:
+            kept = "Texts that were finished are printed above."
+        else:
+            kept = (
+                f"{target} was not written, because it is not complete. A folder keeps each sample: -o out/"
+            )
+        raise KeyboardInterrupt(kept) from None
 
 
 Tell = Callable[["Sample", Path | None, bool], None]
@@ -253,7 +278,7 @@ def _json_array() -> Iterator[Tell]:
         entry: dict[str, Any] = {"path": str(path) if path else None, **sample.record.to_json()}
         if sample.text is not None:
             entry["text"] = sample.text
-        click.echo(f"{',' if count else '['}\n{json.dumps(entry, ensure_ascii=False)}", nl=False)
+        click.echo(f"{',' if count else '['}\n{to_json(entry)}", nl=False)
         count += 1
 
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zoo_core.errors import visible
 from zoo_core.samples.base import Output
 
 if TYPE_CHECKING:
@@ -26,14 +27,17 @@ class NullOutput(Output):
 
 @contextmanager
 def stream() -> Iterator[Callable[[Progress], object]]:
-    """Print the text of a single sample, as each step extends it."""
+    """Print the text of a single sample on a terminal, as each step extends it.
+
+    A model's text may be anything: its control characters are made visible, except newlines and tabs.
+    """
     shown = ""
 
     def on_step(progress: Progress) -> None:
         nonlocal shown
         (text,) = progress.step.texts or ("",)
         # Printed text cannot be taken back: if a step revises it, print only what comes after.
-        click.echo(text[len(shown) :], nl=False)
+        click.echo(visible(text[len(shown) :], keep="\n\t"), nl=False)
         shown = max(shown, text, key=len)
 
     try:

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 import click
 
 from zoo_core.cli.completion import complete_models
-from zoo_core.cli.console import json_option, megabytes, print_json, print_table, require_terminal, say
+from zoo_core.cli.console import (
+    json_option,
+    megabytes,
+    print_json,
+    print_table,
+    require_terminal,
+    say,
+    working,
+    write,
+)
 from zoo_core.environment import HUB_PREFIX, Environment
 from zoo_core.manifest.cards import HubWeights, ModelCard
 
@@ -48,8 +57,10 @@ def pull(models: tuple[str, ...], update: bool, dry_run: bool, as_json: bool) ->
             "bytes": due.bytes if due else 0,
         }
         if not dry_run:
-            checkpoint = get_checkpoint(card, update=update, progress=not as_json, announce=announce)
-            checkpoint = converted(checkpoint, partial(_readers, card.plugin), say)
+            with working(quiet=as_json or bool(row["fetch"])) as tell:
+                tell(f"Verifying {card.id}")
+                checkpoint = get_checkpoint(card, update=update, progress=not as_json, announce=announce)
+            checkpoint = converted(checkpoint, partial(_readers, environment, card.plugin), say)
             row |= {"source": checkpoint.source, "digest": checkpoint.digest}
         rows.append(row)
         if not as_json:
@@ -87,7 +98,7 @@ def remove(models: tuple[str, ...], yes: bool) -> None:
             remove_conversions(target)
         elif isinstance(target.weights, HubWeights):
             remove_conversions(target.weights.repo, target.weights.revision)
-        click.echo(f"{name}: {megabytes(freed)} freed")
+        write(f"{name}: {megabytes(freed)} freed")
 
 
 @click.command()
@@ -108,7 +119,7 @@ def cache(as_json: bool) -> None:
         for repo in report.repos
     ]
     print_table(("Repository", "Size", "Used by"), rows)
-    click.echo(f"{megabytes(report.bytes)} in {report.folder}")
+    write(f"{megabytes(report.bytes)} in {report.folder}")
     if converted:
         click.echo(f"{megabytes(converted)} more in converted checkpoints; zoo rm MODEL deletes them too.")
     if report.abandoned:
@@ -133,21 +144,19 @@ def convert(file: Path, output: Path) -> None:
     say(f"Converted by {plugin}. Run it: zoo run {output if output.is_absolute() else f'./{output}'}")
 
 
+def _readers(environment: Environment, plugin: str, path: Path) -> Mapping[str, Reader]:
+    """Return the plugin's converters; the plugin host is built only now, when a file needs one."""
+    return environment.host.converters(path, only=plugin)
+
+
 def _tell(card: ModelCard, row: dict[str, object], dry_run: bool) -> None:
     size = row["bytes"]
     amount = megabytes(size) if isinstance(size, int) else "an unknown size"
     if not isinstance(card.weights, HubWeights):
-        click.echo(
-            f"{card.id}: nothing to download, its weights are {'built in' if card.plugin else 'local'}"
-        )
+        write(f"{card.id}: nothing to download, its weights are {'built in' if card.plugin else 'local'}")
     elif not row["fetch"]:
-        click.echo(f"{card.id}: already downloaded{'' if dry_run else ', verified'}")
+        write(f"{card.id}: already downloaded{'' if dry_run else ', verified'}")
     elif dry_run:
-        click.echo(f"{card.id}: would download {', '.join(map(str, row['fetch']))} ({amount})")  # type: ignore[call-overload]
+        write(f"{card.id}: would download {', '.join(map(str, row['fetch']))} ({amount})")  # type: ignore[call-overload]
     else:
-        click.echo(f"{card.id}: downloaded and verified ({amount})")
-
-
-def _readers(plugin: str, path: Path) -> Mapping[str, Reader]:
-    """Return a plugin's reader of foreign checkpoints; the host is needed for these alone."""
-    return Environment.current().host.converters(path, only=plugin)
+        write(f"{card.id}: downloaded and verified ({amount})")

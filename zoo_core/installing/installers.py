@@ -17,6 +17,8 @@ from typing import Protocol
 
 from zoo_core.errors import PluginError
 
+_TEMPORARY = ("--constraint", "--report")
+"""Options of an installer's command that name files of ours."""
 SOURCE_ARCHIVES = (".tar.gz", ".tar.bz2", ".zip")
 HELD = ("zoo-core", "torch")
 """Distributions that no install changes: the running program, and gigabytes that the user chose."""
@@ -146,9 +148,16 @@ def run(command: list[str], arguments: list[str], failure: str) -> str:
                 f"{failure}: it needs another {name} than {version}, which zoo install never changes.",
                 f"Install another version of the plugin, or change {name} yourself.",
             )
-    raise PluginError(
-        f"{failure}: {_reason(output)}", f"See the whole output: {shlex.join([*command, *arguments])}"
-    )
+    raise PluginError(f"{failure}: {_reason(output)}", _retry([*command, *arguments]))
+
+
+def _retry(command: list[str]) -> str:
+    """Say how to see more: the command without files that are gone by now, if anything is left of it."""
+    if "--requirement" in command:
+        return "Check the network and the free space, then try again."
+    gone = {i + offset for i, word in enumerate(command) if word in _TEMPORARY for offset in (0, 1)}
+    kept = [word for i, word in enumerate(command) if i not in gone]
+    return f"See the whole output: {shlex.join(kept)}"
 
 
 def _reason(output: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo_core.errors import PluginError
+from zoo_core.errors import PluginError, near_misses
 from zoo_core.registry import Entry, Registry
 from zoo_core.registry.addresses import is_address, is_safe
 
@@ -93,8 +93,6 @@ def requirement_of(entry: Entry, version: str | None = None) -> str:
 
 
 def _unknown(name: str, registries: Sequence[Registry]) -> PluginError:
-    import difflib
-
     plugins = {entry.name for registry in registries for entry in registry.entries}
     of_model = {
         alias.lower(): entry.name
@@ -108,11 +106,12 @@ def _unknown(name: str, registries: Sequence[Registry]) -> PluginError:
             f"{name} is a model, not a plugin.",
             f"Install its plugin: zoo install {of_model[name]}",
         )
-    near = difflib.get_close_matches(name, [*plugins, *of_model], 3, 0.75)
+    # People leave out the prefix: zoo install ddpm.
+    near = [f"zoo-{name}"] if f"zoo-{name}" in plugins else near_misses(name, [*plugins, *of_model], 3, 0.75)
     near = list(dict.fromkeys(of_model.get(each, each) for each in near))
     return PluginError(
         f"No registry lists a plugin {name!r}.",
-        f"Did you mean {' or '.join(near)}?"
+        f"Did you mean {' or '.join(near)}? Install it: zoo install {near[0]}"
         if near
         else f"Search for it: zoo search WORD; if you trust that package: zoo install --unlisted {name}",
     )

@@ -9,7 +9,7 @@ from zoo_core.errors import PluginError
 VERSION = "0.2.0"
 """The distribution's version, which pyproject.toml reads from here: importlib.metadata is slow to import."""
 
-CORE_RANGE = re.compile(r">=(\d+(?:\.\d+)*)(?:,<(\d+(?:\.\d+)*))?")
+CORE_RANGE = re.compile(r">=(\d{1,9}(?:\.\d{1,9}){0,9})(?:,<(\d{1,9}(?:\.\d{1,9}){0,9}))?")
 """The range in a manifest: ``>=0.2``, or ``>=0.2,<0.3``."""
 
 

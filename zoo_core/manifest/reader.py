@@ -103,9 +103,11 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
 
 
 def _refuse_doubles(top: Table, table: str, names: list[str]) -> None:
+    seen: set[str] = set()
     for name in names:
-        if names.count(name) > 1:
+        if name in seen:
             raise top.error(table, f"different names; {name!r} occurs twice")
+        seen.add(name)
 
 
 def _read_shared(top: Table) -> dict[str, Any]:

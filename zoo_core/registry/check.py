@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from zoo_core.errors import short_repr
 from zoo_core.manifest.cards import HubWeights
 from zoo_core.registry.addresses import is_address
 from zoo_core.registry.entries import Entry, Registry
@@ -67,13 +68,13 @@ def _doubles(entries: tuple[Entry, ...]) -> Iterator[Finding]:
 
 
 def _package(entry: Entry) -> Iterator[Finding]:
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import Version
 
     package = entry.package
     try:
         Version(package.version)
-    except InvalidVersion:
-        message = f"{package.version!r} is not a valid version."
+    except ValueError:  # InvalidVersion, or a number of 5,000 digits
+        message = f"{short_repr(package.version)} is not a valid version."
         yield Finding("error", "version", entry.name, None, message, "Use a PEP 440 version such as 1.0rc1.")
     if not _is_licence(package.license):
         yield Finding("warning", "licence", entry.name, None, *_unknown(package.license))

@@ -116,6 +116,9 @@ def _read(name: str, location: str, kept: FileCache[Registry]) -> Registry:
                 f"The registry {name} ({location}) has not been fetched yet.",
                 "Fetch it: zoo registry update",
             )
+        if file.is_file() and file.stat().st_size > remote.MAX_BYTES:
+            megabytes = remote.MAX_BYTES // 1_000_000
+            raise RegistryError(f"{location} is larger than {megabytes} MB.", "Check that it is a registry.")
         found = kept.read(file, lambda: read_registry(file, name, location))
         same = (found.name, found.location) == (name, location)  # it may have had another name
         return found if same else read_registry(file, name, location)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from zoo_core.errors import OptionError, PluginError
-from zoo_core.manifest.cards import QUANTIZED, HubWeights, ModelCard
+from zoo_core.errors import OptionError, PluginError, WeightsError, ZooError
+from zoo_core.manifest.cards import QUANTIZED, EmbeddedWeights, HubWeights, ModelCard
 from zoo_core.plugins.discovery import InstalledPlugin
 from zoo_core.plugins.host import PluginHost
 from zoo_core.protocols import Generator
@@ -20,25 +21,49 @@ from zoo_core.weights.conversion import converted
 if TYPE_CHECKING:
     import torch
 
+_FAULTS_OF_FILES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What code raises that was written for another config or other tensors."""
+
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
 def load_card(
-    card: ModelCard, plugins: Sequence[InstalledPlugin], host: PluginHost, *, device: str, dtype: str
+    card: ModelCard,
+    plugins: Sequence[InstalledPlugin],
+    host: PluginHost,
+    *,
+    device: str,
+    dtype: str,
+    announce: Callable[[str], object] = lambda doing: None,
 ) -> Model:
-    """Make the model of a card ready to run; :func:`zoo_core.load` describes the arguments."""
+    """Make the model of a card ready to run; :func:`zoo_core.load` describes the other arguments.
+
+    Args:
+        announce: Called with what begins; with an empty text before a download, which has its own bar.
+    """
     _check_dtype(dtype, card, plugins)
+    announce(f"Importing {card.plugin}")
     host.load(card.plugin)  # before its weights are fetched: a broken plugin should not cost a download
     plugin = next(plugin for plugin in plugins if plugin.name == card.plugin)
     checkpoint = converted(
-        _get_checkpoint_while_importing_torch(card), partial(host.converters, only=card.plugin)
+        _get_checkpoint_while_importing_torch(card, announce),
+        partial(host.converters, only=card.plugin),
+        announce,
     )
     torch_device = _pick_device(device)
-    generator = host.call(
-        card.plugin,
-        "zoo_create_generator",
-        card=card,
-        checkpoint=checkpoint,
+    announce(f"Loading {card.id}")
+    generator = _create_generator(
+        host,
+        card,
+        checkpoint,
         device=torch_device,
         dtype=None if dtype == "auto" else getattr(importlib.import_module("torch"), dtype),
     )
@@ -50,13 +75,49 @@ def load_card(
     return Model(card, checkpoint, generator, torch_device, plugin.version)
 
 
-def _get_checkpoint_while_importing_torch(card: ModelCard) -> Checkpoint:
+def _create_generator(host: PluginHost, card: ModelCard, checkpoint: Checkpoint, **where: Any) -> object:
+    """Have the plugin build the generator; an error while it does is the checkpoint's fault."""
+    import torch
+
+    try:
+        return host.call(card.plugin, "zoo_create_generator", card=card, checkpoint=checkpoint, **where)
+    except PluginError as error:
+        cause = error.__cause__
+        if isinstance(cause, (MemoryError, torch.OutOfMemoryError)):
+            raise ZooError(
+                f"{checkpoint.source} does not fit into memory.", "Try --dtype bfloat16 or a smaller model."
+            ) from cause
+        # Weights that came with the plugin fit it: then the plugin is at fault.
+        if isinstance(card.weights, EmbeddedWeights) or not isinstance(cause, _FAULTS_OF_FILES):
+            raise
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        raise WeightsError(
+            f"The config or the weights of {checkpoint.source} describe nothing that {card.plugin} can "
+            f"build: {reason.rstrip('.')}.",
+            "Use a checkpoint that this plugin supports; --debug shows where it fails.",
+        ) from cause
+
+
+def computes_in(dtype: str, device: str) -> bool:
+    """Return False if this CPU is known to have no arithmetic for ``dtype``, which makes it slow."""
+    if device != "cpu" or dtype != "bfloat16":
+        return True
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return True
+    return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", "avx_ne_convert", " bf16"))
+
+
+def _get_checkpoint_while_importing_torch(card: ModelCard, announce: Callable[[str], object]) -> Checkpoint:
     """Verify the weights in a thread while importing torch, which takes as long.
 
     A download stays in the main thread, where Ctrl-C ends it at once.
     """
     if isinstance(card.weights, HubWeights) and is_cached(card) is None:
+        announce("")
         return get_checkpoint(card)
+    announce(f"Verifying the weights of {card.id}, importing torch")
     with ThreadPoolExecutor(1) as thread:
         checkpoint = thread.submit(get_checkpoint, card)
         importlib.import_module("torch")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zoo_core.errors import OptionError
+from zoo_core.errors import OptionError, near_misses, some
 from zoo_core.manifest.cards import ModelCard
 from zoo_core.noise import check_seed
 
@@ -58,6 +57,7 @@ def make_plan(
     """Check the arguments of ``Model.generate`` against a card and list the samples."""
     prompts = _check_prompts(card, prompt)
     values = _check_options(card, options)
+    _check_labels(card, values.get("label"))
     longest = max(len(prompts), *(len(v) for v in values.values() if isinstance(v, tuple)), 1)
     return Plan(_choose_seeds(n, seed, seeds, longest), prompts, values)
 
@@ -82,7 +82,7 @@ def _check_options(card: ModelCard, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the value of every option of the card: the given one, checked, or the default."""
     for name in given:
         if name not in card.options:
-            near = difflib.get_close_matches(name, card.options, 1)
+            near = near_misses(name, card.options)
             raise OptionError(
                 f"{card.id} has no option {name!r}.",
                 f"Did you mean {near[0]!r}?" if near else f"See its options: zoo show {card.id}",
@@ -91,6 +91,22 @@ def _check_options(card: ModelCard, given: Mapping[str, Any]) -> dict[str, Any]:
         name: option.default if given.get(name) is None else option.check(given[name])
         for name, option in card.options.items()
     }
+
+
+def _check_labels(card: ModelCard, given: Any) -> None:
+    """Refuse a label that the model has not; if its classes are not known yet, its generator does."""
+    wanted = [label for label in (given if isinstance(given, tuple) else (given,)) if type(label) is int]
+    if not wanted:
+        return
+    from zoo_core.weights.labels import labels_of
+
+    known = labels_of(card)
+    wrong = next((label for label in wanted if known and not 0 <= label < known.count), None)
+    if known and wrong is not None:
+        names = f" ({some(known.names)})" if known.names and not known.names[0].isdecimal() else ""
+        raise OptionError(
+            f"--label {wrong}: this model has {known.count} classes.", f"Give 0 to {known.count - 1}{names}."
+        )
 
 
 def _choose_seeds(

@@ -20,7 +20,7 @@ MAX_RECORD = 4 * 1024 * 1024
 
 _RECORD, _LAYOUT = "zoo", "zoo-sheet"
 _RECORD_START = b'{"schema"'
-_NOT_OURS = "Only files that zoo wrote can be replayed; editors and messengers often remove the metadata."
+_NOT_OURS = "Give an original file of zoo run: other commands write no record, and other programs remove it."
 
 
 def record_text(record: Record) -> str:

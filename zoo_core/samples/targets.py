@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from zoo_core.errors import OutputError
+from zoo_core.errors import OutputError, visible
 from zoo_core.files import check_folder, write_atomically
 from zoo_core.samples.base import Output
 from zoo_core.samples.folder import RunFolder
@@ -184,7 +184,10 @@ class SheetFile(Output):
 
 
 class StandardOutput(Output):
-    """Writes texts to a stream; if there are several, each after a line with its seed."""
+    """Writes texts to a stream; if there are several, each after a line with its seed.
+
+    On a terminal, control characters are made visible, except newlines and tabs.
+    """
 
     def __init__(self, stream: BinaryIO, count: int) -> None:
         self._stream = stream
@@ -193,7 +196,10 @@ class StandardOutput(Output):
     def write(self, sample: Sample) -> None:
         """Write the text and a newline, and flush."""
         heading = f"==> seed {sample.seed} <==\n" if self._count > 1 else ""
-        self._stream.write(heading.encode() + text_bytes(sample) + b"\n")
+        text = text_bytes(sample)
+        if self._stream.isatty():
+            text = visible(text.decode("utf-8", "surrogatepass"), keep="\n\t").encode()
+        self._stream.write(heading.encode() + text + b"\n")
         self._stream.flush()
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 FORMATS = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt")
 """Suffixes of weights, in the order in which they are looked for."""
+MAX_JSON_BYTES = 16_000_000
+"""Largest JSON file; the index of a model with 100,000 tensors has 10 MB."""
+MAX_JSON_DEPTH = 100
 
 
 @dataclass(frozen=True)
@@ -107,15 +110,45 @@ def shards_of(name: str, index: Mapping[str, Any], source: str) -> dict[str, lis
 
 
 def read_json_object(path: Path, source: str) -> dict[str, Any]:
-    """Return the JSON object in a file of checkpoint ``source``, or raise WeightsError."""
+    """Return the JSON object in a file of checkpoint ``source``.
+
+    Raises:
+        WeightsError: It cannot be read, is no JSON object, has more than MAX_JSON_BYTES, or is nested deeper
+            than MAX_JSON_DEPTH.
+    """
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        if not path.is_file():
+            raise OSError("it is no file")
+        with path.open("rb") as file:
+            data = file.read(MAX_JSON_BYTES + 1)
+        if len(data) > MAX_JSON_BYTES:
+            raise ValueError(f"it has more than {MAX_JSON_BYTES // 10**6} MB")
+        value = json.loads(data.decode("utf-8-sig"))
+        if _is_deeper(value, MAX_JSON_DEPTH):
+            raise RecursionError
+    except (OSError, ValueError, RecursionError) as error:
+        nested = f"it is nested more than {MAX_JSON_DEPTH} deep"
+        reason = nested if isinstance(error, RecursionError) else error
         raise WeightsError(
-            f"{path.name} of {source} cannot be read as JSON: {error}.", "Get a fresh copy of the file."
+            f"{path.name} of {source} cannot be read as JSON: {reason}.", "Get a fresh copy of the file."
         ) from error
     if not isinstance(value, dict):
         raise WeightsError(
             f"{path.name} of {source} does not hold a JSON object.", "Get a fresh copy of the file."
         )
     return value
+
+
+def _is_deeper(value: object, limit: int) -> bool:
+    """Return True if lists and objects are nested more than ``limit`` deep."""
+    level = [value]
+    for _ in range(limit):
+        level = [
+            item
+            for each in level
+            if isinstance(each, list | dict)
+            for item in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return False
+    return any(isinstance(each, list | dict) for each in level)

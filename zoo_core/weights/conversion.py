@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 from zoo_core import files, paths
-from zoo_core.errors import OutputError, WeightsError
+from zoo_core.errors import OutputError, PluginError, WeightsError
 from zoo_core.protocols import Conversion
 from zoo_core.weights.checkpoint import Checkpoint, read_json_object
 from zoo_core.weights.digest import sha256
@@ -44,7 +44,16 @@ def convert(path: Path, readers: Mapping[str, Reader], folder: Path) -> str:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise WeightsError(f"{folder} exists already.", "Give -o a new folder.")
     for name, read in readers.items():
-        conversion = read(path)
+        try:
+            conversion = read(path)
+        except PluginError as error:
+            if not isinstance(error.__cause__, Exception):
+                raise
+            reason = (str(error.__cause__).strip().splitlines() or [type(error.__cause__).__name__])[0]
+            raise WeightsError(
+                f"{path} is damaged, or in no form that {name} knows: {reason.rstrip('.')}.",
+                "Get a fresh copy of the file; --debug shows where reading it fails.",
+            ) from error.__cause__
         if conversion is not None:
             _write(conversion, path, folder)
             return name
@@ -62,7 +71,7 @@ def convert(path: Path, readers: Mapping[str, Reader], folder: Path) -> str:
 def converted(
     checkpoint: Checkpoint,
     readers: Callable[[Path], Mapping[str, Reader]],
-    announce: Callable[[str], None] | None = None,
+    announce: Callable[[str], object] | None = None,
 ) -> Checkpoint:
     """Return the checkpoint, or for a foreign file its conversion, made the first time and then kept.
 

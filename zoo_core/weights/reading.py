@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo_core.errors import WeightsError, short_repr
+from zoo_core.weights.pickles import UnsafePickle, check_archive, check_plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,8 +63,16 @@ def _read_pickle(path: Path, start: bytes, inside: str | None) -> dict[str, Tens
     # Only the archive format can be mapped; files from before PyTorch 1.6 are one plain stream.
     is_archive = start.startswith(_ARCHIVE)
     try:
-        # A Namespace is plain data: training scripts keep their arguments in one, beside the tensors.
-        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
+        if is_archive:
+            check_archive(path)
+        elif start.startswith(_PICKLE):
+            check_plain(path)
+    except UnsafePickle as error:
+        raise _foreign(path, f"{error}, so it was not opened") from error
+    except Exception as error:  # a damaged pickle can raise anything
+        raise _damaged(path, "PyTorch", error) from error
+    try:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols that are then refused
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
     except pickle.UnpicklingError as error:
@@ -85,6 +94,8 @@ def _read_pickle(path: Path, start: bytes, inside: str | None) -> dict[str, Tens
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise _foreign(path, f"holds a {type(value).__name__} named {short_repr(name)} besides tensors")
+        if value.layout != torch.strided or value.is_meta or value.nbytes > value.untyped_storage().nbytes():
+            raise _foreign(path, f"claims more for the tensor {short_repr(name)} than it holds")
     return dict(state)
 
 

@@ -158,7 +158,7 @@ def test_a_label_out_of_range_is_refused_with_the_range(conditional):
 
     assert (caught.value.message, caught.value.remedy) == (
         "--label 3: this model has 3 classes.",
-        "Give 0 to 2.",
+        "Give 0 to 2 (cat, dog, owl).",
     )
 
 
