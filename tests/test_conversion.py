@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import zoo_core as zoo
-from zoo_core import WeightsError, paths
+from zoo_core import WeightsError, files
 from zoo_core.catalog import Catalog
 from zoo_core.cli import cli
 from zoo_core.plugins.host import PluginHost
@@ -135,7 +135,7 @@ def test_a_card_of_a_foreign_file_runs_and_is_converted_once(pulled):
     (second,) = zoo.load("numbers", device="cpu").generate(seed=0)
     assert float(first.tensor.mean()) == float(second.tensor.mean()) == 0.5
     checkpoint = get_checkpoint(pulled)
-    assert (paths.data_dir() / "conversions.log").read_text() == "once\n"
+    assert (files.data_dir() / "conversions.log").read_text() == "once\n"
     # What a sample says of its origin is what was verified: the file on the Hub.
     assert first.record.checkpoint == {"source": checkpoint.source, "digest": checkpoint.digest}
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from zoo_core import files, paths
+from zoo_core import files
 from zoo_core.errors import ZooError
 
 
 def test_zoo_home_says_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ZOO_HOME", str(tmp_path))
-    assert paths.data_dir() == tmp_path
+    assert files.data_dir() == tmp_path
     monkeypatch.delenv("ZOO_HOME")
-    assert paths.data_dir().name == "zoo"
+    assert files.data_dir().name == "zoo"
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

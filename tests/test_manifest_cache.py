@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo_core import paths
+from zoo_core import files
 from zoo_core.manifest import cache
 from zoo_core.manifest.cache import FileCache
 from zoo_core.manifest.cards import Manifest
@@ -57,7 +57,7 @@ def summaries() -> dict[str, str]:
 
 
 def cache_file() -> Path:
-    return paths.cache_dir() / "manifests.json"
+    return files.cache_dir() / "manifests.json"
 
 
 def test_every_known_manifest_is_the_same_after_being_kept() -> None:
@@ -171,8 +171,8 @@ def test_another_version_of_the_core_reads_everything_again(
 @pytest.mark.usefixtures("settled")
 def test_listing_works_where_nothing_can_be_kept(plugin_site: Path) -> None:
     write_plugin(plugin_site, "zoo-a", text())
-    paths.data_dir().mkdir(parents=True)
-    paths.cache_dir().write_text("a file is in the way")
+    files.data_dir().mkdir(parents=True)
+    files.cache_dir().write_text("a file is in the way")
     assert summaries() == {"zoo-a": "A"}
 
 

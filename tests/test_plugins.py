@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo_core import files, paths
+from zoo_core import files
 from zoo_core.catalog import Catalog
 from zoo_core.errors import CardError, OptionError, PluginError, ZooError
 from zoo_core.plugins.discovery import InstalledPlugin, disabled_file, installed_plugins
@@ -370,7 +370,7 @@ def test_a_remembered_problem_is_told_again(plugin_site: Path) -> None:
 
 def test_a_damaged_memory_is_named(plugin_site: Path) -> None:
     install(plugin_site, "zoo-faces")
-    memory = paths.data_dir() / "checked.json"
+    memory = files.data_dir() / "checked.json"
     memory.parent.mkdir(parents=True)
     memory.write_text("[]")
     with pytest.raises(ZooError, match=r"checked\.json cannot be read"):
@@ -380,7 +380,7 @@ def test_a_damaged_memory_is_named(plugin_site: Path) -> None:
 def test_what_another_core_remembered_is_found_out_anew(plugin_site: Path) -> None:
     install(plugin_site, "zoo-faces", COUNTS)
     checked("zoo-faces")
-    memory = paths.data_dir() / "checked.json"
+    memory = files.data_dir() / "checked.json"
     told = files.read_json(memory, default={})
     del told["zoo-faces"]["notes"]
     memory.write_text(json.dumps(told))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zoo_core import paths
+from zoo_core import files
 from zoo_core.catalog import Catalog
 from zoo_core.errors import CardError, RegistryError
 from zoo_core.registry import (
@@ -156,7 +156,7 @@ def test_of_two_entries_for_a_plugin_the_first_configured_counts(tmp_path: Path)
 
 def test_a_file_is_found_beside_the_configuration() -> None:
     configure(mine="mine.toml")
-    (paths.data_dir() / "mine.toml").write_text(entry("zoo-a"))
+    (files.data_dir() / "mine.toml").write_text(entry("zoo-a"))
     assert [each.name for each in registries()[0].entries] == ["zoo-a"]
 
 
@@ -218,7 +218,7 @@ def test_what_is_no_registry_is_not_kept(served: Any, content: str) -> None:
     (problem,) = refresh(again=True)
     assert f"{served.address}/registry.toml is not a registry" in problem.message
     assert [each.name for each in registries()[0].entries] == ["zoo-a"]
-    assert len(list((paths.cache_dir() / "registries").iterdir())) == 1
+    assert len(list((files.cache_dir() / "registries").iterdir())) == 1
 
 
 def test_a_registry_has_a_largest_size(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,12 +16,11 @@ CORE = ROOT / "zoo_core"
 TEMPLATES = CORE / "scaffold" / "modules"
 """Source that is copied into a new plugin: it imports the public names, as a plugin does."""
 
-EVERYWHERE = ("errors", "files", "noise", "paths")
+EVERYWHERE = ("errors", "files", "noise")
 """The bottom: what any package may import."""
 
 MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "errors": (),
-    "paths": (),
     "files": ("errors",),
     "kernels": (),
     "noise": ("errors",),

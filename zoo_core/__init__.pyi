@@ -22,6 +22,7 @@ from .errors import OutputError as OutputError
 from .errors import PluginError as PluginError
 from .errors import WeightsError as WeightsError
 from .errors import ZooError as ZooError
+from .files import cache_dir as cache_dir
 from .files import write_atomically as write_atomically
 from .kernels.cuda_graph import CudaGraph as CudaGraph
 from .manifest.cards import EmbeddedWeights as EmbeddedWeights
@@ -33,7 +34,6 @@ from .manifest.cards import Option as Option
 from .manifest.cards import TrainerCard as TrainerCard
 from .manifest.cards import WeightsFile as WeightsFile
 from .noise import Noise as Noise
-from .paths import cache_dir as cache_dir
 from .plugins.hookspecs import hookimpl as hookimpl
 from .protocols import Batch as Batch
 from .protocols import CaptionTrainable as CaptionTrainable

@@ -1,4 +1,4 @@
-"""Write files and folders atomically; read and lock the small state files of the zoo."""
+"""The zoo's own folders; atomic writing of files and folders; small state files and their locks."""
 
 from __future__ import annotations
 
@@ -27,6 +27,24 @@ _REMEDIES = {
     errno.ENAMETOOLONG: "Give a shorter name.",
 }
 _STATE_REMEDY = "Make its folder writable, free some space, or set ZOO_HOME to another folder."
+
+
+def data_dir() -> Path:
+    """Return ``$ZOO_HOME``, or this user's data folder for ``zoo``. It may not exist yet."""
+    if chosen := os.environ.get("ZOO_HOME"):
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return platformdirs.user_data_path("zoo", appauthor=False)
+
+
+def cache_dir() -> Path:
+    """Return the folder for what can be made again: ``$ZOO_HOME/cache``, or this user's cache for ``zoo``."""
+    if os.environ.get("ZOO_HOME"):
+        return data_dir() / "cache"
+    import platformdirs
+
+    return platformdirs.user_cache_path("zoo", appauthor=False)
 
 
 def write_atomically(path: Path, data: bytes, *, overwrite: bool = False) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from zoo_core import files, paths
+from zoo_core import files
 from zoo_core.catalog import Catalog
 from zoo_core.cli.console import json_option, megabytes, print_fields, print_json
 from zoo_core.cli.plugins import plugin_as_json, print_plugins
@@ -73,7 +73,7 @@ def _environment(catalog: Catalog) -> tuple[dict[str, Any], list[ZooError]]:
         "Python": f"{platform.python_version()} ({sys.executable})",
         "torch": _version("torch"),
         "huggingface-hub": _version("huggingface-hub"),
-        "Zoo data": str(paths.data_dir()),
+        "Zoo data": str(files.data_dir()),
         "Hub cache": f"{cache} ({megabytes(free)} free)",
         **{name: os.environ[name] for name in HUB_VARIABLES if name in os.environ},
         "HF_TOKEN": "set" if os.environ.get("HF_TOKEN") else "not set",
@@ -88,7 +88,7 @@ def _environment(catalog: Catalog) -> tuple[dict[str, Any], list[ZooError]]:
         problems.append(problem)
     for state in ("disabled.json", "checked.json", "lock.json"):
         try:
-            files.read_json(Path(paths.data_dir(), state), default=None)
+            files.read_json(Path(files.data_dir(), state), default=None)
         except ZooError as problem:
             problems.append(problem)
     return fields, problems

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from zoo_core import files, paths
+from zoo_core import files
 from zoo_core.errors import CardError, PluginError, ZooError, short_repr
 from zoo_core.manifest.cache import FileCache, gc_paused
 from zoo_core.manifest.cards import Manifest
@@ -78,7 +78,7 @@ def installed_plugins(listed: Callable[[], Collection[str]] = tuple) -> tuple[In
 def _inspect_all() -> list[InstalledPlugin]:
     disabled = disabled_plugins()
     entries = sorted(entry_points(GROUP), key=lambda entry: (entry.name, entry.module))
-    manifests = FileCache(Manifest, paths.cache_dir() / "manifests.json")
+    manifests = FileCache(Manifest, files.cache_dir() / "manifests.json")
     plugins = [
         replace(plugin, status="disabled", problem=None) if plugin.name in disabled else plugin
         for plugin in (_inspect(entry, manifests) for entry in entries)
@@ -94,7 +94,7 @@ def disabled_plugins() -> frozenset[str]:
 
 def disabled_file() -> Path:
     """Return the file that lists the disabled plugins."""
-    return paths.data_dir() / "disabled.json"
+    return files.data_dir() / "disabled.json"
 
 
 def package_folder(module: str) -> Path | None:

@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zoo_core import files, paths
+from zoo_core import files
 from zoo_core.errors import PluginError, ZooError
 from zoo_core.plugins.discovery import InstalledPlugin, package_folder
 from zoo_core.plugins.host import PluginHost, missing_requirement
@@ -38,7 +38,7 @@ def check_plugins(plugins: Sequence[InstalledPlugin], *, again: bool = False) ->
         plugins: From :func:`zoo_core.plugins.discovery.installed_plugins`.
         again: Import them even if an outcome is kept.
     """
-    memory_file = paths.data_dir() / "checked.json"
+    memory_file = files.data_dir() / "checked.json"
     memory: dict[str, Any] = {} if again else files.read_json(memory_file, default={})
     checked, due = [], []
     for plugin in plugins:

@@ -16,7 +16,7 @@ import os
 import re
 from pathlib import Path
 
-from zoo_core import paths
+from zoo_core import files
 from zoo_core.errors import RegistryError, ZooError, short_repr
 from zoo_core.manifest.cache import FileCache, gc_paused
 from zoo_core.plugins.discovery import read_toml
@@ -32,7 +32,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 def config_file() -> Path:
     """Return the file that lists the user's registries. It may not exist."""
-    return paths.data_dir() / "config.toml"
+    return files.data_dir() / "config.toml"
 
 
 def configured() -> dict[str, str]:
@@ -81,7 +81,7 @@ def registries() -> tuple[Registry, ...]:
         RegistryError: config.toml is wrong.
     """
     with gc_paused():
-        kept = FileCache(Registry, paths.cache_dir() / "registries.json")
+        kept = FileCache(Registry, files.cache_dir() / "registries.json")
         found = tuple(_read(name, location, kept) for name, location in configured().items())
         kept.save()
     return found

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo_core import files, paths
+from zoo_core import files
 from zoo_core.errors import RegistryError, ZooError
 from zoo_core.registry.addresses import is_safe
 from zoo_core.registry.entries import read_registry
@@ -27,7 +27,7 @@ def copy_of(address: str) -> Path:
     """Return the path of the copy of a registry. It may not exist yet."""
     import hashlib
 
-    return paths.cache_dir() / "registries" / f"{hashlib.sha256(address.encode()).hexdigest()[:24]}.toml"
+    return files.cache_dir() / "registries" / f"{hashlib.sha256(address.encode()).hexdigest()[:24]}.toml"
 
 
 def is_stale(address: str) -> bool:

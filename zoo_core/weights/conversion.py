@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
-from zoo_core import files, paths
+from zoo_core import files
 from zoo_core.errors import OutputError, PluginError, WeightsError
 from zoo_core.protocols import Conversion
 from zoo_core.weights.checkpoint import Checkpoint, read_json_object
@@ -102,12 +102,12 @@ def converted(
 
 def kept_folder(source: str) -> Path:
     """Return the folder that holds the conversions of a checkpoint, each in a folder of its own."""
-    return paths.data_dir() / "converted" / source.removeprefix("hf:").replace("/", "--")
+    return files.data_dir() / "converted" / source.removeprefix("hf:").replace("/", "--")
 
 
 def bytes_of_conversions() -> int:
     """Return the size of all conversions on disk."""
-    return sum(path.stat().st_size for path in (paths.data_dir() / "converted").rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in (files.data_dir() / "converted").rglob("*") if path.is_file())
 
 
 def remove_conversions(repo: str, commit: str | None = None) -> None:

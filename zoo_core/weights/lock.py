@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo_core import files, paths
+from zoo_core import files
 from zoo_core.errors import WeightsError
 from zoo_core.weights.cache import COMMIT
 
@@ -41,7 +41,7 @@ class Listing:
 
 def lock_file() -> Path:
     """Return the path of the lock file; it may not exist yet."""
-    return paths.data_dir() / "lock.json"
+    return files.data_dir() / "lock.json"
 
 
 def read_pin(repo: str, revision: str) -> str | None:

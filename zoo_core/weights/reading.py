@@ -54,7 +54,6 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_pickle(path: Path, start: bytes, inside: str | None) -> dict[str, Tensor]:
-    import argparse
     import pickle
     import warnings
 
