@@ -56,7 +56,7 @@ def train() -> None:
     "--data",
     type=click.Path(path_type=Path),
     required=True,
-    help="Folder of images (sub-folders are classes) or of MNIST's IDX files.",
+    help="Folder or zip archive of images (sub-folders are classes), or folder of MNIST's IDX files.",
 )
 @click.option(
     "--size",
@@ -276,6 +276,8 @@ def _train(
     data_options = {p.name: values.pop(p.name) for p in KINDS[trainer.data].params if p.name}
     is_text = trainer.data == "text"
     data, identity = OPENERS[trainer.data](**data_options)
+    if PartialState().is_main_process:
+        click.echo(data.summary, err=True)
     draw = draw_texts if is_text else partial(draw_sheet, captions=data.training_data.texts[:COUNT])
     outcome = run_loop(
         lambda training_data: create_trainable(trainer, options, training_data),
@@ -324,7 +326,8 @@ def _open_captioned(data: Path, size: int | None, mirror: bool) -> tuple[Data, d
     from zoo_train.data import View
 
     found = open_captioned(data, View(size))
-    return found, {"digest": found.digest, "shape": list(found.training_data.shape)}
+    shape = list(found.training_data.shape)
+    return found, {"digest": found.images.digest, "captions": found.digest, "shape": shape}
 
 
 def _open_texts(data: Path) -> tuple[Data, dict[str, Any]]:
