@@ -276,8 +276,6 @@ def _train(
     data_options = {p.name: values.pop(p.name) for p in KINDS[trainer.data].params if p.name}
     is_text = trainer.data == "text"
     data, identity = OPENERS[trainer.data](**data_options)
-    if PartialState().is_main_process:
-        click.echo(data.summary, err=True)
     draw = draw_texts if is_text else partial(draw_sheet, captions=data.training_data.texts[:COUNT])
     outcome = run_loop(
         lambda training_data: create_trainable(trainer, options, training_data),

@@ -214,7 +214,7 @@ class _Run:
 
         torch.manual_seed(derive_seed(config.seed, Purpose.NETWORKS))
         self.trainable = create(data.training_data)
-        self.items = data.items(self.trainable)
+        self.items, self.summary = data.items(self.trainable), data.summary
         device = self.accelerator.device
         self.plain = {name: network.to(device) for name, network in self.trainable.networks.items()}
         self.averages = {name: EMA(network, config.ema) for name, network in self.plain.items()}
@@ -236,6 +236,7 @@ class _Run:
         """Make the remaining steps."""
         main = self.accelerator.is_main_process
         with Report(self.config.steps, self.step, quiet=not main) as report, _interruptible() as signals:
+            report.say(self.summary)
             if self.step:
                 report.say(f"Resuming from step {self.step}.")
             if self.images_changed:
