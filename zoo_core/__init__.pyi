@@ -5,10 +5,15 @@ from .cli.flags import option_flag as option_flag
 from .data.classes import Classes as Classes
 from .data.classes import classifier_free_guidance as classifier_free_guidance
 from .data.classes import draw_labels as draw_labels
+from .data.folders import ImageFiles as ImageFiles
+from .data.folders import describe_images as describe_images
+from .data.folders import find_files as find_files
+from .data.folders import find_images as find_images
 from .data.images import IMAGE_SUFFIXES as IMAGE_SUFFIXES
-from .data.images import find_files as find_files
+from .data.images import ImageFile as ImageFile
 from .data.images import has_mnist as has_mnist
 from .data.images import image_size as image_size
+from .data.images import memory_limit as memory_limit
 from .data.images import read_idx as read_idx
 from .data.images import read_image as read_image
 from .data.images import read_mnist as read_mnist

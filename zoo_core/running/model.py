@@ -200,7 +200,9 @@ class Model:
             if not torch.isfinite(last.images).all():
                 raise ZooError(
                     f"{self.card.id} produced NaN or infinity (in {self.dtype}).",
-                    "Try --dtype float32.",
+                    "Its weights are damaged, or an option is too extreme: try the defaults."
+                    if self.dtype == "float32"
+                    else "Try --dtype float32.",
                 )
         for row, request in enumerate(group):
             yield Sample(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
+import zipfile
 
+import numpy as np
 import pytest
+from PIL import Image
 from zoo_eval.sweep import Sweep, is_samples, setting
 
 from zoo_core import OptionError
@@ -30,7 +34,7 @@ def evaluated(zoo, mnist):
     """A small evaluation over two truncations, and the page it left."""
     words = (*GAN, "--data", mnist, "--sweep", "truncation=0.5,1", "-o", "out")
     status, out, err = zoo(*words, "--json")
-    assert (status, err) == (0, "")
+    assert (status, err) == (0, f"{mnist}:train: 120 images\n{mnist}:test: 60 images\n")
     return words, json.loads(out)
 
 
@@ -176,7 +180,7 @@ def test_errors_name_the_mistake_and_the_remedy(zoo, mnist, digits, folder_of, t
     places = {"MNIST": mnist, "EMPTY": "empty", "FEW": "few", "BROKEN": "broken"}
     status, out, err = zoo("eval", *(places.get(word, word) for word in words))
     assert (status, out) == (1, "")
-    assert what in err.splitlines()[0]
+    assert what in next(line for line in err.splitlines() if line.startswith("Error: "))
     assert remedy in err
     assert "Traceback" not in err
 
@@ -193,3 +197,117 @@ def test_a_folder_with_weights_is_a_model(tmp_path):
     assert not is_samples(str(tmp_path))
     assert is_samples(f"{tmp_path}:test")
     assert not is_samples("hf:org/repo")
+
+
+def figures_of(zoo, *words):
+    status, out, err = zoo("eval", *words, "--json", "-q")
+    assert (status, err) == (0, "")
+    return [row["figures"] for row in json.loads(out)["rows"]]
+
+
+def test_a_set_against_itself_is_at_no_distance(zoo, digits, folder_of):
+    same = folder_of("same", digits[:40])
+    (found,) = figures_of(zoo, same, "--data", same, "--extractor", "pixels")
+    for name in ("Fréchet", "Fréchet, n → ∞", "kernel distance"):
+        assert found[name]["value"] == pytest.approx(0, abs=1e-4), name
+        assert 0 <= found[name]["low"] <= found[name]["value"] < found[name]["high"], name
+
+
+def test_a_subset_is_drawn_from_all_classes(zoo, digits, labels, tmp_path):
+    for number, (image, label) in enumerate(zip(digits, labels, strict=True)):
+        (tmp_path / "real" / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(tmp_path / "real" / str(label) / f"{number}.png")
+    words = ("--data", "real", "--extractor", "digits")
+    (some,) = figures_of(zoo, "real", *words, "-n", "40")
+    (first,) = figures_of(zoo, "real/0", *words, "-n", "40")
+    assert some["Fréchet"]["value"] < first["Fréchet"]["value"] / 3
+    assert some["coverage"]["value"] > 0.5
+
+
+@pytest.mark.parametrize("name", ["s.npz", "s.npy", "grey.npz", "first.npz", "s.zip"])
+def test_sets_of_other_tools_are_the_same_as_their_images(zoo, digits, folder_of, tmp_path, name):
+    real, fake = folder_of("real", digits[:40]), folder_of("fake", digits[40:80])
+    stacked = np.repeat(digits[40:80, :, :, None], 3, 3)
+    np.savez(tmp_path / "s.npz", arr_0=stacked, arr_1=np.zeros(40, np.int64))
+    np.save(tmp_path / "s.npy", stacked)
+    np.savez_compressed(tmp_path / "grey.npz", images=digits[40:80])
+    np.savez(tmp_path / "first.npz", stacked.transpose(0, 3, 1, 2))
+    with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
+        for path in fake.iterdir():
+            archive.write(path, f"fake/{path.name}")
+    given, expected = figures_of(zoo, name, fake, "--data", real, "--extractor", "digits")
+    given.pop("label accuracy", None)
+    assert given.keys() == expected.keys()
+    for figure in ("Fréchet", "kernel distance", "authenticity"):
+        assert given[figure]["value"] == pytest.approx(expected[figure]["value"], rel=1e-3), figure
+
+
+def test_features_of_other_tools_are_compared(zoo, tmp_path):
+    one, other = (np.random.default_rng(seed).normal(size=(60, 8)) for seed in range(2))
+    np.save(tmp_path / "rows.npy", one.astype(np.float32))
+    np.savez(tmp_path / "other.npz", features=other)
+    for name, rows in (("one", one), ("two", other)):
+        np.savez(tmp_path / f"{name}-stats.npz", mu=rows.mean(0), sigma=np.cov(rows, rowvar=False))
+    expected, same = figures_of(zoo, "other.npz", "rows.npy", "--data", "rows.npy")
+    assert same["Fréchet"]["value"] == pytest.approx(0, abs=1e-5)
+    assert "recall" in expected
+    assert "authenticity" not in expected
+    for words in (("two-stats.npz", "--data", "rows.npy"), ("other.npz", "--data", "one-stats.npz")):
+        (found,) = figures_of(zoo, *words)
+        assert found["Fréchet"]["value"] == pytest.approx(expected["Fréchet"]["value"], rel=1e-5)
+
+
+def test_train_and_test_folders_are_the_data_and_the_held_out_data(zoo, digits, folder_of, tmp_path):
+    folder_of("fake", digits[:20])
+    (tmp_path / "d").mkdir()
+    for part, rows in (("train", digits[20:60]), ("test", digits[60:80])):
+        folder_of(f"d/{part}", rows)
+    status, out, err = zoo("eval", "fake", "--data", "d", "--extractor", "digits", "--json")
+    assert (status, [row["name"] for row in json.loads(out)["rows"]]) == (0, ["held-out data", "fake"])
+    assert "d/train: 40 images; 20 files left out: 20 in test/\nd/test: 20 images" in err
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("unpickled",)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("pickled.npy", "holds pickled objects"),
+        ("pickled.npz", "holds pickled objects"),
+        ("cut.npz", "not a whole file of NumPy"),
+        ("cut.npy", "not a whole file of NumPy"),
+        ("huge.npz", "not a whole file of NumPy"),
+        ("floats.npz", "holds neither images nor features: arr_0 float64 (12, 8, 8, 3)"),
+        ("nan.npy", "NaN or infinite"),
+        ("one.png", "is one image"),
+        ("cut.zip", "cannot be read as a zip archive"),
+    ],
+)
+def test_files_that_hold_no_set_are_named(zoo, tmp_path, digits, folder_of, name, what):
+    real, path = folder_of("real", digits[:12]), tmp_path / name
+    objects = np.array([Evil()] * 12, object)
+    floats = np.zeros((12, 8, 8, 3))
+    if name == "huge.npz":
+        head = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            head, {"descr": "|u1", "fortran_order": False, "shape": (10**9, 99)}
+        )
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("arr_0.npy", head.getvalue())
+    elif name == "one.png":
+        Image.fromarray(digits[0]).save(path)
+    elif name == "cut.zip":
+        path.write_bytes(b"PK\3\4 and no more")
+    elif name.endswith(".npy"):
+        np.save(path, {"p": objects, "n": np.full((12, 8), np.nan), "c": floats}[name[0]])
+    else:
+        np.savez(path, objects if name[0] == "p" else floats)
+    if name in ("cut.npz", "cut.npy"):
+        path.write_bytes(path.read_bytes()[:-100])
+    status, out, err = zoo("eval", name, "--data", real, "--extractor", "pixels")
+    assert (status, out) == (1, "")
+    assert what in next(line for line in err.splitlines() if line.startswith(f"Error: {name}"))
+    assert "Traceback" not in err

@@ -25,6 +25,15 @@ class Figure:
     low: float
     high: float
 
+    def up_to(self, high: float) -> Figure:
+        """Return it with an upper bound of at least ``high``."""
+        return Figure(self.value, self.low, max(self.high, high))
+
+    def not_negative(self) -> Figure:
+        """Return it raised to 0, with its upper half of the interval, if it is below."""
+        raised = max(0.0, self.value)
+        return Figure(raised, max(0.0, self.low), self.high + raised - self.value)
+
     def to_json(self) -> dict[str, float]:
         """Return it as plain JSON."""
         return {"value": self.value, "low": self.low, "high": self.high}

@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,12 @@ class RecordingCommand(click.Command):
 
 
 @click.command("eval", cls=RecordingCommand)
-@click.argument("samples", nargs=-1, required=True, metavar="MODEL|FOLDER...")
+@click.argument("samples", nargs=-1, required=True, metavar="MODEL|SAMPLES...")
 @click.option("--data", required=True, metavar="SPEC", help="Training data to compare with.")
 @click.option(
     "--held-out",
     metavar="SPEC",
-    help="Data that the models were not trained on. [MNIST's test set, if --data has one]",
+    help="Data that the models were not trained on. [the test set of --data, if it has one]",
 )
 @click.option(
     "-n",
@@ -37,7 +38,7 @@ class RecordingCommand(click.Command):
     type=click.IntRange(10),
     default=1000,
     show_default=True,
-    help="Samples per model or folder.",
+    help="Samples per model; of a larger set, that many drawn at random.",
 )
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the first sample."
@@ -107,11 +108,12 @@ def evaluate(
 ) -> None:
     """Compare samples with a data set: FID, KID, precision and recall, memorization.
 
-    Makes -n samples of each MODEL and keeps them in the output folder. A FOLDER holds samples of any
+    Makes -n samples of each MODEL and keeps them in the output folder. SAMPLES are a SPEC of samples of any
     origin. A stopped evaluation resumes if you give the same command again.
 
-    A SPEC is a folder of images or of .txt files, a text file, or a folder of MNIST's IDX files, where
-    FOLDER:test is the test set.
+    A SPEC is a folder or .zip of images, a folder of .txt files, a text file, a .npz or .npy file of images
+    (uint8), features or statistics (mu, sigma), or a folder of MNIST's IDX files. FOLDER:test is the test
+    set of MNIST and of a folder with train/ and test/.
     """
     from zoo_eval.pipeline import Request
     from zoo_eval.pipeline import evaluate as run_evaluation
@@ -126,7 +128,11 @@ def evaluate(
         command=shlex.join(["zoo", "eval", *ctx.meta["arguments"]]),
         **values,
     )
-    report = run_evaluation(request, _silent if quiet or not sys.stderr.isatty() else _show_progress)
+    report = run_evaluation(
+        request,
+        _silent if quiet or not sys.stderr.isatty() else _show_progress,
+        (lambda line: None) if quiet else partial(click.echo, err=True),
+    )
     document = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
     write_atomically(folder / "report.json", (document + "\n").encode(), overwrite=True)
     write_atomically(folder / "report.html", page(report).encode(), overwrite=True)

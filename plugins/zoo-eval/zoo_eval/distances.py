@@ -61,11 +61,11 @@ class Moments:
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
-    """Return |μ_a − μ_b|² + tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½)."""
+    """Return |μ_a − μ_b|² + tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½), which is never below 0."""
     # Σ_b Σ_a and Σ_b^½ Σ_a Σ_b^½ have the same eigenvalues, and the latter is symmetric.
     cross = torch.linalg.eigvalsh(b.root @ a.covariance @ b.root).clamp(min=0).sqrt().sum()
     squares = (a.mean - b.mean).square().sum()
-    return float(squares + a.covariance.trace() + b.covariance.trace() - 2 * cross)
+    return max(0.0, float(squares + a.covariance.trace() + b.covariance.trace() - 2 * cross))
 
 
 def frechet_figures(rows: Rows, data: Moments) -> tuple[Figure, Figure]:
@@ -74,7 +74,8 @@ def frechet_figures(rows: Rows, data: Moments) -> tuple[Figure, Figure]:
     The bias of the distance of n samples is close to c / n. The mean distance of the two halves gives a
     second point of that line, and the limit is 2 F(n) − F(n / 2). Samples are resampled; the data are fixed.
     The interval, the same for both, is that of the distance's first-order change with each sample: a
-    bootstrap of the distance itself would be as biased as the distance.
+    bootstrap of the distance itself would be as biased as the distance. Near 0 that change vanishes, and the
+    distance varies by about its bias, to which the interval then reaches.
     """
     middle = len(rows) // 2
     halves = [Moments.of(_Part(rows, 0, middle)), Moments.of(_Part(rows, middle, len(rows)))]
@@ -82,7 +83,11 @@ def frechet_figures(rows: Rows, data: Moments) -> tuple[Figure, Figure]:
     value = frechet_distance(whole, data)
     half = sum(frechet_distance(each, data) for each in halves) / 2
     changes = first_order_changes(rows, whole, data)
-    return mean_figure(changes, value), mean_figure(changes, 2 * value - half)
+    bias = max(0.0, half - value)
+    figures = mean_figure(changes, value), mean_figure(changes, 2 * value - half)
+    if value > bias / 2:
+        return figures
+    return figures[0].up_to(value + bias), figures[1].up_to(value)
 
 
 def first_order_changes(rows: Rows, own: Moments, data: Moments) -> Tensor:

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from zoo_eval.bootstrap import Figure, mean_figure
-from zoo_eval.data import DataError, Images, Items, Texts
-from zoo_eval.distances import frechet_figures
+from zoo_eval.data import DataError, Features, Images, Items, Texts
+from zoo_eval.distances import frechet_distance, frechet_figures
 from zoo_eval.features import FeatureFile, Progress, blocks, features_of
 from zoo_eval.kernel import kernel_distance
 from zoo_eval.memorization import Memorization, Nearest, memorization, nearest
 from zoo_eval.precision_recall import knn_radii, prdc
-from zoo_eval.reference import Reference
+from zoo_eval.reference import Reference, given_moments
 from zoo_eval.text import KnownNGrams, divergence_frontier, novelty_figures
 
 FRECHET, LIMIT, KERNEL = "Fréchet", "Fréchet, n → ∞", "kernel distance"
@@ -75,7 +75,14 @@ def compare(
         are_held_out: The samples are the held-out data, the baseline of the memorization figures.
     """
     reference = stats.reference
+    if isinstance(items, Features) and items.width != reference.width:
+        raise _other_features(items, items.width, reference)
+    if isinstance(items, Features) and items.rows is None:
+        value = frechet_distance(given_moments(items), reference.moments)
+        return Comparison({FRECHET: Figure(value, value, value)})
     features = features_of(items, reference.extractor, device, folder, progress)
+    if features.width != reference.width:
+        raise _other_features(items, features.width, reference)
     figures = _distances(features, reference)
     if (correct := _label_accuracy(items, features, reference.extractor)) is not None:
         figures[LABEL_ACCURACY] = mean_figure(correct)
@@ -84,7 +91,8 @@ def compare(
         some = reference.some(len(features))
         figures[FRONTIER] = divergence_frontier(features[:], some[:])
         return Comparison(figures | novelty_figures(items.whole, stats.known))
-    assert stats.copies is not None
+    if stats.copies is None or not isinstance(items, Images):
+        return Comparison(figures)
     found = neighbours_of(items, stats.copies, device, folder, progress)
     held_out = None if are_held_out else stats.held_out_distances
     copied = memorization(found, held_out, stats.copies.nearest_others())
@@ -99,16 +107,26 @@ def neighbours_of(
 
 
 def _distances(features: FeatureFile, reference: Reference) -> dict[str, Figure]:
+    # Estimates without bias may fall below 0; a squared distance cannot.
+    frechet, limit = (figure.not_negative() for figure in frechet_figures(features, reference.moments))
+    if reference.given is not None:
+        return {FRECHET: frechet, LIMIT: limit}
     count = min(len(features), len(reference.features))
-    frechet, limit = frechet_figures(features, reference.moments)
     some = reference.some(count)
-    distance = kernel_distance(features, some, reference.within(count))
+    distance = kernel_distance(features, some, reference.within(count)).not_negative()
     found = prdc(features, some, knn_radii(features), reference.knn_radii(count))
     shares = (found.precision, found.recall, found.density, found.coverage)
 
     return {FRECHET: frechet, LIMIT: limit, KERNEL: distance} | {
         name: mean_figure(values.double()) for name, values in zip(PRDC_NAMES, shares, strict=True)
     }
+
+
+def _other_features(items: Items, width: int, reference: Reference) -> DataError:
+    return DataError(
+        f"{items.name} has {width:,} features, but {reference.items.name} has {reference.width:,}.",
+        "Compare features of one extractor, and name it with --extractor.",
+    )
 
 
 def _memorization_figures(copied: Memorization) -> dict[str, Figure]:
@@ -132,6 +150,8 @@ def check_counts(sets: Sequence[Items]) -> None:
         DataError: Names the set.
     """
     for items in sets:
+        if isinstance(items, Features) and items.rows is None:
+            continue
         if len(items) < MIN_SAMPLES:
             raise DataError(
                 f"{items.name} has {len(items)} samples; at least {MIN_SAMPLES} are needed.",

@@ -10,10 +10,17 @@ import torch
 
 import zoo_core
 from zoo_core import Model, ZooError, create_extractor, extractors
-from zoo_eval.data import DataError, Images, Items, Texts, held_out_of, open_data
-from zoo_eval.evaluation import Comparison, ReferenceStats, check_counts, compare, neighbours_of
+from zoo_eval.data import DataError, Features, Images, Items, Texts, held_out_of, open_data
+from zoo_eval.evaluation import (
+    MIN_SAMPLES,
+    Comparison,
+    ReferenceStats,
+    check_counts,
+    compare,
+    neighbours_of,
+)
 from zoo_eval.extractors import module
-from zoo_eval.features import AnyExtractor, FixedShape
+from zoo_eval.features import AnyExtractor, FixedShape, GivenFeatures
 from zoo_eval.likelihood import can_score, likelihood_figures
 from zoo_eval.reference import Reference
 from zoo_eval.report.content import Report, Row
@@ -23,7 +30,7 @@ from zoo_eval.sampling import draw_samples
 from zoo_eval.sweep import Settings, Sweep, SweepPoint, check_options, is_samples, sweep_points
 from zoo_eval.text import KnownNGrams
 
-DEFAULTS = {"image": "efficientnet-lite0", "text": "ngrams"}
+DEFAULTS = {"image": "efficientnet-lite0", "text": "ngrams", "features": "inception"}
 TEXTS_SHOWN = 3
 
 StartPhase = Callable[[str], Callable[[int, int], object]]
@@ -53,46 +60,60 @@ class Request:
     command: str
 
 
-def evaluate(request: Request, start_phase: StartPhase) -> Report:
+def evaluate(request: Request, start_phase: StartPhase, say: Callable[[str], object]) -> Report:
     """Make the missing samples, compare every set with the data, and return the report.
+
+    Args:
+        request: What to evaluate.
+        start_phase: Called at the start of every phase.
+        say: Called with one line on every set that is read.
 
     Raises:
         ZooError: A user error. Samples and features made so far are kept.
     """
     data = open_data(request.data)
     held_out = open_data(request.held_out) if request.held_out else held_out_of(request.data)
+    if not request.held_out and held_out is not None and len(held_out) < MIN_SAMPLES:
+        held_out = None
     folders = {name: open_data(name) for name in request.samples if is_samples(name)}
+    sets = [data, *([] if held_out is None else [held_out]), *folders.values()]
+    for items in sets:
+        say(items.summary)
     names = [name for name in request.samples if name not in folders]
     models = {name: zoo_core.load(name, device=request.device, dtype=request.dtype) for name in names}
     check_options([model.card for model in models.values()], request.settings, request.sweeps)
     for name, model in models.items():
         _check_kind(name, model.card.output, data)
-    for items in [*folders.values(), *([held_out] if held_out else [])]:
+    for items in sets[1:]:
         _check_kind(items.name, items.kind, data)
-    check_counts([data, *folders.values(), *([held_out] if held_out else [])])
+    check_counts(sets)
 
     device = _device(request, models)
-    name, frechet, extractor = _create_extractor(request.extractor or DEFAULTS[data.kind], data, device)
+    if not models and all(isinstance(items, Features) for items in sets):
+        name, frechet = "none: the features are given", "Fréchet"
+        extractor: AnyExtractor = GivenFeatures()
+    else:
+        name, frechet, extractor = _create_extractor(request.extractor or DEFAULTS[data.kind], data, device)
     stats = _reference_stats(request, data, held_out, extractor, device, start_phase)
     rows, likelihoods, notes = [], {}, []
-    if held_out:
+    if held_out is not None:
         rows.append(
             _row(
-                "held-out data", held_out.first(request.count), stats, request, device, start_phase, held=True
+                "held-out data", held_out.some(request.count), stats, request, device, start_phase, held=True
             )
         )
     for given in request.samples:
         if given in folders:
-            rows.append(_row(given, folders[given].first(request.count), stats, request, device, start_phase))
+            rows.append(_row(given, folders[given].some(request.count), stats, request, device, start_phase))
             continue
         model = models[given]
         for point in sweep_points(model, request.settings, request.sweeps):
             rows.append(_point_row(point, stats, request, device, start_phase))
-        if request.scored and can_score(model):
+        if request.scored and can_score(model) and (held_out or data).kind != "features":
             start_phase(f"likelihood under {model.card.id}")
             try:
                 likelihoods[model.card.id] = likelihood_figures(
-                    model, (held_out or data).first(request.scored)
+                    model, (held_out or data).some(request.scored)
                 )
             except ZooError as error:
                 notes.append(f"The likelihood under {model.card.id} could not be computed: {error.message}")
@@ -110,7 +131,8 @@ def evaluate(request: Request, start_phase: StartPhase) -> Report:
 
 
 def _check_kind(name: str, kind: str, data: Items) -> None:
-    if kind != data.kind:
+    alike = {"features": "image"}
+    if alike.get(kind, kind) != alike.get(data.kind, data.kind):
         raise DataError(
             f"{name} is for {kind}s, but {data.name} holds {data.kind}s.",
             "Compare images with images and texts with texts.",
@@ -153,16 +175,18 @@ def _reference_stats(
     reference = Reference(data, extractor, device, cache, start_phase("features of the data"))
     if isinstance(data, Texts):
         return ReferenceStats(reference, known=KnownNGrams(data.whole))
+    if isinstance(data, Features):
+        return ReferenceStats(reference)
     _, _, neighbour_extractor = _create_extractor(request.copies_by, data, device)
     copies = Reference(
         data, neighbour_extractor, device, cache, start_phase("neighbour features of the data")
     )
     start_phase("nearest neighbours within the data")
     copies.nearest_others()
-    if held_out is None:
+    if not isinstance(held_out, Images):
         return ReferenceStats(reference, copies)
     progress = start_phase("nearest neighbours of held-out data")
-    distances = neighbours_of(held_out.first(request.count), copies, device, cache, progress).distances
+    distances = neighbours_of(held_out.some(request.count), copies, device, cache, progress).distances
     return ReferenceStats(reference, copies, distances)
 
 

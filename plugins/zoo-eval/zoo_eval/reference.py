@@ -15,10 +15,16 @@ from torch import Tensor
 
 from zoo_core import save_weights
 from zoo_eval import kernel, memorization, precision_recall
-from zoo_eval.data import Items
+from zoo_eval.data import Features, Items
 from zoo_eval.distances import Moments
 from zoo_eval.features import AnyExtractor, FeatureFile, Progress, blocks, features_of
 from zoo_eval.resizing import CONVENTION
+
+
+def given_moments(features: Features) -> Moments:
+    """Return mean and covariance that another tool computed."""
+    mean, covariance = torch.from_numpy(features.mean), torch.from_numpy(features.covariance)
+    return Moments(2, mean.double(), covariance.double())  # of 2, the scatter is the covariance
 
 
 class Reference:
@@ -38,11 +44,21 @@ class Reference:
         self.items, self.extractor = items, extractor
         self._folder = folder
         self._identity = f"{items.digest} {extractor.digest} {CONVENTION}"
-        self.features = features_of(items, extractor, device, folder, progress)
+        self.given = items if isinstance(items, Features) and items.rows is None else None
+        """The data's mean and covariance, if nothing else is known of them."""
+        if self.given is None:
+            self.features = features_of(items, extractor, device, folder, progress)
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return self.features.width if self.given is None else self.given.width
 
     @cached_property
     def moments(self) -> Moments:
         """The moments of all the data."""
+        if self.given is not None:
+            return given_moments(self.given)
 
         def make() -> dict[str, Tensor]:
             found = Moments.of(self.features)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo_core import Model, ModelCard, OptionError, ZooError
+from zoo_core import IMAGE_SUFFIXES, Model, ModelCard, OptionError, ZooError
+from zoo_eval.data import ARRAY_SUFFIXES
 
 Settings = Mapping[str, str]
 """Typed values of options by name."""
@@ -110,8 +111,10 @@ def check_options(cards: Sequence[ModelCard], settings: Settings, sweeps: Sequen
 
 
 def is_samples(name: str) -> bool:
-    """Return whether ``name`` is a folder of samples (or a part of MNIST) rather than a model."""
+    """Return whether ``name`` is a set of samples (or a part of one) rather than a model."""
     path = Path(name)
+    if path.is_file():
+        return path.suffix.lower() in {".txt", ".zip", *ARRAY_SUFFIXES, *IMAGE_SUFFIXES}
     if not path.is_dir():
         return Path(name.rpartition(":")[0] or "/dev/null").is_dir()
     weights = any(path.glob("*.safetensors")) or any(path.glob("*.bin"))

@@ -1,6 +1,7 @@
 import gzip
 import pickle
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +169,35 @@ def test_an_image_cut_short_is_named_when_it_is_read(tmp_path: Path) -> None:
 
     with pytest.raises(ZooError, match=r"a\.png"):
         data[0, False]
+
+
+def test_the_next_image_and_its_label_take_the_place_of_a_damaged_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, home in enumerate(("cats", "cats", "dogs")):
+        save(tmp_path / home / f"{number}.png", (number, 0, 0))
+    data = open_images(tmp_path, View())
+    whole = (tmp_path / "cats" / "1.png").read_bytes()
+    (tmp_path / "cats" / "1.png").write_bytes(whole[:48])
+
+    for _ in range(2):
+        image, label = data[1, False]
+        assert (image[0, 0, 0], label) == (2, 1)
+
+    assert capsys.readouterr().err.count("cats/1.png cannot be read") == 1
+
+
+def test_a_zip_archive_is_a_data_set(images: Path) -> None:
+    with zipfile.ZipFile(images.with_suffix(".zip"), "w") as archive:
+        for path in images.rglob("*.png"):
+            archive.write(path, path.relative_to(images))
+
+    data, packed = open_images(images, View()), open_images(images.with_suffix(".zip"), View())
+
+    assert packed.training_data.classes == ("cats", "dogs")
+    assert (packed.summary, packed.digest) == (data.summary.replace("images:", "images.zip:"), data.digest)
+    copy = pickle.loads(pickle.dumps(packed))
+    assert np.array_equal(copy[7, False][0], data[7, False][0])
 
 
 def test_an_animation_is_refused(tmp_path: Path) -> None:

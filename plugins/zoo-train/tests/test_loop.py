@@ -295,11 +295,40 @@ class Exploding(MeanImage):
             yield Loss("net", loss.value * float("nan"))
 
 
-def test_a_loss_that_is_no_number_ends_the_run(data: Images, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="became NaN at step 10") as caught:
-        learn(data, tmp_path / "run", trainable=Exploding(data.training_data))
+def test_a_loss_that_is_no_number_ends_the_run_at_its_step_and_leaves_nothing(
+    data: Images, tmp_path: Path
+) -> None:
+    trainable = Exploding(data.training_data)
+    with pytest.raises(RunError, match="became NaN at step 1") as caught:
+        learn(data, tmp_path / "new" / "run", trainable=trainable)
 
     assert "--lr" in caught.value.remedy
+    assert "--precision" not in caught.value.remedy  # the run is in float32
+    assert not trainable.saved
+    assert not (tmp_path / "new").exists()
+
+
+def test_weights_that_are_no_numbers_are_not_published(data: Images, tmp_path: Path) -> None:
+    trainable = MeanImage(data.training_data)
+    learn(data, tmp_path / "run", replace(CONFIG, steps=10, decay_steps=0), trainable=trainable)
+    for network in trainable.networks.values():
+        next(iter(network.parameters())).data.fill_(float("nan"))
+    trainable.saved.clear()
+
+    with pytest.raises(RunError, match="NaN"):
+        learn(data, tmp_path / "other", trainable=trainable)
+
+    assert not trainable.saved
+
+
+def test_images_may_change_during_a_run(data: Images, tmp_path: Path) -> None:
+    images = {"digest": "a", "shape": [3, 8, 8]}
+    learn(data, tmp_path / "run", replace(CONFIG, data=images, steps=20, decay_steps=0))
+
+    changed = replace(CONFIG, data=images | {"digest": "b"}, decay_steps=0)
+    assert learn(data, tmp_path / "run", changed)[1].step == 40
+    with pytest.raises(RunError, match="data"):
+        learn(data, tmp_path / "run", replace(changed, data=images | {"shape": [1, 8, 8]}))
 
 
 def test_gradients_are_clipped(data: Images, tmp_path: Path) -> None:

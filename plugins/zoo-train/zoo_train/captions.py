@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo_core import CaptionTrainable, PluginError, Trainable
+from zoo_core import CaptionTrainable, PluginError, Trainable, describe_images
 from zoo_train.data import DataError, Images, View, open_files
 
 METADATA = "metadata.jsonl"
@@ -39,8 +39,10 @@ class CaptionedImages:
         self.training_data = replace(
             images.training_data, texts=(*self.captions, *chain.from_iterable(self.halves))
         )
-        identity = json.dumps([images.digest, self.captions, *([self.halves] if self.halves else [])])
+        identity = json.dumps([self.captions, self.halves])
         self.digest = hashlib.sha256(identity.encode()).hexdigest()
+        """Digest of the captions; that of the images is ``images.digest``."""
+        self.summary = images.summary
 
     def items(self, trainable: Trainable) -> CaptionedItems:
         """Return the images with their captions as the trainable's tokens.
@@ -76,7 +78,8 @@ class CaptionedItems:
 
     def __getitem__(self, place: tuple[int, bool]) -> tuple[tuple[np.ndarray, int], np.ndarray]:
         """Return an image, mirrored left to right if asked, and its tokens."""
-        return self._images[place], self._tokens[place[0]]
+        image, item = self._images.whole(place)
+        return (image, -1), self._tokens[item]
 
     def collate(self, items: Iterable[tuple[tuple[np.ndarray, int], np.ndarray]]) -> dict[str, Tensor]:
         """Return a batch: ``images`` (n, c, h, w) in [-1, 1] and ``captions`` (n, length) int64.
@@ -104,11 +107,12 @@ def open_captioned(folder: Path, view: View) -> CaptionedImages:
             f"{folder} has no {METADATA}, or it is not UTF-8 text.",
             f'Add {METADATA} with one line per image: {{"file_name": "0001.png", "text": "a cat"}}.',
         ) from error
-    files, captions, halves = [], [], []
+    files, names, captions, halves = [], list[str](), [], []
     for number, line in enumerate(lines, 1):
         if line.strip():
             name, caption, pair = _read_line(line, f"Line {number} of {folder / METADATA}")
             files.append(folder / name)
+            names.append(name)
             captions.append(caption)
             halves += [pair] if pair else []
             if len(halves) not in (0, len(files)):
@@ -124,7 +128,8 @@ def open_captioned(folder: Path, view: View) -> CaptionedImages:
                 )
     if not files:
         raise DataError(f"{folder / METADATA} is empty.", "Write one line per image.")
-    return CaptionedImages(open_files(folder, files, view), captions, halves)
+    summary = describe_images(str(folder), len(files), note=f"captions of {METADATA}")
+    return CaptionedImages(open_files(str(folder), files, names, view, summary), captions, halves)
 
 
 def _read_line(line: str, where: str) -> tuple[str, str, tuple[str, str] | None]:

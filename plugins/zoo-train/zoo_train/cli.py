@@ -56,7 +56,7 @@ def train() -> None:
     "--data",
     type=click.Path(path_type=Path),
     required=True,
-    help="Folder of images (sub-folders are classes) or of MNIST's IDX files.",
+    help="Folder or zip archive of images (sub-folders are classes), or folder of MNIST's IDX files.",
 )
 @click.option(
     "--size",
@@ -324,7 +324,8 @@ def _open_captioned(data: Path, size: int | None, mirror: bool) -> tuple[Data, d
     from zoo_train.data import View
 
     found = open_captioned(data, View(size))
-    return found, {"digest": found.digest, "shape": list(found.training_data.shape)}
+    shape = list(found.training_data.shape)
+    return found, {"digest": found.images.digest, "captions": found.digest, "shape": shape}
 
 
 def _open_texts(data: Path) -> tuple[Data, dict[str, Any]]:

@@ -1,11 +1,13 @@
-"""Data sets of images: a folder of files, or MNIST's IDX files."""
+"""Data sets of images: a folder or zip archive of files, or MNIST's IDX files."""
 
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import is_zipfile
 
 import numpy as np
 import torch
@@ -13,11 +15,12 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from zoo_core import (
-    IMAGE_SUFFIXES,
+    ImageFile,
     Trainable,
     TrainingData,
     ZooError,
-    find_files,
+    describe_images,
+    find_images,
     has_mnist,
     image_size,
     read_image,
@@ -55,6 +58,7 @@ class Images:
         training_data: Shape, classes and number of the images.
         labels: One label per image; None if there are no classes.
         digest: Changes when the images or their labels change.
+        summary: One line that says what the images are.
     """
 
     def __init__(
@@ -63,8 +67,11 @@ class Images:
         training_data: TrainingData,
         labels: np.ndarray | None,
         digest: str,
+        summary: str,
     ) -> None:
         self._read = read
+        self._damaged: set[int] = set()
+        self.summary = summary
         self.training_data = replace(training_data, images=self.examples)
         self._labels = labels
         self.digest = digest
@@ -76,7 +83,7 @@ class Images:
     def examples(self, count: int) -> Tensor:
         """Return at most ``count`` images, evenly spaced over the data set: (m, c, h, w) uint8."""
         count = min(count, len(self))
-        chosen = [self._read(i * len(self) // count) for i in range(count)]
+        chosen = [self.whole((i * len(self) // count, False))[0] for i in range(count)]
         return torch.from_numpy(np.stack(chosen))
 
     def __len__(self) -> int:
@@ -84,10 +91,29 @@ class Images:
 
     def __getitem__(self, place: tuple[int, bool]) -> tuple[np.ndarray, int]:
         """Return an image (c, h, w) uint8, mirrored left to right if asked, and its label (-1 if none)."""
+        image, item = self.whole(place)
+        return image, -1 if self._labels is None else int(self._labels[item])
+
+    def whole(self, place: tuple[int, bool]) -> tuple[np.ndarray, int]:
+        """Return an image, mirrored if asked, and its number: that of the next one if it is damaged.
+
+        The headers are read when a run starts. To decode all images then would take too long, and to stop
+        in the middle of a run would cost more than to learn from one image twice.
+
+        Raises:
+            ZooError: All images are damaged.
+        """
         item, mirrored = place
-        image = self._read(item)
-        label = -1 if self._labels is None else int(self._labels[item])
-        return (image[:, :, ::-1] if mirrored else image), label
+        for number in (*range(item, len(self)), *range(item)):
+            try:
+                image = self._read(number)
+                return (image[:, :, ::-1] if mirrored else image), number
+            except ZooError as error:
+                last = error
+                if number not in self._damaged and len(self) > 1:
+                    self._damaged.add(number)
+                    print(f"{error.message} The next image takes its place.", file=sys.stderr, flush=True)
+        raise last
 
     def collate(self, items: Iterable[tuple[np.ndarray, int]]) -> dict[str, Tensor]:
         """Return a batch: ``images`` (n, c, h, w) in [-1, 1] and, with classes, ``labels`` (n,) int64."""
@@ -98,14 +124,14 @@ class Images:
     def without_labels(self) -> Images:
         """Return the same images without their labels."""
         training_data = TrainingData(shape=self.training_data.shape, count=self.training_data.count)
-        return Images(self._read, training_data, None, self.digest)
+        return Images(self._read, training_data, None, self.digest, self.summary)
 
 
 @dataclass(frozen=True)
 class FileReader:
     """Reads images from files."""
 
-    files: Sequence[Path]
+    files: Sequence[ImageFile]
     view: View
 
     def __call__(self, item: int) -> np.ndarray:
@@ -127,54 +153,45 @@ class ArrayReader:
         return self.view.apply(Image.fromarray(self.images[item]))
 
 
-def open_images(folder: Path, view: View) -> Images:
-    """Open a folder of MNIST's IDX files (gzipped or not) or of image files.
+def open_images(path: Path, view: View) -> Images:
+    """Open a folder of MNIST's IDX files (gzipped or not), or a folder or zip archive of image files.
 
-    Sub-folders are classes, in alphabetical order. Images in the folder itself have no labels.
+    ``zoo_core.find_images`` says what the classes are.
 
     Raises:
         ZooError: There are no images, one cannot be used, or their sizes differ.
     """
-    if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}.", "Give --data a folder of images.")
-    if has_mnist(folder):
-        return _open_mnist(folder, view)
-    return _open_folder(folder, view)
-
-
-def _open_folder(folder: Path, view: View) -> Images:
-    files = find_files(folder, IMAGE_SUFFIXES)
-    if not files:
+    if has_mnist(path):
+        return _open_mnist(path, view)
+    if not path.is_dir() and not is_zipfile(path):
         raise DataError(
-            f"There are no images in {folder}.",
-            "Give a folder of PNG, JPEG or WebP files, or one with MNIST's IDX files.",
+            f"{path} is neither a folder nor a zip archive."
+            if path.exists()
+            else f"There is no folder {path}.",
+            "Give --data a folder of images.",
         )
-    homes = [path.relative_to(folder).parts[0] if path.parent != folder else None for path in files]
-    classes = tuple(sorted({home for home in homes if home is not None}))
-    if classes and None in homes:
-        loose = files[homes.index(None)]
-        raise DataError(
-            f"{folder} mixes loose images ({loose.name}) with class folders ({classes[0]}/).",
-            "Move the loose images into class folders, or remove the class folders.",
-        )
-    labels = np.array([classes.index(home) for home in homes if home is not None]) if classes else None
-
-    return open_files(folder, files, view, classes, labels)
+    found = find_images(path)
+    labels = None if found.labels is None else np.array(found.labels)
+    return open_files(found.source, found.files, found.names, view, found.describe(), found.classes, labels)
 
 
 def open_files(
-    folder: Path,
-    files: Sequence[Path],
+    source: str,
+    files: Sequence[ImageFile],
+    names: Sequence[str],
     view: View,
+    summary: str,
     classes: tuple[str, ...] = (),
     labels: np.ndarray | None = None,
 ) -> Images:
     """Return the images in these files.
 
     Args:
-        folder: The folder that holds them, for messages and the digest.
+        source: The folder or archive that holds them, for messages.
         files: At least one.
+        names: Their names in it, for the digest.
         view: How they are brought to one shape.
+        summary: One line that says what the images are.
         classes: Names of the labels.
         labels: One for each file; None if there are no classes.
 
@@ -185,15 +202,18 @@ def open_files(
     if view.size is None and len(sizes) > 1:
         (width, height), (other_width, other_height) = list(sizes)[:2]
         raise DataError(
-            f"The images in {folder} differ in size: {width}×{height} and {other_width}×{other_height}.",
+            f"The images in {source} differ in size: {width}×{height} and {other_width}×{other_height}.",
             "Add --size 64 (or another number) to scale them to one size.",
         )
     width, height = next(iter(sizes)) if view.size is None else (view.size, view.size)
     training_data = TrainingData((1 if view.grey else 3, height, width), classes, len(files))
     # Names and sizes stand for the content: reading a million images for this would take too long.
-    listing = "\n".join(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in files)
+    listing = "\n".join(
+        f"{name} {file.stat().st_size if isinstance(file, Path) else file.size}"
+        for name, file in zip(names, files, strict=True)
+    )
     digest = hashlib.sha256(listing.encode()).hexdigest()
-    return Images(FileReader(files, view), training_data, labels, digest)
+    return Images(FileReader(files, view), training_data, labels, digest, summary)
 
 
 def _open_mnist(folder: Path, view: View) -> Images:
@@ -207,4 +227,5 @@ def _open_mnist(folder: Path, view: View) -> Images:
     classes = tuple(str(label) for label in range(int(labels.max()) + 1))
     training_data = TrainingData((1 if view.grey else 3, height, width), classes, len(images))
     digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
-    return Images(ArrayReader(images, view), training_data, labels, digest)
+    summary = describe_images(str(folder), len(images), classes)
+    return Images(ArrayReader(images, view), training_data, labels, digest, summary)

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import signal
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -54,6 +54,8 @@ class Data(Protocol):
     """A data set."""
 
     training_data: TrainingData
+    summary: str
+    """One line that says what it is."""
 
     def items(self, trainable: Trainable) -> Items:
         """Return the items as ``trainable`` reads them: it encodes texts as tokens."""
@@ -86,7 +88,10 @@ class TrainingConfig:
     model: Mapping[str, Any] = field(default_factory=dict)
     """The trainer and its options."""
     data: Mapping[str, Any] = field(default_factory=dict)
-    """Identity of the data: digest, shape, classes."""
+    """Identity of the data: digest, shape, classes.
+
+    Images (data with a shape) may change during a run: to take out a damaged file must not end it.
+    """
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of step ``step``, counted from 0."""
@@ -107,6 +112,9 @@ class TrainingConfig:
         """
         mine, theirs = asdict(self), asdict(before)
         mine["processes"], theirs["processes"] = processes
+        for settings in (mine, theirs):
+            if "shape" in settings["data"]:
+                settings["data"].pop("digest", None)
         free = {"steps", "decay_steps"}
         differing = [name for name in mine if name not in free and mine[name] != theirs[name]]
         too_short = self.steps < step
@@ -164,9 +172,15 @@ def train(
 
     Raises:
         RunError: The folder holds a run with other settings, the device lacks the precision, or a
-            loss is NaN.
+            loss or weight is not finite.
     """
-    return _Run(create, data, config, run_options, folder, draw_samples).run()
+    records = folder / RECORDS
+    created = [home for home in (records, *records.parents) if not home.exists()]
+    try:
+        return _Run(create, data, config, run_options, folder, draw_samples).run()
+    except BaseException:
+        _remove_empty(created)
+        raise
 
 
 class _Run:
@@ -200,7 +214,7 @@ class _Run:
 
         torch.manual_seed(derive_seed(config.seed, Purpose.NETWORKS))
         self.trainable = create(data.training_data)
-        self.items = data.items(self.trainable)
+        self.items, self.summary = data.items(self.trainable), data.summary
         device = self.accelerator.device
         self.plain = {name: network.to(device) for name, network in self.trainable.networks.items()}
         self.averages = {name: EMA(network, config.ema) for name, network in self.plain.items()}
@@ -214,24 +228,33 @@ class _Run:
             self.networks[name], self.optimizers[name] = self.accelerator.prepare(network, optimizer)
         self.random = torch.Generator(device)
         self.step = 0
+        self.unchecked: dict[int, Mapping[str, Tensor]] = {}
+        self.images_changed = False
         self._resume()
 
     def run(self) -> Outcome:
         """Make the remaining steps."""
         main = self.accelerator.is_main_process
         with Report(self.config.steps, self.step, quiet=not main) as report, _interruptible() as signals:
+            report.say(self.summary)
             if self.step:
                 report.say(f"Resuming from step {self.step}.")
+            if self.images_changed:
+                report.say("The images have changed since the run began. It goes on with them as they are.")
             for batch in self._batches():
                 metrics = self.make_step(batch)
                 self.step += 1
+                self.unchecked[self.step] = metrics
+                # To look at a metric waits for the GPU, so there it is done for several steps at once.
+                on_cpu = self.accelerator.device.type == "cpu"
+                if on_cpu or _is_time(self.step, self.run_options.log_every):
+                    self._check_metrics()
                 line = (
                     self.metrics_log.add(self.step, metrics, self.config.learning_rate(self.step - 1))
                     if main
                     else None
                 )
                 report.step(self.step, line)
-                self._check_finite(line)
 
                 last = self.step == self.config.steps
                 stopping = self._should_stop(signals) and not last
@@ -293,13 +316,33 @@ class _Run:
         )
         return iter(loader)
 
-    def _check_finite(self, line: Mapping[str, float] | None) -> None:
-        broken = [name for name, value in (line or {}).items() if value != value]
-        if broken:
-            raise RunError(
-                f"The {broken[0]} became NaN at step {self.step}.",
-                "Start over with --no-resume and a lower --lr, or with --precision no.",
-            )
+    def _check_metrics(self) -> None:
+        """Raise an error if a metric of a step since the last check is NaN, or a loss infinite."""
+        for step, metrics in self.unchecked.items():
+            for name, value in metrics.items():
+                if value.isnan().any() or (name.endswith("loss") and value.isinf().any()):
+                    raise self._diverged(
+                        f"The {name} became {'NaN' if value.isnan().any() else 'infinite'}", step
+                    )
+        self.unchecked.clear()
+
+    def _check_finite(self) -> None:
+        """Raise an error if a metric, a weight or its average is not finite, before anything is written."""
+        self._check_metrics()
+        for network in (*self.plain.values(), *(average.network for average in self.averages.values())):
+            if not all(parameter.isfinite().all() for parameter in network.parameters()):
+                raise self._diverged("The weights became NaN or infinite", self.step)
+
+    def _diverged(self, what: str, step: int) -> RunError:
+        others = [] if self.config.clip else ["--clip 1"]
+        if self.config.precision != "no":
+            others.append("--precision no")
+        return RunError(
+            f"{what} at step {step}.",
+            f"Start over with --no-resume and a lower --lr (now {self.config.lr:g})"
+            + "".join(f", or with {other}" for other in others)
+            + ".",
+        )
 
     def _should_stop(self, signals: list[int]) -> bool:
         if self.accelerator.num_processes == 1:
@@ -311,6 +354,7 @@ class _Run:
 
     def _publish(self, with_samples: bool) -> None:
         """Write the averaged networks as a model, the plot of the metrics and, if asked, samples."""
+        self._check_finite()
         if self.accelerator.is_main_process:
             self.metrics_log.draw()
             self.trainable.save(self.folder, {name: a.network for name, a in self.averages.items()})
@@ -319,6 +363,7 @@ class _Run:
         self.accelerator.wait_for_everyone()
 
     def _save_checkpoint(self) -> None:
+        self._check_finite()
         if self.accelerator.is_main_process:
             self.metrics_log.draw()
             state = {
@@ -352,6 +397,7 @@ class _Run:
                 "Resume it with that version, or add --no-resume to start over.",
             ) from error
         self.config.check_continues(before, processes, state["step"])
+        self.images_changed = self.config.data.get("digest") != before.data.get("digest")
         for name, network in self.plain.items():
             network.load_state_dict(state["networks"][name])
             self.averages[name].network.load_state_dict(state["averages"][name])
@@ -391,6 +437,16 @@ def _check_free(folder: Path) -> None:
         raise RunError(f"{folder} is a file.", "Give -o a folder.")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORDS).is_dir():
         raise RunError(f"{folder} holds files that are not a training run.", "Give -o a new folder.")
+
+
+def _remove_empty(created: Sequence[Path]) -> None:
+    """Remove the folders that a failed run created, innermost first, if it wrote nothing into them."""
+    with suppress(OSError):
+        if created and not (curve := MetricsLog(created[0], 1).file).stat().st_size:
+            curve.unlink()
+    with suppress(OSError):
+        for folder in created:
+            folder.rmdir()
 
 
 def _leave_signals_to_the_loop(worker: int) -> None:

@@ -51,11 +51,13 @@ class Texts:
     Args:
         texts: At least one.
         digest: Changes when the texts change.
+        summary: One line that says what the texts are.
     """
 
-    def __init__(self, texts: tuple[str, ...], digest: str) -> None:
+    def __init__(self, texts: tuple[str, ...], digest: str, summary: str = "") -> None:
         self.training_data = TrainingData(shape=(), count=len(texts), texts=texts)
         self.digest = digest
+        self.summary = summary
 
     def items(self, trainable: Trainable) -> Windows:
         """Return windows over the texts, encoded by the trainable.
@@ -105,7 +107,9 @@ def open_texts(path: Path) -> Texts:
                 f"{file} is not UTF-8: byte {error.start} is {content[error.start]:#04x}.",
                 f"Convert it: iconv -f {encoding} -t UTF-8 {shlex.quote(str(file))}",
             ) from error
-    return Texts(tuple(texts), digest.hexdigest())
+    length = sum(map(len, texts))
+    summary = f"{path}: {len(texts):,} text{'s'[: len(texts) != 1]}, {length:,} characters"
+    return Texts(tuple(texts), digest.hexdigest(), summary)
 
 
 def _read(file: Path) -> bytes:

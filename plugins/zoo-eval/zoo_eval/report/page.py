@@ -32,12 +32,13 @@ CURVED = (FRECHET, "precision", "recall", LABEL_ACCURACY, CLOSER)
 def page(report: Report) -> str:
     """Return the page."""
     title = f"Evaluation against {report.data}"
+    size = f"{report.count:,} items" if report.count else "Mean and covariance"
     return "\n".join(
         [
             "<!doctype html>",
             f'<html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>',
             f"<h1>{escape(title)}</h1>",
-            f"<p>{report.count:,} items of data. Feature extractor: {escape(report.extractor)}.",
+            f"<p>{size} of data. Feature extractor: {escape(report.extractor)}.",
             f"<p><code>{escape(report.command)}</code>",
             _table(report),
             _likelihoods(report),
@@ -93,11 +94,13 @@ def _plots(report: Report) -> Iterator[str]:
         if entries:
             yield dots(_shown(report, name), entries)
     for across, up in (("recall", "precision"), ("coverage", "density")):
-        yield scatter(
-            f"{up} and {across}",
-            (across, up),
-            [(row.name, colour, row.figures[across], row.figures[up]) for row, colour in rows],
-        )
+        both = [
+            (row.name, colour, row.figures[across], row.figures[up])
+            for row, colour in rows
+            if across in row.figures
+        ]
+        if both:
+            yield scatter(f"{up} and {across}", (across, up), both)
     costs = [(row, colour) for row, colour in rows if row.seconds]
     if costs:
         lines: dict[str, tuple[str, list[tuple[float, Figure]]]] = {}

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from zoo_core import Batch, Checkpoint, OptionError, Step, load_network, read_options
+from zoo_core import (
+    Batch,
+    Checkpoint,
+    OptionError,
+    Step,
+    ZooError,
+    image_size,
+    load_network,
+    read_image,
+    read_options,
+)
 from zoo_gigagan.upsampler.network import Upsampler, UpsamplerConfig
 from zoo_gigagan.upsampler.tiles import FACTOR, upscale
 
@@ -94,23 +104,18 @@ def read_input(path: str | None) -> tuple[Tensor, Image.Image | None]:
     if path is None:
         raise OptionError("There is no image to upscale.", "Give one: --input photo.png")
     try:
-        with Image.open(path) as file:
-            if getattr(file, "n_frames", 1) > 1:
-                raise OptionError(f"--input {path} is animated.", "Save one of its frames as a PNG.")
-            if file.width * file.height > MAX_PIXELS:
-                raise OptionError(
-                    f"--input {path} has {file.width}×{file.height} pixels; at most {MAX_PIXELS:,} in all "
-                    "can be upscaled.",
-                    "Crop or shrink it first.",
-                )
-            # Not zoo_core.read_image, which blends transparent parts with white: here alpha is kept.
-            image = ImageOps.exif_transpose(file)
-            alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
-            array = np.array(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        width, height = image_size(Path(path))
+        image = read_image(Path(path), keep_alpha=True) if width * height <= MAX_PIXELS else None
+    except ZooError as error:
+        raise OptionError(f"--input {error.message}", "Give a PNG or JPEG file.") from error
+    if image is None:
         raise OptionError(
-            f"--input {path} cannot be read as an image.", "Give a PNG or JPEG file."
-        ) from error
+            f"--input {path} is too large: {width}×{height} pixels; at most {MAX_PIXELS:,} in all can be "
+            "upscaled.",
+            "Crop or shrink it first.",
+        )
+    alpha = image.getchannel("A") if image.mode == "RGBA" else None
+    array = np.array(image.convert("RGB"))
     return torch.from_numpy(array).permute(2, 0, 1).float() / 255, alpha
 
 
