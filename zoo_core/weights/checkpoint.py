@@ -15,7 +15,16 @@ from zoo_core.weights import reading
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMATS = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt")
+FORMATS = (
+    ".safetensors",
+    ".safetensors.index.json",
+    ".bin",
+    ".bin.index.json",
+    ".pt",
+    ".fp16.safetensors",
+    ".safetensors.index.fp16.json",
+    ".fp16.bin",
+)
 """Suffixes of weights, in the order in which they are looked for."""
 MAX_JSON_BYTES = 16_000_000
 """Largest JSON file; the index of a model with 100,000 tensors has 10 MB."""
@@ -50,8 +59,8 @@ class Checkpoint:
     def tensors(self, stem: str, inside: str | None = None) -> dict[str, Tensor]:
         """Return all tensors of one network, on the CPU, mapped from the files where their format allows it.
 
-        Looks for ``stem.safetensors``, ``stem.safetensors.index.json``, ``stem.bin``,
-        ``stem.bin.index.json`` and ``stem.pt`` in this order; an index names the files that hold the tensors.
+        Looks for ``stem`` with each suffix of ``FORMATS`` in turn; an index names the files that hold the
+        tensors. Half precision (``.fp16``) is used if there is nothing else.
 
         Args:
             stem: The network's path in the checkpoint.
@@ -64,7 +73,7 @@ class Checkpoint:
         name = next((stem + suffix for suffix in FORMATS if stem + suffix in self.files), None)
         if name is None:
             raise self._error(f"has no weights named {stem}.safetensors or {stem}.bin")
-        if not name.endswith(".index.json"):
+        if not name.endswith(".json"):
             return reading.read_tensors(self.files[name], inside)
         shards = shards_of(name, self.json(name), self.source)
         tensors: dict[str, Tensor] = {}

@@ -142,7 +142,7 @@ def _weights(place: _Place, stems: Sequence[str]) -> list[str]:
     if name is None:
         wanted = " or ".join(f"{stem}.safetensors or {stem}.bin" for stem in stems)
         raise WeightsError(f"{place.source} has no weights named {wanted}.", _convert_remedy(place))
-    if not name.endswith(".index.json"):
+    if not name.endswith(".json"):
         return [name]
     shards = list(shards_of(name, place.read(name), place.source))
     for shard in shards:

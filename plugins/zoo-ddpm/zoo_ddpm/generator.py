@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,8 @@ from zoo_ddpm.samplers import Normal, ddim, ddpm, dpmpp_2m
 from zoo_ddpm.schedule import SchedulerConfig
 from zoo_ddpm.timesteps import SamplerStep, sampler_steps
 from zoo_ddpm.unet import UNetConfig
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_STEPS = {"ddim": 50, "dpmpp-2m": 20}
 """Default number of steps; ``ddpm`` takes every timestep."""
@@ -110,6 +113,12 @@ class DDPM:
             OptionError: The options contradict each other or do not fit this model.
         """
         options = read_options(SamplingOptions, batch.options)
+        if self.scheduler.replaced and options.sampler is None:
+            _log.warning(
+                "The sampler of %s is not implemented; %s is used (see --sampler).",
+                self.scheduler.replaced,
+                self.scheduler.sampler,
+            )
         plan = self._plan(options)
         labels = self._labels(options.label, batch.noise)
         metadata = tuple(map(self.classes.describe, labels)) if self.classes and labels else None

@@ -18,12 +18,26 @@ from torch import Tensor
 
 from zoo_core import WeightsError
 
+_OURS = ("sampler", "replaced")
+"""Fields that are not options of the file."""
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 VARIANCES = ("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range")
 SPACINGS = ("leading", "trailing", "linspace", "quadratic")
 
 SAMPLERS = {"DDPMScheduler": "ddpm", "DDIMScheduler": "ddim", "DPMSolverMultistepScheduler": "dpmpp-2m"}
 """The sampler that a scheduler class of diffusers stands for."""
+
+OTHER_SCHEDULERS = frozenset(
+    f"{name}Scheduler"
+    for name in (
+        "PNDM", "IPNDM", "EulerDiscrete", "EulerAncestralDiscrete", "HeunDiscrete", "LMSDiscrete",
+        "KDPM2Discrete", "KDPM2AncestralDiscrete", "UniPCMultistep", "DEISMultistep", "DPMSolverSinglestep",
+        "DPMSolverSDE", "DDIMInverse", "DDIMParallel", "DDPMParallel",
+    )
+)  # fmt: skip
+"""Schedulers of diffusers with the same noise schedules, whose samplers are not implemented here."""
+FALLBACK = "ddim"
+"""The sampler for their checkpoints, if no other is asked for."""
 
 _ONLY: Mapping[str, Any] = {
     "solver_order": 2,
@@ -37,10 +51,10 @@ _ONLY: Mapping[str, Any] = {
     "use_flow_sigmas": False,
     "use_dynamic_shifting": False,
 }
-"""Options of DPM-Solver schedulers that we know in one value only."""
+"""Options of DPM-Solver schedulers for which one value is implemented."""
 
-_WITHOUT_EFFECT = ("lambda_min_clipped", "flow_shift", "time_shift_type")
-"""Options that act only beside one that ``_ONLY`` refuses, or on the variance of a solver that has none."""
+_WITHOUT_EFFECT = ("lambda_min_clipped", "flow_shift", "time_shift_type", "tensor_format")
+"""Options that act only together with one that ``_ONLY`` refuses, or never."""
 
 
 @dataclass(frozen=True)
@@ -79,31 +93,37 @@ class SchedulerConfig:
     lower_order_final: bool = True
     """DPM-Solver takes its last step to first order when there are fewer than 15."""
     sampler: str = "ddpm"
-    """The sampler the file names, by its class: not an option of the file itself."""
+    """The sampler of the file's scheduler class; not an option of the file itself."""
+    replaced: str | None = None
+    """The file's scheduler class, if it is not implemented and ``sampler`` stands in for it."""
 
     @classmethod
     def from_json(cls, config: Mapping[str, Any], source: str = "scheduler_config.json") -> SchedulerConfig:
-        """Read a parsed ``scheduler_config.json``; an option set to null asks for nothing.
+        """Read a parsed ``scheduler_config.json``; an option that is null counts as left out.
 
         Raises:
-            WeightsError: Names the first option, or value of one, that we do not know.
+            WeightsError: Names the first unknown option or value.
         """
         name = config.get("_class_name", "DDPMScheduler")
-        if name not in SAMPLERS:
+        if name not in SAMPLERS and name not in OTHER_SCHEDULERS:
             raise _unfit(source, f"the scheduler class is {name!r}", f"one of {', '.join(SAMPLERS)}")
-        known = {field.name for field in fields(cls) if field.name != "sampler"}
-        values: dict[str, Any] = {"sampler": SAMPLERS[name]}
-        if name == "DPMSolverMultistepScheduler":
+        known = {field.name for field in fields(cls) if field.name not in _OURS}
+        solver_differs = any(config.get(key) not in (None, value) for key, value in _ONLY.items())
+        is_replaced = name in OTHER_SCHEDULERS or solver_differs
+        values: dict[str, Any] = {
+            "sampler": FALLBACK if is_replaced else SAMPLERS[name],
+            "replaced": name if is_replaced else None,
+        }
+        if name not in ("DDPMScheduler", "DDIMScheduler"):
             values["clip_sample"] = False
+        if isinstance(config.get("predict_epsilon"), bool):  # diffusers before 0.10
+            values["prediction_type"] = "epsilon" if config["predict_epsilon"] else "sample"
         for key, value in config.items():
-            if key.startswith("_") or value is None or key in _WITHOUT_EFFECT:
+            if key.startswith("_") or value is None or key in (*_WITHOUT_EFFECT, *_ONLY, "predict_epsilon"):
                 continue
-            if key in _ONLY:
-                if value != _ONLY[key]:
-                    raise _unfit(source, f"{key} is {value!r}", f"{_ONLY[key]!r}")
-            elif key in known:
+            if key in known:
                 values[key] = tuple(value) if isinstance(value, list) else value
-            else:
+            elif not is_replaced:  # options of another sampler do not matter to ours
                 raise _unfit(
                     source, f"the option {key!r} (= {value!r}) is unknown", "the options of zoo_ddpm.schedule"
                 )
@@ -117,7 +137,7 @@ class SchedulerConfig:
         options = {
             field.name: getattr(self, field.name)
             for field in fields(self)
-            if field.name != "sampler" and getattr(self, field.name) != field.default
+            if field.name not in _OURS and getattr(self, field.name) != field.default
         }
         return {"_class_name": name, "num_train_timesteps": self.num_train_timesteps, **options}
 

@@ -103,8 +103,7 @@ class UNetConfig:
         groups = self.norm_num_groups
         for channels in self.block_out_channels:
             _require(channels % groups == 0, "block_out_channels", channels, f"multiples of {groups} groups")
-            head = self.attention_head_dim or channels
-            _require(channels % head == 0, "attention_head_dim", head, f"a divisor of {channels} channels")
+        self._check_heads()
         half = self.block_out_channels[0] // 2
         _require(
             self.block_out_channels[0] % 2 == 0, "block_out_channels", 2 * half + 1, "an even first number"
@@ -114,6 +113,17 @@ class UNetConfig:
             for side in self.image_size:
                 multiple = 2 ** (levels - 1)
                 _require(side % multiple == 0, "sample_size", side, f"a multiple of {multiple}")
+
+    def _check_heads(self) -> None:
+        """Check that heads divide the channels of every block with self-attention."""
+        channels = self.block_out_channels
+        attending = {c for c, kind in zip(channels, self.down_block_types, strict=True) if "Attn" in kind}
+        attending |= {
+            c for c, kind in zip(reversed(channels), self.up_block_types, strict=True) if "Attn" in kind
+        }
+        for c in sorted(attending | ({channels[-1]} if self.add_attention else set())):
+            head = self.attention_head_dim or c
+            _require(c % head == 0, "attention_head_dim", head, f"a divisor of {c} channels")
 
     def _check_kinds(self) -> None:
         """Check each option by itself: its type and its range."""
@@ -165,6 +175,8 @@ class UNetConfig:
         options: dict[str, Any] = {}
         try:
             for name, value in config.items():
+                if value is None and name not in known:
+                    continue  # null counts as left out
                 if name in ONLY_VALUES:
                     only = "null" if ONLY_VALUES[name] is None else repr(ONLY_VALUES[name])
                     _require(value == ONLY_VALUES[name], name, value, only)
