@@ -24,6 +24,8 @@ from zoo_core.plugins.import_probe import check_plugins
 from zoo_core.samples import read_record
 from zoo_core.testing import write_plugin
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parent / "data"
 FROZEN = {
     "0.1": DATA / "frozen" / "zoo_frozen",

@@ -24,6 +24,8 @@ from zoo_core.testing.conformance.report import check_plugin
 from zoo_core.testing.conformance.subject import options_of_runs
 from zoo_core.testing.hub import LoopbackHub
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 
 

@@ -16,6 +16,8 @@ from PIL import Image
 from zoo_core import create_extractor, extractors
 from zoo_core.testing.hub import LoopbackHub
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -25,10 +25,12 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from zoo_core.testing.samples import make_record
+from made_samples import make_record
 
 from zoo_core.cli import main
 from zoo_core.testing.plugins import write_plugin
+
+pytestmark = pytest.mark.slow
 
 SECONDS = 10
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202eevil\u2028"

@@ -21,6 +21,8 @@ from zoo_core.plugins.host import PluginHost
 from zoo_core.plugins.import_probe import check_plugins
 from zoo_core.testing import write_plugin
 
+pytestmark = pytest.mark.slow
+
 MANIFEST = """\
 schema = 1
 [plugin]

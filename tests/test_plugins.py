@@ -17,6 +17,8 @@ from zoo_core.plugins.host import PluginHost, missing_requirement, plugin_errors
 from zoo_core.plugins.import_probe import check_plugins
 from zoo_core.testing.plugins import write_plugin
 
+pytestmark = pytest.mark.slow
+
 MANIFEST = """\
 schema = 1
 [plugin]

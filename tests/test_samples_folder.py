@@ -19,6 +19,8 @@ from PIL import Image
 from zoo_core import OutputError, Sample
 from zoo_core.samples import RunFolder, read_record
 
+pytestmark = pytest.mark.slow
+
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())

@@ -24,6 +24,8 @@ from zoo_core.testing import write_plugin
 from zoo_core.testing.conformance.checks import PLUGIN_CHECKS
 from zoo_core.testing.hub import isolation
 
+pytestmark = pytest.mark.slow
+
 GAN = BLUEPRINTS[0]
 TEXTS = [each for each in BLUEPRINTS if each.output == "text"]
 KINDS = [pytest.param(each, id=f"{each.family}-{each.output}") for each in BLUEPRINTS]

@@ -18,6 +18,8 @@ from environments import ROOT, Environment, core, third_parties
 
 from zoo_core.testing.hub import isolation
 
+pytestmark = pytest.mark.slow
+
 GUIDE = ROOT / "docs" / "plugins.md"
 OFFLINE = {
     "PIP_NO_INDEX": "1",

@@ -314,3 +314,13 @@ def test_a_revision_that_is_not_there(loopback_hub: LoopbackHub, files: dict[str
     loopback_hub.add(REPO, files)
     with pytest.raises(WeightsError, match="has no branch, tag or commit v9"):
         match_hub(REPO, "v9", RULES)
+
+
+def test_half_precision_is_used_where_there_is_nothing_else(tmp_path: Path, files: dict[str, bytes]) -> None:
+    weights = files.pop("model.safetensors")
+    folder = write(tmp_path / "half", {**files, "model.fp16.safetensors": weights})
+    assert match_folder(folder, RULES).weights == LocalWeights(
+        folder, ("config.json", "model.fp16.safetensors")
+    )
+    write(folder, {"model.safetensors": weights})
+    assert match_folder(folder, RULES).weights == LocalWeights(folder, ("config.json", "model.safetensors"))

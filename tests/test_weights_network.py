@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from zoo_core.errors import WeightsError
+from zoo_core import Checkpoint, WeightsError, load_network, save_checkpoint
 from zoo_core.weights import load_weights, save_weights
 from zoo_core.weights.reading import read_tensors
 
@@ -187,3 +188,42 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="cannot be written") as raised:
         save_weights(tmp_path / "nowhere" / "m.safetensors", {"a": torch.zeros(1)})
     assert "folder exists" in raised.value.remedy
+
+
+LOADS = """
+import sys, torch
+from torch import nn
+from zoo_core import load_network
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.conv = nn.Embedding(10, 4), nn.Conv2d(4, 4, 3)
+        self.start = nn.Parameter(torch.randn(3, 4))
+
+net = load_network(Net, Net().state_dict(), "test")
+assert not net.training and not net.start.requires_grad
+print("torch._dynamo" in sys.modules, "sympy" in sys.modules)
+"""
+
+
+def test_loading_a_network_initialises_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", LOADS], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
+
+
+def test_a_network_that_cannot_be_built_is_the_files_fault() -> None:
+    with pytest.raises(WeightsError, match="The config of test describes no network"):
+        load_network(lambda: nn.Conv2d(3, 4, 3, groups=2), {}, "test")
+
+
+def test_a_checkpoint_that_was_saved_is_read_back(tmp_path: Path) -> None:
+    network = nn.Linear(3, 2)
+    also = {"more.json": {"a": 1}}
+    save_checkpoint(tmp_path / "new", {"width": 3}, network, torch.float16, also=also, model_type="toy")
+    folder = tmp_path / "new"
+    assert json.loads((folder / "config.json").read_text()) == {"model_type": "toy", "width": 3}
+    assert json.loads((folder / "more.json").read_text()) == {"a": 1}
+    tensors = Checkpoint("here", {p.name: p for p in folder.iterdir()}, "").tensors("model")
+    loaded = load_network(lambda: nn.Linear(3, 2), tensors, "here", torch.float32)
+    torch.testing.assert_close(loaded.weight, network.weight.half().float())

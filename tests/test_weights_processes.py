@@ -17,6 +17,8 @@ import pytest
 from zoo_core.testing.hub import LoopbackHub
 from zoo_core.weights import cache_folder
 
+pytestmark = pytest.mark.slow
+
 REPO = "org/model"
 WEIGHTS = os.urandom(3 << 20)
 PROGRAM = f"""

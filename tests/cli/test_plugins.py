@@ -8,6 +8,8 @@ import pytest
 
 from zoo_core.testing.plugins import write_plugin
 
+pytestmark = pytest.mark.slow
+
 MANIFEST = 'schema = 1\n[plugin]\nname = "{0}"\nsummary = "Another plugin"\n'
 
 

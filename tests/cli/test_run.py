@@ -14,7 +14,7 @@ from PIL import Image
 
 from zoo_core.samples import read_record
 
-pytestmark = pytest.mark.usefixtures("toy")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("toy")]
 
 
 def test_a_folder_gets_a_file_for_each_sample(zoo):

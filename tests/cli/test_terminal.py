@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
-from zoo_core.testing.samples import make_text
+from made_samples import make_text
 
 from zoo_core.cli.console import cell_width, fit
 from zoo_core.errors import near_misses, on_one_line, visible
 from zoo_core.samples.targets import StandardOutput
 
-pytestmark = pytest.mark.usefixtures("toy")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("toy")]
 
 CELLS = [
     ("Model", "Makes", "Licence", "Summary"),

@@ -19,13 +19,13 @@ LARGEST_VALUE = 20_000_000
 """Most values and characters in one object, what it refers to counted each time."""
 
 _TENSORS = re.compile(
-    r"collections OrderedDict"
+    r"collections OrderedDict|argparse Namespace"
     r"|torch\._utils _rebuild_(tensor|tensor_v2|tensor_v3|parameter|parameter_with_state|qtensor)"
     r"|torch\._tensor _rebuild_from_type_v2"
     r"|torch\.nn\.parameter Parameter|torch\.serialization _get_layout"
     r"|torch(\.cuda|\.storage)? \w+Storage|torch (Size|device|[a-z]+\d\w*|bool|per_\w+)"
 )
-"""Everything that a pickle of tensors names."""
+"""Everything that a pickle of tensors, and of a training script's arguments beside them, names."""
 _MARK = object()
 _CHANGING = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD")
 

@@ -54,6 +54,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_pickle(path: Path, start: bytes, inside: str | None) -> dict[str, Tensor]:
+    import argparse
     import pickle
     import warnings
 
@@ -71,7 +72,8 @@ def _read_pickle(path: Path, start: bytes, inside: str | None) -> dict[str, Tens
     except Exception as error:  # a damaged pickle can raise anything
         raise _damaged(path, "PyTorch", error) from error
     try:
-        with warnings.catch_warnings():
+        # A Namespace is plain data: training scripts keep their arguments in one, beside the tensors.
+        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.simplefilter("ignore")  # about pickle protocols that are then refused
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
     except pickle.UnpicklingError as error:

@@ -25,6 +25,8 @@ from zoo_ddpm.timesteps import sampler_steps
 import zoo_core as zoo
 from zoo_core import Checkpoint, Noise
 
+pytestmark = pytest.mark.slow
+
 Draw = Callable[[], Tensor]
 
 SEEDS = [3, 4]

@@ -13,6 +13,8 @@ from zoo_ddpm.unet import UNet, UNetConfig
 import zoo_core as zoo
 from zoo_core.testing import GeneratorConformance, embedded_models
 
+pytestmark = pytest.mark.slow
+
 
 def load(folder: Path, scheduler: dict[str, Any], table: dict[str, Any], **network: Any) -> zoo.Model:
     torch.manual_seed(0)

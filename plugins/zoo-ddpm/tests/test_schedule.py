@@ -140,8 +140,7 @@ def test_step_counts_that_do_not_fit_are_refused(sampler, steps, spacing, config
         ({"trained_betas": [0.1]}, "trained_betas has 1 values"),
         ({"beta_end": 1.5}, "betas run from 0.0001 to 1.5"),
         ({"rescale_betas_zero_snr": True}, "the last timestep is pure noise"),
-        ({"_class_name": "PNDMScheduler"}, "the scheduler class is 'PNDMScheduler'"),
-        ({"_class_name": "DPMSolverMultistepScheduler", "use_lu_lambdas": True}, "use_lu_lambdas is True"),
+        ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "the scheduler class is 'FlowMatch"),
     ],
     ids=str,
 )
@@ -151,6 +150,30 @@ def test_what_a_scheduler_config_asks_for_and_we_lack_is_refused_by_name(options
 
     assert caught.value.message.startswith(f"somewhere: scheduler_config.json: {message}")
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(("predict_epsilon", "prediction"), [(True, "epsilon"), (False, "sample")])
+def test_a_config_of_2022_is_read(predict_epsilon, prediction):
+    old = {"tensor_format": "pt", "timestep_values": None, "predict_epsilon": predict_epsilon}
+    assert SchedulerConfig.from_json(old).prediction_type == prediction
+
+
+@pytest.mark.parametrize(
+    ("options", "replaced"),
+    [
+        ({"_class_name": "PNDMScheduler", "skip_prk_steps": True}, "PNDMScheduler"),
+        ({"_class_name": "UniPCMultistepScheduler", "solver_order": 3}, "UniPCMultistepScheduler"),
+        ({"_class_name": "DPMSolverMultistepScheduler", "solver_order": 3}, "DPMSolverMultistepScheduler"),
+        ({"_class_name": "DPMSolverMultistepScheduler", "solver_order": 2}, None),
+        ({"_class_name": "DDIMScheduler"}, None),
+    ],
+    ids=str,
+)
+def test_another_scheduler_keeps_its_noise_schedule_and_is_sampled_by_ddim(options, replaced):
+    config = SchedulerConfig.from_json({"beta_schedule": "scaled_linear", **options})
+    assert config.replaced == replaced
+    assert config.beta_schedule == "scaled_linear"
+    assert config.sampler == ("dpmpp-2m" if options.get("solver_order") == 2 else "ddim")
 
 
 def test_options_set_to_null_ask_for_nothing():

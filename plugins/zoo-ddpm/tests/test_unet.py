@@ -277,3 +277,17 @@ def test_the_size_of_images_must_be_known_where_it_is_asked_for():
     assert UNetConfig(sample_size=(32, 64)).image_size == (32, 64)
     with pytest.raises(WeightsError, match="sample_size"):
         _ = UNetConfig().image_size
+
+
+def test_heads_divide_the_channels_of_blocks_with_attention_only():
+    widths = {"block_out_channels": [12, 16, 24], "norm_num_groups": 4, "attention_head_dim": 8}
+    down = {"down_block_types": ["DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"]}
+    up = {"up_block_types": ["AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"]}
+    assert UNetConfig.from_json(widths | down | up).attention_head_dim == 8
+    everywhere = {"down_block_types": ["AttnDownBlock2D"] * 3}
+    with pytest.raises(WeightsError, match="attention_head_dim is 8"):
+        UNetConfig.from_json(widths | everywhere | up)
+
+
+def test_an_unknown_option_that_is_null_asks_for_nothing():
+    assert UNetConfig.from_json({"some_new_option": None}) == UNetConfig()

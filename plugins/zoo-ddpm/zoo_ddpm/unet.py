@@ -175,7 +175,7 @@ class UNetConfig:
         options: dict[str, Any] = {}
         try:
             for name, value in config.items():
-                if value is None and name not in known:
+                if value is None and name not in known and name not in ONLY_VALUES:
                     continue  # null counts as left out
                 if name in ONLY_VALUES:
                     only = "null" if ONLY_VALUES[name] is None else repr(ONLY_VALUES[name])

@@ -15,6 +15,8 @@ from zoo_eval.sweep import Sweep, is_samples, setting
 
 from zoo_core import OptionError
 
+pytestmark = pytest.mark.slow
+
 GAN = (
     "eval",
     "stylegan2-digits",

@@ -13,6 +13,8 @@ from zoo_eval.reference import Reference
 
 from zoo_core import create_extractor, extractors, load
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 EXTRACTORS = ("digits", "lpips-alex")
 DISTANCES = ("Fréchet", "Fréchet, n → ∞", "kernel distance")

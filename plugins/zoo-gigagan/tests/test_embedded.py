@@ -7,6 +7,8 @@ import pytest
 import zoo_core as zoo
 from zoo_core.testing import GeneratorConformance, embedded_models
 
+pytestmark = pytest.mark.slow
+
 
 class TestEmbedded(GeneratorConformance):
     @pytest.fixture(scope="class", params=embedded_models("zoo-gigagan"))

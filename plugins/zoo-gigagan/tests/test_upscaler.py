@@ -17,6 +17,8 @@ from zoo_core.catalog import Catalog
 from zoo_core.testing import GeneratorConformance
 from zoo_core.testing.fixtures import isolated_home, loopback_hub
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["isolated_home", "loopback_hub"]
 
 SMALL = {

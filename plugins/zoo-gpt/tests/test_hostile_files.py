@@ -17,6 +17,8 @@ from safetensors.torch import load_file, save_file
 import zoo_core as zoo
 from zoo_core import ZooError
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 10
 BYTES = 1.5e9
 Change = Callable[[Path], None]

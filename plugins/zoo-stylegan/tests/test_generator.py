@@ -16,6 +16,8 @@ import zoo_core as zoo
 from zoo_core import Checkpoint, OptionError, WeightsError, save_weights
 from zoo_core.testing import GeneratorConformance, embedded_models
 
+pytestmark = pytest.mark.slow
+
 TWO = {"resolution": 16, "channels": [16, 16, 8], "z_dim": 16, "w_dim": 16, "classes": 3, "mapping_layers": 2}
 THREE = {"resolution": 16, "channel_base": 256, "channel_max": 8, "z_dim": 16, "w_dim": 16}
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hostile_files import CONFIGS, PICKLES, SECONDS
 
+pytestmark = pytest.mark.slow
+
 MEGABYTES = 1500
 """Limit of the memory of all cases together; the largest weights have less than 2 MB."""
 

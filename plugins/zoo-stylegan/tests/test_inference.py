@@ -15,9 +15,12 @@ from zoo_stylegan.networks.stylegan3 import SynthesisLayer as Layer3
 
 from zoo_core.kernels import TiledWinogradConv, Workspace, has_packed_conv
 
-pytestmark = pytest.mark.skipif(
-    not has_packed_conv(torch.device("cpu"), torch.float32), reason="this torch has no oneDNN"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not has_packed_conv(torch.device("cpu"), torch.float32), reason="this torch has no oneDNN"
+    ),
+]
 TWO = {
     "skip": StyleGAN2Config(32, (24, 24, 16, 8), 16, 16),
     "resnet": StyleGAN2Config(32, (24, 24, 16, 8), 16, 16, architecture="resnet"),

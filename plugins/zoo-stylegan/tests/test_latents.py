@@ -23,6 +23,8 @@ from conftest import golden_names
 from zoo_core import OptionError, save_weights
 from zoo_core.cli import cli
 
+pytestmark = pytest.mark.slow
+
 TWO = {"resolution": 16, "channels": [16, 16, 8], "z_dim": 16, "w_dim": 16, "classes": 3, "mapping_layers": 2}
 THREE = {"resolution": 16, "channel_base": 256, "channel_max": 8, "z_dim": 16, "w_dim": 16}
 

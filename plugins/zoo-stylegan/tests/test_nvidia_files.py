@@ -28,6 +28,8 @@ from conftest import golden_names
 from zoo_core import Checkpoint, HubWeights, ModelCard, WeightsError, WeightsFile
 from zoo_core.cli import cli
 
+pytestmark = pytest.mark.slow
+
 CASES = golden_names("stylegan")
 
 

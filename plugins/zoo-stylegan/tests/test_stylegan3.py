@@ -14,6 +14,8 @@ from zoo_stylegan.networks.stylegan3 import StyleGAN3, StyleGAN3Config, bands
 
 from conftest import golden_names
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 1e-5
 
 

@@ -20,6 +20,8 @@ from zoo_train.loop import Outcome, RunOptions, TrainingConfig, train
 
 from zoo_core import Loss, TrainingData
 
+pytestmark = pytest.mark.slow
+
 CONFIG = TrainingConfig(
     steps=40,
     batch_size=4,

@@ -16,7 +16,7 @@ from PIL import Image
 
 from zoo_core.testing.plugins import write_plugin
 
-pytestmark = pytest.mark.usefixtures("toy")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("toy")]
 
 STEPS = 300
 RUN = ("--steps", str(STEPS), "--batch-size", "4", "--checkpoint-every", "20", "--sample-every", "0")
