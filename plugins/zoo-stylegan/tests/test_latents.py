@@ -237,7 +237,7 @@ def test_run_reproduces_an_inverted_image(two, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["none.png", "--label", "1"], "cannot be read as an image"),
+        (["none.png", "--label", "1"], "No such file"),
         (["text.png", "--label", "1"], "cannot be read as an image"),
         (["given.png"], "This model has classes"),
         (["given.png", "--label", "8"], "this model has 3 classes"),
