@@ -141,6 +141,7 @@ def test_step_counts_that_do_not_fit_are_refused(sampler, steps, spacing, config
         ({"beta_end": 1.5}, "betas run from 0.0001 to 1.5"),
         ({"rescale_betas_zero_snr": True}, "the last timestep is pure noise"),
         ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "the scheduler class is 'FlowMatch"),
+        ({"_class_name": "IPNDMScheduler"}, "the scheduler class is 'IPNDM"),  # β = sin²
     ],
     ids=str,
 )

@@ -30,7 +30,7 @@ SAMPLERS = {"DDPMScheduler": "ddpm", "DDIMScheduler": "ddim", "DPMSolverMultiste
 OTHER_SCHEDULERS = frozenset(
     f"{name}Scheduler"
     for name in (
-        "PNDM", "IPNDM", "EulerDiscrete", "EulerAncestralDiscrete", "HeunDiscrete", "LMSDiscrete",
+        "PNDM", "EulerDiscrete", "EulerAncestralDiscrete", "HeunDiscrete", "LMSDiscrete",
         "KDPM2Discrete", "KDPM2AncestralDiscrete", "UniPCMultistep", "DEISMultistep", "DPMSolverSinglestep",
         "DPMSolverSDE", "DDIMInverse", "DDIMParallel", "DDPMParallel",
     )
