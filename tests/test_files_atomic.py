@@ -17,7 +17,7 @@ import pytest
 from made_samples import make_image
 
 from zoo_core import OutputError
-from zoo_core.files import sweep, write_atomically
+from zoo_core.files import atomic_folder, sweep, write_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -154,6 +154,19 @@ def test_what_a_killed_writer_left_is_swept_but_not_what_a_living_one_writes(tmp
     finally:
         writer.kill()
         writer.communicate()
+
+
+def test_a_folder_that_a_killed_writer_left_is_swept_but_not_one_that_is_being_filled(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path / "model") as part:
+        (part / "config.json").touch()
+        sweep(tmp_path)
+        assert (part / "config.json").exists()
+    assert names(tmp_path) == ["model"]
+    killed = tmp_path / ".zoo-0123456789abcdef.part"
+    killed.mkdir()
+    (killed / "config.json").touch()
+    sweep(tmp_path)
+    assert names(tmp_path) == ["model"]
 
 
 def test_a_folder_one_may_not_write_to_is_named() -> None:

@@ -106,6 +106,11 @@ class PluginDeprecation(DeprecationWarning):
     """
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message without its full stop, or the exception's name."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 _SHOWN = 3
 
 

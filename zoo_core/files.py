@@ -104,12 +104,13 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     part = folder.parent / _PART.format(secrets.token_hex(8))
     with explained(folder):
         make_folder(folder.parent)
-        try:
-            part.mkdir()
-            yield part
-            os.replace(part, folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+        with _lock(folder.parent, exclusive=False):
+            try:
+                part.mkdir()
+                yield part
+                os.replace(part, folder)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
 
 
 def make_folder(folder: Path) -> None:
@@ -143,7 +144,10 @@ def sweep(folder: Path) -> None:
     """Remove what killed writers left in ``folder``, unless a writer is at work there."""
     with suppress(BlockingIOError), _lock(folder, exclusive=True):
         for part in folder.glob(_PART.format("*")):
-            part.unlink(missing_ok=True)
+            if part.is_dir():
+                shutil.rmtree(part, ignore_errors=True)
+            else:
+                part.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -8,14 +8,13 @@ having the method, and its card names it.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from zoo_core.errors import PluginError
+from zoo_core.errors import PluginError, near_misses
 from zoo_core.noise import Noise
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def read_options(options_type: type[OptionsT], options: Options) -> OptionsT:
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), 1)
+    near = near_misses(name, known)
     hint = f"did you mean {near[0]!r}?" if near else f"declared are: {', '.join(known) or 'none'}."
     return f"there is no option {name!r}; {hint}"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo_core.errors import CardError, short_repr
+from zoo_core.errors import CardError, near_misses, short_repr
 from zoo_core.files import is_inside
 
 RENAMED = {"each": "per_sample", "abilities": "capabilities"}
@@ -190,8 +190,6 @@ class Table:
                         f"{self.file}: [{self.name}] `{key}` is called `{new}` since zoo-core 0.2.",
                         "Upgrade the plugin, or rename the key in that file.",
                     )
-                import difflib  # slow to import, and good for errors alone
-
-                near = difflib.get_close_matches(key, self._known, 1)
+                near = near_misses(key, self._known)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise self.error(key, f"no such key{hint}")

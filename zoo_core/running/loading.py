@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo_core.errors import OptionError, PluginError, WeightsError, ZooError
+from zoo_core.errors import OptionError, PluginError, WeightsError, ZooError, first_line
 from zoo_core.manifest.cards import QUANTIZED, EmbeddedWeights, HubWeights, ModelCard
 from zoo_core.plugins.discovery import InstalledPlugin
 from zoo_core.plugins.host import PluginHost
@@ -90,10 +90,9 @@ def _create_generator(host: PluginHost, card: ModelCard, checkpoint: Checkpoint,
         # Weights that came with the plugin fit it: then the plugin is at fault.
         if isinstance(card.weights, EmbeddedWeights) or not isinstance(cause, _FAULTS_OF_FILES):
             raise
-        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         raise WeightsError(
             f"The config or the weights of {checkpoint.source} describe nothing that {card.plugin} can "
-            f"build: {reason.rstrip('.')}.",
+            f"build: {first_line(cause)}.",
             "Use a checkpoint that this plugin supports; --debug shows where it fails.",
         ) from cause
 

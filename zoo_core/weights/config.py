@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import types
 from collections.abc import Mapping, Set
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from zoo_core.errors import WeightsError, short_repr
+from zoo_core.errors import WeightsError, near_misses, short_repr
 
 ConfigT = TypeVar("ConfigT")
 
@@ -66,7 +65,7 @@ def read_config(
         if name not in known:
             if key in ignore:
                 continue
-            near = difflib.get_close_matches(str(key)[:100], known, 1)
+            near = near_misses(str(key), known)
             hint = f"; did you mean {near[0]!r}?" if near else "."
             raise WeightsError(f"{source}: unknown setting {short_repr(key)}{hint}", remedy)
         if value is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 from zoo_core import files
-from zoo_core.errors import OutputError, PluginError, WeightsError
+from zoo_core.errors import OutputError, PluginError, WeightsError, first_line
 from zoo_core.protocols import Conversion
 from zoo_core.weights.checkpoint import Checkpoint, read_json_object
 from zoo_core.weights.digest import sha256
@@ -49,9 +49,8 @@ def convert(path: Path, readers: Mapping[str, Reader], folder: Path) -> str:
         except PluginError as error:
             if not isinstance(error.__cause__, Exception):
                 raise
-            reason = (str(error.__cause__).strip().splitlines() or [type(error.__cause__).__name__])[0]
             raise WeightsError(
-                f"{path} is damaged, or in no form that {name} knows: {reason.rstrip('.')}.",
+                f"{path} is damaged, or in no form that {name} knows: {first_line(error.__cause__)}.",
                 "Get a fresh copy of the file; --debug shows where reading it fails.",
             ) from error.__cause__
         if conversion is not None:

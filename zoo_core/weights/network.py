@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from zoo_core.errors import WeightsError, some
+from zoo_core.errors import OutputError, WeightsError, first_line, some
+from zoo_core.files import atomic_file, write_atomically
 
 if TYPE_CHECKING:
     import torch
@@ -49,9 +49,8 @@ def load_network(
         with torch.device("meta"), without_initialisation():
             network = build()
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightsError(
-            f"The config of {source} describes no network that can be built: {reason.rstrip('.')}.",
+            f"The config of {source} describes no network that can be built: {first_line(error)}.",
             "Use a checkpoint that this plugin supports.",
         ) from error
     load_weights(network, tensors, source, dtype, device)
@@ -87,11 +86,11 @@ def save_checkpoint(
         raise TypeError(f"config must be a mapping or a dataclass, not {config!r}")
     tensors = network if isinstance(network, Mapping) else network.state_dict()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, content in {"config.json": {**extra, **settings}, **(also or {})}.items():
-            (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise _unwritable(folder, error) from error
+            data = (json.dumps(content, indent=2) + "\n").encode()
+            write_atomically(folder / name, data, overwrite=True)
+    except OutputError as error:
+        raise _unwritable(error.message) from error
     save_weights(
         folder / f"{weights}.safetensors",
         {name: _stored(tensor, dtype) for name, tensor in tensors.items()},
@@ -168,30 +167,22 @@ def save_weights(
     Raises:
         WeightsError: The file cannot be written.
     """
-    import secrets
-
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    if not path.parent.is_dir():
+        raise _unwritable(f"{path} cannot be written: there is no folder {path.parent}.")
     try:
-        temporary.touch()
-        usual_mode = temporary.stat().st_mode
-        save_file(_separate(tensors), temporary, dict(metadata or {}))
-        temporary.chmod(usual_mode)  # the library leaves a file that only its owner can read
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise _unwritable(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        with atomic_file(path, overwrite=True) as part:
+            save_file(_separate(tensors), part, dict(metadata or {}))
+    except OutputError as error:
+        raise _unwritable(error.message) from error
+    except SafetensorError as error:
+        raise _unwritable(f"{path} cannot be written: {first_line(error)}.") from error
 
 
-def _unwritable(path: Path, error: Exception) -> WeightsError:
-    return WeightsError(
-        f"{path} cannot be written: {error}.", "Check that the folder exists, may be written and has room."
-    )
+def _unwritable(message: str) -> WeightsError:
+    return WeightsError(message, "Check that the folder exists, may be written and has room.")
 
 
 def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:

@@ -7,7 +7,7 @@ import errno
 import huggingface_hub.errors as hub
 from huggingface_hub import get_token
 
-from zoo_core.errors import WeightsError
+from zoo_core.errors import WeightsError, first_line
 from zoo_core.weights.cache import cache_folder, endpoint
 from zoo_core.weights.commits import not_cached
 
@@ -112,7 +112,6 @@ def explain(error: Exception, repo: str, revision: str, name: str | None = None)
         return not_cached(what)
     path = getattr(error, "filename", None) or cache_folder()
     status = error.response.status_code if isinstance(error, hub.HfHubHTTPError) else None
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     message, remedy = (
         sentence.format(
             what=what,
@@ -123,7 +122,7 @@ def explain(error: Exception, repo: str, revision: str, name: str | None = None)
             cache=cache_folder(),
             path=path,
             status=status,
-            reason=reason,
+            reason=first_line(error),
         )
         for sentence in _problem(error, status)
     )
