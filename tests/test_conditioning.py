@@ -74,3 +74,9 @@ def test_a_label_is_described_by_its_name():
 def test_guidance_moves_from_the_unconditional_through_the_conditional():
     c, u = torch.tensor([3.0]), torch.tensor([1.0])
     assert [float(classifier_free_guidance(c, u, s)) for s in (0.0, 1.0, 2.0)] == [1.0, 3.0, 5.0]
+
+
+def test_a_zoo_table_that_is_no_object_is_named() -> None:
+    assert Classes.read(None, "config.json") is None
+    with pytest.raises(WeightsError, match=r"config\.json: zoo is \[1\]; expected an object"):
+        Classes.read([1], "config.json")  # type: ignore[arg-type]

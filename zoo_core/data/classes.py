@@ -27,11 +27,11 @@ class Classes:
     """The label that means "any class", which guidance needs: ``count``, or None if there is none."""
 
     @classmethod
-    def read(cls, zoo: Mapping[str, Any], source: str, count: int | None = None) -> Classes | None:
+    def read(cls, zoo: Mapping[str, Any] | None, source: str, count: int | None = None) -> Classes | None:
         """Read ``class_names`` and ``null_class`` of the table ``zoo`` in a config.json.
 
         Args:
-            zoo: The table.
+            zoo: The table; None counts as an empty one.
             source: The file, for messages.
             count: Embeddings that the network has, the null class among them; None: as many as are named.
 
@@ -39,10 +39,13 @@ class Classes:
             The classes; None for an unconditional model.
 
         Raises:
-            WeightsError: The names are not strings, or do not fit the count.
+            WeightsError: The table is no object, the names are not strings, or they do not fit the count.
         """
-        names, null = zoo.get("class_names") or [], zoo.get("null_class")
         remedy = "Give every class one name, and make the null class the last one."
+        zoo = {} if zoo is None else zoo
+        if not isinstance(zoo, Mapping):
+            raise WeightsError(f"{source}: zoo is {short_repr(zoo)}; expected an object.", remedy)
+        names, null = zoo.get("class_names") or [], zoo.get("null_class")
         if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
             raise WeightsError(f"{source}: zoo.class_names is {short_repr(names)}; expected strings.", remedy)
         has_null = null is not None and null is not False
