@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from dataclasses import fields
 
 import diffusers
 import pytest
 import torch
-from zoo_ddpm.schedule import SAMPLERS, SPACINGS, SchedulerConfig
+from zoo_ddpm.schedule import OTHER_SCHEDULERS, SAMPLERS, SPACINGS, SchedulerConfig
 from zoo_ddpm.timesteps import sampler_steps, timesteps
 
 from zoo_core import OptionError, WeightsError
@@ -142,6 +144,14 @@ def test_step_counts_that_do_not_fit_are_refused(sampler, steps, spacing, config
         ({"rescale_betas_zero_snr": True}, "the last timestep is pure noise"),
         ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "the scheduler class is 'FlowMatch"),
         ({"_class_name": "IPNDMScheduler"}, "the scheduler class is 'IPNDM"),  # β = sin²
+        ({"_class_name": "PNDMScheduler", "prediction_typ": "sample"}, "the option 'prediction_typ'"),
+        ({"_class_name": "UniPCMultistepScheduler", "use_flow_sigmas": True}, "the option 'use_flow_sigmas'"),
+        (
+            {"_class_name": "EulerDiscreteScheduler", "timestep_type": "continuous"},
+            "the option 'timestep_type'",
+        ),
+        ({"skip_prk_steps": True}, "the option 'skip_prk_steps'"),
+        ({"predict_epsilon": "x"}, "the option 'predict_epsilon'"),
     ],
     ids=str,
 )
@@ -166,6 +176,15 @@ def test_a_config_of_2022_is_read(predict_epsilon, prediction):
         ({"_class_name": "UniPCMultistepScheduler", "solver_order": 3}, "UniPCMultistepScheduler"),
         ({"_class_name": "DPMSolverMultistepScheduler", "solver_order": 3}, "DPMSolverMultistepScheduler"),
         ({"_class_name": "DPMSolverMultistepScheduler", "solver_order": 2}, None),
+        ({"_class_name": "DPMSolverMultistepScheduler", "solver_order": 2, "euler_at_final": True}, None),
+        (
+            {
+                "_class_name": "DPMSolverMultistepScheduler",
+                "euler_at_final": True,
+                "final_sigmas_type": "sigma_min",
+            },
+            "DPMSolverMultistepScheduler",
+        ),
         ({"_class_name": "DDIMScheduler"}, None),
     ],
     ids=str,
@@ -175,6 +194,24 @@ def test_another_scheduler_keeps_its_noise_schedule_and_is_sampled_by_ddim(optio
     assert config.replaced == replaced
     assert config.beta_schedule == "scaled_linear"
     assert config.sampler == ("dpmpp-2m" if options.get("solver_order") == 2 else "ddim")
+
+
+@pytest.mark.parametrize("name", sorted(OTHER_SCHEDULERS | SAMPLERS.keys()))
+def test_the_defaults_and_the_options_of_a_scheduler_class_are_those_of_diffusers(name):
+    config = SchedulerConfig.from_json({"_class_name": name})
+    known = {field.name for field in fields(config)}
+    theirs = {
+        key: parameter.default
+        for key, parameter in inspect.signature(getattr(diffusers, name)).parameters.items()
+        if parameter.default is not parameter.empty
+    }
+    SchedulerConfig.from_json({"_class_name": name, **theirs})
+    # These defaults of ours belong to the sampler, not to the class.
+    ours = {"timestep_spacing", "variance_type", "lower_order_final"}
+    assert {key: getattr(config, key) for key in theirs.keys() & known - ours} == {
+        key: theirs[key] for key in theirs.keys() & known - ours
+    }
+    assert config.clip_sample == theirs.get("clip_sample", False)
 
 
 def test_options_set_to_null_ask_for_nothing():

@@ -24,7 +24,13 @@ PREDICTIONS = ("epsilon", "v_prediction", "sample")
 VARIANCES = ("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range")
 SPACINGS = ("leading", "trailing", "linspace", "quadratic")
 
-SAMPLERS = {"DDPMScheduler": "ddpm", "DDIMScheduler": "ddim", "DPMSolverMultistepScheduler": "dpmpp-2m"}
+SAMPLERS = {
+    "DDPMScheduler": "ddpm",
+    "DDIMScheduler": "ddim",
+    "DPMSolverMultistepScheduler": "dpmpp-2m",
+    "DDPMParallelScheduler": "ddpm",
+    "DDIMParallelScheduler": "ddim",
+}
 """The sampler that a scheduler class of diffusers stands for."""
 
 OTHER_SCHEDULERS = frozenset(
@@ -32,12 +38,24 @@ OTHER_SCHEDULERS = frozenset(
     for name in (
         "PNDM", "EulerDiscrete", "EulerAncestralDiscrete", "HeunDiscrete", "LMSDiscrete",
         "KDPM2Discrete", "KDPM2AncestralDiscrete", "UniPCMultistep", "DEISMultistep", "DPMSolverSinglestep",
-        "DPMSolverSDE", "DDIMInverse", "DDIMParallel", "DDPMParallel",
+        "DPMSolverSDE", "DDIMInverse",
     )
 )  # fmt: skip
 """Schedulers of diffusers with the same noise schedules, whose samplers are not implemented here."""
 FALLBACK = "ddim"
 """The sampler for their checkpoints, if no other is asked for."""
+
+_UNCLIPPED: Mapping[str, Any] = {"clip_sample": False}
+_LATENT: Mapping[str, Any] = {"clip_sample": False, "beta_start": 0.00085, "beta_end": 0.012}
+_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "DDIMInverseScheduler": {},
+    **{name: {} for name, sampler in SAMPLERS.items() if sampler != "dpmpp-2m"},
+    **dict.fromkeys(
+        ("HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler"), _LATENT
+    ),
+    "PNDMScheduler": {"clip_sample": False, "set_alpha_to_one": False},
+}
+"""Defaults of a scheduler class that are not those of DDPMScheduler; all others only do not clip."""
 
 _ONLY: Mapping[str, Any] = {
     "solver_order": 2,
@@ -48,13 +66,25 @@ _ONLY: Mapping[str, Any] = {
     "use_exponential_sigmas": False,
     "use_beta_sigmas": False,
     "use_lu_lambdas": False,
+}
+"""Options of DPM-Solver schedulers for which one value is implemented; others are sampled by FALLBACK."""
+
+_SAME_PROCESS: Mapping[str, Any] = {
     "use_flow_sigmas": False,
     "use_dynamic_shifting": False,
+    "timestep_type": "discrete",
+    "shift_terminal": None,
 }
-"""Options of DPM-Solver schedulers for which one value is implemented."""
+"""Options that make the noise process another one with any other value: no sampler of ours fits it."""
 
-_WITHOUT_EFFECT = ("lambda_min_clipped", "flow_shift", "time_shift_type", "tensor_format")
-"""Options that act only together with one that ``_ONLY`` refuses, or never."""
+_WITHOUT_EFFECT = frozenset({"lambda_min_clipped", "flow_shift", "time_shift_type", "tensor_format"})
+"""Options that act only together with one that is not supported, or never."""
+
+_OF_OTHER_SAMPLERS = frozenset({
+    "disable_corrector", "interpolation_type", "noise_sampler_seed", "predict_x0", "sigma_max", "sigma_min",
+    "skip_prk_steps", "solver_p",
+})  # fmt: skip
+"""Options of the samplers of OTHER_SCHEDULERS alone."""
 
 
 @dataclass(frozen=True)
@@ -107,23 +137,28 @@ class SchedulerConfig:
         name = config.get("_class_name", "DDPMScheduler")
         if name not in SAMPLERS and name not in OTHER_SCHEDULERS:
             raise _unfit(source, f"the scheduler class is {name!r}", f"one of {', '.join(SAMPLERS)}")
+        for key, only in _SAME_PROCESS.items():
+            if config.get(key) not in (None, only):
+                raise _unfit(source, f"the option {key!r} is {config[key]!r}", f"{only!r}")
         known = {field.name for field in fields(cls) if field.name not in _OURS}
-        solver_differs = any(config.get(key) not in (None, value) for key, value in _ONLY.items())
-        is_replaced = name in OTHER_SCHEDULERS or solver_differs
+        differing = {key for key, value in _ONLY.items() if config.get(key) not in (None, value)}
+        if config.get("final_sigmas_type") in (None, "zero"):
+            differing.discard("euler_at_final")  # a step to clean data is Euler's in any case
+        is_replaced = name in OTHER_SCHEDULERS or bool(differing)
         values: dict[str, Any] = {
+            **_DEFAULTS.get(name, _UNCLIPPED),
             "sampler": FALLBACK if is_replaced else SAMPLERS[name],
             "replaced": name if is_replaced else None,
         }
-        if name not in ("DDPMScheduler", "DDIMScheduler"):
-            values["clip_sample"] = False
-        if isinstance(config.get("predict_epsilon"), bool):  # diffusers before 0.10
-            values["prediction_type"] = "epsilon" if config["predict_epsilon"] else "sample"
+        without_effect = _WITHOUT_EFFECT | (_OF_OTHER_SAMPLERS if is_replaced else frozenset())
         for key, value in config.items():
-            if key.startswith("_") or value is None or key in (*_WITHOUT_EFFECT, *_ONLY, "predict_epsilon"):
+            if key.startswith("_") or value is None or key in (*without_effect, *_ONLY, *_SAME_PROCESS):
                 continue
-            if key in known:
+            if key == "predict_epsilon" and isinstance(value, bool):  # diffusers before 0.10
+                values.setdefault("prediction_type", "epsilon" if value else "sample")
+            elif key in known:
                 values[key] = tuple(value) if isinstance(value, list) else value
-            elif not is_replaced:  # options of another sampler do not matter to ours
+            else:
                 raise _unfit(
                     source, f"the option {key!r} (= {value!r}) is unknown", "the options of zoo_ddpm.schedule"
                 )
