@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import diffusers
 import pytest
 import torch
 from torch import Tensor
@@ -110,9 +111,7 @@ def test_ddpm_follows_the_ancestral_sampler_of_diffusers(golden, relative_error,
 
 
 @DTYPES
-def test_ddim_follows_diffusers_and_differs_in_linspace_only_by_where_a_step_ends(
-    golden, relative_error, dtype
-):
+def test_ddim_follows_diffusers_but_for_where_a_step_of_linspace_ends(golden, relative_error, dtype):
     """Given the ends t − T // n that diffusers computes, the linspace runs are its runs too."""
     runs = Runs(golden("sampler_ddim"), relative_error, dtype)
 
@@ -129,6 +128,27 @@ def test_ddim_follows_diffusers_and_differs_in_linspace_only_by_where_a_step_end
 
     assert runs.compared == 48
     assert not runs.misses
+
+
+@pytest.mark.parametrize(
+    ("spacing", "n", "others"),
+    [
+        ("leading", 30, 0),
+        ("trailing", 50, 0),
+        ("trailing", 30, 10),
+        ("trailing", 999, 1),
+        ("linspace", 50, 19),
+    ],
+)
+def test_a_step_of_ddim_ends_elsewhere_than_in_diffusers_where_strides_are_uneven(spacing, n, others):
+    diffusers_ddim = diffusers.DDIMScheduler(timestep_spacing=spacing)
+    diffusers_ddim.set_timesteps(n)
+    config = SchedulerConfig()
+    steps = sampler_steps(config, "ddim", n, spacing)
+
+    assert [step.t for step in steps] == diffusers_ddim.timesteps.tolist()
+    ends = with_the_ends_of_diffusers(config, steps)
+    assert sum(step != end for step, end in zip(steps[:-1], ends, strict=False)) == others
 
 
 def with_the_ends_of_diffusers(config: SchedulerConfig, steps: list[SamplerStep]) -> list[SamplerStep]:
