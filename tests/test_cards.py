@@ -163,6 +163,14 @@ def test_a_model_may_add_to_the_common_options_and_change_them_key_by_key() -> N
     }
 
 
+def test_an_option_may_be_the_path_of_a_file() -> None:
+    options = "[options.input]\ntype = 'string'\nformat = 'file'\n"
+    card = read_model(options + MODEL + "[model.options.input]\ndescription = 'An image.'\n")
+    assert card.options["input"] == Option("input", "string", "An image.", format="file")
+    with pytest.raises(CardError, match="format"):
+        read(PLUGIN + MODEL + options.replace("'string'", "'integer'"))
+
+
 def test_rules_trainers_and_commands_are_read() -> None:
     manifest = read(PLUGIN + RULE + TRAINER + "[trainer.options.width]\ntype = 'integer'\n" + COMMAND)
     assert manifest.checkpoints == (

@@ -177,6 +177,20 @@ def load(model: str | os.PathLike[str] | ModelCard, *, device: str = "auto", dty
     return Environment.current().load(model, device=device, dtype=dtype)
 
 
+def models() -> Mapping[str, ModelCard]:
+    """Return the cards of the installed plugins by id, without importing any plugin."""
+    return Environment.current().catalog.models
+
+
+def resolve(name: str) -> ModelCard:
+    """Return the card of a model by any name that :func:`load` takes, without loading it.
+
+    Raises:
+        ZooError: There is no such model, or no plugin recognises the checkpoint.
+    """
+    return Environment.current().resolve(name)
+
+
 def trainers() -> Mapping[str, TrainerCard]:
     """Return the trainers of the installed plugins by name, without importing any plugin."""
     return Environment.current().catalog.trainers

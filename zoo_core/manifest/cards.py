@@ -44,6 +44,8 @@ class Option:
     enum: tuple[str, ...] = ()
     per_sample: bool = False
     """True: a list may be given, and sample *i* takes its value *i* modulo the list's length."""
+    format: Literal["file"] | None = None
+    """``file``: a string that is the path of a file. A server takes no paths from strangers."""
 
     @property
     def flag(self) -> str:

@@ -296,6 +296,9 @@ def _read_options(tables: Table, common: dict[str, Option]) -> dict[str, Option]
 def _read_option(name: str, table: Table, base: Option | None) -> Option:
     kind = table.choice("type", tuple(OPTION_TYPES), base.type if base else None)
     enum = table.texts("enum")
+    is_file = bool(base and base.format)
+    if table.optional("format") is not None:
+        is_file = table.choice("format", ("file",), None) == "file"
     option = Option(
         name=name,
         type=kind,
@@ -304,7 +307,10 @@ def _read_option(name: str, table: Table, base: Option | None) -> Option:
         maximum=table.optional_number("maximum", base.maximum if base else None),
         enum=enum or (base.enum if base else ()),
         per_sample=table.optional_truth("per_sample", base.per_sample if base else False),
+        format="file" if is_file else None,
     )
+    if option.format and kind != "string":
+        raise table.error("format", 'type = "string" beside it')
     if option.enum and kind != "string":
         raise table.error("enum", 'type = "string" beside it')
     for bound in ("minimum", "maximum"):

@@ -81,7 +81,7 @@ def test_an_eos_token_ends_the_text(model, monkeypatch):
     sample = next(model.generate("the cat", seed=0, temperature=0.0))
 
     assert sample.text == generator.tokenizer.decode(ids[:end])
-    assert sample.record.metadata == {"tokens": end + 1, "ended": "eos"}
+    assert sample.record.metadata == {"tokens": end + 1, "prompt_tokens": len(prompt), "ended": "eos"}
 
 
 def test_an_empty_prompt_begins_a_text(model):
@@ -105,7 +105,7 @@ def test_overflow_slide_keeps_the_end_of_the_prompt(model):
 def test_a_text_that_fills_the_context_is_recorded_as_such(model):
     sample = next(model.generate("the cat", seed=0, max_tokens=10_000, temperature=0.0))
     ids = len(model.generator.tokenizer.encode("the cat"))
-    assert sample.record.metadata == {"tokens": CONTEXT - ids, "ended": "context"}
+    assert sample.record.metadata == {"tokens": CONTEXT - ids, "prompt_tokens": ids, "ended": "context"}
 
 
 def test_a_template_contains_the_prompt(model):

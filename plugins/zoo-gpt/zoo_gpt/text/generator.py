@@ -96,8 +96,9 @@ class GPT:
                 self.tokenizer.eos,
                 options.stop,
                 limited_by_context=limit < options.max_tokens,
+                prompt_tokens=len(prompt),
             )
-            for limit in limits
+            for prompt, limit in zip(prompts, limits, strict=True)
         ]
         steps = max(limits)
         sampler = TokenSampler(options, prompts, batch.noise, self.transformer.config.vocab_out, steps)

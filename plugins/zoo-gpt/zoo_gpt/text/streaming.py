@@ -43,6 +43,8 @@ class Answer:
     stop: str | None
     limited_by_context: bool
     """The limit is the model's context, not the user's ``max_tokens``."""
+    prompt_tokens: int = 0
+    """Tokens that the text continues."""
     text: str = ""
     tokens: int = 0
     ended: str = ""
@@ -68,7 +70,7 @@ class Answer:
 
     def metadata(self) -> Mapping[str, Any]:
         """Return what to record with the sample."""
-        return {"tokens": self.tokens, "ended": self.ended}
+        return {"tokens": self.tokens, "prompt_tokens": self.prompt_tokens, "ended": self.ended}
 
     def _end(self, why: str) -> None:
         self._add(self.decoder.flush())

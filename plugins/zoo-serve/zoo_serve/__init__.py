@@ -1,0 +1,1 @@
+"""A server for the zoo; its command, `zoo serve`, is declared in `zoo.toml`."""

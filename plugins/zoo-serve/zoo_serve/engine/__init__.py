@@ -1,0 +1,1 @@
+"""The engine: jobs wait in a queue per model, and samples of strangers share batches."""

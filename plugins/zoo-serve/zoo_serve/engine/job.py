@@ -1,0 +1,116 @@
+"""A job: the samples of one request, and what happens to them, told to the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from zoo_core import ModelCard, Request, Sample
+from zoo_serve.problems import Refusal
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """A sample is some steps further."""
+
+    index: int
+    """The sample's position in its job."""
+    step: int
+    total: int
+    text: str | None = None
+    """The text so far."""
+    tensor: torch.Tensor | None = None
+    """A preview, (c, h, w) in [-1, 1]."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A sample is done."""
+
+    sample: Sample
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The job ends without its samples."""
+
+    error: Exception
+
+
+Event = Advanced | Finished | Failed
+
+
+@dataclass(eq=False)
+class Job:
+    """The samples of one request. Created on the event loop; :meth:`post` is for any thread.
+
+    Steps may come faster than a client reads: of each sample only the last one waits.
+    """
+
+    card: ModelCard
+    requests: Sequence[Request]
+    seconds: float
+    """Time until the job is given up."""
+    watched: bool = False
+    """Steps are told too, not only results."""
+    ended: bool = False
+    """Nobody waits for it any more: it is done, failed, cancelled or late. Its samples may be dropped."""
+    began: float = field(default_factory=time.monotonic)
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    _events: asyncio.Queue[Event | int] = field(default_factory=asyncio.Queue)
+    """Events in order; a number stands for that sample's last step."""
+    _steps: dict[int, Advanced] = field(default_factory=dict)
+
+    def post(self, event: Event) -> None:
+        """Tell the loop what happened."""
+        if not self.ended and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._put, event)
+
+    def _put(self, event: Event) -> None:
+        if isinstance(event, Advanced):
+            if event.index not in self._steps:
+                self._events.put_nowait(event.index)
+            self._steps[event.index] = event
+        else:
+            self._events.put_nowait(event)
+
+    def cancel(self) -> None:
+        """Give the job up: its samples leave their batch at the next step."""
+        self.ended = True
+
+    async def events(self) -> AsyncIterator[Advanced | Finished]:
+        """Yield what happens until every sample is done.
+
+        Raises:
+            Refusal: The job was not done in its time.
+            Exception: What went wrong with it.
+        """
+        left = len(self.requests)
+        try:
+            while left:
+                event = await self._next()
+                if isinstance(event, Failed):
+                    raise event.error
+                left -= isinstance(event, Finished)
+                yield event
+        finally:
+            self.ended = True
+
+    async def _next(self) -> Event:
+        try:
+            async with asyncio.timeout(self.began + self.seconds - time.monotonic()):
+                event = await self._events.get()
+        except TimeoutError:
+            raise Refusal(
+                f"The request was not answered in {self.seconds:g} seconds.",
+                "Ask for less, or start the server with a longer --timeout.",
+                status=504,
+                code="timeout",
+            ) from None
+        return self._steps.pop(event) if isinstance(event, int) else event

@@ -1,0 +1,1 @@
+"""OpenAI's endpoints, a file each, as its clients use them."""

@@ -1,0 +1,113 @@
+"""The fields of OpenAI's requests: what is honoured, and what is refused by name. None is ignored silently.
+
+A field that is declared on a request's model is honoured. A field in ``REFUSED`` is accepted only with a
+value that asks for nothing. Fields in ``OPTIONS`` are options of the model: a card that does not declare the
+option refuses the field. Any other field is unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from zoo_core import ModelCard, near_misses, visible
+from zoo_serve.problems import Refusal
+
+OPTIONS: Mapping[str, tuple[str, object]] = {
+    "temperature": ("temperature", 1),
+    "top_p": ("top_p", 1),
+    "max_tokens": ("max_tokens", None),
+    "max_completion_tokens": ("max_tokens", None),
+    "stop": ("stop", None),
+    "frequency_penalty": ("frequency_penalty", 0),
+    "presence_penalty": ("presence_penalty", 0),
+}
+"""By field: the model's option that it sets, and the value that a model without the option accepts."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A field that is not supported."""
+
+    why: str
+    """Ends the sentence "FIELD is not supported: …"."""
+    neutral: tuple[object, ...] = ()
+    """Values that ask for nothing, beside null."""
+
+
+_NO_EFFECT = "requests and answers are not kept"
+_ONE_TIER = "there is one class of service"
+TEXT_REFUSED: Mapping[str, Refused] = {
+    "logit_bias": Refused("no model takes it", ({},)),
+    "store": Refused(_NO_EFFECT, (False,)),
+    "metadata": Refused(_NO_EFFECT, ({},)),
+    "service_tier": Refused(_ONE_TIER, ("auto", "default")),
+}
+
+
+class Body(BaseModel):
+    """What the requests of all endpoints have."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    model: str = Field(description="A model of `GET /v1/models`.")
+    n: int | None = Field(None, ge=1, description="Samples per prompt.")
+    seed: int | None = Field(
+        None, ge=0, lt=2**63, description="Seed of the first sample; the others count up. Default: random."
+    )
+    user: str | None = Field(None, description="Accepted; it changes no sample and is not kept.")
+    options: dict[str, Any] = Field(
+        {}, description="The model's own options, as `GET /zoo/models` lists them. Not in OpenAI's API."
+    )
+
+    def refuse(self, refused: Mapping[str, Refused]) -> None:
+        """Refuse the fields that are not honoured.
+
+        Raises:
+            Refusal: The first of them, by name.
+        """
+        for name, value in (self.model_extra or {}).items():
+            if name not in refused:
+                near = near_misses(name, [*type(self).model_fields, *refused])
+                raise Refusal(
+                    f"There is no field {visible(name, 60)!r}.",
+                    f"Did you mean {near[0]}?" if near else "Leave it out, or give a model's own in options.",
+                    code="unknown_parameter",
+                    param=visible(name, 60),
+                )
+            if value is not None and value not in refused[name].neutral:
+                raise unsupported(name, refused[name].why)
+
+    def model_options(self, card: ModelCard) -> dict[str, Any]:
+        """Return the options of the model that the request sets, by OpenAI's names or their own.
+
+        Raises:
+            Refusal: The model has no such option, or it is set twice.
+        """
+        chosen = dict(self.options)
+        for field, (option, neutral) in OPTIONS.items():
+            value = getattr(self, field, None)
+            if value is None:
+                continue
+            if option not in card.options:
+                if value == neutral:
+                    continue
+                raise unsupported(field, f"{card.id} has no option {option}")
+            if option == "stop" and isinstance(value, list):
+                if len(value) > 1:
+                    raise unsupported("stop", f"{card.id} takes one stop string")
+                value = value[0] if value else None
+            if chosen.get(option, value) != value:
+                raise Refusal(f"{option} is given twice.", "Give it once.", param=field)
+            chosen[option] = value
+        return chosen
+
+
+def unsupported(field: str, why: str) -> Refusal:
+    """Return the refusal of a field."""
+    return Refusal(
+        f"{field} is not supported: {why}.", "Leave it out.", code="unsupported_parameter", param=field
+    )

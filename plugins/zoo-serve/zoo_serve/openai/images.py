@@ -1,0 +1,92 @@
+"""``POST /v1/images/generations``: images from a prompt, or from the options of a model."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from fastapi import APIRouter
+from pydantic import Field
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import Response
+
+from zoo_core import ModelCard, make_plan
+from zoo_serve.openai.fields import Body, Refused, unsupported
+from zoo_serve.problems import JSON, Refusal
+from zoo_serve.samples import StoredSample
+from zoo_serve.state import ServerState, state_of
+
+router = APIRouter(tags=["OpenAI"])
+
+REFUSED: Mapping[str, Refused] = {
+    "background": Refused("models decide it themselves", ("auto",)),
+    "moderation": Refused("nothing is moderated", ("auto", "low")),
+    "output_compression": Refused("images are lossless", (100,)),
+    "output_format": Refused("images are PNG files, which hold their record", ("png",)),
+    "partial_images": Refused("previews come from /zoo/run", (0,)),
+    "quality": Refused("set the model's own options, such as steps", ("auto", "standard")),
+    "stream": Refused("previews come from /zoo/run", (False,)),
+    "style": Refused("no model has it"),
+}
+
+
+class ImageRequest(Body):
+    """The body of ``POST /v1/images/generations``."""
+
+    prompt: str = Field(description="The prompt; empty for models that take none.")
+    size: str | None = Field(None, description="WIDTHxHEIGHT, for models with these options; or auto.")
+    response_format: Literal["b64_json", "url"] | None = Field(None, description="Default: b64_json.")
+
+
+@router.post("/v1/images/generations", summary="Make images")
+async def generations(body: ImageRequest, request: HTTPRequest) -> Response:
+    """Make images from a prompt, or from the options of a model that takes none."""
+    state = state_of(request)
+    body.refuse(REFUSED)
+    card = image_card(state, body.model)
+    if len(body.prompt) > state.config.limits.prompt_characters:
+        raise Refusal("The prompt is too long.", "Shorten it.", param="prompt")
+    options = state.uploads.resolve(card, body.options | _size(card, body.size, state))
+    if body.prompt and card.prompt == "none":
+        label = ' and give the class in options: {"label": 7}' if "label" in card.options else ""
+        raise Refusal(f"{card.id} takes no prompt.", f"Leave prompt empty{label}.", param="prompt")
+    chosen = make_plan(card, body.prompt or None, n=body.n or 1, seed=body.seed, seeds=None, options=options)
+    job = state.submit(card, chosen)
+    samples = await state.finish(job, request)
+    data = [image(sample, body.response_format or "b64_json", request) for sample in samples]
+    return JSON({"created": int(time.time()), "data": data})
+
+
+def image_card(state: ServerState, name: str) -> ModelCard:
+    """Return the card of a model of images."""
+    card = state.models.find(name)
+    if card.output != "image":
+        raise Refusal(
+            f"{card.id} makes {card.output}s, not images.", "Use /v1/completions or /zoo/run.", param="model"
+        )
+    return card
+
+
+def image(sample: StoredSample, response_format: str, request: HTTPRequest) -> dict[str, Any]:
+    """Return one image of an answer."""
+    if response_format == "url":
+        return {"url": str(request.base_url).rstrip("/") + sample.note()["file"], "zoo": sample.note()}
+    return {"b64_json": base64.b64encode(sample.png).decode(), "zoo": sample.note()}
+
+
+def _size(card: ModelCard, size: str | None, state: ServerState) -> dict[str, Any]:
+    """Return the options that set the size of an image."""
+    if size in (None, "auto"):
+        return {}
+    found = re.fullmatch(r"(\d{1,6})x(\d{1,6})", size or "")
+    if not found:
+        raise Refusal("size is not a size.", "Write it as WIDTHxHEIGHT, such as 256x256.", param="size")
+    if not {"width", "height"} <= card.options.keys():
+        raise unsupported("size", f"{card.id} makes images of one size")
+    width, height = int(found[1]), int(found[2])
+    if width * height > state.config.limits.image_pixels:
+        raise Refusal(f"{size} has too many pixels.", "Ask for a smaller image.", param="size")
+    return {"width": width, "height": height}

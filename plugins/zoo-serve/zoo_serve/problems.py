@@ -1,0 +1,133 @@
+"""Errors as answers: an HTTP status, and a body in the shape of OpenAI's API."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from zoo_core import OptionError, ZooError, visible
+
+log = logging.getLogger("zoo.serve")
+
+
+class Refusal(ZooError):
+    """A request that is not served.
+
+    Args:
+        message: What is wrong.
+        remedy: What to do.
+        status: The HTTP status.
+        code: A word for programs, such as ``model_not_found``.
+        param: The field that is wrong.
+        retry_after: Seconds after which it is worth another try.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        remedy: str,
+        *,
+        status: int = 400,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message, remedy)
+        self.status, self.code, self.param, self.retry_after = status, code, param, retry_after
+
+
+class JSON(Response):
+    """A JSON answer; lone surrogates, which UTF-8 cannot hold, stay escapes."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Return the body."""
+        return to_json(content)
+
+
+def to_json(content: Any) -> bytes:
+    """Return compact JSON in UTF-8, in which lone surrogates are escapes."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(
+        "utf-8", "backslashreplace"
+    )
+
+
+def status_of(error: Exception) -> int:
+    """Return the HTTP status of an error."""
+    if isinstance(error, Refusal):
+        return error.status
+    return 400 if isinstance(error, OptionError) else 500
+
+
+def body_of(error: Exception) -> dict[str, Any]:
+    """Return an error in the shape of OpenAI's API; an unexpected one tells a stranger nothing."""
+    status = status_of(error)
+    if isinstance(error, ZooError):
+        message, remedy = error.message, error.remedy
+    else:
+        message, remedy = "The server failed.", "Tell whoever runs it: its log has the details."
+    kinds = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
+    kinds |= {429: "rate_limit_error"}
+    kind = kinds.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    return {
+        "error": {
+            "message": f"{message} {remedy}",
+            "type": kind,
+            "param": getattr(error, "param", None),
+            "code": getattr(error, "code", None),
+            "remedy": remedy,
+        }
+    }
+
+
+def answer(error: Exception) -> Response:
+    """Return the answer to a request that failed, and log what is the server's fault."""
+    status = status_of(error)
+    if not isinstance(error, ZooError):
+        log.error("An unexpected error", exc_info=error)
+    elif status == 500:
+        log.error("%s %s", error.message, error.remedy)
+    retry_after = getattr(error, "retry_after", None)
+    headers = {"Retry-After": str(retry_after)} if retry_after is not None else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSON(body_of(error), status, headers)
+
+
+async def on_zoo_error(request: Request, error: Exception) -> Response:
+    """Answer a request that raised an error of the zoo, or any other."""
+    return answer(error)
+
+
+async def on_invalid_body(request: Request, error: Exception) -> Response:
+    """Answer a request whose body has a wrong type or lacks a field: the first fault, by name."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    # The place is ("body", field, …); what pydantic calls a union's members is no use to a client.
+    place = [str(part) for part in first["loc"][1:3]]
+    if first["type"] in ("json_invalid", "model_attributes_type", "model_type") or not place:
+        return answer(Refusal("The body is not a JSON object.", "Send one, as application/json."))
+    param = visible(place[0], 60)
+    if first["type"] == "missing":
+        return answer(Refusal(f"The field {param} is missing.", "Give it.", param=param))
+    said = first["msg"].removeprefix("Value error, ").rstrip(".")
+    return answer(Refusal(f"The field {param} has a wrong value: {said}.", "See /openapi.json.", param=param))
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """Answer what the framework refuses: an unknown path or method, or a body that is not JSON."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        wrong, remedy = f"There is no {request.url.path}.", "See the list of addresses: /docs"
+    elif error.status_code == 405:
+        wrong, remedy = f"{request.url.path} has no {request.method}.", "See the list of addresses: /docs"
+    else:
+        wrong, remedy = "The body cannot be read.", "Send a JSON object, as application/json."
+    return answer(Refusal(wrong, remedy, status=error.status_code))

@@ -1,0 +1,84 @@
+"""The samples that were made last, by an id that cannot be guessed."""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo_core import Record, Sample, sample_bytes, sample_line
+from zoo_serve.problems import Refusal
+
+MAX_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class StoredSample:
+    """A sample as it is kept: its record, and its text or the bytes of its PNG."""
+
+    id: str
+    record: Record
+    text: str | None
+    png: bytes
+
+    @classmethod
+    def of(cls, sample: Sample) -> StoredSample:
+        """Encode a sample. An image takes some milliseconds: call it in a thread."""
+        png = b"" if sample.tensor is None else sample_bytes(sample, Path("sample.png"))
+        return cls(secrets.token_hex(16), sample.record, sample.text, png)
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of its file, which ``zoo replay`` reads."""
+        return ".png" if self.png else ".jsonl"
+
+    def file(self) -> bytes:
+        """Return its file with the record in it: a PNG, or a line of JSON."""
+        return self.png or sample_line(self.text or "", self.record)
+
+    def note(self) -> dict[str, Any]:
+        """Return the field ``zoo`` of an answer: where the sample is, and how it was made."""
+        return {
+            "id": self.id,
+            "file": f"/zoo/samples/{self.id}{self.suffix}",
+            "record": self.record.to_json(),
+        }
+
+
+class SampleStore:
+    """Keeps samples in memory until newer ones need their place."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self.max_bytes = max_bytes
+        self._samples: OrderedDict[str, StoredSample] = OrderedDict()
+        self._bytes = 0
+
+    def add(self, sample: StoredSample) -> None:
+        """Keep a sample."""
+        self._samples[sample.id] = sample
+        self._bytes += _size(sample)
+        while self._bytes > self.max_bytes and len(self._samples) > 1:
+            _, oldest = self._samples.popitem(last=False)
+            self._bytes -= _size(oldest)
+
+    def get(self, id: str) -> StoredSample:
+        """Return a sample.
+
+        Raises:
+            Refusal: There is none of that id, or not any more.
+        """
+        if sample := self._samples.get(id):
+            return sample
+        raise Refusal(
+            "There is no sample of that id, or it has made room for newer ones.",
+            "Make it again from its record: the same seed gives the same sample.",
+            status=404,
+            code="sample_not_found",
+        )
+
+
+def _size(sample: StoredSample) -> int:
+    """Return roughly the bytes that a sample takes, its record included."""
+    return 4096 + len(sample.png) + 4 * len(sample.text or "") + 4 * len(sample.record.prompt or "")

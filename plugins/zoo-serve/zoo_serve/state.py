@@ -1,0 +1,108 @@
+"""What the handlers of a server share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from starlette.requests import Request as HTTPRequest
+
+from zoo_core import ModelCard, Request, Sample
+from zoo_serve.config import ServerConfig
+from zoo_serve.engine.engine import Engine
+from zoo_serve.engine.job import Finished, Job
+from zoo_serve.metrics import Metrics
+from zoo_serve.models import ServedModels
+from zoo_serve.problems import Refusal
+from zoo_serve.samples import SampleStore, StoredSample
+from zoo_serve.uploads import Uploads
+
+
+class Requests(Protocol):
+    """The samples to make: a plan, or a list."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Request]: ...
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """The parts of a server; handlers find it at ``request.app.state.zoo``."""
+
+    config: ServerConfig
+    models: ServedModels
+    engine: Engine
+    metrics: Metrics
+    samples: SampleStore
+    uploads: Uploads
+
+    @classmethod
+    def create(cls, config: ServerConfig) -> ServerState:
+        """Make the parts of a new server."""
+        metrics = Metrics()
+        engine = Engine(config, metrics)
+        return cls(config, ServedModels(config), engine, metrics, SampleStore(), Uploads(config.limits))
+
+    def submit(self, card: ModelCard, requests: Requests, *, watched: bool = False) -> Job:
+        """Queue the samples of a request.
+
+        Raises:
+            Refusal: There are too many, the queue is full, or the server is being stopped.
+        """
+        most = self.config.limits.samples
+        if len(requests) > most:  # before they are listed
+            raise Refusal(
+                f"{len(requests)} samples are too many for one request.", f"Ask for at most {most}."
+            )
+        job = Job(card, list(requests), self.config.timeout, watched)
+        self.engine.submit(job)
+        return job
+
+    async def keep(self, sample: Sample) -> StoredSample:
+        """Encode a sample and keep it for a while."""
+        stored = await asyncio.to_thread(StoredSample.of, sample)
+        self.samples.add(stored)
+        return stored
+
+    async def finish(self, job: Job, request: HTTPRequest) -> list[StoredSample]:
+        """Wait for all samples of a job, in order; cancel it if the client goes away."""
+
+        async def collect() -> list[StoredSample]:
+            done = [event.sample async for event in job.events() if isinstance(event, Finished)]
+            done.sort(key=lambda sample: sample.index)
+            return [await self.keep(sample) for sample in done]
+
+        work = asyncio.ensure_future(collect())
+        gone = asyncio.ensure_future(_disconnected(request))
+        try:
+            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise Refusal("The client has gone.", "Ask again.", status=499)
+            return work.result()
+        finally:
+            self.give_up(job)
+            for task in (work, gone):
+                task.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await task
+
+    def give_up(self, job: Job) -> None:
+        """Take a job's samples out of the queue and of their batch, if it is not done."""
+        job.cancel()
+        self.engine.cancelled()
+
+
+async def _disconnected(request: HTTPRequest) -> None:
+    """Return when the client has closed the connection; the body has been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def state_of(request: HTTPRequest) -> ServerState:
+    """Return the state of the server that got a request."""
+    state: ServerState = request.app.state.zoo
+    return state
