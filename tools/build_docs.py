@@ -9,10 +9,13 @@ With --check nothing is written, and the exit status is 1 if a page is out of da
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -20,6 +23,7 @@ import click
 from zoo_core.cli import cli
 from zoo_core.cli.console import count_of
 from zoo_core.manifest.cards import HubWeights, ModelCard, TrainerCard
+from zoo_core.plugins.discovery import installed_plugins
 from zoo_core.registry import BUILT_IN, read_registry
 from zoo_core.testing.conformance.checks import explanation
 
@@ -59,6 +63,24 @@ BENCHMARKS = {
     ),
 }
 """Title and description of each benchmark, in the order of the page."""
+
+
+@contextmanager
+def plugins_of_this_tree() -> Iterator[None]:
+    """Within this block, find every plugin of the tree as if it were installed."""
+    installed = {plugin.name for plugin in installed_plugins()}
+    with TemporaryDirectory() as site:
+        for manifest in sorted(ROOT.glob("plugins/*/*/zoo.toml")):
+            package, project = manifest.parent.name, manifest.parent.parent
+            if project.name not in installed:
+                info = Path(site, f"{package}-0.dist-info")
+                info.mkdir()
+                (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project.name}\nVersion: 0\n")
+                (info / "entry_points.txt").write_text(f"[zoo.plugins]\n{project.name} = {package}\n")
+                sys.path.append(str(project))
+        sys.path.append(site)
+        importlib.invalidate_caches()
+        yield
 
 
 def build_cli() -> str:
@@ -185,8 +207,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a file is out of date")
     check = parser.parse_args().check
+    with plugins_of_this_tree():
+        cli_page = build_cli()
     pages = {
-        "cli.md": build_cli(),
+        "cli.md": cli_page,
         "models.md": build_models(),
         "checks.md": build_checks(),
         "benchmarks.md": build_benchmarks(),
