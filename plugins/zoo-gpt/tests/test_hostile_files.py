@@ -108,7 +108,7 @@ CONFIGS = {
     "infinite epsilon": edit("config.json", layer_norm_epsilon=float("inf")),
     "NaN epsilon": edit("config.json", layer_norm_epsilon=float("nan")),
     "negative epsilon": edit("config.json", layer_norm_epsilon=-1.0),
-    "long unknown setting": edit("config.json", **{"x" * 10**6: "y" * 10**6}),
+    "long setting": edit("config.json", quantization_config={"x" * 10**6: "y" * 10**6}),
     "unknown model_type": edit("config.json", model_type="\x1b]0;title\x07" + "x" * 10**6),
     "no model_type": edit("config.json", model_type=None),
     "deep config": write("config.json", '{"model_type": ' + "[" * 3000 + "]" * 3000 + "}"),

@@ -16,6 +16,7 @@ from zoo_gpt.decoding.decode import decode
 from zoo_gpt.decoding.likelihood import log_likelihoods
 from zoo_gpt.network.cache import KVCache
 from zoo_gpt.network.checkpoint import load_transformer
+from zoo_gpt.network.rope import Rope
 from zoo_gpt.network.transformer import Transformer
 
 from zoo_core import Checkpoint
@@ -47,6 +48,14 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 32,
 }
+
+
+def rope(**settings: Any) -> dict[str, Any]:
+    """Return a Llama whose ``original`` context is 24, so that every test goes beyond it."""
+    settings = {"rope_theta": 1e4, "original_max_position_embeddings": 24} | settings
+    return LLAMA | {"rope_parameters": settings}
+
+
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("GPT2", GPT2),
     "gpt2, untied": ("GPT2", GPT2 | {"tie_word_embeddings": False}),
@@ -60,7 +69,30 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         "Llama",
         LLAMA | {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}},
     ),
+    "llama, dynamic": (
+        "Llama",
+        rope(rope_type="dynamic", factor=4.0) | {"max_position_embeddings": 24},
+    ),
+    "llama, yarn": ("Llama", rope(rope_type="yarn", factor=4.0)),
+    "llama, yarn of deepseek": (
+        "Llama",
+        rope(rope_type="yarn", factor=4.0, mscale=1.0, mscale_all_dim=0.5, beta_fast=4.0, truncate=False),
+    ),
+    "llama, longrope": (
+        "Llama",
+        rope(
+            rope_type="longrope",
+            short_factor=[1.0, 1.1, 1.2, 1.3],
+            long_factor=[1.5, 2.0, 3.0, 4.0],
+            factor=4.0,
+        ),
+    ),
+    "mistral": ("Mistral", LLAMA | {"sliding_window": 16, "head_dim": 16}),
     "qwen2": ("Qwen2", LLAMA),
+    "qwen2, windows": (
+        "Qwen2",
+        LLAMA | {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1},
+    ),
     "qwen3": ("Qwen3", LLAMA | {"head_dim": 16}),
     "imagegpt": ("ImageGPT", GPT2),
 }
@@ -71,6 +103,12 @@ class Pair:
     theirs: Any
     ours: Transformer
     tokens: Tensor
+
+    def reference(self, tokens: Tensor) -> Tensor:
+        """Return the logits that transformers computes without a cache."""
+        self.theirs(tokens[:, :1])  # dynamic ropes remember the longest sequence until they read a short one
+        logits: Tensor = self.theirs(tokens, use_cache=False).logits
+        return logits
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -102,23 +140,44 @@ def read_folder(folder: Path) -> Checkpoint:
 
 @torch.inference_mode()
 def test_logits(pair: Pair) -> None:
-    theirs = pair.theirs(pair.tokens).logits
+    theirs = pair.reference(pair.tokens)
     assert float((pair.ours(pair.tokens) - theirs).abs().max() / theirs.abs().max()) < 1e-5
 
 
 @torch.inference_mode()
 def test_64_greedy_tokens(pair: Pair) -> None:
     prompts = pair.tokens[:, :7]
-    expected = prompts
-    for _ in range(64):  # without a cache, so that ours is compared with the definition
-        expected = torch.cat([expected, pair.theirs(expected, use_cache=False).logits[:, -1:].argmax(-1)], 1)
-    chosen = decode(pair.ours, prompts.tolist(), 64, lambda logits: logits.argmax(-1))
-    assert torch.equal(torch.stack(list(chosen), dim=1), expected[:, 7:])
+    tokens = decode(pair.ours, prompts.tolist(), 64, lambda logits: logits.argmax(-1))
+    texts = torch.cat([prompts, torch.stack(list(tokens), dim=1)], dim=1)
+    if any(
+        isinstance(rope, Rope) and rope.depends_on_length for rope in pair.ours.ropes
+    ):  # the frequencies depend on the length: compare step by step
+        chosen = [pair.reference(texts[:, :end])[:, -1] for end in range(7, 71)]
+        assert torch.equal(torch.stack(chosen, dim=1).argmax(-1), texts[:, 7:])
+    else:
+        assert torch.equal(pair.reference(texts[:, :-1])[:, 6:].argmax(-1), texts[:, 7:])
+
+
+@torch.inference_mode()
+def test_padded_prompts_are_continued_as_if_each_were_alone_and_without_a_cache(pair: Pair) -> None:
+    prompts = [row[:length] for row, length in zip(pair.tokens.tolist(), (20, 3, 12), strict=True)]
+    seen = []
+
+    def sample(logits: Tensor) -> Tensor:
+        seen.append(logits.clone())
+        return logits.argmax(-1)
+
+    tokens = torch.stack(list(decode(pair.ours, prompts, 8, sample)), dim=1)
+    for row, prompt in enumerate(prompts):
+        text = torch.tensor([[*prompt, *tokens[row].tolist()]])
+        for step in (0, 3, 4, 7):
+            expected = pair.reference(text[:, : len(prompt) + step])[0, -1]
+            assert float((seen[step][row] - expected).abs().max() / expected.abs().max()) < 1e-5
 
 
 @torch.inference_mode()
 def test_log_likelihoods(pair: Pair) -> None:
-    logits = pair.theirs(pair.tokens).logits[:, :-1].log_softmax(-1)
+    logits = pair.reference(pair.tokens[:, :-1]).log_softmax(-1)
     expected = logits.gather(2, pair.tokens[:, 1:, None])[..., 0]
     ours = torch.stack([log_likelihoods(pair.ours, row) for row in pair.tokens.tolist()])
     assert torch.allclose(ours, expected, atol=1e-4)

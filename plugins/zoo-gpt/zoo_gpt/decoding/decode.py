@@ -74,11 +74,15 @@ def decode(
         dtype = torch.promote_types(dtype, torch.float32)
     cache = KVCache(transformer.config, len(prompts), capacity, device, dtype, left_padding)
     graph: GraphedStep | None = None
+    read = [tokens]
     for step in range(steps):
-        if step == 1 and device.type == "cuda" and steps >= MIN_GRAPH_STEPS:
+        if step and any(transformer.must_read_again(len(prompt) + step) for prompt in prompts):
+            tokens, graph, cache.length = torch.cat(read, dim=1), None, 0
+        elif step and graph is None and device.type == "cuda" and steps - step >= MIN_GRAPH_STEPS - 1:
             graph = GraphedStep(transformer, cache)
         logits = transformer.next_logits(tokens, cache) if graph is None else graph(tokens)
         if step == 0:
             require_numbers(logits)
         tokens = sample(logits)[:, None]
+        read.append(tokens)
         yield tokens[:, 0]

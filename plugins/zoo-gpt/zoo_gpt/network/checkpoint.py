@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,10 +18,15 @@ from zoo_gpt.network.families import FAMILIES
 from zoo_gpt.network.family import REMEDY, ConfigReader
 from zoo_gpt.network.transformer import Transformer
 
+_log = logging.getLogger(__name__)
+
 STEMS = ("model", "pytorch_model")
 """Names of weights files: the first for safetensors, the second for pickles."""
 NOT_WEIGHTS = re.compile(r"\.(attn|attention)\.(attention\.)?(bias|masked_bias)$|rotary_emb\.inv_freq$")
 """Masks and tables that old files hold besides the weights."""
+
+NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
+"""The number of a layer or of an expert in a tensor's name."""
 
 LAYERS = ("n_layer", "num_layers", "num_hidden_layers")
 """Names of the setting that says how many layers there are."""
@@ -40,6 +46,8 @@ def load_transformer(checkpoint: Checkpoint) -> Transformer:
     config_json = checkpoint.json("config.json")
     source = f"{checkpoint.source}: config.json"
     config = transformer_config(config_json, source)
+    if unread := unread_settings(config_json, source):
+        _log.warning("%s: settings without effect: %s.", source, short_repr(unread)[1:-1])
     stem = next((s for s in STEMS if any(f.startswith(f"{s}.") for f in checkpoint.files)), STEMS[0])
     published = checkpoint.tensors(stem)
     _compare_sizes(config, config_json, published, source)
@@ -61,9 +69,20 @@ def transformer_config(config: Mapping[str, Any], source: str) -> TransformerCon
         source: The file, for messages.
 
     Raises:
-        WeightsError: The model_type is unknown; or a setting is missing, of another type, unknown or not
-            supported.
+        WeightsError: The model_type is unknown; or a setting is missing, of another type or not supported.
     """
+    return _read(config, source)[0]
+
+
+def unread_settings(config: Mapping[str, Any], source: str) -> list[str]:
+    """Return the names of settings that no class of this ``model_type`` has, so that they change nothing.
+
+    The arguments and errors are those of :func:`transformer_config`.
+    """
+    return _read(config, source)[1].unread()
+
+
+def _read(config: Mapping[str, Any], source: str) -> tuple[TransformerConfig, ConfigReader]:
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise WeightsError(
@@ -72,10 +91,9 @@ def transformer_config(config: Mapping[str, Any], source: str) -> TransformerCon
         )
     reader = ConfigReader(config, source)
     read = FAMILIES[model_type].read(reader)
-    reader.finish()
     if read.heads % read.kv_heads:
         raise reader.error(f"{read.heads} attention heads cannot be divided among {read.kv_heads} key heads")
-    return read
+    return read, reader
 
 
 def _compare_sizes(
@@ -85,13 +103,16 @@ def _compare_sizes(
 
     Time and memory then depend on the bytes of the weights, not on what a config claims.
     """
-    layers = len({found[1] for name in tensors if (found := re.search(r"\.(\d+)\.", name))})
+    layers = len({found[0] for name in tensors if (found := NUMBER.search(name))})
     if config.layers > layers:
         name = next(name for name in LAYERS if settings.get(name) is not None)
         raise WeightsError(
             f"{source}: {name} is {config.layers}, but the weights have {layers} layers.", REMEDY
         )
-    needed = config.width * (config.vocab_size + config.layers * 2 * config.mlp_width)
+    mlps = config.layers - len(config.dense_layers)
+    if config.experts is not None:
+        mlps *= config.experts.count
+    needed = config.width * (config.vocab_size + mlps * 2 * config.mlp_width)
     held = sum(tensor.numel() for tensor in tensors.values())
     if needed > held:
         sizes = ", ".join(f"{name} {settings[name]}" for name in SIZES if settings.get(name) is not None)
@@ -117,21 +138,24 @@ def from_published(
     """
     shape = transformer_config(config, source)
     family = FAMILIES[config["model_type"]]
+    prefixes = (family.prefix, *family.other_prefixes)
     renamed: dict[str, Tensor] = {}
     for name in list(tensors):
         tensor = tensors.pop(name)
-        if NOT_WEIGHTS.search(name):
+        if NOT_WEIGHTS.search(name) or name.startswith(family.unused):
             continue
-        module, _, kind = name.removeprefix(family.prefix).rpartition(".")
-        layer = re.search(r"\.(\d+)\.", module)
-        ours = family.names.get(re.sub(r"\.\d+\.", ".*.", module, count=1))
+        prefix = next((each for each in prefixes if name.startswith(each)), "")
+        module, _, kind = name.removeprefix(prefix).rpartition(".")
+        numbers = NUMBER.findall(module)
+        ours = family.names.get(NUMBER.sub("*", module))
         if ours is None:
             renamed[name] = tensor
             continue
         if ours == "head" and shape.tied:
             continue
-        ours = ours.replace("*", layer[1]) if layer else ours
-        if family.transposed and tensor.dim() == 2 and layer:
+        for number in numbers:
+            ours = ours.replace("*", number, 1)
+        if family.transposed and tensor.dim() == 2 and numbers:
             tensor = tensor.T.contiguous()
         if ours.endswith("qkv_by_head"):
             ours = ours.removesuffix("_by_head")
@@ -139,6 +163,12 @@ def from_published(
                 raise _misshapen(source, name, tensor)
             by_head = tensor.view(shape.heads, 3, shape.head_dim, *tensor.shape[1:])
             tensor = by_head.transpose(0, 1).reshape(tensor.shape)
+        if ours.endswith("gate_up"):
+            if not tensor.dim() or len(tensor) % 2:
+                raise _misshapen(source, name, tensor)
+            ours = ours.removesuffix("gate_up")
+            renamed[f"{ours}gate.{kind}"], renamed[f"{ours}up.{kind}"] = tensor.chunk(2)
+            continue
         renamed[f"{ours}.{kind}"] = tensor
     return _fused(shape, renamed, source)
 
@@ -154,8 +184,8 @@ def to_published(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> di
     renamed = {}
     for name, tensor in tensors.items():
         module, _, kind = name.rpartition(".")
-        layer = re.search(r"\.(\d+)\.", module)
-        pattern = re.sub(r"\.\d+\.", ".*.", module, count=1)
+        layer = NUMBER.search(module)
+        pattern = NUMBER.sub("*", module)
         if pattern in theirs:
             parts = {pattern: tensor}
         else:  # the family stores queries, keys and values separately
@@ -164,7 +194,7 @@ def to_published(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> di
             parts = dict(zip(names, torch.split(tensor, rows), strict=True))
         for ours, part in parts.items():
             prefix = "" if ours == "head" else family.prefix
-            their_name = theirs[ours].replace("*", layer[1]) if layer else theirs[ours]
+            their_name = theirs[ours].replace("*", layer[0]) if layer else theirs[ours]
             transposed = family.transposed and part.dim() == 2 and layer
             renamed[f"{prefix}{their_name}.{kind}"] = (part.T if transposed else part).contiguous()
     return renamed

@@ -8,6 +8,17 @@ from zoo_gpt.network.rope import GridRope, Rope
 
 
 @dataclass(frozen=True)
+class ExpertsConfig:
+    """A mixture of experts instead of one MLP (Shazeer et al. 2017, arXiv:1701.06538)."""
+
+    count: int
+    per_token: int
+    """Experts that each token is sent to, those with the highest scores."""
+    normalised: bool = True
+    """The weights of a token's experts sum to 1; otherwise those of all experts do."""
+
+
+@dataclass(frozen=True)
 class TransformerConfig:
     """Hyperparameters in which the families differ."""
 
@@ -27,23 +38,56 @@ class TransformerConfig:
     activation: str = "gelu_new"
     gated: bool = False
     """SwiGLU: a third layer gates the MLP (Shazeer 2020, arXiv:2002.05202)."""
+    experts: ExpertsConfig | None = None
+    """Experts, each an MLP; None: one MLP."""
+    dense_layers: tuple[int, ...] = ()
+    """Layers with one MLP all the same."""
+    dense_mlp_width: int = 0
+    """``mlp_width`` of these layers."""
     rms_norm: bool = False
     """RMSNorm instead of LayerNorm (Zhang & Sennrich 2019, arXiv:1910.07467)."""
+    norm_offset: bool = False
+    """The stored weights of an RMSNorm are its factors minus 1, as in Gemma."""
     norm_eps: float = 1e-5
+    norm_inputs: bool = True
+    """Attention and the MLP read a normalised input ("pre-norm")."""
+    norm_outputs: bool = False
+    """Normalise what attention and the MLP add to the residual stream, as in Gemma 2 and OLMo 2."""
     rope: Rope | GridRope | None = None
     """Rotary embedding; None: a learned embedding of each position."""
+    layer_ropes: tuple[Rope | None, ...] = ()
+    """The rope of each layer where not all have ``rope``; None: positions are not encoded in this layer."""
     attention_scale: float | None = None
     """Factor of the attention scores; None: 1/√head_dim."""
+    attention_softcap: float | None = None
+    """Scores s become c · tanh(s / c), as in Gemma 2 (arXiv:2408.00118, section 2)."""
     windows: tuple[int | None, ...] = ()
     """Attention window of each layer: positions a query sees, itself included. None or no entry: all."""
-    qk_norm: bool = False
-    """Normalise each head's queries and keys."""
+    sinks: bool = False
+    """Each head has a score that competes with those of all keys and has no value, as in gpt-oss."""
+    qk_norm: str | None = None
+    """Normalise queries and keys: each ``head`` alone or over the whole ``width``; None: not at all."""
     qkv_bias: bool = True
     out_bias: bool = True
     mlp_bias: bool = True
+    head_bias: bool = False
     parallel: bool = False
     """Attention and MLP read the same input, as in GPT-NeoX; otherwise the MLP reads attention's output."""
+    shared_norm: bool = False
+    """If ``parallel``: both read it through one norm, as in Phi."""
+    embedding_scale: float = 1.0
+    """Factor of the embeddings."""
+    residual_scale: float = 1.0
+    """Factor of what attention and the MLP add to the residual stream."""
+    logits_scale: float = 1.0
+    """Factor of the logits."""
+    logits_softcap: float | None = None
+    """Logits x become c · tanh(x / c)."""
     tied: bool = True
     """The head shares the embedding's weight."""
     dropout: float = 0.0
     """Dropout probability while training."""
+
+    def rope_of(self, layer: int) -> Rope | GridRope | None:
+        """Return the rope of a layer."""
+        return self.layer_ropes[layer] if self.layer_ropes else self.rope

@@ -10,8 +10,9 @@ from typing import Any
 
 from zoo_core import WeightsError
 from zoo_gpt.network.config import TransformerConfig
-from zoo_gpt.network.rope import Llama3Scaling, Rope
-from zoo_gpt.network.transformer import ACTIVATIONS
+from zoo_gpt.network.mlp import ACTIVATIONS
+from zoo_gpt.network.rope import Rope
+from zoo_gpt.network.rope_settings import read_rope
 
 KINDS: Mapping[type, str] = {
     bool: "true or false",
@@ -26,22 +27,25 @@ REMEDY = "Use a checkpoint of a model that zoo-gpt supports."
 MAX_LAYERS = 1000
 MAX_SIZE = 2**24
 """Largest width, context or vocabulary."""
-LLAMA3 = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
 
 # fmt: off
-IGNORED = frozenset({
+WITHOUT_EFFECT = frozenset({
     "architectures", "attention_dropout", "attention_probs_dropout_prob", "attn_pdrop", "auto_map",
-    "bos_token_id", "classifier_dropout", "dtype", "embd_pdrop", "embed_dropout", "eos_token_id",
-    "finetuning_task", "gradient_checkpointing", "hidden_dropout", "id2label", "initializer_range",
-    "is_llama_config", "label2id", "max_window_layers", "mlp_dropout", "n_ctx", "output_past",
-    "pad_token_id", "prefix", "pretraining_tp", "problem_type", "reorder_and_upcast_attn",
-    "resid_dropout", "resid_pdrop", "sliding_window", "summary_activation", "summary_first_dropout",
-    "summary_proj_to_labels", "summary_type", "summary_use_proj", "task_specific_params",
-    "tokenizer_class", "torch_dtype", "transformers.js_config", "transformers_version", "unk_token_id",
-    "use_cache", "zoo",
+    "bos_token_id", "chunk_size_feed_forward", "classifier_dropout", "dtype", "embd_pdrop", "embed_dropout",
+    "embedding_dropout", "eos_token_id", "finetuning_task", "gradient_checkpointing", "hidden_dropout",
+    "id2label", "initializer_range", "is_decoder", "is_llama_config", "label2id", "mlp_dropout", "n_ctx",
+    "output_hidden_states", "output_past", "output_router_logits", "pad_token_id", "prefix", "pretraining_tp",
+    "problem_type", "reorder_and_upcast_attn", "resid_dropout", "resid_pdrop", "residual_dropout",
+    "return_dict", "router_aux_loss_coef", "router_jitter_noise", "summary_activation",
+    "summary_first_dropout", "summary_proj_to_labels", "summary_type", "summary_use_proj",
+    "task_specific_params", "tokenizer_class", "torch_dtype", "transformers.js_config",
+    "transformers_version", "unk_token_id", "use_cache", "zoo",
 })
 # fmt: on
 """Settings that do not change what the network computes."""
+QUANTIZED = ("quantization_config", "compression_config")
+CLASSIFIERS = ("Classification", "QuestionAnswering")
+"""Parts of the names of architectures that end in another head than the next token's."""
 
 
 @dataclass(frozen=True)
@@ -53,24 +57,40 @@ class Family:
     """Our module name for each published one, without ``prefix`` and with * for the layer number."""
     prefix: str
     """Prefix of published names; some files leave it out."""
+    other_prefixes: tuple[str, ...] = ()
+    """Prefixes that some files have instead."""
+    unused: tuple[str, ...] = ()
+    """Prefixes of the tensors of other networks in the same files."""
     transposed: bool = False
     """Linear weights are stored as (in, out)."""
 
 
 class ConfigReader:
-    """Read a config.json setting by setting; :meth:`finish` refuses by name those that were not read.
+    """Read a config.json setting by setting.
 
-    ``zoo_core.read_config`` has one name and one type per field. Here they depend on the family, and settings
-    that are off may have any name.
+    A family reads every setting that its class in transformers declares, and refuses values it does not
+    implement; a test compares the two. So a setting that was not read cannot change what is computed:
+    :meth:`unread` lists such settings. ``zoo_core.read_config`` has one name and one type per field. Here
+    they depend on the family.
 
     Args:
         config: The content of the file.
         source: The file, for messages.
+
+    Raises:
+        WeightsError: The weights are quantised, or the network is not a causal language model.
     """
 
     def __init__(self, config: Mapping[str, Any], source: str) -> None:
         self.config, self.source = config, source
-        self._read = {"model_type", *IGNORED}
+        self.read = {"model_type", *WITHOUT_EFFECT, *QUANTIZED}
+        for name in QUANTIZED:
+            self._refuse_quantized(config.get(name))
+        self.require(True, "is_causal")
+        self.require(False, "is_encoder_decoder", "add_cross_attention")
+        for architecture in self.get(list, "architectures", optional=True) or ():
+            if any(kind in str(architecture) for kind in CLASSIFIERS):
+                raise self.error(f"architectures is {short_repr(architecture)}, which predicts no next token")
 
     def get(self, kind: type[Any], *names: str, default: Any = None, optional: bool = False) -> Any:
         """Return a setting under the first of its names that is there and not null.
@@ -78,7 +98,7 @@ class ConfigReader:
         Raises:
             WeightsError: The setting is missing and has no default, or its type differs.
         """
-        self._read.update(names)
+        self.read.update(names)
         name = next((name for name in names if self.config.get(name) is not None), None)
         if name is None:
             if default is None and not optional:
@@ -108,15 +128,34 @@ class ConfigReader:
     def require(self, value: Any, *names: str) -> None:
         """Refuse these settings if they have another value than ``value``."""
         for name in names:
-            self._read.add(name)
+            self.read.add(name)
             if self.config.get(name, value) not in (value, None):
                 raise self.error(f"{name} is {short_repr(self.config[name])}; only {value!r} is supported")
 
-    def require_full_attention(self) -> None:
+    def layer_types(self, layers: int) -> list[str] | None:
+        """Return each layer's attention, ``full_attention`` or ``sliding_attention``; None: not given."""
+        kinds: list[Any] | None = self.get(list, "layer_types", optional=True)
+        if kinds is None:
+            return None
+        if len(kinds) != layers or not set(map(str, kinds)) <= {"full_attention", "sliding_attention"}:
+            raise self.error(
+                f"layer_types is {short_repr(kinds)}; expected 'full_attention' or 'sliding_attention' "
+                f"for each of {layers} layers"
+            )
+        return kinds
+
+    def require_full_attention(self, layers: int) -> None:
         """Refuse layers with an attention window."""
-        kinds = self.get(list, "layer_types", default=[], optional=True)
-        if any(kind != "full_attention" for kind in kinds):
+        kinds = self.layer_types(layers)
+        if kinds and "sliding_attention" in kinds:
             raise self.error(f"layer_types is {short_repr(kinds)}; only 'full_attention' is supported")
+
+    def window(self, default: int | None) -> int | None:
+        """Return ``sliding_window``: the positions that a query sees; None: all, which null means too."""
+        if self.config.get("sliding_window", default) is None:
+            self.read.add("sliding_window")
+            return None
+        return self.size("sliding_window", default)
 
     def activation(self, name: str, default: str) -> str:
         """Return the name of a supported activation."""
@@ -125,13 +164,15 @@ class ConfigReader:
             raise self.error(f"{name} is {short_repr(value)}; expected one of {', '.join(ACTIVATIONS)}")
         return value
 
-    def sizes(self, width: str, layers: str, heads: str, context: str) -> dict[str, Any]:
+    def sizes(
+        self, width: str, layers: str, heads: str, context: str, defaults: Mapping[str, int] | None = None
+    ) -> dict[str, Any]:
         """Read the sizes that every config has, under these names; return fields of TransformerConfig."""
-        sizes = {"width": width, "heads": heads, "context": context}
-        read = {field: self.size(name) for field, name in sizes.items()}
-        read["layers"] = self.size(layers, most=MAX_LAYERS)
-        vocab_size = self.size("vocab_size")
-        return read | {"vocab_size": vocab_size, "vocab_out": vocab_size, "kv_heads": read["heads"]}
+        defaults = defaults or {}
+        sizes = {"width": width, "heads": heads, "context": context, "vocab_size": "vocab_size"}
+        read = {field: self.size(name, defaults.get(name)) for field, name in sizes.items()}
+        read["layers"] = self.size(layers, defaults.get(layers), most=MAX_LAYERS)
+        return read | {"vocab_out": read["vocab_size"], "kv_heads": read["heads"]}
 
     def head_dim(self, sizes: Mapping[str, int]) -> int:
         """Return the width of one head, the network's width divided by the heads."""
@@ -140,43 +181,42 @@ class ConfigReader:
             raise self.error(f"a width of {sizes['width']} cannot be divided into {sizes['heads']} heads")
         return head_dim
 
-    def rope(self, head_dim: int, default_share: float = 1.0) -> Rope:
+    def rope(self, head_dim: int, context: int, *, theta: float = 10000.0, share: float = 1.0) -> Rope:
         """Read rotary settings, flat as in published files or nested as in recent transformers."""
-        nested = self._object("rope_parameters")
-        scaling = self._object("rope_scaling") or nested
-        theta = self.get(float, "rope_theta", "rotary_emb_base", optional=True)
-        share = self.get(float, "partial_rotary_factor", "rotary_pct", optional=True)
-        kind = scaling.get("rope_type", scaling.get("type", "default"))
-        if kind not in ("default", "linear", "llama3"):
-            raise self.error(f"rope_type is {short_repr(kind)}; expected one of default, linear, llama3")
-        try:
-            theta = float(theta or nested.get("rope_theta", 10000.0))
-            share = float(share or nested.get("partial_rotary_factor", default_share))
-            names = {"default": (), "linear": ("factor",), "llama3": LLAMA3}[kind]
-            numbers = [float(scaling[name]) for name in names]
-        except (KeyError, TypeError, ValueError, OverflowError):
-            raise self.error(f"the rotary settings are incomplete: {short_repr(dict(scaling))}") from None
-        positive = all(0 < number < math.inf for number in (theta, *numbers))
-        if not positive or not 0 < share <= 1 or int(head_dim * share) % 2:
-            raise self.error(
-                f"the rotary settings are impossible: rope_theta {theta:g}, a share of {share:g} of "
-                f"{head_dim} channels, {short_repr(dict(scaling))}"
-            )
-        factor = numbers[0] if kind == "linear" else 1.0
-        llama3 = Llama3Scaling(*numbers) if kind == "llama3" else None
-        return Rope(int(head_dim * share), theta, factor, llama3)
+        return read_rope(
+            self,
+            head_dim,
+            context,
+            self.object("rope_scaling") or self.object("rope_parameters"),
+            theta=self.get(float, "rope_theta", "rotary_emb_base", default=theta),
+            share=self.get(float, "partial_rotary_factor", "rotary_pct", default=share),
+        )
 
-    def finish(self) -> None:
-        """Refuse settings that were not read, unless they are off."""
-        for name, value in self.config.items():
-            off = value in (None, False, 0, "", [], {})
-            if name not in self._read and not name.startswith("_") and not off:
-                raise self.error(f"unknown setting {short_repr(name)} = {short_repr(value)}")
+    def object(self, name: str) -> Mapping[str, Any]:
+        """Return a table of settings, which is empty if it is missing."""
+        value: Mapping[str, Any] = self.get(dict, name, default={}, optional=True)
+        return value
+
+    def unread(self) -> list[str]:
+        """Return the names of settings that have no effect, except those that are off."""
+        return [
+            name
+            for name, value in self.config.items()
+            if name not in self.read
+            and not name.startswith("_")
+            and value not in (None, False, 0, "", [], {})
+        ]
 
     def error(self, problem: str) -> WeightsError:
         """Return an error about this file."""
         return WeightsError(f"{self.source}: {problem}.", REMEDY)
 
-    def _object(self, name: str) -> Mapping[str, Any]:
-        value: Mapping[str, Any] = self.get(dict, name, default={}, optional=True)
-        return value
+    def _refuse_quantized(self, settings: Any) -> None:
+        if not settings:
+            return
+        method = settings.get("quant_method") if isinstance(settings, dict) else None
+        raise WeightsError(
+            f"{self.source}: the weights are quantised ({short_repr(method or settings)}); zoo-gpt does not "
+            "read them.",
+            "Use the repository with the original weights; --dtype int8 quantises them here.",
+        )

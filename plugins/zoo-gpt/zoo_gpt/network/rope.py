@@ -5,25 +5,13 @@ Su et al. 2021 (arXiv:2104.09864). Channel i rotates together with channel i + d
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Llama3Scaling:
-    """Llama 3.1's scaling to a longer context: low frequencies are divided, high ones kept."""
-
-    factor: float
-    """Divisor of the lowest frequencies."""
-    low_freq_factor: float
-    high_freq_factor: float
-    """Frequencies with fewer than ``low`` turns in the original context are divided by the whole factor,
-    those with more than ``high`` are kept, those between are interpolated."""
-    original_context: float
+from zoo_gpt.network.rope_scaling import RopeScaling
 
 
 @dataclass(frozen=True)
@@ -34,23 +22,41 @@ class Rope:
     """Channels of a head that rotate; the others stay."""
     theta: float
     """Channel pair k rotates by theta^(-2k/dims) radians per position."""
-    scaling_factor: float = 1.0
-    """Divisor of all frequencies ("linear" scaling)."""
-    llama3: Llama3Scaling | None = None
+    scaling: RopeScaling | None = None
+    """How the frequencies are changed for contexts longer than the one trained on."""
 
     def frequencies(self) -> Tensor:
-        """Return (dims/2,) radians per position, float32."""
-        frequencies = self.theta ** -(torch.arange(0, self.dims, 2).float() / self.dims) / self.scaling_factor
-        return frequencies if self.llama3 is None else _scaled(frequencies, self.llama3)
+        """Return (dims/2,) radians per position, float32, in sequences up to the original context."""
+        frequencies = self.theta ** -(torch.arange(0, self.dims, 2).float() / self.dims)
+        return frequencies if self.scaling is None else self.scaling.scaled(frequencies, self.theta)
+
+    @property
+    def depends_on_length(self) -> bool:
+        """The frequencies depend on the length of the sequence."""
+        return self.scaling is not None and self.scaling.depends_on_length
+
+    def changes_at(self, length: int) -> bool:
+        """Return True if a sequence that grows to ``length`` tokens gets other frequencies than before."""
+        return self.scaling is not None and self.scaling.changes_at(length)
 
     def angles(self, positions: Tensor) -> Tensor:
         """Return the angle of every channel pair, (*positions.shape, dims/2) float32."""
-        return positions[..., None].float() * _frequencies(self, positions.device)
+        frequencies = _frequencies(self, positions.device)
+        if self.scaling is not None and self.depends_on_length:
+            # Each sequence's own length, so that it does not depend on those beside it.
+            frequencies = self.scaling.for_length(frequencies, positions[..., -1:, None] + 1)
+        return positions[..., None].float() * frequencies
 
     def rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the cos and sin of the angles, each (*positions.shape, dims/2) float32."""
+        """Return the cos and sin of the angles, each (*positions.shape, dims/2) float32.
+
+        Args:
+            positions: (…, t) int64. The last one ends the sequence, on whose length some scalings depend.
+        """
         angles = self.angles(positions)
-        return angles.cos(), angles.sin()
+        if self.scaling is None or self.scaling.attention_factor == 1:
+            return angles.cos(), angles.sin()
+        return angles.cos() * self.scaling.attention_factor, angles.sin() * self.scaling.attention_factor
 
 
 @dataclass(frozen=True)
@@ -90,10 +96,3 @@ def _frequencies(rope: Rope, device: torch.device) -> Tensor:
     """Return a rope's frequencies, computed on the CPU and copied to a device once, not for each token."""
     with torch.inference_mode(False):
         return rope.frequencies().to(device)
-
-
-def _scaled(frequencies: Tensor, scaling: Llama3Scaling) -> Tensor:
-    turns = scaling.original_context * frequencies / (2 * math.pi)
-    span = scaling.high_freq_factor - scaling.low_freq_factor
-    kept = ((turns - scaling.low_freq_factor) / span).clamp(0, 1)
-    return frequencies * (kept + (1 - kept) / scaling.factor)

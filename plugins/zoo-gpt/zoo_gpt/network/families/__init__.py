@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 
-from zoo_gpt.network.families import gpt2, gpt_neo, gpt_neox, imagegpt, llama
+from zoo_gpt.network.families import (
+    gpt2,
+    gpt_neo,
+    gpt_neox,
+    imagegpt,
+    llama,
+    mistral,
+    qwen2,
+    qwen3,
+)
 from zoo_gpt.network.family import Family
 
 FAMILIES: Mapping[str, Family] = {
@@ -14,7 +22,8 @@ FAMILIES: Mapping[str, Family] = {
     "gpt_neox": gpt_neox.FAMILY,
     "imagegpt": imagegpt.FAMILY,
     "llama": llama.FAMILY,
-    "qwen2": Family(partial(llama.read, qkv_bias=True), llama.NAMES, "model."),  # arXiv:2412.15115
-    "qwen3": Family(partial(llama.read, qk_norm=True), llama.NAMES, "model."),  # arXiv:2505.09388
+    "mistral": mistral.FAMILY,
+    "qwen2": qwen2.FAMILY,
+    "qwen3": qwen3.FAMILY,
 }
 """Families by ``model_type``, which the manifest lists too."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zoo_gpt.network.config import TransformerConfig
 from zoo_gpt.network.family import ConfigReader, Family
+from zoo_gpt.network.rope_settings import longest_context
 
 NAMES = {
     "embed_in": "embedding",
@@ -23,14 +24,15 @@ def read(reader: ConfigReader) -> TransformerConfig:
     """Read a GPT-NeoX config."""
     sizes = reader.sizes("hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
     head_dim = reader.head_dim(sizes)
+    rope = reader.rope(head_dim, sizes["context"], share=0.25)
     bias = reader.get(bool, "attention_bias", default=True)
     return TransformerConfig(
-        **sizes,
+        **sizes | {"context": longest_context(rope, sizes["context"])},
         head_dim=head_dim,
         mlp_width=reader.size("intermediate_size"),
         activation=reader.activation("hidden_act", default="gelu"),
         norm_eps=reader.epsilon("layer_norm_eps", default=1e-5),
-        rope=reader.rope(head_dim, default_share=0.25),
+        rope=rope,
         qkv_bias=bias,
         out_bias=bias,
         parallel=reader.get(bool, "use_parallel_residual", default=True),
