@@ -2,6 +2,7 @@
 
 from .cli.flags import Seeds as Seeds
 from .cli.flags import option_flag as option_flag
+from .cli.flags import shard_option as shard_option
 from .data.classes import Classes as Classes
 from .data.classes import classifier_free_guidance as classifier_free_guidance
 from .data.classes import draw_labels as draw_labels
@@ -63,8 +64,11 @@ from .protocols import TrainingData as TrainingData
 from .protocols import read_options as read_options
 from .running.model import Model as Model
 from .running.model import Progress as Progress
+from .running.planning import Plan as Plan
 from .running.planning import Request as Request
 from .running.planning import make_plan as make_plan
+from .running.shards import Shard as Shard
+from .running.shards import begin_shard as begin_shard
 from .samples.folder import RunFolder as RunFolder
 from .samples.images import to_bytes as to_bytes
 from .samples.lines import sample_line as sample_line

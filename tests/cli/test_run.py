@@ -304,3 +304,31 @@ def test_a_run_in_bfloat16_on_a_cpu_without_it_says_so(zoo, monkeypatch):
     monkeypatch.setattr("zoo_core.running.loading.computes_in", lambda dtype, device: False)
     assert "no bfloat16 arithmetic: --dtype float32" in zoo("run", "toy-grey", "-o", "x.png").err
     assert zoo("run", "toy-grey", "-o", "y.png", "-q").err == ""
+
+
+def test_shards_are_merged_into_what_one_run_writes(zoo):
+    words = ("toy-grey", "-n", "5", "--seed", "3", "--level", "-1,0,1", "--batch-size", "2")
+    zoo("run", *words, "-o", "whole/")
+    for number in (1, 2):
+        assert zoo("run", *words, "-o", f"part{number}/", "--shard", f"{number}/2").status == 0
+
+    assert zoo("merge", "part1", "part2", "-o", "merged").out == (
+        "merged: 5 samples, none missing, none double\n"
+    )
+    assert [path.read_bytes() for path in sorted(Path("merged").iterdir())] == [
+        path.read_bytes() for path in sorted(Path("whole").iterdir())
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--shard", "1/2"], "A shard without a seed"),
+        (["--shard", "1/2", "--seed", "1", "-o", "x.png"], "A shard cannot be written to x.png."),
+        (["--shard", "3/2", "--seed", "1"], "'3/2' is not a shard."),
+    ],
+)
+def test_a_shard_that_could_not_be_merged_is_refused(zoo, words, problem):
+    status, _, err = zoo("run", "toy-grey", *words)
+    assert status in (1, 2)
+    assert problem in err

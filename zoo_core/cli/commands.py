@@ -8,6 +8,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "search": ("zoo_core.cli.models:search", "Search all known models, installed or not."),
         "show": ("zoo_core.cli.models:show", "Show a model's card: source, licence, options."),
         "run": ("zoo_core.cli.run:run", "Generate images or text with a model."),
+        "merge": ("zoo_core.cli.merge:merge", "Put the shards of a run together, and check them."),
         "replay": ("zoo_core.cli.replay:replay", "Reproduce a sample from the metadata in its file."),
     },
     "Weights": {

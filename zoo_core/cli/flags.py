@@ -8,6 +8,7 @@ import click
 
 from zoo_core.errors import OptionError
 from zoo_core.manifest.cards import Option
+from zoo_core.running.shards import Shard
 
 
 class OptionValue(click.ParamType[Any]):
@@ -45,6 +46,27 @@ class Seeds(click.ParamType[Any]):
         if len(spans) == 1:
             return spans[0]  # a range of a million seeds stays a range
         return [seed for span in spans for seed in span]
+
+
+class ShardValue(click.ParamType[Any]):
+    """A shard: ``2/8``."""
+
+    name = "shard"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the Shard."""
+        try:
+            return Shard.parse(value) if isinstance(value, str) else value
+        except OptionError as error:
+            self.fail(f"{error.message} {error.remedy}", param, ctx)
+
+
+shard_option = click.option(
+    "--shard",
+    type=ShardValue(),
+    metavar="I/N",
+    help="Make only the I-th of N parts of the samples, I from 1; zoo merge puts the parts together.",
+)
 
 
 def option_flag(option: Option) -> click.Option:

@@ -14,7 +14,7 @@ import click
 
 from zoo_core.cli.completion import complete_models
 from zoo_core.cli.console import device_option, say, to_json, working, write
-from zoo_core.cli.flags import Seeds, option_flag
+from zoo_core.cli.flags import Seeds, option_flag, shard_option
 from zoo_core.cli.prompts import read_prompts
 from zoo_core.environment import Environment
 from zoo_core.errors import OptionError, ZooError
@@ -22,6 +22,7 @@ from zoo_core.manifest.cards import ModelCard
 
 if TYPE_CHECKING:
     from zoo_core.running.model import Progress
+    from zoo_core.running.shards import Shard
     from zoo_core.samples.sample import Sample
 
 
@@ -88,6 +89,7 @@ class RunCommand(click.Command):
 @click.option(
     "--save-steps", type=click.Choice(["gif", "apng"]), help="Also save an animation of each image's steps."
 )
+@shard_option
 @click.option("--resume", is_flag=True, help="Skip samples that are already in the output.")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @device_option
@@ -132,6 +134,7 @@ class RunRequest:
     output: str | None
     caption: str | None
     save_steps: str | None
+    shard: Shard | None
     resume: bool
     force: bool
     device: str
@@ -173,6 +176,7 @@ def _run(request: RunRequest) -> None:
     from zoo_core.cli.texts import NullOutput, stream
     from zoo_core.running.loading import computes_in
     from zoo_core.running.planning import make_plan
+    from zoo_core.running.shards import begin_shard
     from zoo_core.samples import open_output
 
     card, as_json, resume = request.card, request.as_json, request.resume
@@ -186,6 +190,8 @@ def _run(request: RunRequest) -> None:
     )
     if request.output == "-" and as_json:
         raise OptionError("Texts and JSON cannot both go to standard output.", "Leave out -o - or --json.")
+    if request.shard:
+        _check_shard(request)
     prints_texts = request.target == "-"
     texts_on_screen = prints_texts and not as_json and sys.stdout.isatty()
     streamed = texts_on_screen and card.output == "text" and len(plan) == 1
@@ -213,11 +219,17 @@ def _run(request: RunRequest) -> None:
             say(f"{card.id} in {model.dtype} on {model.device.type}")
         if not request.quiet and not computes_in(model.dtype, model.device.type):
             write("This CPU has no bfloat16 arithmetic: --dtype float32 is several times faster.", err=True)
-        due = [each for each in plan if not out.has(model.record(each))] if resume else plan
-        if resume and len(due) < len(plan):
-            say(f"Skipping {len(plan) - len(due)} of {len(plan)} samples, which exist already.")
+        mine = begin_shard(request.shard, request.target, plan, model, request.batch_size)
+        due = (
+            [each for each in plan.part(mine) if not out.has(model.record(each))]
+            if resume
+            else plan.part(mine)
+        )
+        todo = len(due) if isinstance(due, list) else len(mine)
+        if todo < len(mine):
+            say(f"Skipping {len(mine) - todo} of {len(mine)} samples, which exist already.")
         show_bar = not request.quiet and sys.stderr.isatty() and not texts_on_screen
-        watch = stream() if streamed else _progress_bar(len(due)) if show_bar else nullcontext()
+        watch = stream() if streamed else _progress_bar(todo) if show_bar else nullcontext()
         with watch as on_step:
             samples = model.make(
                 due, batch_size=request.batch_size, on_step=on_step, keep_frames=out.wants_frames
@@ -227,6 +239,22 @@ def _run(request: RunRequest) -> None:
                 # A file of several samples is written last; lines in the middle of a bar would garble both.
                 wait = path == out.path or (show_bar and sys.stdout.isatty())
                 tell(sample, path, wait)
+
+
+def _check_shard(request: RunRequest) -> None:
+    """Refuse a shard whose samples would not be a part of one run, or could not be merged."""
+    from zoo_core.samples.targets import is_folder
+
+    if request.seed is None and request.seeds is None:
+        raise OptionError(
+            "A shard without a seed would be part of another run each time.",
+            "Give all shards the same --seed.",
+        )
+    if request.target == "-" or not (is_folder(request.target) or request.target.endswith(".jsonl")):
+        raise OptionError(
+            f"A shard cannot be written to {request.target}.",
+            "Give a folder, or a .jsonl file for texts: -o out/",
+        )
 
 
 @contextmanager

@@ -6,12 +6,14 @@ from __future__ import annotations
 COMMANDS = frozenset({
     "list", "ls", "search", "show", "run", "replay", "pull", "rm", "cache", "convert", "plugins", "install",
     "uninstall", "enable", "disable", "doctor", "registry", "new", "check", "completion",
+    "merge",
 })
 """``zoo_core.cli.commands`` says where each is implemented; a test compares the two."""
 
 RUN_OPTIONS = frozenset({
     "model", "prompt", "prompts", "n", "seed", "seeds", "output", "caption", "save_steps", "resume", "force",
     "device", "dtype", "batch_size", "json", "as_json", "quiet", "help", "debug", "on_step", "keep_frames",
+    "shard", "engine",
 })
 # fmt: on
 """Names that ``zoo run`` or ``Model.generate`` use, and so no option of a model can have."""

@@ -112,10 +112,14 @@ class Model:
         keep_frames: bool = False,
     ) -> Iterator[Sample]:
         """Generate the samples of a plan, or of any part of it."""
-        size = getattr(self.generator, "batch_size", 1) if batch_size is None else batch_size
+        return self._make(iter(requests), self.batch_size(batch_size), on_step, keep_frames)
+
+    def batch_size(self, given: int | None = None) -> int:
+        """Return the samples per batch: the given number, else what the generator prefers."""
+        size = getattr(self.generator, "batch_size", 1) if given is None else given
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise OptionError(f"{size!r} is not a batch size.", "Give a whole number of at least 1.")
-        return self._make(iter(requests), size, on_step, keep_frames)
+        return size
 
     def _make(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,12 +37,49 @@ class Plan:
         return len(self.seeds)
 
     def __iter__(self) -> Iterator[Request]:
-        for index, seed in enumerate(self.seeds):
+        return self.part(range(len(self)))
+
+    def part(self, indices: Iterable[int]) -> Iterator[Request]:
+        """Yield the samples at these positions; each has the prompt and the options of its own position."""
+        for index in indices:
             options = {
                 name: value[index % len(value)] if isinstance(value, tuple) else value
                 for name, value in self.options.items()
             }
-            yield Request(index, seed, self.prompts[index % len(self.prompts)], options)
+            yield Request(index, self.seeds[index], self.prompts[index % len(self.prompts)], options)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as plain JSON values; :meth:`from_json` is the inverse."""
+        seeds = self.seeds
+        return {
+            "seeds": {"first": seeds[0], "count": len(seeds)} if isinstance(seeds, range) else list(seeds),
+            "prompts": list(self.prompts),
+            "options": {
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in self.options.items()
+            },
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Plan:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: It is something else.
+        """
+        try:
+            seeds, prompts, options = (document[name] for name in ("seeds", "prompts", "options"))
+            chosen = (
+                range(seeds["first"], seeds["first"] + seeds["count"])
+                if isinstance(seeds, dict)
+                else tuple(map(check_seed, seeds))
+            )
+            if not chosen or not prompts or not all(p is None or isinstance(p, str) for p in prompts):
+                raise ValueError("a plan has seeds and prompts")
+            values = {n: tuple(v) if isinstance(v, list) else v for n, v in options.items()}
+            return cls(chosen, tuple(prompts), values)
+        except (KeyError, TypeError, AttributeError, OptionError) as error:
+            raise ValueError("not a plan") from error
 
 
 def make_plan(

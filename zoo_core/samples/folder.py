@@ -9,9 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo_core.files import check_folder, explained, sweep
+from zoo_core.files import check_folder, explained, sweep, write_atomically
 from zoo_core.samples.base import Output
-from zoo_core.samples.single import recorded_at, steps_path, write_sample, write_steps
+from zoo_core.samples.provenance import read_records
+from zoo_core.samples.single import companions, recorded_at, steps_path, write_sample, write_steps
 
 if TYPE_CHECKING:
     from zoo_core.samples.record import Record
@@ -68,6 +69,22 @@ class RunFolder(Output):
                 return path
         raise AssertionError("the names never end")
 
+    def adopt(self, file: Path) -> Path:
+        """Copy the file of a sample, and what belongs to it, under the name that the sample has here."""
+        record = next(read_records(file))
+        for stem in self._stems(record, file.suffix):
+            path = self.path / (stem + file.suffix)
+            if os.path.lexists(path):
+                if not self._is_other_sample(path, record):
+                    return path
+                continue
+            # The record beside a text is written first, as by _write_pair; the text then completes it.
+            for old, new in reversed(list(zip(companions(file), companions(path), strict=True))):
+                if old.exists():
+                    write_atomically(new, old.read_bytes(), overwrite=True)
+            return path
+        raise AssertionError("the names never end")
+
     def _put(self, sample: Sample, path: Path) -> bool:
         """Write a sample to ``path``; return False if another sample has that name."""
         if not os.path.lexists(path):
@@ -105,15 +122,17 @@ class RunFolder(Output):
 
     def _identities(self) -> Iterator[str]:
         """Yield the identity of each complete sample, with its animation if animations are written."""
-        for path in self.path.iterdir():
-            if path.suffix not in (".png", ".txt"):
-                continue
-            record = recorded_at(path)
-            if record is None:
-                continue
+        for path, record in records_in(self.path):
             if self._steps and path.suffix == ".png" and recorded_at(steps_path(path, self._steps)) != record:
                 continue
             yield record.identity
+
+
+def records_in(folder: Path) -> Iterator[tuple[Path, Record]]:
+    """Yield each complete sample of a folder: its file, and its record."""
+    for path in folder.iterdir():
+        if path.suffix in (".png", ".txt") and (record := recorded_at(path)) is not None:
+            yield path, record
 
 
 def difference(record: Record, other: Record) -> str:

@@ -119,6 +119,25 @@ class JsonLines(Output):
             self._append(b"\n")
 
 
+def lines_of(path: Path) -> Iterator[tuple[int, Record]]:
+    """Yield the length of each line in bytes and the record on it, except a line that a kill cut off.
+
+    Raises:
+        OutputError: The file cannot be read, or holds something else.
+    """
+    try:
+        for number, line in enumerate(_lines(path), 1):
+            try:
+                record = parse_line(line, f"{path}:{number}")[1]
+            except OutputError:
+                if _is_cut_off(line):
+                    return
+                raise
+            yield len(line), record
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from None
+
+
 def sample_line(text: str, record: Record) -> bytes:
     """Return one line of the file: ``{"text": …, "record": {…}}``.
 

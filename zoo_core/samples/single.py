@@ -110,6 +110,11 @@ def files_of(path: Path) -> tuple[Path, ...]:
     return (path,) if carries_its_record(path) else (path, sidecar_path(path))
 
 
+def companions(path: Path) -> tuple[Path, ...]:
+    """Return the files that a sample at ``path`` may have: its own, the sidecar, animations of its steps."""
+    return (*files_of(path), *(steps_path(path, suffix) for suffix in ANIMATIONS))
+
+
 def steps_path(path: Path, suffix: str) -> Path:
     """Return the path of the animation of an image's steps: ``seed0007-steps.gif``."""
     return path.with_name(f"{path.stem}-steps{suffix}")

@@ -92,6 +92,18 @@ def test_a_stopped_evaluation_resumes_with_the_same_figures(zoo, evaluated, tmp_
     assert [row["figures"] for row in again["rows"]] == [row["figures"] for row in report["rows"]]
 
 
+def test_merged_shards_have_the_figures_of_one_run(zoo, evaluated, tmp_path):
+    words, report = evaluated
+    sharded = [word for word in words if word != "out"]
+    for number in (1, 2):
+        assert zoo(*sharded, f"part{number}", "--shard", f"{number}/2", "-q")[1].count("\n") == 2
+    assert zoo("merge", "part1", "part2", "-o", "again")[1].count("20 samples, none missing") == 2
+
+    again = json.loads(zoo(*sharded, "again", "--json", "-q")[1])
+
+    assert [row["figures"] for row in again["rows"]] == [row["figures"] for row in report["rows"]]
+
+
 def test_folders_of_samples_and_copies_in_them(zoo, mnist, digits, folder_of):
     copies = folder_of("copies", digits[:40])
     fresh = folder_of("fresh", digits[180:])

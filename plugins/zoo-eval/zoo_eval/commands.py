@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from zoo_core import write_atomically
+from zoo_core import shard_option, write_atomically
 
 
 class RecordingCommand(click.Command):
@@ -90,6 +90,7 @@ class RecordingCommand(click.Command):
     show_default=True,
     help="Folder for samples, features, report.json and report.html; samples already there are reused.",
 )
+@shard_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--dtype", default="auto", show_default=True, help="auto, float32, float16 or bfloat16.")
 @click.option("--batch-size", type=click.IntRange(1), help="Samples per batch. [set by the model]")
@@ -109,13 +110,14 @@ def evaluate(
     """Compare samples with a data set: FID, KID, precision and recall, memorization.
 
     Makes -n samples of each MODEL and keeps them in the output folder. SAMPLES are a SPEC of samples of any
-    origin. A stopped evaluation resumes if you give the same command again.
+    origin. A stopped evaluation resumes if you give the same command again. With --shard, only that part of
+    the samples is made; when all parts are there, the same command without it compares them.
 
     A SPEC is a folder or .zip of images, a folder of .txt files, a text file, a .npz or .npy file of images
     (uint8), features or statistics (mu, sigma), or a folder of MNIST's IDX files. FOLDER:test is the test
     set of MNIST and of a folder with train/ and test/.
     """
-    from zoo_eval.pipeline import Request
+    from zoo_eval.pipeline import Request, make_shard
     from zoo_eval.pipeline import evaluate as run_evaluation
     from zoo_eval.report.page import page
     from zoo_eval.report.table import print_tables
@@ -128,10 +130,13 @@ def evaluate(
         command=shlex.join(["zoo", "eval", *ctx.meta["arguments"]]),
         **values,
     )
+    start_phase = _silent if quiet or not sys.stderr.isatty() else _show_progress
+    if request.shard is not None:
+        for made in make_shard(request, start_phase):
+            click.echo(str(made))
+        return
     report = run_evaluation(
-        request,
-        _silent if quiet or not sys.stderr.isatty() else _show_progress,
-        (lambda line: None) if quiet else partial(click.echo, err=True),
+        request, start_phase, (lambda line: None) if quiet else partial(click.echo, err=True)
     )
     document = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
     write_atomically(folder / "report.json", (document + "\n").encode(), overwrite=True)

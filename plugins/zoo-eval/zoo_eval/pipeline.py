@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 import zoo_core
-from zoo_core import Model, ZooError, create_extractor, extractors
+from zoo_core import Model, Plan, Shard, ZooError, create_extractor, extractors
 from zoo_eval.data import DataError, Features, Images, Items, Texts, held_out_of, open_data
 from zoo_eval.evaluation import (
     MIN_SAMPLES,
@@ -26,7 +26,7 @@ from zoo_eval.reference import Reference
 from zoo_eval.report.content import Report, Row
 from zoo_eval.report.conventions import conventions
 from zoo_eval.report.sheets import closest_pairs, some_samples
-from zoo_eval.sampling import draw_samples
+from zoo_eval.sampling import draw_samples, make_samples
 from zoo_eval.sweep import Settings, Sweep, SweepPoint, check_options, is_samples, sweep_points
 from zoo_eval.text import KnownNGrams
 
@@ -57,6 +57,8 @@ class Request:
     device: str
     dtype: str
     batch_size: int | None
+    shard: Shard | None
+    """Make only this part of the samples, and compare nothing."""
     command: str
 
 
@@ -130,6 +132,31 @@ def evaluate(request: Request, start_phase: StartPhase, say: Callable[[str], obj
     )
 
 
+def make_shard(request: Request, start_phase: StartPhase) -> list[Path]:
+    """Make one shard of the samples of every model, and return their folders.
+
+    Raises:
+        ZooError: A user error. Samples made so far are kept.
+    """
+    if given := next(filter(is_samples, request.samples), None):
+        raise DataError(f"{given} is there already, and has no shards.", "With --shard, name models alone.")
+    models = [zoo_core.load(name, device=request.device, dtype=request.dtype) for name in request.samples]
+    check_options([model.card for model in models], request.settings, request.sweeps)
+    folders = []
+    for model in models:
+        for point in sweep_points(model, request.settings, request.sweeps):
+            folders.append(_sample_folder(request, point))
+            make_samples(
+                point,
+                _plan(request, point),
+                folders[-1],
+                request.batch_size,
+                start_phase(point.name),
+                request.shard,
+            )
+    return folders
+
+
 def _check_kind(name: str, kind: str, data: Items) -> None:
     alike = {"features": "image"}
     if alike.get(kind, kind) != alike.get(data.kind, data.kind):
@@ -193,17 +220,18 @@ def _reference_stats(
 def _point_row(
     point: SweepPoint, stats: ReferenceStats, request: Request, device: torch.device, start_phase: StartPhase
 ) -> Row:
-    folder = request.folder / "samples" / point.folder_name
-    made = draw_samples(
-        point,
-        request.count,
-        request.seed,
-        request.prompts,
-        folder,
-        request.batch_size,
-        start_phase(point.name),
-    )
+    folder = _sample_folder(request, point)
+    made = draw_samples(point, _plan(request, point), folder, request.batch_size, start_phase(point.name))
     return _row(point.name, made.items, stats, request, device, start_phase, point, made.seconds)
+
+
+def _sample_folder(request: Request, point: SweepPoint) -> Path:
+    return request.folder / "samples" / point.folder_name
+
+
+def _plan(request: Request, point: SweepPoint) -> Plan:
+    prompts = list(request.prompts) or None
+    return point.model.plan(prompts, n=request.count, seed=request.seed, **point.options)
 
 
 def _row(

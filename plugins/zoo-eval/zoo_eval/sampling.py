@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo_core import RunFolder, ZooError, write_atomically
+from zoo_core import Plan, RunFolder, Shard, ZooError, begin_shard, write_atomically
 from zoo_eval.data import Items, images_of, texts_of
 from zoo_eval.features import Progress
 from zoo_eval.sweep import SweepPoint
@@ -27,38 +26,50 @@ class SampleSet:
 
 
 def draw_samples(
-    point: SweepPoint,
-    count: int,
-    seed: int,
-    prompts: Sequence[str],
-    folder: Path,
-    batch_size: int | None,
-    progress: Progress,
+    point: SweepPoint, plan: Plan, folder: Path, batch_size: int | None, progress: Progress
 ) -> SampleSet:
-    """Make ``count`` samples of consecutive seeds in ``folder``, except those that are there."""
+    """Make the samples of a plan in ``folder``, except those that are there, and open them."""
     model = point.model
-    plan = model.plan(list(prompts) or None, n=count, seed=seed, **point.options)
-    out = RunFolder(folder, resume=True)
-    missing = [request for request in plan if not out.has(model.record(request))]
-    timing = _Timing(folder.with_suffix(folder.suffix + ".json"))
-    began, done = time.monotonic(), count - len(missing)
-    for sample in model.make(missing, batch_size=batch_size):
-        out.write(sample)
-        done += 1
-        progress(done, count)
-        timing.add(time.monotonic() - began, final=done == count)
-        began = time.monotonic()
+    seconds = make_samples(point, plan, folder, batch_size, progress)
     suffix = ".png" if model.card.output == "image" else ".txt"
     files = [folder / f"seed{request.seed:04d}{suffix}" for request in plan]
     if gone := next((file for file in files if not file.is_file()), None):
         raise ZooError(f"{folder} holds other files but not {gone.name}.", "Give -o another folder.")
     name = point.name
     if suffix == ".txt":
-        return SampleSet(texts_of(name, files), timing.per_sample)
+        return SampleSet(texts_of(name, files), seconds)
     requested = [request.options.get("label") for request in plan]
     labels = tuple(label for label in requested if isinstance(label, int))
     known = labels if len(labels) == len(requested) else None
-    return SampleSet(images_of(name, files, known), timing.per_sample)
+    return SampleSet(images_of(name, files, known), seconds)
+
+
+def make_samples(
+    point: SweepPoint,
+    plan: Plan,
+    folder: Path,
+    batch_size: int | None,
+    progress: Progress,
+    shard: Shard | None = None,
+) -> float | None:
+    """Make the samples of a plan, or of a shard of it, that are not in ``folder``.
+
+    Returns:
+        Mean seconds per sample over all sessions; None if they were not measured.
+    """
+    model = point.model
+    out = RunFolder(folder, resume=True)
+    mine = begin_shard(shard, folder, plan, model, batch_size)
+    missing = [request for request in plan.part(mine) if not out.has(model.record(request))]
+    timing = _Timing(folder.with_suffix(folder.suffix + ".json"))
+    began, done = time.monotonic(), len(mine) - len(missing)
+    for sample in model.make(missing, batch_size=batch_size):
+        out.write(sample)
+        done += 1
+        progress(done, len(mine))
+        timing.add(time.monotonic() - began, final=done == len(mine))
+        began = time.monotonic()
+    return timing.per_sample
 
 
 class _Timing:
