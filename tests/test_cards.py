@@ -553,3 +553,8 @@ def test_what_models_share_is_said_once_and_may_be_overridden():
     document["shared"]["summary"] = "not to be shared"
     with pytest.raises(CardError, match=r"zoo.toml: \[shared\] summary: expected no such key"):
         read_manifest(document, "zoo.toml", None)
+
+
+def test_a_rule_may_name_the_weights_of_further_networks() -> None:
+    (rule,) = read(PLUGIN + RULE + 'more_weights = ["vae/model"]\n').checkpoints
+    assert rule.more_weights == ("vae/model",)

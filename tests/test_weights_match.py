@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,13 @@ def test_a_folder_becomes_a_card(tmp_path: Path, files: dict[str, bytes]) -> Non
     assert (card.family, card.output, card.summary) == ("diffusion", "image", "any UNet")
     assert set(card.options) == {"steps"}
     assert card.weights == LocalWeights(folder, ("config.json", "scheduler_config.json", "model.safetensors"))
+
+
+def test_weights_of_further_networks_are_used_if_they_exist(tmp_path: Path, files: dict[str, bytes]) -> None:
+    folder = write(tmp_path / "mine", {**files, "vae/model.safetensors": files["model.safetensors"]})
+    card = match_folder(folder, [replace(RULES[1], more_weights=("vae/model", "text/model"))])
+    assert isinstance(card.weights, LocalWeights)
+    assert card.weights.files == ("config.json", "model.safetensors", "vae/model.safetensors")
 
 
 def test_a_folder_is_run_from_where_it_is(

@@ -216,6 +216,8 @@ class CheckpointRule:
     """Further files to fetch, if they exist."""
     weights: tuple[str, ...]
     """Paths of weights without suffix (``unet/diffusion_pytorch_model``); the first that exists counts."""
+    more_weights: tuple[str, ...] = ()
+    """Paths of the weights of further networks, without suffix; all that exist are used."""
     prompt: Literal["none", "optional", "required"] = "none"
     capabilities: tuple[str, ...] = ()
     options: Mapping[str, Option] = field(default_factory=dict)

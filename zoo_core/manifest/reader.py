@@ -222,6 +222,7 @@ def _read_checkpoint(table: Table, plugin: str, common: dict[str, Option]) -> Ch
         where=where,
         files=table.paths("files", "paths inside the checkpoint"),
         weights=_read_stems(table),
+        more_weights=table.paths("more_weights", "paths inside the checkpoint"),
         prompt=table.choice("prompt", ("none", "optional", "required"), "none"),
         capabilities=table.choices("capabilities", CAPABILITIES),
         options=common,

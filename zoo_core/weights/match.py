@@ -130,7 +130,9 @@ def _choose(place: _Place, rules: Sequence[CheckpointRule]) -> tuple[CheckpointR
             configs[rule.config] = place.read(rule.config)
         if rule.config in configs and rule.matches(configs[rule.config]):
             beside = [name for name in rule.files if place.has(name)]
-            names = [rule.config, *beside, *_weights(place, rule.weights)]
+            more = [stem for stem in rule.more_weights if any(place.has(stem + suffix) for suffix in FORMATS)]
+            weights = [rule.weights, *((stem,) for stem in more)]
+            names = [rule.config, *beside, *(name for stems in weights for name in _weights(place, stems))]
             return rule, tuple(dict.fromkeys(names))
     raise _no_match(place, rules, configs)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo_core import Batch, Checkpoint, OptionError, Step, load_network, read_config, read_options
-from zoo_gigagan.text_to_image.clip import ClipTokenizer
+from zoo_gigagan.text_to_image.clip import ClipPrompts
 from zoo_gigagan.text_to_image.network import Condition, TextToImage, TextToImageConfig
 from zoo_gigagan.text_to_image.text import TextEmbedding, WordTokenizer
 
@@ -53,7 +53,7 @@ class GigaGAN:
         self.tokenizer = (
             WordTokenizer(config.vocabulary, config.context)
             if config.clip is None
-            else ClipTokenizer.read(checkpoint, config.clip)
+            else ClipPrompts.read(checkpoint, config.clip)
         )
 
     def generate(self, batch: Batch) -> Iterator[Step]:

@@ -5,9 +5,9 @@ Kang et al. 2023, "Scaling up GANs for Text-to-Image Synthesis", arXiv:2303.0551
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from zoo_gigagan.attention import SelfAttention
 from zoo_gigagan.equalized_lr import EqualizedConv, EqualizedLinear
 from zoo_gigagan.resolutions import MAX_LEVELS, MIN_RESOLUTION, Size, resolutions
-from zoo_gigagan.text_to_image.clip import ClipConfig, ClipText
+from zoo_gigagan.text_to_image.clip import build_clip
 from zoo_gigagan.text_to_image.layers import AdaptiveLayer, CrossAttention, StyleMapping
 from zoo_gigagan.text_to_image.text import (
     FIRST_WORD,
@@ -40,8 +40,8 @@ class TextToImageConfig:
     """The words it knows, the most common first; empty if a CLIP encodes the prompts."""
     context: Size = 16
     """Maximum number of words in a prompt."""
-    clip: ClipConfig | None = None
-    """The frozen text encoder below the learned layers; None: word vectors are learned too."""
+    clip: Mapping[str, Any] | None = None
+    """Settings of the frozen text encoder below the learned layers; None: word vectors are learned too."""
     z_dim: Size = 64
     w_dim: Size = 192
     kernels: Size = 4
@@ -130,21 +130,23 @@ def _upsample(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def text_encoder(config: TextToImageConfig, clip: ClipText | None = None) -> TextEncoder:
+def text_encoder(config: TextToImageConfig, clip: nn.Module | None = None) -> TextEncoder:
     """Build the text encoder of a generator, untrained, above ``clip``; None: a CLIP without weights."""
     width = config.text_width
     read: nn.Module
     if config.clip is None:
         read = WordEmbedding(FIRST_WORD + len(config.vocabulary), config.context + 1, width)
     else:
-        read = PretrainedEmbedding(clip or ClipText(config.clip), config.clip.hidden_size, width)
+        read = PretrainedEmbedding(
+            clip or build_clip(config.clip), int(config.clip.get("hidden_size", 0)), width
+        )
     return TextEncoder(read, width, config.text_layers, config.heads)
 
 
 class TextToImage(nn.Module):
     """The generator network; for ``clip`` see :func:`text_encoder`."""
 
-    def __init__(self, config: TextToImageConfig, clip: ClipText | None = None) -> None:
+    def __init__(self, config: TextToImageConfig, clip: nn.Module | None = None) -> None:
         super().__init__()
         self.config = config
         self.text = text_encoder(config, clip)

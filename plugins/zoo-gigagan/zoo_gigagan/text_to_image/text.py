@@ -125,7 +125,8 @@ class PretrainedEmbedding(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map (n, length) int64 to (n, length, width)."""
-        encoded = self.encoder(tokens)
+        # Padding comes last, and attention is causal: its token does not matter.
+        encoded = self.encoder((tokens - FIRST_WORD).clamp(min=0))
         projected: Tensor = self.fit(F.layer_norm(encoded, encoded.shape[-1:]))
         return projected
 

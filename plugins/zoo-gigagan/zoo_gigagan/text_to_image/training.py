@@ -7,7 +7,7 @@ Kang et al. 2023, arXiv:2303.05511, sections 3.4 and 4: non-saturating logistic 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -26,7 +26,7 @@ from zoo_core import (
 )
 from zoo_gigagan.discriminator import Discriminator, DiscriminatorConfig, DiscriminatorInTraining, r1_penalty
 from zoo_gigagan.resolutions import MAX_LEVELS, read_channels, read_numbers, resolutions
-from zoo_gigagan.text_to_image.clip import TOKENIZER, ClipText, ClipTokenizer, read_clip
+from zoo_gigagan.text_to_image.clip import TOKENIZER, ClipPrompts, read_clip
 from zoo_gigagan.text_to_image.network import (
     MODEL_TYPE,
     Condition,
@@ -75,7 +75,7 @@ class GigaGANTrainable:
         config: TextToImageConfig,
         discriminator: DiscriminatorConfig,
         options: TrainingOptions,
-        clip: tuple[ClipText, ClipTokenizer] | None = None,
+        clip: tuple[nn.Module, ClipPrompts] | None = None,
     ) -> None:
         encoder = clip[0] if clip else None
         self.clip_tokenizer = clip[1] if clip else None
@@ -187,7 +187,7 @@ class GigaGANTrainable:
         assert isinstance(generator, GeneratorInTraining)
         if self.clip_tokenizer is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / TOKENIZER, self.clip_tokenizer.content)
+            write_atomically(folder / TOKENIZER, self.clip_tokenizer.tokenizer.content)
         dtype = getattr(torch, self.options.weights)
         save_checkpoint(folder, self.config, generator.network, dtype, model_type=MODEL_TYPE)
 
@@ -271,7 +271,7 @@ def create_trainable(options: Options, data: TrainingData) -> GigaGANTrainable:
         channels=channels,
         vocabulary=() if clip else WordTokenizer.train(data.texts, context).words,
         context=context,
-        clip=clip[0].config if clip else None,
+        clip=asdict(clip[0].config) if clip else None,
         z_dim=given.z_dim,
         w_dim=given.w_dim,
         kernels=given.kernels,

@@ -1,0 +1,120 @@
+"""Small pipelines of diffusers with random weights, saved as diffusers saves them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,:()!"
+START, END = "<|startoftext|>", "<|endoftext|>"
+UNET = {
+    "sample_size": 8,
+    "block_out_channels": (8, 16),
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+    "layers_per_block": 1,
+    "norm_num_groups": 4,
+    "cross_attention_dim": 16,
+    "attention_head_dim": 2,
+}
+SD_SCHEDULE = {
+    "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1,
+}  # fmt: skip
+
+
+def randomized(network: torch.nn.Module) -> Any:
+    """Return a network for evaluation, its norms and biases random too."""
+    for parameter in network.parameters():
+        if parameter.dim() == 1:
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    return network.eval().requires_grad_(False)
+
+
+def tokenizer(folder: Path, pad: str = END) -> transformers.CLIPTokenizer:
+    """Return a CLIP tokenizer of letters and two merges."""
+    folder.mkdir(parents=True)
+    symbols = [*LETTERS, *(letter + "</w>" for letter in LETTERS), "re", "red</w>", START, END]
+    (folder / "vocab.json").write_text(json.dumps({sign: i for i, sign in enumerate(symbols)}))
+    (folder / "merges.txt").write_text("#version: 0.2\nr e\nre d</w>\n")
+    return transformers.CLIPTokenizer(
+        str(folder / "vocab.json"), str(folder / "merges.txt"), pad_token=pad, model_max_length=12
+    )
+
+
+def encoder(size: int, projected: bool = False, width: int = 16, **settings: Any) -> Any:
+    config = transformers.CLIPTextConfig(
+        vocab_size=size, hidden_size=width, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2,
+        max_position_embeddings=12, projection_dim=6, bos_token_id=size - 2, eos_token_id=size - 1,
+        **settings,
+    )  # fmt: skip
+    kind = transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel
+    return randomized(kind(config))
+
+
+def autoencoder(**settings: Any) -> Any:
+    return randomized(
+        diffusers.AutoencoderKL(
+            block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2, norm_num_groups=4, sample_size=16, **settings,
+        )
+    )  # fmt: skip
+
+
+def stable_diffusion(folder: Path, scheduler: Any = None, **unet: Any) -> Any:
+    """Return a pipeline like Stable Diffusion 1."""
+    torch.manual_seed(0)
+    words = tokenizer(folder / "scratch")
+    pipeline = diffusers.StableDiffusionPipeline(
+        vae=autoencoder(),
+        text_encoder=encoder(len(words)),
+        tokenizer=words,
+        unet=randomized(diffusers.UNet2DConditionModel(**{**UNET, **unet})),
+        scheduler=scheduler
+        or diffusers.DDIMScheduler(**SD_SCHEDULE, clip_sample=False, set_alpha_to_one=False),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def stable_diffusion_xl(folder: Path, scheduler: Any = None, zeros: bool = True) -> Any:
+    """Return a pipeline like SDXL base."""
+    torch.manual_seed(0)
+    one, two = tokenizer(folder / "scratch"), tokenizer(folder / "scratch_2", pad="!")
+    unet = diffusers.UNet2DConditionModel(
+        **{
+            **UNET,
+            "cross_attention_dim": 16 + 8,
+            "transformer_layers_per_block": (1, 2),
+            "use_linear_projection": True,
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": 6,
+            "projection_class_embeddings_input_dim": 6 + 6 * 6,
+        }
+    )
+    pipeline = diffusers.StableDiffusionXLPipeline(
+        vae=autoencoder(scaling_factor=0.13025),
+        text_encoder=encoder(len(one)),
+        text_encoder_2=encoder(len(two), projected=True, width=8, hidden_act="gelu"),
+        tokenizer=one,
+        tokenizer_2=two,
+        unet=randomized(unet),
+        scheduler=scheduler
+        or diffusers.DDIMScheduler(**SD_SCHEDULE, clip_sample=False, set_alpha_to_one=False),
+        force_zeros_for_empty_prompt=zeros,
+        add_watermarker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def saved(pipeline: Any, folder: Path, **how: Any) -> Path:
+    pipeline.save_pretrained(folder / "model", **how)
+    return folder / "model"

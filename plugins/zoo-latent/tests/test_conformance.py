@@ -1,0 +1,39 @@
+"""The core's conformance suite on small random pipelines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pipelines import saved, stable_diffusion, stable_diffusion_xl
+
+import zoo_core as zoo
+from zoo_core.testing import GeneratorConformance, PluginConformance
+
+pytestmark = pytest.mark.slow
+
+
+class TestPlugin(PluginConformance):
+    plugin = "zoo-latent"
+
+
+class TestStableDiffusion(GeneratorConformance):
+    prompt = "a red fox"
+    options = {"steps": 2}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def subject(cls, tmp_path_factory: pytest.TempPathFactory) -> zoo.Model:
+        folder: Path = tmp_path_factory.mktemp("sd")
+        return zoo.load(saved(stable_diffusion(folder), folder), device="cpu")
+
+
+class TestSDXL(GeneratorConformance):
+    prompt = "a red fox"
+    options = {"steps": 2}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def subject(cls, tmp_path_factory: pytest.TempPathFactory) -> zoo.Model:
+        folder: Path = tmp_path_factory.mktemp("sdxl")
+        return zoo.load(saved(stable_diffusion_xl(folder), folder), device="cpu")

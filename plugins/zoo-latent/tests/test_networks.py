@@ -1,0 +1,136 @@
+"""The networks beside those of diffusers and transformers, on small random configs."""
+
+from __future__ import annotations
+
+import json
+
+import diffusers
+import pytest
+import torch
+import transformers
+from zoo_latent.networks.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
+from zoo_latent.networks.unet import UNet, UNetConfig
+from zoo_latent.text.clip import ClipConfig, ClipText, clip_tensors
+
+from zoo_core import load_network
+from zoo_core.testing.golden import relative_error
+
+
+def randomized(network: torch.nn.Module) -> torch.nn.Module:
+    """Return a network of diffusers for evaluation, its norms and biases random too."""
+    torch.manual_seed(1)
+    for parameter in network.parameters():
+        if parameter.dim() == 1:
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    return network.eval().requires_grad_(False)
+
+
+def config_of(network) -> dict:
+    return json.loads(network.to_json_string())
+
+
+SMALL = {
+    "block_out_channels": (8, 16),
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+    "layers_per_block": 2,
+    "norm_num_groups": 4,
+    "cross_attention_dim": 12,
+    "attention_head_dim": 2,
+}
+UNETS = {
+    "sd1": {},
+    "sd2": {"attention_head_dim": (2, 4), "use_linear_projection": True},
+    "sdxl": {
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        "transformer_layers_per_block": (1, 3),
+        "use_linear_projection": True,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 6,
+        "projection_class_embeddings_input_dim": 5 + 6 * 6,
+    },
+    "lcm": {"time_cond_proj_dim": 10},
+    "inpainting": {"in_channels": 9},
+    "distilled": {"layers_per_block": 1, "mid_block_type": None},
+}
+
+
+@pytest.mark.parametrize("size", [(8, 8), (10, 7)])
+@pytest.mark.parametrize("kind", UNETS)
+def test_the_u_net_predicts_as_diffusers(kind, size):
+    torch.manual_seed(0)
+    theirs = randomized(diffusers.UNet2DConditionModel(**{**SMALL, **UNETS[kind]}))
+    config = UNetConfig.from_json(config_of(theirs), kind)
+    ours = load_network(lambda: UNet(config), theirs.state_dict(), kind)
+    x, context = torch.randn(2, config.in_channels, *size), torch.randn(2, 7, 12)
+    added, pooled, sizes, guidance = None, None, None, None
+    if kind == "sdxl":
+        pooled, sizes = torch.randn(2, 5), torch.tensor([[64.0, 48, 0, 3, 64, 64]]).expand(2, -1)
+        added = {"text_embeds": pooled, "time_ids": sizes}
+    if kind == "lcm":
+        guidance = torch.randn(2, 10)
+    for t in (999, 17):
+        expected = theirs(x, t, context, added_cond_kwargs=added, timestep_cond=guidance).sample
+        assert relative_error(ours(x, t, context, pooled, sizes, guidance), expected) < 1e-5
+
+
+AUTOENCODERS = {
+    "sd": {"latent_channels": 4},
+    "sd3": {
+        "latent_channels": 16,
+        "scaling_factor": 1.5305,
+        "shift_factor": 0.0609,
+        "use_quant_conv": False,
+        "use_post_quant_conv": False,
+    },
+    "no attention": {"mid_block_add_attention": False},
+}
+
+
+@pytest.mark.parametrize("kind", AUTOENCODERS)
+def test_the_autoencoder_encodes_and_decodes_as_diffusers(kind):
+    torch.manual_seed(0)
+    theirs = randomized(
+        diffusers.AutoencoderKL(
+            **{
+                "block_out_channels": (8, 16),
+                "down_block_types": ("DownEncoderBlock2D",) * 2,
+                "up_block_types": ("UpDecoderBlock2D",) * 2,
+                "norm_num_groups": 4,
+                "layers_per_block": 2,
+                **AUTOENCODERS[kind],
+            }
+        )
+    )
+    config = AutoencoderKLConfig.from_json(config_of(theirs), kind)
+    ours = load_network(lambda: AutoencoderKL(config), theirs.state_dict(), kind)
+    images = torch.rand(2, 3, 16, 24) * 2 - 1
+    distribution = theirs.encode(images).latent_dist
+    normal = torch.randn_like(distribution.mean)
+    shift, scale = theirs.config.shift_factor or 0, theirs.config.scaling_factor
+    expected = (distribution.mean + distribution.std * normal - shift) * scale
+    assert relative_error(ours.encode(images, normal), expected) < 1e-5
+    assert relative_error(ours.encode(images), (distribution.mean - shift) * scale) < 1e-5
+    decoded = theirs.decode(expected / scale + shift).sample
+    assert relative_error(ours.decode(expected), decoded) < 1e-5
+
+
+@pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
+def test_the_text_encoder_encodes_as_transformers(activation):
+    torch.manual_seed(0)
+    config = transformers.CLIPTextConfig(
+        vocab_size=30, hidden_size=16, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2,
+        max_position_embeddings=12, hidden_act=activation, projection_dim=6, eos_token_id=29, bos_token_id=28,
+    )  # fmt: skip
+    theirs = randomized(transformers.CLIPTextModelWithProjection(config))
+    built = ClipText(ClipConfig.from_json(config.to_dict(), "clip"), projection=True)
+    ours = load_network(
+        lambda: ClipText(built.config, projection=True), clip_tensors(theirs.state_dict(), built), "clip"
+    )
+    ids = torch.tensor([[28, 4, 5, 29, 29], [28, 1, 2, 3, 29]])
+    expected = theirs(ids, output_hidden_states=True)
+    states = ours.hidden_states(ids)
+    assert relative_error(states[-2], expected.hidden_states[-2]) < 1e-5
+    assert relative_error(ours(ids), expected.last_hidden_state) < 1e-5
+    assert relative_error(ours.pooled(states[-1], torch.tensor([3, 4])), expected.text_embeds) < 1e-5

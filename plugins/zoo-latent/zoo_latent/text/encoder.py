@@ -1,0 +1,89 @@
+"""What a denoiser is given of a prompt: the embeddings of its words and, in SDXL, of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoo_latent.text.clip import ClipText
+from zoo_latent.text.prompts import Window, padded, windows
+from zoo_latent.text.tokenizer import ClipTokenizer
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """The embeddings of n prompts."""
+
+    words: Tensor
+    """(n, words, width)."""
+    pooled: Tensor | None
+    """(n, width) of the whole prompts, where a model has one."""
+
+    def zeros(self) -> Embedding:
+        """Return embeddings of the same shapes that are all zero."""
+        pooled = None if self.pooled is None else torch.zeros_like(self.pooled)
+        return Embedding(torch.zeros_like(self.words), pooled)
+
+
+class TextEncoder:
+    """One CLIP, or SDXL's two, whose word embeddings stand side by side.
+
+    With two, words are those of the penultimate layers, and the second encoder's pooled output is projected.
+    """
+
+    def __init__(self, encoders: Sequence[tuple[ClipText, ClipTokenizer]], device: torch.device) -> None:
+        self.encoders, self.device = encoders, device
+        self.is_double = encoders[-1][0].projection is not None
+
+    @property
+    def length(self) -> int:
+        """Tokens in a window, its start and its end included."""
+        return min(encoder.config.max_position_embeddings for encoder, _ in self.encoders)
+
+    def count(self, text: str) -> int:
+        """Return the number of windows of a prompt; raises as :func:`windows`."""
+        return max(len(windows(text, tokenizer, self.length - 2)) for _, tokenizer in self.encoders)
+
+    def encode(self, texts: Sequence[str], count: int) -> Embedding:
+        """Encode prompts, each in ``count`` windows: (n, count · length, width).
+
+        Raises:
+            OptionError: A prompt is too long or not valid Unicode.
+        """
+        parts = [self._encode(encoder, tokenizer, texts, count) for encoder, tokenizer in self.encoders]
+        return Embedding(torch.cat([part.words for part in parts], dim=2), parts[-1].pooled)
+
+    def _encode(
+        self, encoder: ClipText, tokenizer: ClipTokenizer, texts: Sequence[str], count: int
+    ) -> Embedding:
+        rows = [windows(text, tokenizer, self.length - 2) for text in texts]
+        filled = [row + [Window((), ())] * (count - len(row)) for row in rows]
+        pairs = [padded(window, tokenizer, self.length) for row in filled for window in row]
+        ids = torch.tensor([ids for ids, _ in pairs], device=self.device)  # (n · count, length)
+        weights = torch.tensor([weights for _, weights in pairs], device=self.device)
+        states = encoder.hidden_states(ids)
+        if self.is_double:
+            words = states[-2]
+        else:
+            assert encoder.final_norm is not None
+            words = encoder.final_norm(states[-1])
+        words = words.reshape(len(texts), -1, words.shape[2])  # (n, count · length, width)
+        words = emphasised(words, weights.view(len(texts), -1))
+        pooled = None
+        if encoder.projection is not None:
+            ends = torch.tensor([len(row[0].ids) + 1 for row in rows], device=self.device)
+            pooled = encoder.pooled(states[-1][::count], ends)
+        return Embedding(words, pooled)
+
+
+def emphasised(words: Tensor, weights: Tensor) -> Tensor:
+    """Multiply the words' embeddings (n, words, width) by their weights (n, words), keeping each mean."""
+    if bool((weights == 1).all()):
+        return words
+    mean = words.mean(dim=(1, 2), keepdim=True)
+    weighted = words * weights[:, :, None].to(words)
+    scaled = weighted * (mean / weighted.mean(dim=(1, 2), keepdim=True))
+    return torch.where((weights == 1).all(1)[:, None, None], words, scaled)
