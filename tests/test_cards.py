@@ -285,11 +285,18 @@ MISTAKES = [
     ),
     (PLUGIN + "[[model]]\nid = 'a'", "[model a] summary: expected text; the key is missing"),
     (PLUGIN + MODEL.replace('"gan"', "7"), f"{IN_MODEL} family: expected text, not 7"),
-    (PLUGIN + MODEL.replace('output = "image"', ""), f"{IN_MODEL} output: expected text; the key is missing"),
+    (
+        PLUGIN + MODEL.replace('output = "image"', ""),
+        f"{IN_MODEL} output: expected one of image, text; the key",
+    ),
     (PLUGIN + MODEL.replace("license", "licence"), f"{IN_MODEL} license: expected text; the key is missing"),
     (PLUGIN + MODEL + "aliases = 'faces'", f"{IN_MODEL} aliases: expected a list of names such as"),
     (PLUGIN + MODEL + "parameters = -1", f"{IN_MODEL} parameters: expected a whole number, not -1"),
     (PLUGIN + MODEL + "parameters = 1.5", f"{IN_MODEL} parameters: expected a whole number, not 1.5"),
+    (
+        PLUGIN + MODEL.replace('output = "image"', 'output = "audio"'),
+        f"{IN_MODEL} output: expected one of image, text, not 'audio'.",
+    ),
     (PLUGIN + MODEL + "prompt = true", f"{IN_MODEL} prompt: expected one of none, optional, required,"),
     (PLUGIN + MODEL + "capabilities = ['fly']", f"{IN_MODEL} capabilities: expected some of score, latents,"),
     (PLUGIN + MODEL + "training = 'yes'", f"{IN_MODEL} training: expected a table of texts, not 'yes'"),
@@ -369,7 +376,7 @@ MISTAKES = [
     # The other tables.
     (
         PLUGIN + RULE.replace("where", "# where"),
-        "[checkpoint 1] where: expected a table; the key is missing",
+        "[checkpoint 1] where: expected at least one key",
     ),
     (
         PLUGIN + RULE.replace('{ architecture = "dcgan" }', "{ }"),

@@ -132,6 +132,16 @@ def test_a_model_of_a_disabled_plugin_names_the_plugin_to_enable(name: str) -> N
     assert problem.remedy == "Enable it: zoo enable zoo-off"
 
 
+def test_a_model_that_may_belong_to_an_unreadable_plugin_points_to_the_doctor() -> None:
+    unreadable = plugin("zoo-garbled", status="broken", has_manifest=False)
+    with pytest.raises(CatalogError) as caught:
+        Catalog((unreadable, DDPM)).find("weavings")
+    assert caught.value.message == (
+        "There is no model called 'weavings', or the broken plugin zoo-garbled has it."
+    )
+    assert caught.value.remedy == "See what is wrong: zoo doctor"
+
+
 def test_a_model_of_a_broken_plugin_points_to_the_doctor() -> None:
     problem = refusal("faces")
     assert problem.message == "faces is provided by zoo-broken, which is broken."

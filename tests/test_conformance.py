@@ -100,6 +100,7 @@ summary = "A toy"
 output = "{toy.output}"
 prompt = "{toy.prompt}"
 capabilities = {capabilities}
+{toy.card}
 weights = {{ embedded = "{toy.weights}" }}
 {toy.options}
 """

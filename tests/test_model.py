@@ -562,3 +562,14 @@ def test_a_name_that_no_plugin_knows_is_refused(toy: Callable[..., None]) -> Non
     toy()
     with pytest.raises(CatalogError, match="There is no model called 'toy-green'"):
         zoo.load("toy-green")
+
+
+def test_steps_are_equal_if_their_values_are() -> None:
+    def step(**changed: object) -> Step:
+        return Step(**({"index": 2, "images": torch.ones(1, 3, 2, 2), "texts": None} | changed))  # type: ignore[arg-type]
+
+    assert step() == step()
+    different = [{"index": 3}, {"images": torch.zeros(1, 3, 2, 2)}, {"images": torch.ones(1, 3, 2)}]
+    different += [{"images": torch.ones(1, 3, 2, 2, dtype=torch.float64)}, {"images": None}]
+    for changed in different:
+        assert step() != step(**changed)

@@ -332,3 +332,15 @@ def test_half_precision_is_used_where_there_is_nothing_else(tmp_path: Path, file
     )
     write(folder, {"model.safetensors": weights})
     assert match_folder(folder, RULES).weights == LocalWeights(folder, ("config.json", "model.safetensors"))
+
+
+def test_a_config_that_names_no_architecture_is_known_by_its_keys(
+    tmp_path: Path, files: dict[str, bytes]
+) -> None:
+    by_keys = replace(RULES[1], where={}, keys=("dim", "depth"))
+    folder = write(tmp_path / "model", files | {"config.json": b'{"dim": 4, "depth": null, "other": 1}'})
+    assert match_folder(folder, [RULES[2], by_keys]).plugin == "zoo-flat"
+    write(folder, {"config.json": b'{"dim": 4}'})
+    with pytest.raises(WeightsError) as caught:
+        match_folder(folder, [by_keys])
+    assert "a config with dim, depth (zoo-flat)" in caught.value.remedy

@@ -30,6 +30,7 @@ from .errors import OutputError as OutputError
 from .errors import PluginError as PluginError
 from .errors import WeightsError as WeightsError
 from .errors import ZooError as ZooError
+from .errors import ZooNote as ZooNote
 from .errors import near_misses as near_misses
 from .errors import visible as visible
 from .files import cache_dir as cache_dir
@@ -62,6 +63,7 @@ from .protocols import TextTrainable as TextTrainable
 from .protocols import Trainable as Trainable
 from .protocols import TrainingData as TrainingData
 from .protocols import read_options as read_options
+from .running.commands import record_of_command as record_of_command
 from .running.model import Model as Model
 from .running.model import Progress as Progress
 from .running.planning import Plan as Plan

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 
-from zoo_core.errors import CatalogError, PluginError, ZooError, near_misses
+from zoo_core.errors import CatalogError, PluginError, ZooError, near_misses, some
 from zoo_core.manifest.cards import (
     CheckpointRule,
     CommandCard,
@@ -157,6 +157,11 @@ class Catalog:
                     return card
         return None
 
+    @property
+    def broken(self) -> list[InstalledPlugin]:
+        """Installed plugins that cannot be used, so that their models are missing."""
+        return [plugin for plugin in self.plugins if plugin.status == "broken"]
+
     def missing_command(self, name: str) -> PluginError | None:
         """Return the error for a command of a plugin that cannot be used; None if no plugin has it."""
         for plugin in self.plugins:
@@ -189,10 +194,14 @@ class Catalog:
         cards = (*self.models.values(), *self.known.values())
         names = {each.lower(): each for card in cards for each in _names(card)}
         near = [names[match] for match in near_misses(name.lower(), names, n=3, cutoff=0.5)]
+        unread = [plugin.name for plugin in self.broken if self._manifest_of(plugin) is None]
+        without = f", or the broken plugin {some(unread)} has it" if unread else ""
         return CatalogError(
-            f"There is no model called {name!r}.",
+            f"There is no model called {name!r}{without}.",
             f"Did you mean {' or '.join(near)}? Otherwise see: zoo list --all"
             if near
+            else "See what is wrong: zoo doctor"
+            if unread
             else "See all models: zoo list --all",
         )
 

@@ -106,6 +106,13 @@ class PluginDeprecation(DeprecationWarning):
     """
 
 
+class ZooNote(UserWarning):
+    """What a user should know about a result that is otherwise as asked: ``warnings.warn(text, ZooNote)``.
+
+    The command line prints it on stderr as one line, once per run.
+    """
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an exception's message without its full stop, or the exception's name."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

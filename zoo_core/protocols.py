@@ -82,7 +82,20 @@ class Batch:
         return len(self.noise.seeds)
 
 
-@dataclass(frozen=True)
+def _same_fields(one: Any, other: Any) -> bool:
+    """Return True if two dataclasses of one type are equal field by field, tensors by all their values."""
+    import torch
+
+    pairs = ((getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
+    return all(
+        a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
+        if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor)
+        else a is b or a == b
+        for a, b in pairs
+    )
+
+
+@dataclass(frozen=True, eq=False)
 class Step:
     """How far along a batch is, with a preview of it; the last step carries the result."""
 
@@ -95,6 +108,11 @@ class Step:
     """Texts so far, n of them."""
     metadata: tuple[Mapping[str, Any], ...] | None = None
     """What to record with each sample beside its options (a class that was drawn, why a text ended): JSON."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return _same_fields(self, other) if isinstance(other, Step) else NotImplemented
 
 
 @runtime_checkable
@@ -114,7 +132,7 @@ class Generator(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Score:
     """How likely data are under a model."""
 
@@ -124,6 +142,11 @@ class Score:
     """(n,): what a rate is taken over: dimensions of an image, tokens of a text."""
     bound: bool = False
     """True if ``nats`` is a lower bound."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return _same_fields(self, other) if isinstance(other, Score) else NotImplemented
 
 
 @runtime_checkable

@@ -50,7 +50,9 @@ def test_every_broken_plugin_is_a_row_with_its_remedy_and_the_rest_works(zoo):
         assert problem in rows[name]["problem"]
         assert remedy in rows[name]["remedy"]
     assert zoo("run", "toy-grey", "--seed", "1", "-o", "x.png").status == 0
-    assert zoo("list", "toy-*").status == 0
+    listed = zoo("list", "toy-*")
+    assert listed.status == 0
+    assert "zoo-garbled is broken, and its models are missing here. See why: zoo doctor" in listed.err
     assert zoo("greet", "Ada").out == "Hello, Ada.\n"
 
 

@@ -48,6 +48,13 @@ class SeedsTorchWhenBuilt(Toy):
         torch.manual_seed(0)
 
 
+class HasGrown(Weighted):
+    """Its card still has the size of an earlier version."""
+
+    caught_by = "the_number_of_parameters_is_right"
+    card = "parameters = 12"
+
+
 class LoadsWhateverFits(Weighted):
     """It accepts missing and extra tensors."""
 

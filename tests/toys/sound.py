@@ -21,6 +21,8 @@ class Toy:
     prompt = "none"
     options = ""
     """More options for its card."""
+    card = ""
+    """More keys of its card."""
     weights = "weights"
     """The folder of its checkpoint: ``weights`` (no tensors) or ``tensors``."""
     batch_size = 4
@@ -84,6 +86,7 @@ class Weighted(Toy):
     """Adds a tensor of its checkpoint to its images."""
 
     weights = "tensors"
+    card = "parameters = 48"
 
     def read(self, checkpoint: Checkpoint) -> None:
         self.network = Shade()

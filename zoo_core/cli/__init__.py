@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import click
 
 from zoo_core.cli.commands import ALIASES, COMMANDS, MEANT, UNLIKE
-from zoo_core.errors import ZooError, near_misses, on_one_line
+from zoo_core.errors import ZooError, ZooNote, near_misses, on_one_line
 
 _COMMANDS = {name: entry for commands in COMMANDS.values() for name, entry in commands.items()}
 
@@ -73,7 +75,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]  # accepted anywhere, also after the command
     try:
-        with shared_environment():
+        with shared_environment(), _notes_on_one_line():
             status = cli.main(words, prog_name="zoo", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
@@ -108,6 +110,23 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         )
     # A command returns None; a status passed to ctx.exit() is returned as a number.
     sys.exit(status or 0)
+
+
+@contextmanager
+def _notes_on_one_line() -> Iterator[None]:
+    """Print each ZooNote once, without Python's source line; other warnings stay as they are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("once", ZooNote)
+        show = warnings.showwarning
+
+        def show_note(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, ZooNote):
+                click.echo(f"Note: {on_one_line(str(message))}", err=True)
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = show_note
+        yield
 
 
 def _leave(message: str, remedy: str, status: int) -> NoReturn:

@@ -19,6 +19,7 @@ from zoo_core.cli.console import (
     print_json_list,
     print_problem,
     print_table,
+    write,
 )
 from zoo_core.environment import Environment
 from zoo_core.manifest.cards import EmbeddedWeights, HubWeights, LocalWeights, ModelCard, Option
@@ -136,6 +137,8 @@ def _as_data(value: Any) -> Any:
 def _print_cards(
     cards: Sequence[ModelCard], catalog: Catalog, as_json: bool, *, origins: bool = False
 ) -> None:
+    for plugin in catalog.broken:
+        write(f"{plugin.name} is broken, and its models are missing here. See why: zoo doctor", err=True)
     if as_json:
         print_json_list(
             card_as_json(card, installed=card.id in catalog.models)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from zoo_core.cli.console import device_option, say, to_json, working, write
 from zoo_core.cli.flags import Seeds, option_flag, shard_option
 from zoo_core.cli.prompts import read_prompts
 from zoo_core.environment import Environment
-from zoo_core.errors import OptionError, ZooError
+from zoo_core.errors import OptionError, ZooError, ZooNote
 from zoo_core.manifest.cards import ModelCard
 
 if TYPE_CHECKING:
@@ -211,6 +212,8 @@ def _run(request: RunRequest) -> None:
             caption=request.caption,
         ) as out,
     ):
+        if request.quiet:
+            warnings.simplefilter("ignore", ZooNote)
         with working(request.quiet) as announce:
             model = Environment.current().load(
                 card, device=request.device, dtype=request.dtype, announce=announce

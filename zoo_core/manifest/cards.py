@@ -11,6 +11,9 @@ from typing import Any, Literal
 
 from zoo_core.errors import OptionError, short_repr
 
+OUTPUTS = ("image", "text")
+"""The kinds of sample."""
+
 CAPABILITIES = ("score", "latents", "next-token")
 """What a generator can do besides generating; each names a protocol in :mod:`zoo_core.protocols`."""
 
@@ -179,7 +182,7 @@ class ModelCard:
     family: str
     """The kind of model: ``gan``, ``autoregressive``, ``diffusion``, …"""
     output: str
-    """The kind of sample: ``image``, ``text``."""
+    """The kind of sample, one of OUTPUTS."""
     license: str
     weights: Weights
     aliases: tuple[str, ...] = ()
@@ -221,10 +224,14 @@ class CheckpointRule:
     prompt: Literal["none", "optional", "required"] = "none"
     capabilities: tuple[str, ...] = ()
     options: Mapping[str, Option] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
+    """Keys that the config has, whatever their values: where it names no architecture."""
 
     def matches(self, config: Mapping[str, Any]) -> bool:
-        """Return True if every key of ``where`` has one of its values in ``config``."""
-        return all(config.get(key) in values for key, values in self.where.items())
+        """Return True if ``config`` has all ``keys``, and every key of ``where`` with one of its values."""
+        return config.keys() >= set(self.keys) and all(
+            config.get(key) in values for key, values in self.where.items()
+        )
 
 
 @dataclass(frozen=True)

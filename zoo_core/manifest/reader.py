@@ -12,6 +12,7 @@ from zoo_core.manifest.cards import (
     CAPABILITIES,
     NUMERIC,
     OPTION_TYPES,
+    OUTPUTS,
     QUANTIZED,
     CheckpointRule,
     CommandCard,
@@ -140,7 +141,7 @@ def _read_model(table: Table, plugin: str, folder: Path | None, common: dict[str
         plugin=plugin,
         summary=table.text("summary"),
         family=table.text("family"),
-        output=table.text("output"),
+        output=table.choice("output", OUTPUTS, None),
         license=table.text("license"),
         weights=_read_weights(table.table("weights"), folder),
         aliases=table.texts("aliases", _REPO, "names such as ORG/NAME"),
@@ -209,17 +210,19 @@ def _read_file(parent: Table, item: object) -> WeightsFile:
 
 
 def _read_checkpoint(table: Table, plugin: str, common: dict[str, Option]) -> CheckpointRule:
-    conditions = table.table("where")
-    where = {key: conditions.text_or_texts(key) for key in conditions}
-    if not where:
-        raise table.error("where", "at least one key with the value it must have")
+    conditions = table.optional_table("where")
+    where = {key: conditions.text_or_texts(key) for key in conditions} if conditions else {}
+    keys = table.texts("keys")
+    if not where and not keys:
+        raise table.error("where", "at least one key with the value it must have, or keys = [KEY, …] instead")
     rule = CheckpointRule(
         plugin=plugin,
         summary=table.text("summary"),
         family=table.text("family"),
-        output=table.text("output"),
+        output=table.choice("output", OUTPUTS, None),
         config=table.path("config", "a path inside the checkpoint"),
         where=where,
+        keys=keys,
         files=table.paths("files", "paths inside the checkpoint"),
         weights=_read_stems(table),
         more_weights=table.paths("more_weights", "paths inside the checkpoint"),

@@ -147,7 +147,8 @@ class Table:
         if value is None:
             value = default
         if value not in choices:
-            raise self.error(key, f"one of {', '.join(choices)}, not {short_repr(value)}")
+            given = "; the key is missing" if value is None else f", not {short_repr(value)}"
+            raise self.error(key, f"one of {', '.join(choices)}{given}")
         return value
 
     def choices(self, key: str, choices: tuple[str, ...]) -> tuple[str, ...]:

@@ -24,6 +24,9 @@ FORMATS = (
     ".fp16.safetensors",
     ".safetensors.index.fp16.json",
     ".fp16.bin",
+    ".bin.index.fp16.json",
+    ".bf16.safetensors",
+    ".safetensors.index.bf16.json",
 )
 """Suffixes of weights, in the order in which they are looked for."""
 MAX_JSON_BYTES = 16_000_000
@@ -60,7 +63,7 @@ class Checkpoint:
         """Return all tensors of one network, on the CPU, mapped from the files where their format allows it.
 
         Looks for ``stem`` with each suffix of ``FORMATS`` in turn; an index names the files that hold the
-        tensors. Half precision (``.fp16``) is used if there is nothing else.
+        tensors. Half precision (``.fp16``, ``.bf16``) is used if there is nothing else.
 
         Args:
             stem: The network's path in the checkpoint.

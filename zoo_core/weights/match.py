@@ -170,13 +170,16 @@ def _no_match(
             f"{place.source} has no config file that is known: none of {wanted}.", _convert_remedy(place)
         )
     found = "; ".join(f"{name} says {_architecture(config)}" for name, config in configs.items())
-    kinds = ", ".join(
-        f"{' '.join('/'.join(values) for values in rule.where.values())} ({rule.plugin})" for rule in rules
-    )
+    kinds = ", ".join(dict.fromkeys(_kind(rule) for rule in rules))
     return WeightsError(
         f"No installed plugin runs {place.source}: {found}.",
         f"Installed plugins run: {kinds}. Find more: zoo search WORD",
     )
+
+
+def _kind(rule: CheckpointRule) -> str:
+    values = ("/".join(values) for values in rule.where.values())
+    return f"{' '.join(values) or 'a config with ' + ', '.join(rule.keys)} ({rule.plugin})"
 
 
 def _architecture(config: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,9 @@ def test_mix_prompts_writes_a_grid(folder, model, tmp_path):
     (sample,) = model.generate("a cube", seed=3, mix="denim", mix_from=8)
     assert cell.tobytes() == sample.image.tobytes()
     assert CliRunner().invoke(cli, command).exit_code == 1  # it is there already
+    replayed = CliRunner().invoke(cli, ["replay", str(path)]).exception
+    words = shlex.join(["zoo", *command]).replace(" -o ", " --truncation 1.0 --device auto --output ")
+    assert replayed.remedy == f"Run again: {words}"
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,11 @@ def model_of(folder: Path) -> zoo.Model:
     return zoo.load(card(LocalWeights(folder, files)), device="cpu")
 
 
+def test_a_folder_as_published_is_recognised(folder):
+    assert "model_type" not in SMALL
+    assert zoo.load(folder, device="cpu").card.summary == "A GigaGAN upsampler in the layout of fal/AuraSR"
+
+
 def card(weights) -> ModelCard:
     return ModelCard(
         id="small",

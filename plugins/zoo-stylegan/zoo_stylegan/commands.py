@@ -16,10 +16,10 @@ from zoo_core import (
     OptionError,
     Options,
     OutputError,
-    Record,
     Seeds,
     ZooError,
     read_image,
+    record_of_command,
     save_images,
 )
 
@@ -122,7 +122,7 @@ def interpolate(
             w = generator.mapping(w, None if labels is None else labels[:1] * frames)
         ws = w[:, None].expand(-1, generator.config.layers, -1)
         animation.write_frames(
-            output, generate_images(generator, ws, truncation, seeds[0]), _record(loaded, seeds[0])
+            output, generate_images(generator, ws, truncation, seeds[0]), record_of_command(loaded, seeds[0])
         )
     click.echo(f"{output}")
 
@@ -190,7 +190,7 @@ def mix(
             if not sheet.filled:
                 sheet.paste(Image.new(image.mode, image.size, "white"))
             sheet.paste(image)
-    save_images(output, [sheet.image], _record(loaded, rows[0]))
+    save_images(output, [sheet.image], record_of_command(loaded, rows[0]))
     click.echo(f"{output}")
 
 
@@ -259,7 +259,7 @@ def invert(
     for cell, caption in zip([_to_pil(target[0]), *images], ("given", "mean", "found"), strict=True):
         sheet.paste(cell, caption)
     output.parent.mkdir(parents=True, exist_ok=True)
-    record = _record(loaded, 0)
+    record = record_of_command(loaded, 0)
     write_latent(output, result.ws, record)
     save_images(sheet_path, [sheet.image], record)
     click.echo(f"{output}\n{sheet_path}")
@@ -275,24 +275,6 @@ def _load(model: str, device: str) -> tuple[Model, StyleGAN]:
     if not isinstance(loaded.generator, StyleGAN):
         raise ZooError(f"{loaded.card.id} is not a StyleGAN.", "List them: zoo list --plugin zoo-stylegan")
     return loaded, loaded.generator
-
-
-def _record(model: Model, seed: int) -> Record:
-    """Return the record of what the running command makes; its metadata has the command itself."""
-    context = click.get_current_context()
-    words = [str(context.info_name)]
-    for parameter in context.command.params:
-        value = context.params.get(str(parameter.name))
-        if isinstance(parameter, click.Argument):
-            words.append(str(value))
-        elif value is True:
-            words.append(parameter.opts[-1])
-        elif value is not None and value is not False and parameter.name != "output":
-            joined = ",".join(map(str, value)) if isinstance(value, list | tuple | range) else str(value)
-            words += [parameter.opts[-1], joined]
-    words += ["--output", str(context.params["output"])]
-    (request,) = model.plan(n=1, seed=seed)
-    return model.record(request, {"command": words})
 
 
 def generate_images(generator: StyleGAN, ws: Tensor, truncation: float, seed: int) -> Iterator[Image]:

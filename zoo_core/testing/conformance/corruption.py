@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -48,16 +49,18 @@ class Corruption:
         return {**tensors, self.tensor: torch.cat([tensor, tensor[..., :1]], -1)}
 
 
+def tensor_files(checkpoint: Checkpoint) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield each file of named tensors with what it holds."""
+    for file, path in checkpoint.files.items():
+        if file.endswith(SUFFIXES):
+            with suppress(ZooError):  # the tensors are nested inside another object
+                yield file, read_tensors(path)
+
+
 def corruptions(checkpoint: Checkpoint) -> Iterator[Corruption]:
     """Yield the ways to corrupt each file of tensors. With an index, only the tensors it lists are read."""
     sharded = any(name.endswith(".index.json") for name in checkpoint.files)
-    for file, path in checkpoint.files.items():
-        if not file.endswith(SUFFIXES):
-            continue
-        try:
-            tensors = read_tensors(path)
-        except ZooError:
-            continue  # the tensors are nested inside another object
+    for file, tensors in tensor_files(checkpoint):
         if (name := _needed(tensors)) is None:
             continue
         yield Corruption("missing", file, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zoo_core.testing.conformance.check import NotApplicable, check
+from zoo_core.testing.conformance.corruption import tensor_files
 from zoo_core.testing.conformance.fresh import in_a_fresh_process, watch_loading
 from zoo_core.testing.conformance.subject import ModelSubject
 
@@ -43,6 +44,27 @@ def mismatched_weights_are_refused(subject: ModelSubject) -> None:
         raise NotApplicable(f"{subject.card.id} has no file of named tensors")
     for attempt in subject.corruptions_tried:
         assert attempt.error is not None, f"{attempt.what} was loaded without an error."
+
+
+@check(
+    "Correct `parameters` of the model in zoo.toml, or leave it out.", needs=(the_model_loads,), quick=True
+)
+def the_number_of_parameters_is_right(subject: ModelSubject) -> None:
+    """``parameters`` of the card is the number of values in the files of weights.
+
+    People choose by the size that ``zoo list`` shows, and it goes stale when a model is trained again. Files
+    may hold buffers besides: up to a quarter more.
+    """
+    stated = subject.card.parameters
+    if stated is None:
+        raise NotApplicable(f"the card of {subject.card.id} states no number of parameters")
+    files = tensor_files(subject.run.model.checkpoint)
+    held = sum(tensor.numel() for _, tensors in files for tensor in tensors.values())
+    if not held:
+        raise NotApplicable(f"{subject.card.id} has no file of named tensors")
+    assert 0.98 * stated <= held <= 1.25 * stated, (
+        f"The card says {stated:,}; the files hold {held:,} values."
+    )
 
 
 @check("Make batch_size an int of at least 1.", needs=(the_model_loads,))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import click
 
 import zoo_core
-from zoo_core import ContactSheet, OptionError, OutputError, write_atomically
+from zoo_core import ContactSheet, OptionError, OutputError, record_of_command, save_images
 
 MIN_CELL = 128
 """Images are enlarged to at least this side, so that captions fit below them."""
@@ -33,7 +32,7 @@ MIN_CELL = 128
     type=click.FloatRange(0, 2),
     default=1.0,
     show_default=True,
-    help="Pull styles toward the prompt's mean style: lower is safer and less varied.",
+    help="Truncation psi: lower values give more typical and less varied images.",
 )
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="The .png file to write."
@@ -77,7 +76,5 @@ def mix_prompts(
             size = (image.width * zoom, image.height * zoom)
             caption = prompt if mix is None else f"+ {mix}"
             sheet.paste(image.resize(size, Image.Resampling.NEAREST), caption)
-    file = io.BytesIO()
-    sheet.image.save(file, "PNG")
-    write_atomically(output, file.getvalue())
+    save_images(output, [sheet.image], record_of_command(handle, seed))
     click.echo(f"{output}")

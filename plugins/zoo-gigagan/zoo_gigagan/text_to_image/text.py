@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -16,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core import OptionError
+from zoo_core import OptionError, ZooNote
 from zoo_gigagan.equalized_lr import EqualizedLinear, leaky_relu
 
 PADDING, UNKNOWN, END = 0, 1, 2
@@ -24,6 +25,8 @@ FIRST_WORD = 3
 """Token of the most common word."""
 MAX_WORD_LENGTH = 64
 """Longer words are unknown words."""
+LISTED = 30
+"""Most words that a note lists."""
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
 
@@ -44,13 +47,26 @@ class WordTokenizer:
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a prompt, an end token and padding: ``context`` + 1 integers.
 
+        Warns:
+            ZooNote: The model has never seen some of the words.
+
         Raises:
             OptionError: The prompt has more than ``context`` words.
         """
         words = split_words(text)
         check_length(text, len(words), self.context, "words")
+        if unseen := [word for word in dict.fromkeys(words) if word not in self._tokens]:
+            warnings.warn(
+                f"The model has never seen the words {_listed(unseen)}. It knows {_listed(self.words)}.",
+                ZooNote,
+                stacklevel=2,
+            )
         tokens = [self._tokens.get(word, UNKNOWN) for word in words] + [END]
         return tokens + [PADDING] * (self.context + 1 - len(tokens))
+
+
+def _listed(words: Sequence[str]) -> str:
+    return ", ".join(words[:LISTED]) + (", …" if len(words) > LISTED else "")
 
 
 def check_length(text: str, count: int, limit: int, unit: str) -> None:
