@@ -112,7 +112,7 @@ async def on_invalid_body(request: Request, error: Exception) -> Response:
     first = error.errors()[0]
     # The place is ("body", field, …); what pydantic calls a union's members is no use to a client.
     place = [str(part) for part in first["loc"][1:3]]
-    if first["type"] in ("json_invalid", "model_attributes_type", "model_type") or not place:
+    if first["type"] == "json_invalid" or not place:
         return answer(Refusal("The body is not a JSON object.", "Send one, as application/json."))
     param = visible(place[0], 60)
     if first["type"] == "missing":

@@ -44,7 +44,6 @@ REFUSED: Mapping[str, Refused] = {
     "web_search_options": Refused(_NO_SEARCH),
     "moderation": Refused("nothing is moderated"),
 }
-ACCEPTED = ("prompt_cache_key", "prompt_cache_retention", "safety_identifier")
 
 
 class TextPart(BaseModel):
@@ -79,7 +78,7 @@ class ChatRequest(TextBody):
     max_completion_tokens: int | None = Field(None, ge=1, description="The same as max_tokens.")
     prompt_cache_key: str | None = Field(None, description="Accepted; it changes no sample.")
     prompt_cache_retention: str | None = Field(None, description="Accepted; it changes no sample.")
-    safety_identifier: str | None = Field(None, description="Accepted; it changes no sample and is not kept.")
+    prompt_cache_options: dict[str, Any] | None = Field(None, description="Accepted; it changes no sample.")
 
 
 @router.post("/v1/chat/completions", summary="Answer a conversation")

@@ -59,6 +59,7 @@ class Body(BaseModel):
         None, ge=0, lt=2**63, description="Seed of the first sample; the others count up. Default: random."
     )
     user: str | None = Field(None, description="Accepted; it changes no sample and is not kept.")
+    safety_identifier: str | None = Field(None, description="Accepted; it changes no sample and is not kept.")
     options: dict[str, Any] = Field(
         {}, description="The model's own options, as `GET /zoo/models` lists them. Not in OpenAI's API."
     )

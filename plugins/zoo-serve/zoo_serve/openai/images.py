@@ -22,6 +22,7 @@ from zoo_serve.state import ServerState, state_of
 router = APIRouter(tags=["OpenAI"])
 
 REFUSED: Mapping[str, Refused] = {
+    **dict.fromkeys(("complexity", "frame_count", "frame_duration_ms", "svg"), Refused("images are pixels")),
     "background": Refused("models decide it themselves", ("auto",)),
     "moderation": Refused("nothing is moderated", ("auto", "low")),
     "output_compression": Refused("images are lossless", (100,)),
