@@ -148,7 +148,7 @@ def test_a_plan_of_a_million_million_costs_nothing() -> None:
         ({"seeds": []}, "The list of seeds is empty.", "Give at least one, such as 0 or 0,1,4-6."),
         ({"seeds": [1], "seed": 1}, "Seeds were given twice.", "Give either seed and n, or seeds."),
         ({"seeds": [1], "n": 2}, "Seeds were given twice.", "Give either seed and n, or seeds."),
-        ({"prompt": [1]}, "1 is not a prompt.", "Give a string."),
+        ({"prompt": [1]}, "1 is not a prompt.", "Give a string, or a list of messages."),
         ({"step": 1}, "toy has no option 'step'.", "Did you mean 'steps'?"),
         ({"zzz": 1}, "toy has no option 'zzz'.", "See its options: zoo show toy"),
         ({"steps": 0}, "--steps does not accept 0.", "Give an integer from 1 to 1000."),

@@ -25,7 +25,14 @@ from zoo_core.plugins.host import PluginHost, plugin_errors
 if TYPE_CHECKING:
     import torch
 
-    from zoo_core.protocols import Extractor, TextExtractor, Trainable, TrainingData
+    from zoo_core.protocols import (
+        Extractor,
+        TextExtractor,
+        TokenMasks,
+        Trainable,
+        TrainingData,
+        Vocabulary,
+    )
     from zoo_core.running.model import Model
 
 HUB_PREFIX = "hf:"
@@ -134,6 +141,23 @@ class Environment:
             )
         return trainable
 
+    def token_masks(self, language: str, source: str, vocabulary: Vocabulary) -> TokenMasks:
+        """Have a plugin make a constraint, as :func:`create_token_masks` does."""
+        plugins = [
+            plugin.name
+            for plugin in self.catalog.plugins
+            if plugin.status == "ok" and plugin.manifest and language in plugin.manifest.constraints
+        ]
+        masks = self.host.call_first(
+            plugins, "zoo_create_token_masks", language=language, source=source, vocabulary=vocabulary
+        )
+        if masks is None:
+            raise OptionError(
+                f"No installed plugin reads this constraint in the language {language}.",
+                "Find one that does: zoo search constraint",
+            )
+        return cast("TokenMasks", masks)
+
     def extractor(self, card: ExtractorCard, device: torch.device) -> Extractor | TextExtractor:
         """Have a plugin build an extractor, as :func:`create_extractor` does."""
         from zoo_core.weights import get_checkpoint
@@ -209,6 +233,23 @@ def create_trainable(trainer: TrainerCard, options: Mapping[str, Any], data: Tra
         PluginError: The plugin cannot be loaded, or fails.
     """
     return Environment.current().trainable(trainer, options, data)
+
+
+def create_token_masks(language: str, source: str, vocabulary: Vocabulary) -> TokenMasks:
+    """Have a plugin make a constraint on the texts of a language model.
+
+    Args:
+        language: ``json_schema``, ``regex``, ``grammar``, or another that an installed plugin announces.
+        source: The schema, the expression, the grammar.
+        vocabulary: The tokens of the model.
+
+    Returns:
+        A function that returns the mask of one more text.
+
+    Raises:
+        OptionError: The source is wrong, or no installed plugin reads it.
+    """
+    return Environment.current().token_masks(language, source, vocabulary)
 
 
 def extractors() -> Mapping[str, ExtractorCard]:

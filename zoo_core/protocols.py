@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 OptionsT = TypeVar("OptionsT")
 
+Message = Mapping[str, Any]
+"""One message of a conversation: ``{"role": "user", "content": "…"}``, plain JSON."""
+Prompt = str | Sequence[Message]
+"""A text, or a conversation: its messages in order, at least one."""
+
 
 class Options(SimpleNamespace):
     """Every declared option as an attribute, checked, defaults filled in.
@@ -75,6 +80,8 @@ class Batch:
     """Every option of the card by name, checked. One declared ``per_sample`` is a tuple of n values."""
     prompts: tuple[str | None, ...]
     """One prompt per sample; None where none was given."""
+    conversations: tuple[Sequence[Message] | None, ...] = ()
+    """For models that declare ``chat``: one conversation per sample; None where the prompt is a text."""
 
     @property
     def n(self) -> int:
@@ -193,6 +200,55 @@ class NextToken(Protocol):
 
 
 @runtime_checkable
+class Chat(Protocol):
+    """Capability ``chat``: a prompt may be a conversation, which the model answers."""
+
+    def encode_chat(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> Sequence[int]:
+        """Return the tokens of a conversation, up to where the answer begins.
+
+        Args:
+            messages: The conversation.
+            tools: Functions that the model may call, as JSON schemas.
+
+        Raises:
+            OptionError: The model has no chat template, or its template refuses the messages.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """The tokens of a language model."""
+
+    tokens: Sequence[bytes]
+    """The bytes of each token that the network can predict; empty if it stands for no text."""
+    special: frozenset[int]
+    """The tokens that are no part of a text: ends, turns of a chat, padding."""
+    eos: frozenset[int]
+    """Those that end a text."""
+    encode: Callable[[str], Sequence[int]]
+    """Returns the tokens of a text, none of them special."""
+
+
+class TokenMask(Protocol):
+    """Which tokens may follow in one text, token by token: a grammar, a list of words, a format."""
+
+    def allowed(self) -> torch.Tensor | None:
+        """Return (vocabulary,) bool, True for what may come next; None: the text has ended, any token may."""
+        ...
+
+    def push(self, token: int) -> None:
+        """Take the token that was drawn, an allowed one."""
+        ...
+
+
+TokenMasks = Callable[[], TokenMask]
+"""Returns the mask of one more text."""
+
+
+@runtime_checkable
 class Latents(Protocol):
     """Capability ``latents``: the model has a latent space one can work in.
 
@@ -308,7 +364,12 @@ class Conversion:
     """Content of model.safetensors, by name."""
 
 
-PROTOCOLS: Mapping[str, type] = {"score": Scorer, "latents": Latents, "next-token": NextToken}
+PROTOCOLS: Mapping[str, type] = {
+    "score": Scorer,
+    "latents": Latents,
+    "next-token": NextToken,
+    "chat": Chat,
+}
 """The protocol behind each capability a card may name."""
 
 

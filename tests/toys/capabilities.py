@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
-from zoo_core import Batch, Noise, Score, Step
+from zoo_core import Batch, Message, Noise, Score, Step
 
-from .sound import Rater, Speller, Spelling, Toy, Walker
+from .sound import Rater, Speller, Spelling, Talker, Toy, Walker
 
 
 class ClaimsToScore(Toy):
@@ -87,6 +88,24 @@ class PredictsByAnotherTable(Speller):
 
     def next_token(self, prompt: str) -> Spelling:
         return Spelling(prompt, self.table().flip(1))
+
+
+class EncodesNoMessage(Talker):
+    """Its conversations have no tokens."""
+
+    caught_by = "conversations_are_answered"
+
+    def encode_chat(self, messages: Sequence[Message], tools: object = None) -> list[int]:
+        return []
+
+
+class AnswersTheFirst(Talker):
+    """It answers the first conversation of a batch in every row."""
+
+    caught_by = "conversations_are_answered"
+
+    def generate(self, batch: Batch) -> Iterator[Step]:
+        yield from super().generate(replace(batch, conversations=batch.conversations[:1] * batch.n))
 
 
 class DrawsElsewhere(Walker):

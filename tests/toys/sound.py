@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 
-from zoo_core import Batch, Checkpoint, Noise, OptionError, Options, Score, Step, load_weights
+from zoo_core import Batch, Checkpoint, Message, Noise, OptionError, Options, Score, Step, load_weights
 
 
 class Toy:
@@ -67,6 +68,27 @@ class Teller(Toy):
     def tell(self, batch: Batch) -> tuple[str, ...]:
         numbers = (1000 * batch.noise.uniform()).int().tolist()
         return tuple(f"{prompt} {number}" for prompt, number in zip(batch.prompts, numbers, strict=True))
+
+
+class Talker(Teller):
+    """Answers conversations; keeps every contract."""
+
+    prompt = "optional"
+    capabilities = ("chat",)
+
+    def generate(self, batch: Batch) -> Iterator[Step]:
+        talks = batch.conversations or (None,) * batch.n
+        told = tuple(
+            text if talk is None else self.answer(talk)
+            for text, talk in zip(batch.prompts, talks, strict=True)
+        )
+        yield from super().generate(replace(batch, prompts=told))
+
+    def answer(self, talk: Sequence[Message]) -> str:
+        return f"To {talk[-1]['content']}: yes."
+
+    def encode_chat(self, messages: Sequence[Message], tools: object = None) -> list[int]:
+        return list(self.answer(messages).encode())
 
 
 class Rater(Toy):

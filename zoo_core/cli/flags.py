@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from zoo_core.cli.prompts import read_text
 from zoo_core.errors import OptionError
 from zoo_core.manifest.cards import Option
 from zoo_core.running.shards import Shard
@@ -23,7 +24,7 @@ class OptionValue(click.ParamType[Any]):
         if not isinstance(value, str):
             return value
         try:
-            return self.option.parse(value)
+            return self.option.parse(read_text(value) if self.option.format == "content" else value)
         except OptionError as error:
             self.fail(f"{error.message} {error.remedy}", param, ctx)
 
@@ -78,7 +79,7 @@ def option_flag(option: Option) -> click.Option:
     return click.Option(
         [declaration, option.name],
         type=bool if option.type == "boolean" else OptionValue(option),
-        metavar=None if option.type == "boolean" else option.type.upper(),
+        metavar="FILE" if option.format else None if option.type == "boolean" else option.type.upper(),
         default=None,
         help=f"{option.description} [{option.expects}{default}]",
     )

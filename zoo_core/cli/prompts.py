@@ -8,30 +8,32 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zoo_core.errors import OptionError
+from zoo_core.running.planning import PromptLine
 
 STDIN = "-"
 
 
-def read_prompts(words: Sequence[str], file: str | None) -> tuple[str, ...]:
+def read_prompts(words: Sequence[str], file: str | None) -> tuple[PromptLine, ...]:
     """Return the prompt on the command line, or those in a file; none if neither is given.
 
     Args:
         words: The words of one prompt on the command line; ``-`` alone stands for the standard input, without
             the newline that ends it.
         file: A file with one prompt a line; empty lines are skipped. A line that starts with ``{`` is a JSON
-            object with a key ``prompt``. ``-`` stands for the standard input.
+            object with a key ``prompt``, or ``messages`` for a conversation; other keys are ``seed`` and
+            options of the model. ``-`` stands for the standard input.
 
     Raises:
         OptionError: Both are given, or the file cannot be read, has no prompts or an invalid line.
     """
     if file is None:
         if tuple(words) == (STDIN,):
-            text = _read(STDIN)
-            return (text[:-2] if text.endswith("\r\n") else text.removesuffix("\n"),)
-        return (" ".join(words),) if any(words) else ()
+            text = read_text(STDIN)
+            return (PromptLine(text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")),)
+        return (PromptLine(" ".join(words)),) if any(words) else ()
     if words:
         raise OptionError("Prompts were given twice.", "Give either a prompt or --prompts FILE.")
-    numbered = enumerate(_read(file).split("\n"), start=1)
+    numbered = enumerate(read_text(file).split("\n"), start=1)
     prompts = tuple(
         _parse(line.rstrip("\r"), f"{file}, line {number}") for number, line in numbered if line.strip()
     )
@@ -40,22 +42,29 @@ def read_prompts(words: Sequence[str], file: str | None) -> tuple[str, ...]:
     return prompts
 
 
-def _parse(line: str, place: str) -> str:
+def _parse(line: str, place: str) -> PromptLine:
     if not line.startswith("{"):
-        return line
+        return PromptLine(line, place=place)
     try:
-        prompt = json.loads(line)["prompt"]
-        if not isinstance(prompt, str):
-            raise TypeError
-    except (ValueError, KeyError, TypeError, RecursionError):
+        options = json.loads(line)
+    except (ValueError, RecursionError):
+        options = {}
+    prompt, messages, seed = (options.pop(key, None) for key in ("prompt", "messages", "seed"))
+    valid = isinstance(prompt, str) if messages is None else isinstance(messages, list) and prompt is None
+    if not valid:
         raise OptionError(
-            f"{place}: not a JSON object with a string 'prompt'.",
-            'Write it like {"prompt": "Once upon a time"}.',
-        ) from None
-    return prompt
+            f"{place}: not a JSON object with a string 'prompt', or a list 'messages'.",
+            'Write it like {"prompt": "Hello"} or {"messages": [{"role": "user", "content": "Hello"}]}.',
+        )
+    return PromptLine(prompt if messages is None else messages, seed, options, place)
 
 
-def _read(file: str) -> str:
+def read_text(file: str) -> str:
+    """Return the text of a file in UTF-8, without a byte order mark; ``-`` is the standard input.
+
+    Raises:
+        OptionError: It cannot be read, or is not UTF-8.
+    """
     try:
         content = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
         return content.decode("utf-8-sig")

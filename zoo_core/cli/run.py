@@ -67,7 +67,8 @@ class RunCommand(click.Command):
 @click.option(
     "--prompts",
     metavar="FILE",
-    help='Read prompts from a file, one a line; a line may be JSON: {"prompt": "…"}. - reads standard input.',
+    help='Read prompts from a file, one a line; - is standard input. A line may be JSON: {"prompt": "…"} or '
+    '{"messages": […]}, with "seed" and options of the model beside it.',
 )
 @click.option("-n", "n", type=click.IntRange(1), metavar="N", help="Number of samples.")
 @click.option(

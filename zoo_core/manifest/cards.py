@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from zoo_core.errors import OptionError, short_repr
 OUTPUTS = ("image", "text")
 """The kinds of sample."""
 
-CAPABILITIES = ("score", "latents", "next-token")
+CAPABILITIES = ("score", "latents", "next-token", "chat")
 """What a generator can do besides generating; each names a protocol in :mod:`zoo_core.protocols`."""
 
 QUANTIZED = ("int8",)
@@ -47,8 +48,9 @@ class Option:
     enum: tuple[str, ...] = ()
     per_sample: bool = False
     """True: a list may be given, and sample *i* takes its value *i* modulo the list's length."""
-    format: Literal["file"] | None = None
-    """``file``: a string that is the path of a file. A server takes no paths from strangers."""
+    format: Literal["file", "content"] | None = None
+    """``file``: a string that is the path of a file. A server takes no paths from strangers. ``content``: the
+    flag takes a file, whose text is the value. Python may give lists and dictionaries for JSON."""
 
     @property
     def flag(self) -> str:
@@ -58,6 +60,8 @@ class Option:
     @property
     def expects(self) -> str:
         """The accepted values in words: "a number from 0 to 1"."""
+        if self.format == "content":
+            return "a file"
         article = "an" if self.type == "integer" else "a"
         if self.enum:
             return "one of " + ", ".join(self.enum)
@@ -72,13 +76,16 @@ class Option:
     def check(self, value: object) -> Any:
         """Return ``value`` if it is accepted, an integer for a number option as a float.
 
-        With ``per_sample``, a list or tuple of accepted values is returned as a tuple.
+        With ``per_sample``, a list or tuple of accepted values is returned as a tuple; with the format
+        ``content``, a list or dictionary as JSON text.
 
         Raises:
             OptionError: The value is not accepted.
         """
         if value is None:
             return None
+        if self.format == "content" and isinstance(value, (list, dict)):
+            return self._to_json(value)
         if self.per_sample and isinstance(value, (list, tuple)):
             if not value:
                 raise self._unfit(value)
@@ -128,6 +135,12 @@ class Option:
         except (ValueError, KeyError):
             raise self._unfit(text) from None
         return text
+
+    def _to_json(self, value: object) -> str:
+        try:
+            return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        except (TypeError, ValueError, RecursionError):
+            raise self._unfit(value) from None
 
     def _unfit(self, value: object) -> OptionError:
         return OptionError(f"{self.flag} does not accept {short_repr(value)}.", f"Give {self.expects}.")
@@ -289,6 +302,8 @@ class Manifest:
     """True if it has models that only its hook ``zoo_list_models`` knows."""
     quantized: tuple[str, ...] = ()
     """Types of ``QUANTIZED`` that its generators support."""
+    constraints: tuple[str, ...] = ()
+    """Languages of constraints on texts for its hook ``zoo_create_token_masks``: ``regex``, …"""
     converts: tuple[str, ...] = ()
     """Suffixes of foreign checkpoints for its hook ``zoo_convert_checkpoint``."""
     models: tuple[ModelCard, ...] = ()

@@ -41,6 +41,7 @@ _ADDRESS = re.compile(r"https?://[!-~]{1,500}")
 _SUFFIX = re.compile(r"(\.[a-z0-9_]{1,20}){1,2}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_LANGUAGE = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -82,6 +83,7 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
         core=core,
         lists_models=plugin.optional_truth("lists_models", False),
         quantized=plugin.choices("quantized", QUANTIZED),
+        constraints=plugin.texts("constraints", _LANGUAGE, "names such as json_schema"),
         converts=plugin.texts("converts", _SUFFIX, "suffixes such as .pkl"),
         models=tuple(
             _read_model(t, name, folder, _option_set(t, sets, common))
@@ -300,9 +302,6 @@ def _read_options(tables: Table, common: dict[str, Option]) -> dict[str, Option]
 def _read_option(name: str, table: Table, base: Option | None) -> Option:
     kind = table.choice("type", tuple(OPTION_TYPES), base.type if base else None)
     enum = table.texts("enum")
-    is_file = bool(base and base.format)
-    if table.optional("format") is not None:
-        is_file = table.choice("format", ("file",), None) == "file"
     option = Option(
         name=name,
         type=kind,
@@ -311,12 +310,12 @@ def _read_option(name: str, table: Table, base: Option | None) -> Option:
         maximum=table.optional_number("maximum", base.maximum if base else None),
         enum=enum or (base.enum if base else ()),
         per_sample=table.optional_truth("per_sample", base.per_sample if base else False),
-        format="file" if is_file else None,
+        format=table.choice("format", ("file", "content", ""), (base and base.format) or "") or None,
     )
-    if option.format and kind != "string":
-        raise table.error("format", 'type = "string" beside it')
     if option.enum and kind != "string":
         raise table.error("enum", 'type = "string" beside it')
+    if option.format and (kind != "string" or option.per_sample):
+        raise table.error("format", 'type = "string" beside it, and no per_sample')
     for bound in ("minimum", "maximum"):
         if getattr(option, bound) is not None and kind not in NUMERIC:
             raise table.error(bound, 'type = "integer" or "number" beside it')

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 import pluggy
 
 from zoo_core.manifest.cards import ModelCard, TrainerCard
-from zoo_core.protocols import Conversion, Generator, Options, Trainable, TrainingData
+from zoo_core.protocols import (
+    Conversion,
+    Generator,
+    Options,
+    TokenMasks,
+    Trainable,
+    TrainingData,
+    Vocabulary,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +63,26 @@ def zoo_convert_checkpoint(path: Path) -> Conversion | None:
 
     Raises:
         WeightsError: The plugin knows the format but cannot convert this file; says why.
+    """
+
+
+@hookspec(firstresult=True)
+def zoo_create_token_masks(language: str, source: str, vocabulary: Vocabulary) -> TokenMasks | None:
+    """Make a constraint on texts, such as a grammar, a function that returns one mask per text.
+
+    Called for constraints in a language that the manifest lists under ``constraints``. Several plugins may
+    list one: the first result counts, and ``@hookimpl(trylast=True)`` leaves the precedence to the others.
+
+    Args:
+        language: ``json_schema``, ``regex``, ``grammar``, or a name of your own.
+        source: The schema, the expression, the grammar.
+        vocabulary: The tokens of the model.
+
+    Returns:
+        The function; None if another plugin should read this source.
+
+    Raises:
+        OptionError: The source is wrong; says where.
     """
 
 

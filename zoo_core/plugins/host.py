@@ -91,6 +91,18 @@ class PluginHost:
         with plugin_errors(name, f"running {hook}", "Run again with --debug, and tell its author."):
             return caller(**arguments)
 
+    def call_first(self, names: Sequence[str], hook: str, **arguments: Any) -> Any:
+        """Call a hook of these plugins in pluggy's order; return the first result that is not None."""
+        for name in names:
+            self.load(name)
+        caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
+        for implementation in reversed(caller.get_hookimpls()):
+            if implementation.plugin_name in names:
+                result = self.call(implementation.plugin_name, hook, **arguments)
+                if result is not None:
+                    return result
+        return None
+
     def converters(
         self, path: Path, *, only: str | None = None
     ) -> dict[str, Callable[[Path], Conversion | None]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from zoo_core.errors import OptionError, PluginError, WeightsError, ZooError, fi
 from zoo_core.manifest.cards import QUANTIZED, EmbeddedWeights, HubWeights, ModelCard
 from zoo_core.plugins.discovery import InstalledPlugin
 from zoo_core.plugins.host import PluginHost
-from zoo_core.protocols import Generator
+from zoo_core.protocols import Chat, Generator
 from zoo_core.running.model import Model
 from zoo_core.weights import Checkpoint, get_checkpoint, is_cached
 from zoo_core.weights.conversion import converted
@@ -72,6 +73,9 @@ def load_card(
             f"{card.plugin} made no generator for {card.id}, but {generator!r}.",
             "Tell the plugin's author: zoo_create_generator must return an object with generate().",
         )
+    if "chat" in card.capabilities and not isinstance(generator, Chat):
+        # Its rule in the manifest speaks for all checkpoints; only the loaded one knows its chat template.
+        card = replace(card, capabilities=tuple(each for each in card.capabilities if each != "chat"))
     return Model(card, checkpoint, generator, torch_device, plugin.version)
 
 

@@ -7,15 +7,15 @@ from collections import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 from zoo_core.errors import OptionError, PluginError, ZooError
 from zoo_core.manifest.cards import ModelCard
 from zoo_core.noise import Noise
 from zoo_core.plugins.host import plugin_errors
-from zoo_core.protocols import Batch, Generator, Options, Step
-from zoo_core.running.planning import Plan, Request, make_plan
+from zoo_core.protocols import Batch, Generator, Options, Prompt, Step
+from zoo_core.running.planning import Plan, PromptLine, Request, make_plan
 from zoo_core.samples.sample import Record, Sample, to_bytes
 from zoo_core.weights import Checkpoint
 
@@ -60,7 +60,7 @@ class Model:
 
     def generate(
         self,
-        prompt: str | Sequence[str] | None = None,
+        prompt: Prompt | Sequence[Prompt | PromptLine] | None = None,
         *,
         n: int | None = None,
         seed: int | None = None,
@@ -75,7 +75,8 @@ class Model:
         Sample *i* has seed ``seed + i`` (or ``seeds[i]``) and does not depend on ``n`` or ``batch_size``.
 
         Args:
-            prompt: A prompt, or several to cycle through.
+            prompt: A text, or a conversation as a list of messages (``[{"role": "user", "content": "Hi"}]``,
+                for models with the capability ``chat``); or several of these to cycle through.
             n: Number of samples; by default the number of seeds, prompts or listed option values, whichever
                 is largest.
             seed: The first sample's seed; random if neither it nor ``seeds`` is given.
@@ -93,7 +94,7 @@ class Model:
 
     def plan(
         self,
-        prompt: str | Sequence[str] | None = None,
+        prompt: Prompt | Sequence[Prompt | PromptLine] | None = None,
         *,
         n: int | None = None,
         seed: int | None = None,
@@ -128,8 +129,13 @@ class Model:
         on_step: Callable[[Progress], object] | None,
         keep_frames: bool,
     ) -> Iterator[Sample]:
-        while group := list(islice(requests, size)):
-            yield from self._samples(group, *self._run(group, on_step, keep_frames))
+        for _, alike in groupby(requests, self._shared_options):
+            while group := list(islice(alike, size)):
+                yield from self._samples(group, *self._run(group, on_step, keep_frames))
+
+    def _shared_options(self, request: Request) -> list[Any]:
+        """Return the values that all samples of a batch have in common."""
+        return [request.options[name] for name, option in self.card.options.items() if not option.per_sample]
 
     def _run(
         self, group: Sequence[Request], on_step: Callable[[Progress], object] | None, keep_frames: bool
@@ -172,7 +178,7 @@ class Model:
                     close()
 
     def batch(self, requests: Sequence[Request]) -> Batch:
-        """Return the generator's input for these requests of one plan."""
+        """Return the generator's input for requests that share all options but those per sample."""
         options = {
             name: tuple(each.options[name] for each in requests)
             if option.per_sample
@@ -180,7 +186,13 @@ class Model:
             for name, option in self.card.options.items()
         }
         noise = Noise([request.seed for request in requests], self.device)
-        return Batch(noise, Options(**options), tuple(request.prompt for request in requests))
+        prompts = [request.prompt for request in requests]
+        return Batch(
+            noise,
+            Options(**options),
+            prompts=tuple(prompt if isinstance(prompt, str) else None for prompt in prompts),
+            conversations=tuple(None if isinstance(prompt, str) else prompt for prompt in prompts),
+        )
 
     def _samples(
         self, group: Sequence[Request], last: Step | None, frames: list[np.ndarray]

@@ -143,7 +143,7 @@ def difference(record: Record, other: Record) -> str:
     elif record.checkpoint["digest"] != other.checkpoint["digest"]:
         parts.append(record.checkpoint["digest"].rpartition(":")[2][:8])
     if record.prompt != other.prompt:
-        parts.append(record.prompt or "no prompt")
+        parts.append(record.prompt_text or "no prompt")
     for name, value in record.options.items():
         if name not in other.options or other.options[name] != value:
             parts.append(f"{name}{value}")

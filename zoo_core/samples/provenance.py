@@ -41,8 +41,10 @@ def record_text(record: Record) -> str:
 def describe(record: Record) -> str:
     """Describe a sample in one line: model, seed, prompt and options."""
     parts = [record.model, f"seed {record.seed}"]
-    if record.prompt is not None:
+    if isinstance(record.prompt, str):
         parts.append(f"prompt {record.prompt!r}")
+    elif record.prompt is not None:
+        parts.append(f"{len(record.prompt)} messages up to {record.prompt_text!r}")
     parts += [f"{name} {value}" for name, value in record.options.items() if value is not None]
     return ", ".join(parts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -33,7 +33,8 @@ class Record:
     checkpoint: Mapping[str, str]
     """``source``: where the weights came from; ``digest``: the hash of their files."""
     seed: int
-    prompt: str | None
+    prompt: str | Sequence[Mapping[str, Any]] | None
+    """A text, or the messages of a conversation: plain JSON."""
     options: Mapping[str, str | int | float | bool | None]
     """Every option of the model with its value for this sample."""
     dtype: str
@@ -53,24 +54,34 @@ class Record:
                     "Give a finite number, a string, true or false.",
                 )
         object.__setattr__(self, "metadata", _plain(self.metadata, "metadata", self.plugin))
+        object.__setattr__(self, "prompt", _plain(self.prompt, "the prompt", self.plugin))
 
     @property
     def identity(self) -> str:
         """A hash (32 hexadecimal digits) of everything that determines the sample.
 
         Sample *i* depends on checkpoint, options, condition, seed and dtype alone. The model's name, the
-        device and the versions are left out, so that a run can be resumed elsewhere.
+        device and the versions are left out, so that a run can be resumed elsewhere; and options that are not
+        given, so that a later version may have more.
         """
         parts = [
             self.plugin,
             self.checkpoint["digest"],
             self.seed,
             self.prompt,
-            dict(self.options),
+            {name: value for name, value in self.options.items() if value is not None},
             self.dtype,
         ]
         canonical = json.dumps([*parts, self.output], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+    @property
+    def prompt_text(self) -> str:
+        """The prompt as a text, for captions and names of files: of a conversation, its last message."""
+        if self.prompt is None or isinstance(self.prompt, str):
+            return self.prompt or ""
+        content = self.prompt[-1].get("content") if self.prompt else None
+        return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
 
     def same_making(self, other: Record) -> bool:
         """Return True if the two are equal but for the generator's metadata."""
@@ -112,6 +123,9 @@ class Record:
         checkpoint = _Fields(top.take("checkpoint", dict), "'checkpoint'")
         if not all(isinstance(version, str) for version in versions.values()):
             raise _broken("'versions' holds something other than strings")
+        prompt = top.take("prompt", str, list, type(None))
+        if isinstance(prompt, list) and not (prompt and all(isinstance(each, dict) for each in prompt)):
+            raise _broken(f"'prompt' is {_short(prompt)}")
         try:
             return cls(
                 model=top.take("model", str),
@@ -119,7 +133,7 @@ class Record:
                 versions=versions,
                 checkpoint={name: checkpoint.take(name, str) for name in ("source", "digest")},
                 seed=top.take("seed", int),
-                prompt=top.take("prompt", str, type(None)),
+                prompt=prompt,
                 options=options,
                 dtype=top.take("dtype", str),
                 device=top.take("device", str),

@@ -101,7 +101,7 @@ def check_replay(then: Record, now: Record) -> tuple[str, ...]:
     changes += [
         f"the option {name} is new and is {value}"
         for name, value in now.options.items()
-        if name not in then.options
+        if name not in then.options and value is not None
     ]
     return tuple(changes)
 

@@ -210,7 +210,7 @@ def caption_of(record: Record, name: str) -> str:
         OutputError: The record has no field of that name.
     """
     given = {option: value for option, value in record.options.items() if value is not None}
-    known = {**record.metadata, **given, "seed": record.seed, "prompt": record.prompt or ""}
+    known = {**record.metadata, **given, "seed": record.seed, "prompt": record.prompt_text}
     if name not in known:
         raise OutputError(
             f"The samples have no field {name!r} for a caption.", f"Choose from: {', '.join(sorted(known))}."

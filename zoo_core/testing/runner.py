@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo_core.protocols import Batch, Generator, Step
+from zoo_core.protocols import Batch, Generator, Prompt, Step
 from zoo_core.running.model import Model
 
 Row = Tensor | str
@@ -26,7 +26,7 @@ class Runner:
     options: Mapping[str, Any]
 
     def batch(
-        self, seeds: Sequence[int], *, prompt: str | Sequence[str] | None = None, **options: Any
+        self, seeds: Sequence[int], *, prompt: Prompt | Sequence[Prompt] | None = None, **options: Any
     ) -> Batch:
         """Return the batch that a generator gets for these seeds."""
         prompt = self.prompt if prompt is None else prompt

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import GPT2Config, GPT2LMHeadModel, ImageGPTConfig, ImageGPTForCausalImageModeling
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    ImageGPTConfig,
+    ImageGPTForCausalImageModeling,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 from zoo_gpt.text.bpe_trainer import BPETrainer
 
+from zoo_core.testing.fixtures import isolated_home, plugin_site
 from zoo_core.testing.golden import GoldenCase, relative_error
+
+__all__ = ["isolated_home", "plugin_site"]
 
 FOLDER = Path(__file__).parent / "golden"
 
@@ -47,6 +58,27 @@ def gpt2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     GPT2LMHeadModel(config).save_pretrained(folder)
     bpe.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smollm2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama with the chat template and 2,048 tokens of SmolLM2-135M-Instruct (Apache-2.0)."""
+    folder = tmp_path_factory.mktemp("smollm2")
+    config = LlamaConfig(
+        vocab_size=2048,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=256,
+        initializer_range=0.2,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    shutil.copytree(Path(__file__).parent / "data" / "smollm2", folder, dirs_exist_ok=True)
     return folder
 
 

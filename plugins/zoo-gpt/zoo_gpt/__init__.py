@@ -10,7 +10,17 @@ from zoo_core import hookimpl
 if TYPE_CHECKING:
     import torch
 
-    from zoo_core import Checkpoint, Generator, ModelCard, Options, Trainable, TrainerCard, TrainingData
+    from zoo_core import (
+        Checkpoint,
+        Generator,
+        ModelCard,
+        Options,
+        TokenMasks,
+        Trainable,
+        TrainerCard,
+        TrainingData,
+        Vocabulary,
+    )
 
 
 @hookimpl
@@ -28,9 +38,17 @@ def zoo_create_generator(
         from zoo_gpt.imagegpt.generator import ImageGPT
 
         return ImageGPT(checkpoint, device, dtype)
-    from zoo_gpt.text.generator import GPT
+    from zoo_gpt.text import generator
 
-    return GPT(checkpoint, device, dtype)
+    return generator.create(checkpoint, device, dtype)
+
+
+@hookimpl(trylast=True)
+def zoo_create_token_masks(language: str, source: str, vocabulary: Vocabulary) -> TokenMasks:
+    """Return the masks of a JSON schema, a regular expression or a grammar."""
+    from zoo_gpt.text.constraints import create_token_masks
+
+    return create_token_masks(language, source, vocabulary)
 
 
 @hookimpl

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 
-from zoo_core.protocols import PROTOCOLS, Latents, NextToken, Prediction, Scorer
+from zoo_core.protocols import PROTOCOLS, Chat, Latents, Message, NextToken, Prediction, Scorer
 from zoo_core.testing.conformance.check import NotApplicable, check
 from zoo_core.testing.conformance.loading import the_model_loads
 from zoo_core.testing.conformance.running import any_number_of_samples_can_be_generated
@@ -174,6 +175,30 @@ def latents_reproduce_the_images(subject: ModelSubject) -> None:
         assert len(latents) == len(SEEDS), f"{len(SEEDS)} samples have {len(latents)} latents."
         images = generator.synthesize(latents, batch.options, batch.noise)
     require_alike(list(images.float().cpu()), subject.rows, "synthesize(encode(batch))")
+
+
+@check(
+    "Return the tokens of the rendered messages in encode_chat, and use conversation i for row i only.",
+    needs=(any_number_of_samples_can_be_generated,),
+)
+def conversations_are_answered(subject: ModelSubject) -> None:
+    """A conversation has tokens, and its answer does not depend on the other conversations of its batch.
+
+    A server answers the conversations of several people in one batch.
+    """
+    subject.require_capability("chat", Chat)
+    generator = subject.generator
+    assert isinstance(generator, Chat)
+    talks: list[Sequence[Message]] = [
+        [{"role": "user", "content": text}] for text in ("Hello!", "What is the capital of France?")
+    ]
+    for talk in talks:
+        tokens = generator.encode_chat(talk)
+        assert tokens, "A conversation has no tokens."
+        assert all(isinstance(token, int) for token in tokens), "encode_chat returns no tokens."
+    together = subject.run.rows((0, 1), prompt=talks)
+    for i, talk in enumerate(talks):
+        require_alike(subject.run.rows((i,), prompt=talk), together[i : i + 1], f"Conversation {i} alone")
 
 
 def _prompt(subject: ModelSubject) -> str:

@@ -125,8 +125,8 @@ def listing_does_not_import_the_plugin(subject: PluginSubject) -> None:
     quick=True,
 )
 def hooks_match_the_manifest(subject: PluginSubject) -> None:
-    """Models and checkpoints come with ``zoo_create_generator``; trainers, ``converts`` and ``lists_models``
-    with their hooks; no other hook is implemented.
+    """Models and checkpoints come with ``zoo_create_generator``; trainers, ``converts``, ``constraints`` and
+    ``lists_models`` with their hooks; no other hook is implemented.
 
     The core calls a hook only if the manifest needs it, so that no plugin is imported without reason.
     """
@@ -136,6 +136,7 @@ def hooks_match_the_manifest(subject: PluginSubject) -> None:
         "zoo_create_generator": bool(manifest.models or manifest.checkpoints or listed),
         "zoo_list_models": listed,
         "zoo_convert_checkpoint": bool(manifest.converts),
+        "zoo_create_token_masks": bool(manifest.constraints),
         "zoo_create_trainable": bool(manifest.trainers),
     }
     for hook, is_announced in announced.items():

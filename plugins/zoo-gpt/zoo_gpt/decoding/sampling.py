@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo_core import Noise
+from zoo_core import Noise, TokenMask
 
 FILTERS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 """Options that shape the distribution; not every model has all of them."""
@@ -39,6 +39,7 @@ class TokenSampler:
         noise: The batch's noise.
         vocab: Number of tokens that can be predicted.
         steps: Number of tokens to draw for each sequence.
+        masks: What may follow in each sequence; the distribution is that of the allowed tokens, renormalised.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class TokenSampler:
         noise: Noise,
         vocab: int,
         steps: int,
+        masks: Sequence[TokenMask] = (),
     ) -> None:
+        self.masks = masks
         given = vars(options)
         self.filters = {name: given[name] for name in FILTERS if given.get(name) is not None}
         self.uniforms = None if options.temperature == 0 else noise.uniform(steps)
@@ -61,6 +64,8 @@ class TokenSampler:
 
     def __call__(self, logits: Tensor) -> Tensor:
         """Map logits (n, vocab) to tokens (n,) int64."""
+        if self.masks:
+            logits = apply_masks(logits, self.masks)
         if self.uniforms is None:
             if self.seen is not None:  # of all filters only this one can change the likeliest token
                 logits = apply_repetition_penalty(logits, self.seen, self.filters["repetition_penalty"])
@@ -71,7 +76,19 @@ class TokenSampler:
         self.step += 1
         if self.seen is not None:
             self.seen.scatter_(1, tokens[:, None], True)
+        for mask, token in zip(self.masks, tokens.tolist() if self.masks else (), strict=True):
+            mask.push(token)
         return tokens
+
+
+def apply_masks(logits: Tensor, masks: Sequence[TokenMask]) -> Tensor:
+    """Set the logits (n, V) of tokens that may not come next to −∞, row by row."""
+    logits = logits.float().clone()
+    for row, mask in zip(logits, masks, strict=True):
+        allowed = mask.allowed()
+        if allowed is not None:
+            row.masked_fill_(~allowed.to(row.device), -math.inf)
+    return logits
 
 
 def distribution(

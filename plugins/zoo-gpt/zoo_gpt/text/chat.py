@@ -6,8 +6,9 @@ same extra functions as in transformers, which templates are written for.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jinja2 import TemplateSyntaxError
@@ -21,14 +22,20 @@ QUOTES = ("\ufdd0", "\ufdd1")
 """Noncharacters around the number of a special token that a message spells out."""
 
 
-def encode_chat(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]]) -> list[int]:
+def encode_chat(
+    tokenizer: Tokenizer,
+    messages: Sequence[Mapping[str, Any]],
+    tools: Sequence[Mapping[str, Any]] | None = None,
+) -> list[int]:
     """Return the tokens of a conversation, up to where the model's answer begins.
 
-    Special tokens that a message spells out are plain text: a message cannot end itself and begin another.
+    Special tokens that a message or a tool spells out are plain text: a message cannot end itself and begin
+    another.
 
     Args:
         tokenizer: The tokenizer, which has the template and the special tokens.
         messages: As for :func:`render`.
+        tools: As for :func:`render`.
     """
     special = sorted((tokenizer.show(id) for id in tokenizer.special), key=len, reverse=True)
     spelled = re.compile("|".join(map(re.escape, [*special, *QUOTES])))
@@ -38,14 +45,12 @@ def encode_chat(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]]) -> 
         kept.append(match[0])
         return f"{QUOTES[0]}{len(kept) - 1}{QUOTES[1]}"
 
-    quoted = [
-        {**message, "content": spelled.sub(set_aside, message["content"])}
-        if isinstance(message, Mapping) and isinstance(message.get("content"), str)
-        else message
-        for message in messages
-    ]
+    def quote(text: str) -> str:
+        return spelled.sub(set_aside, text)
+
+    text = render(tokenizer, _each_text(messages, quote), _each_text(tools, quote))
     # Odd parts are the numbers of what was set aside.
-    parts = re.split(f"{QUOTES[0]}(\\d+){QUOTES[1]}", render(tokenizer, quoted))
+    parts = re.split(f"{QUOTES[0]}(\\d+){QUOTES[1]}", text)
     tokens: list[int] = []
     for index, part in enumerate(parts):
         text = kept[int(part)] if index % 2 else part
@@ -53,15 +58,30 @@ def encode_chat(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]]) -> 
     return tokens
 
 
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a JSON value with every text in it changed, keys included."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {change(key): _each_text(item, change) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_each_text(item, change) for item in value]
+    return value
+
+
 def render(
-    tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = True
+    tokenizer: Tokenizer,
+    messages: Sequence[Mapping[str, Any]],
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    add_generation_prompt: bool = True,
 ) -> str:
     """Return a conversation as text; encode it with ``add_special=False``.
 
     Args:
         tokenizer: The tokenizer, which has the template and the special tokens.
-        messages: The messages in order, each with a ``role`` (``system``, ``user``, ``assistant``) and
-            usually ``content``. Keys whose value is None count as absent.
+        messages: The messages in order, each with a ``role`` (``system``, ``user``, ``assistant``, ``tool``)
+            and usually ``content``. Keys whose value is None count as absent.
+        tools: Functions that the model may call, as JSON schemas; a template named ``tool_use`` is preferred.
         add_generation_prompt: End the text where the model's answer begins.
 
     Raises:
@@ -69,12 +89,13 @@ def render(
         WeightsError: The template is broken, or violates the sandbox.
     """
     source = tokenizer.source
-    if tokenizer.chat_template is None:
+    chosen = (tokenizer.tool_template if tools else None) or tokenizer.chat_template
+    if chosen is None:
         raise OptionError(
             f"{source} is not a chat model: it has no chat template.",
             "Give it a text to continue, without --chat, or use an instruct model.",
         )
-    if len(tokenizer.chat_template) > MAX_TEMPLATE:
+    if len(chosen) > MAX_TEMPLATE:
         raise WeightsError(
             f"The chat template of {source} has more than {MAX_TEMPLATE:,} characters.",
             "Do not use this checkpoint: its template may be malicious.",
@@ -83,10 +104,10 @@ def render(
     environment = TemplateEnvironment()
     try:
         with environment.budget():
-            template = environment.from_string(tokenizer.chat_template)
+            template = environment.from_string(chosen)
             return template.render(
-                messages=[{k: v for k, v in message.items() if v is not None} for message in messages],
-                tools=None,
+                messages=[_as_templates_expect(message) for message in messages],
+                tools=tools or None,
                 documents=None,
                 add_generation_prompt=add_generation_prompt,
                 **tokenizer.roles,
@@ -117,6 +138,43 @@ def render(
             f"The chat template of {source} fails: {type(error).__name__}: {_one_line(error)}.",
             "Give each message a role and a text as content, or download the checkpoint again.",
         ) from error
+
+
+def _as_templates_expect(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a message without absent keys, the arguments of its calls as objects, not as their JSON."""
+    kept = {key: value for key, value in message.items() if value is not None}
+    calls = kept.get("tool_calls")
+    if isinstance(calls, list):
+        kept["tool_calls"] = [_with_arguments(call) for call in calls]
+    return kept
+
+
+def _with_arguments(call: Any) -> Any:
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("arguments"), str):
+        return call
+    try:
+        return {**call, "function": {**function, "arguments": json.loads(function["arguments"])}}
+    except (ValueError, RecursionError):
+        return call
+
+
+def read_tools(text: str) -> list[dict[str, Any]]:
+    """Read the definitions of functions that a model may call: a JSON list, as in OpenAI's API.
+
+    Raises:
+        OptionError: It is not a list of JSON objects.
+    """
+    try:
+        tools = json.loads(text)
+    except (ValueError, RecursionError):
+        tools = None
+    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
+        raise OptionError(
+            "--tools: not a JSON list of functions.",
+            'Write it like [{"type": "function", "function": {"name": "add", "parameters": {…}}}].',
+        )
+    return tools
 
 
 def _check(messages: Sequence[Mapping[str, Any]]) -> None:

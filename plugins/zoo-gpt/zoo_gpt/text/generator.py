@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from zoo_core import Batch, Checkpoint, Noise, OptionError, Score, Step, WeightsError, read_options
+from zoo_core import (
+    Batch,
+    Checkpoint,
+    Message,
+    Noise,
+    OptionError,
+    Prompt,
+    Score,
+    Step,
+    TokenMask,
+    Vocabulary,
+    WeightsError,
+    create_token_masks,
+    read_options,
+)
 from zoo_gpt.decoding.decode import decode, require_numbers
 from zoo_gpt.decoding.inference import default_dtype, optimize_for_inference
 from zoo_gpt.decoding.likelihood import log_likelihoods, token_log_likelihoods
 from zoo_gpt.decoding.sampling import SamplingOptions, TokenSampler
 from zoo_gpt.network.checkpoint import load_transformer
-from zoo_gpt.text.chat import encode_chat
+from zoo_gpt.text.chat import encode_chat, read_tools
+from zoo_gpt.text.logprobs import describe
 from zoo_gpt.text.streaming import Answer, StreamDecoder
 from zoo_gpt.text.tokenizer import Tokenizer
+
+CONSTRAINTS = ("json_schema", "regex", "grammar")
+"""The options that constrain a text; their names are the languages of ``zoo_create_token_masks``."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +49,11 @@ class TextOptions(SamplingOptions):
     stop: str | None
     chat: bool
     template: str | None
+    tools: str | None
+    json_schema: str | None
+    regex: str | None
+    grammar: str | None
+    logprobs: int | None
     overflow: str
 
 
@@ -61,7 +86,8 @@ class GPT:
     """A language model that writes, scores and predicts texts.
 
     Args:
-        checkpoint: A checkpoint in the layout of transformers, with its tokenizer.
+        checkpoint: A checkpoint in the layout of transformers.
+        tokenizer: Its tokenizer.
         device: The device to compute on.
         dtype: Type of the weights; None: the fastest in which a sample does not depend on its batch.
 
@@ -72,10 +98,14 @@ class GPT:
     batch_size = 8
 
     def __init__(
-        self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None = None
+        self,
+        checkpoint: Checkpoint,
+        tokenizer: Tokenizer,
+        device: torch.device,
+        dtype: torch.dtype | None = None,
     ) -> None:
         transformer = load_transformer(checkpoint)
-        self.tokenizer = Tokenizer.read(checkpoint)
+        self.tokenizer = tokenizer
         self.dtype = dtype or default_dtype(device)
         self.transformer = optimize_for_inference(transformer, device=device, dtype=self.dtype)
         self.context = transformer.config.context
@@ -87,7 +117,11 @@ class GPT:
             OptionError: A prompt does not fit into the context, or the model has no chat template.
         """
         options = read_options(TextOptions, batch.options)
-        prompts = [self._fit(self._known(self._encode(prompt, options)), options) for prompt in batch.prompts]
+        conversations = batch.conversations or (None,) * batch.n
+        prompts = [
+            self._fit(self._known(self._encode(text if talk is None else talk, options)), options)
+            for text, talk in zip(batch.prompts, conversations, strict=True)
+        ]
         limits = [min(options.max_tokens, self.context - len(prompt)) for prompt in prompts]
         answers = [
             Answer(
@@ -101,10 +135,19 @@ class GPT:
             for prompt, limit in zip(prompts, limits, strict=True)
         ]
         steps = max(limits)
-        sampler = TokenSampler(options, prompts, batch.noise, self.transformer.config.vocab_out, steps)
-        for index, tokens in enumerate(decode(self.transformer, prompts, steps, sampler), start=1):
-            for answer, token in zip(answers, tokens.tolist(), strict=True):
-                answer.push(token)
+        vocab, masks = self.transformer.config.vocab_out, self._masks(options, batch.n)
+        sampler = TokenSampler(options, prompts, batch.noise, vocab, steps, masks)
+        told: list[Mapping[str, Any] | None] = [None] * batch.n
+
+        def sample(logits: Tensor) -> Tensor:
+            tokens = sampler(logits)
+            if options.logprobs is not None:
+                told[:] = describe(logits, tokens, options.logprobs, self.tokenizer)
+            return tokens
+
+        for index, tokens in enumerate(decode(self.transformer, prompts, steps, sample), start=1):
+            for answer, token, logprobs in zip(answers, tokens.tolist(), told, strict=True):
+                answer.push(token, logprobs)
             done = all(answer.ended for answer in answers)
             yield Step(
                 index,
@@ -122,7 +165,7 @@ class GPT:
         """
         nats, sizes = [], []
         for text in data:
-            scores = log_likelihoods(self.transformer, self._with_bos(self.tokenizer.encode(text)))
+            scores = log_likelihoods(self.transformer, self._with_bos(encode_text(self.tokenizer, text)))
             nats.append(scores.double().sum())
             sizes.append(len(scores))
         return Score(torch.stack(nats), torch.tensor(sizes))
@@ -133,7 +176,7 @@ class GPT:
         Raises:
             OptionError: The prompt is longer than the context, or empty and no token begins a text.
         """
-        tokens = self._with_bos(self.tokenizer.encode(prompt))
+        tokens = self._with_bos(encode_text(self.tokenizer, prompt))
         if not tokens or len(tokens) > self.context:
             raise self._does_not_fit(len(tokens))
         ids = torch.tensor(tokens, device=self.transformer.device)
@@ -143,15 +186,40 @@ class GPT:
         require_numbers(following)
         return Prediction(tuple(tokens), factors.cpu(), following.cpu(), self.tokenizer)
 
-    def _encode(self, prompt: str | None, options: TextOptions) -> list[int]:
+    def _masks(self, options: TextOptions, n: int) -> list[TokenMask]:
+        """Return the mask of each text; none if no constraint is given."""
+        given = {
+            language: source for language in CONSTRAINTS if (source := getattr(options, language)) is not None
+        }
+        if len(given) > 1:
+            flags = (f"--{language.replace('_', '-')}" for language in given)
+            raise OptionError(f"A text has one constraint, not {' and '.join(flags)}.", "Give one of them.")
+        for language, source in given.items():
+            create = create_token_masks(language, source, self.vocabulary)
+            return [create() for _ in range(n)]
+        return []
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The tokens that the network can predict."""
+        return self.tokenizer.vocabulary(self.transformer.config.vocab_out)
+
+    def _encode(self, prompt: Prompt | None, options: TextOptions) -> list[int]:
+        tools = None if options.tools is None else read_tools(options.tools)
+        if prompt is not None and not isinstance(prompt, str):
+            if options.template is not None:
+                raise OptionError("--template is for a text, not for messages.", "Leave out --template.")
+            return encode_chat(self.tokenizer, prompt, tools)
         text = prompt or ""
         if options.template is not None:
             text = options.template.replace("{prompt}", text)
         if options.chat:
             if not text:
                 raise OptionError("A chat needs a message to answer.", "Give a prompt, or add --no-chat.")
-            return encode_chat(self.tokenizer, [{"role": "user", "content": text}])
-        tokens = self.tokenizer.encode(text)
+            return encode_chat(self.tokenizer, [{"role": "user", "content": text}], tools)
+        if tools is not None:
+            raise OptionError("--tools are for a conversation.", "Add --chat.")
+        tokens = encode_text(self.tokenizer, text)
         return tokens if tokens else self._with_bos(tokens)
 
     def _with_bos(self, tokens: list[int]) -> list[int]:
@@ -184,3 +252,31 @@ class GPT:
             f"The prompt has {count:,} tokens, but the model's context is {self.context:,}, answer included.",
             "Shorten the prompt, or keep only its end: --overflow slide.",
         )
+
+
+class ChatGPT(GPT):
+    """A language model with a chat template."""
+
+    def encode_chat(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[int]:
+        """Return the tokens of a conversation, up to where the answer begins.
+
+        Raises:
+            OptionError: The template refuses the messages.
+        """
+        return self._known(encode_chat(self.tokenizer, messages, tools))
+
+
+def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Return the tokens of a text; the token that begins a text is not doubled if the text spells it."""
+    tokens = tokenizer.encode(text)
+    begins = tokenizer.encode("")[:1]
+    return tokens[1:] if begins and tokens[:2] == 2 * begins else tokens
+
+
+def create(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None = None) -> GPT:
+    """Load a language model; the arguments and errors are those of :class:`GPT`."""
+    tokenizer = Tokenizer.read(checkpoint)
+    kind = GPT if tokenizer.chat_template is None else ChatGPT
+    return kind(checkpoint, tokenizer, device, dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from zoo_gpt.text.tokenizer import Tokenizer
@@ -47,6 +47,8 @@ class Answer:
     """Tokens that the text continues."""
     text: str = ""
     tokens: int = 0
+    logprobs: list[Mapping[str, Any]] = field(default_factory=list)
+    """What is told of each token, if it was asked for: see :func:`zoo_gpt.text.logprobs.describe`."""
     ended: str = ""
     """Why the text ended: ``eos``, ``stop``, ``length`` or ``context``; empty while it goes on."""
 
@@ -56,11 +58,13 @@ class Answer:
         held = len(self.stop) - 1 if self.stop and not self.ended else 0
         return self.text[: max(0, len(self.text) - held)]
 
-    def push(self, token: int) -> None:
-        """Add a token, unless the text has ended."""
+    def push(self, token: int, logprobs: Mapping[str, Any] | None = None) -> None:
+        """Add a token, unless the text has ended, with what is to be told of it."""
         if self.ended:
             return
         self.tokens += 1
+        if logprobs is not None:
+            self.logprobs.append(logprobs)
         if token in self.eos:
             self._end("eos")
             return
@@ -70,7 +74,8 @@ class Answer:
 
     def metadata(self) -> Mapping[str, Any]:
         """Return what to record with the sample."""
-        return {"tokens": self.tokens, "prompt_tokens": self.prompt_tokens, "ended": self.ended}
+        told = {"logprobs": tuple(self.logprobs)} if self.logprobs else {}
+        return {"tokens": self.tokens, "prompt_tokens": self.prompt_tokens, "ended": self.ended, **told}
 
     def _end(self, why: str) -> None:
         self._add(self.decoder.flush())

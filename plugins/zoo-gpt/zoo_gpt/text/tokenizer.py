@@ -15,7 +15,7 @@ from typing import Any
 
 import tokenizers
 
-from zoo_core import Checkpoint, OptionError, WeightsError
+from zoo_core import Checkpoint, OptionError, Vocabulary, WeightsError
 from zoo_gpt.text.byte_decoder import ByteDecoder
 
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -61,6 +61,8 @@ class Tokenizer:
     """The special tokens by role: ``eos_token`` → ``<|endoftext|>``."""
     chat_template: str | None
     """The Jinja template of an instruct model, from chat_template.jinja or else tokenizer_config.json."""
+    tool_template: str | None
+    """The template for conversations with tools, if the model has a second one."""
 
     def __init__(self, backend: tokenizers.Tokenizer, checkpoint: Checkpoint) -> None:
         config = _json_or_empty(checkpoint, "tokenizer_config.json")
@@ -75,7 +77,7 @@ class Tokenizer:
         self._byte_decoder = _byte_decoder(backend, checkpoint.source)
         self.special = frozenset(id for id, token in added.items() if token.special)
         self.bos, self.eos = self._bos_and_eos(checkpoint)
-        self.chat_template = _chat_template(checkpoint, config)
+        self.chat_template, self.tool_template = _chat_templates(checkpoint, config)
 
     @classmethod
     def read(cls, checkpoint: Checkpoint) -> Tokenizer:
@@ -135,6 +137,15 @@ class Tokenizer:
             return self._added[id]
         token = self._backend.id_to_token(id)
         return b"" if token is None else self._byte_decoder.bytes_of(token)
+
+    def vocabulary(self, size: int) -> Vocabulary:
+        """Return the tokens of a network with ``size`` outputs."""
+        return Vocabulary(
+            [b"" if id in self.special else self.token_bytes(id) for id in range(size)],
+            self.special,
+            frozenset(id for id in self.eos if id < size),
+            lambda text: self.encode(text, add_special=False, spelled_out=False),
+        )
 
     def show(self, id: int) -> str:
         """Return a token as readable text: part of a character as ``\\xf0``, an unknown id as ``<9>``."""
@@ -245,16 +256,19 @@ def _added_token(stated: Mapping[str, Any]) -> tokenizers.AddedToken:
     return tokenizers.AddedToken(stated["content"], **flags)
 
 
-def _chat_template(checkpoint: Checkpoint, config: Mapping[str, Any]) -> str | None:
+def _chat_templates(checkpoint: Checkpoint, config: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the template of conversations, and that of conversations with tools if there is one."""
+    stated = config.get("chat_template")
+    by_name: dict[Any, Any] = {"default": stated}
+    if isinstance(stated, list):
+        by_name = {entry.get("name"): entry.get("template") for entry in stated if isinstance(entry, dict)}
     if checkpoint.has("chat_template.jinja"):
         path = checkpoint.files["chat_template.jinja"]
         with _one_line_errors(f"{path.name} of {checkpoint.source} cannot be read"), path.open("rb") as file:
-            return file.read(4 * MAX_TEMPLATE + 1).decode("utf-8-sig")
-    template = config.get("chat_template")
-    if isinstance(template, list):  # several, by name
-        by_name = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
-        template = by_name.get("default")
-    return template if isinstance(template, str) else None
+            by_name = {"default": file.read(4 * MAX_TEMPLATE + 1).decode("utf-8-sig")}
+    named = (by_name.get(name) for name in ("default", "tool_use"))
+    default, tool_use = (template if isinstance(template, str) else None for template in named)
+    return default, tool_use
 
 
 def _json_or_empty(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
