@@ -35,10 +35,12 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "catalog": ("manifest", "plugins", "registry"),
     "installing": ("plugins", "registry"),
     "environment": ("catalog", "manifest", "plugins", "protocols", "running", "weights"),
+    "engines": ("environment", "manifest", "plugins", "running", "samples"),
     "scaffold": ("catalog", "manifest", "weights"),
     "testing": ("environment", "manifest", "plugins", "protocols", "running", "samples", "weights"),
     "cli": (
         "catalog",
+        "engines",
         "environment",
         "installing",
         "manifest",

@@ -1,5 +1,8 @@
 """The public names, each once; ``zoo_core`` imports a name when it is first used."""
 
+from .cli.engines import EngineCommand as EngineCommand
+from .cli.engines import chosen_engine as chosen_engine
+from .cli.engines import engine_option as engine_option
 from .cli.flags import Seeds as Seeds
 from .cli.flags import option_flag as option_flag
 from .cli.flags import shard_option as shard_option
@@ -18,6 +21,17 @@ from .data.images import memory_limit as memory_limit
 from .data.images import read_idx as read_idx
 from .data.images import read_image as read_image
 from .data.images import read_mnist as read_mnist
+from .engines.building import build_worker as build_worker
+from .engines.protocol import Accept as Accept
+from .engines.protocol import Engine as Engine
+from .engines.protocol import Job as Job
+from .engines.protocol import Lost as Lost
+from .engines.protocol import Refused as Refused
+from .engines.protocol import Row as Row
+from .engines.protocol import Say as Say
+from .engines.protocol import Session as Session
+from .engines.protocol import Worker as Worker
+from .engines.queue import TaskQueue as TaskQueue
 from .environment import create_extractor as create_extractor
 from .environment import create_token_masks as create_token_masks
 from .environment import create_trainable as create_trainable

@@ -13,6 +13,7 @@ from zoo_core.errors import CatalogError, PluginError, ZooError, near_misses, so
 from zoo_core.manifest.cards import (
     CheckpointRule,
     CommandCard,
+    EngineCard,
     ExtractorCard,
     Manifest,
     ModelCard,
@@ -96,6 +97,11 @@ class Catalog:
     def extractors(self) -> dict[str, ExtractorCard]:
         """Feature extractors, by name."""
         return {extractor.name: extractor for manifest in self._healthy for extractor in manifest.extractors}
+
+    @property
+    def engines(self) -> dict[str, EngineCard]:
+        """Engines of plugins, by name."""
+        return {engine.name: engine for manifest in self._healthy for engine in manifest.engines}
 
     def match(
         self,

@@ -47,6 +47,11 @@ def cache_dir() -> Path:
     return platformdirs.user_cache_path("zoo", appauthor=False)
 
 
+def as_path(target: str | os.PathLike[str]) -> Path:
+    """Return the path of a file or folder."""
+    return Path(target)
+
+
 def write_atomically(path: Path, data: bytes, *, overwrite: bool = False) -> None:
     """Write a file in one step: other processes see the old content or the new one, never a part.
 

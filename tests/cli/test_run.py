@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from zoo_core.errors import ZooError
 from zoo_core.samples import read_record
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("toy")]
@@ -320,9 +321,47 @@ def test_shards_are_merged_into_what_one_run_writes(zoo):
     ]
 
 
+def test_workers_write_what_one_process_writes(zoo):
+    words = ("toy-grey", "-n", "5", "--seed", "3", "--level", "-1,0,1")
+    zoo("run", *words, "-o", "whole/")
+    status, out, err = zoo("run", *words, "-o", "several/", "--devices", "cpu:2")
+
+    assert (status, err) == (0, "")
+    assert out.split() == [f"several/seed000{seed}.png" for seed in range(3, 8)]
+    assert {path.name: path.read_bytes() for path in Path("several").iterdir()} == {
+        path.name: path.read_bytes() for path in Path("whole").iterdir()
+    }
+
+
+def test_a_sample_that_cannot_be_made_costs_no_other(zoo, monkeypatch, tmp_path):
+    from zoo_core.engines.sampler import Sampler, SamplingJob
+    from zoo_core.running.model import Model
+    from zoo_core.running.planning import Plan
+
+    make = Model.make
+
+    def fail_on_seed_4(self, requests, **how):
+        if any(request.seed == 4 for request in requests):
+            raise ZooError("Seed 4 fails.", "Leave it out.")
+        return make(self, requests, **how)
+
+    monkeypatch.setattr(Model, "make", fail_on_seed_4)
+    plan = Plan(range(3, 7), (None,), {"steps": 1, "level": 0.0, "frame": False})
+    made = Sampler(SamplingJob("toy-grey", plan, folder=str(tmp_path / "out"))).run(range(4))
+
+    assert [each.problem for each in made] == [None, ("Seed 4 fails.", "Leave it out."), None, None]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "seed0003.png",
+        "seed0005.png",
+        "seed0006.png",
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
+        (["--engine", "rya"], "There is no engine 'rya'."),
+        (["--devices", "x"], "'x' is not a list of devices."),
         (["--shard", "1/2"], "A shard without a seed"),
         (["--shard", "1/2", "--seed", "1", "-o", "x.png"], "A shard cannot be written to x.png."),
         (["--shard", "3/2", "--seed", "1"], "'3/2' is not a shard."),

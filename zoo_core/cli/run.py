@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo_core.cli.completion import complete_models
-from zoo_core.cli.console import device_option, say, to_json, working, write
+from zoo_core.cli.console import device_option, say, working, write
+from zoo_core.cli.engines import engine_flags, engine_option
 from zoo_core.cli.flags import Seeds, option_flag, shard_option
 from zoo_core.cli.prompts import read_prompts
 from zoo_core.environment import Environment
@@ -22,9 +22,7 @@ from zoo_core.errors import OptionError, ZooError, ZooNote
 from zoo_core.manifest.cards import ModelCard
 
 if TYPE_CHECKING:
-    from zoo_core.running.model import Progress
     from zoo_core.running.shards import Shard
-    from zoo_core.samples.sample import Sample
 
 
 class RunCommand(click.Command):
@@ -37,7 +35,7 @@ class RunCommand(click.Command):
         name = self._model_name(list(args), parent)
         if extra.get("resilient_parsing") and name is not None:
             with suppress(ZooError):  # completion: the words may not be valid yet
-                return _command_for(name, self).make_context(info_name, args, parent, **extra)
+                return _command_for(name, self, args).make_context(info_name, args, parent, **extra)
             return super().make_context(info_name, args, parent, **extra)
         if name is None:
             try:
@@ -48,11 +46,11 @@ class RunCommand(click.Command):
                     f"give a model's own options after it: zoo run MODEL {error.option_name}",
                     error.ctx,
                 ) from error
-        return _command_for(name, self).make_context(info_name, args, parent, **extra)
+        return _command_for(name, self, args).make_context(info_name, args, parent, **extra)
 
     def _model_name(self, args: list[str], parent: click.Context | None) -> str | None:
         """Return the first argument that is neither an option of zoo run nor its value, if any."""
-        finder = click.Command("run", params=list(self.params), add_help_option=False)
+        finder = click.Command("run", params=[*self.params, *engine_flags(args)], add_help_option=False)
         ctx = click.Context(
             finder, parent, resilient_parsing=True, ignore_unknown_options=True, allow_interspersed_args=False
         )
@@ -94,6 +92,7 @@ class RunCommand(click.Command):
 @shard_option
 @click.option("--resume", is_flag=True, help="Skip samples that are already in the output.")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@engine_option
 @device_option
 @click.option(
     "--dtype",
@@ -123,6 +122,8 @@ def run(**values: Any) -> None:
 class RunRequest:
     """The arguments of one ``zoo run``."""
 
+    name: str
+    """The model, as it was named."""
     card: ModelCard
     options: Mapping[str, Any]
     """The model's own options that were given."""
@@ -155,18 +156,24 @@ class RunRequest:
         return f"out/{re.sub(r'[^A-Za-z0-9._-]+', '-', self.card.id).strip('-.') or 'model'}/"
 
 
-def _command_for(name: str, base: click.Command) -> click.Command:
+def _command_for(name: str, base: click.Command, args: Sequence[str]) -> click.Command:
     """Build ``zoo run`` for one model, with the options of every run and those of the model."""
     card = Environment.current().resolve(name)
 
     def callback(model: str, **values: Any) -> None:
         given = {option: values.pop(option) for option in card.options}
         options = {option: value for option, value in given.items() if value is not None}
-        _run(RunRequest(card, options, **values))
+        _run(RunRequest(model, card, options, **values))
 
+    flags = engine_flags(args)
+    if double := next((flag for flag in flags if flag.name in card.options), None):
+        raise OptionError(
+            f"{double.opts[0]} is an option of {card.id} and of the engine.",
+            "Use another engine, or --shard.",
+        )
     return click.Command(
         "run",
-        params=[*base.params, *(option_flag(option) for option in card.options.values())],
+        params=[*base.params, *flags, *(option_flag(option) for option in card.options.values())],
         callback=callback,
         help=f"Generate samples with {card.id}: {card.summary}",
         epilog=f"See its source, licence and citation: zoo show {name}",
@@ -175,12 +182,16 @@ def _command_for(name: str, base: click.Command) -> click.Command:
 
 def _run(request: RunRequest) -> None:
     """Generate the samples; check everything before anything is downloaded, loaded or written."""
+    from zoo_core.cli.engines import chosen_engine
+    from zoo_core.cli.reporting import print_json_array, print_paths, progress_bar
+    from zoo_core.cli.run_on_engine import run_on_engine
     from zoo_core.cli.texts import NullOutput, stream
     from zoo_core.running.loading import computes_in
     from zoo_core.running.planning import make_plan
     from zoo_core.running.shards import begin_shard
     from zoo_core.samples import open_output
 
+    engine = chosen_engine()
     card, as_json, resume = request.card, request.as_json, request.resume
     plan = make_plan(
         card,
@@ -196,8 +207,8 @@ def _run(request: RunRequest) -> None:
         _check_shard(request)
     prints_texts = request.target == "-"
     texts_on_screen = prints_texts and not as_json and sys.stdout.isatty()
-    streamed = texts_on_screen and card.output == "text" and len(plan) == 1
-    report = _json_array() if as_json else _paths()
+    streamed = engine is None and texts_on_screen and card.output == "text" and len(plan) == 1
+    report = print_json_array() if as_json else print_paths()
     with (
         report as tell,
         _interruption_explained(request.target, streamed=streamed),
@@ -215,6 +226,9 @@ def _run(request: RunRequest) -> None:
     ):
         if request.quiet:
             warnings.simplefilter("ignore", ZooNote)
+        if engine is not None:
+            run_on_engine(engine, request, plan, out, tell)
+            return
         with working(request.quiet) as announce:
             model = Environment.current().load(
                 card, device=request.device, dtype=request.dtype, announce=announce
@@ -223,7 +237,13 @@ def _run(request: RunRequest) -> None:
             say(f"{card.id} in {model.dtype} on {model.device.type}")
         if not request.quiet and not computes_in(model.dtype, model.device.type):
             write("This CPU has no bfloat16 arithmetic: --dtype float32 is several times faster.", err=True)
-        mine = begin_shard(request.shard, request.target, plan, model, request.batch_size)
+        mine = begin_shard(
+            request.shard,
+            request.target,
+            plan,
+            model.record(next(iter(plan))),
+            model.batch_size(request.batch_size),
+        )
         due = (
             [each for each in plan.part(mine) if not out.has(model.record(each))]
             if resume
@@ -233,7 +253,7 @@ def _run(request: RunRequest) -> None:
         if todo < len(mine):
             say(f"Skipping {len(mine) - todo} of {len(mine)} samples, which exist already.")
         show_bar = not request.quiet and sys.stderr.isatty() and not texts_on_screen
-        watch = stream() if streamed else _progress_bar(todo) if show_bar else nullcontext()
+        watch = stream() if streamed else progress_bar(todo) if show_bar else nullcontext()
         with watch as on_step:
             samples = model.make(
                 due, batch_size=request.batch_size, on_step=on_step, keep_frames=out.wants_frames
@@ -242,7 +262,7 @@ def _run(request: RunRequest) -> None:
                 path = out.write(sample)
                 # A file of several samples is written last; lines in the middle of a bar would garble both.
                 wait = path == out.path or (show_bar and sys.stdout.isatty())
-                tell(sample, path, wait)
+                tell(sample.record, sample.text, path, wait)
 
 
 def _check_shard(request: RunRequest) -> None:
@@ -278,72 +298,3 @@ def _interruption_explained(target: str, *, streamed: bool) -> Iterator[None]:
                 f"{target} was not written, because it is not complete. A folder keeps each sample: -o out/"
             )
         raise KeyboardInterrupt(kept) from None
-
-
-Tell = Callable[["Sample", Path | None, bool], None]
-"""Takes a sample, its file, and whether to report it only when the run is done."""
-
-
-@contextmanager
-def _paths() -> Iterator[Tell]:
-    """Print the path of every file once, one a line."""
-    waiting: dict[Path, None] = {}
-
-    def tell(sample: Sample, path: Path | None, wait: bool) -> None:
-        if path and wait:
-            waiting[path] = None
-        elif path:
-            click.echo(str(path))
-
-    yield tell
-    for path in waiting:
-        click.echo(str(path))
-
-
-@contextmanager
-def _json_array() -> Iterator[Tell]:
-    """Print paths and records as one JSON array, entry by entry; close it even after an error."""
-    count = 0
-
-    def tell(sample: Sample, path: Path | None, wait: bool) -> None:
-        nonlocal count
-        entry: dict[str, Any] = {"path": str(path) if path else None, **sample.record.to_json()}
-        if sample.text is not None:
-            entry["text"] = sample.text
-        click.echo(f"{',' if count else '['}\n{to_json(entry)}", nl=False)
-        count += 1
-
-    try:
-        yield tell
-    finally:
-        click.echo("\n]" if count else "[]")
-
-
-@contextmanager
-def _progress_bar(total: int) -> Iterator[Callable[[Progress], object]]:
-    """Show a bar on stderr that counts samples and advances with every step of a batch."""
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[made]}/{task.fields[wanted]} samples"),
-        TimeRemainingColumn(),
-    )
-    # Do not redirect stdout, which carries the result: rich would send it to the bar's console.
-    console = Console(stderr=True)
-    with Bar(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
-        task = bar.add_task("", total=total, made=0, wanted=total)
-        made = 0
-
-        def on_step(progress: Progress) -> None:
-            nonlocal made
-            step, size = progress.step, len(progress.requests)
-            done = made + size * step.index / step.total
-            if step.index >= step.total:
-                made += size
-            bar.update(task, completed=done, made=made, description=f"step {step.index}/{step.total}")
-
-        yield on_step

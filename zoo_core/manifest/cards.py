@@ -290,6 +290,18 @@ class ExtractorCard:
 
 
 @dataclass(frozen=True)
+class EngineCard:
+    """Where the samples of a run can be made, other than in one process."""
+
+    name: str
+    plugin: str
+    summary: str
+    target: str
+    """``module:attribute``, called with the options; returns a :class:`zoo_core.Engine`."""
+    options: Mapping[str, Option] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The content of a plugin's ``zoo.toml``."""
 
@@ -311,6 +323,7 @@ class Manifest:
     trainers: tuple[TrainerCard, ...] = ()
     commands: tuple[CommandCard, ...] = ()
     extractors: tuple[ExtractorCard, ...] = ()
+    engines: tuple[EngineCard, ...] = ()
 
 
 def _split_list(text: str, kind: str) -> list[str] | None:

@@ -17,6 +17,7 @@ from zoo_core.manifest.cards import (
     CheckpointRule,
     CommandCard,
     EmbeddedWeights,
+    EngineCard,
     ExtractorCard,
     HubWeights,
     Manifest,
@@ -27,7 +28,7 @@ from zoo_core.manifest.cards import (
     WeightsFile,
 )
 from zoo_core.manifest.compatibility import CORE_RANGE, check_core
-from zoo_core.manifest.reserved import COMMANDS, RUN_OPTIONS
+from zoo_core.manifest.reserved import COMMANDS, LOCAL_ENGINE, RUN_OPTIONS
 from zoo_core.manifest.toml_reader import Table
 from zoo_core.manifest.untrusted import screen
 
@@ -95,6 +96,7 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
         trainers=tuple(_read_trainer(t, name) for t in top.tables("trainer")),
         commands=tuple(_read_command(t, name) for t in top.tables("command")),
         extractors=tuple(_read_extractor(t, name, folder) for t in top.tables("extractor")),
+        engines=tuple(_read_engine(t, name) for t in top.tables("engine")),
     )
     plugin.finish()
     top.finish()
@@ -102,6 +104,7 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
     _refuse_doubles(top, "trainer", [t.name for t in manifest.trainers])
     _refuse_doubles(top, "command", [c.name for c in manifest.commands])
     _refuse_doubles(top, "extractor", [e.name for e in manifest.extractors])
+    _refuse_doubles(top, "engine", [e.name for e in manifest.engines])
     return manifest
 
 
@@ -283,6 +286,22 @@ def _read_extractor(table: Table, plugin: str, folder: Path | None) -> Extractor
     )
     table.finish()
     return extractor
+
+
+def _read_engine(table: Table, plugin: str) -> EngineCard:
+    options = table.optional_table("options")
+    name = table.text("name", _ID, "lower-case letters, digits, dots, dashes")
+    if name == LOCAL_ENGINE:
+        raise table.error("name", f"a name other than {name!r}, which is the core's")
+    engine = EngineCard(
+        name=name,
+        plugin=plugin,
+        summary=table.text("summary"),
+        target=table.text("target", _TARGET, "module:attribute"),
+        options=_read_options(options, {}) if options else {},
+    )
+    table.finish()
+    return engine
 
 
 def _read_options(tables: Table, common: dict[str, Option]) -> dict[str, Option]:

@@ -10,10 +10,13 @@ COMMANDS = frozenset({
 })
 """``zoo_core.cli.commands`` says where each is implemented; a test compares the two."""
 
+LOCAL_ENGINE = "local"
+"""The engine of the core, whose name no plugin's can have."""
+
 RUN_OPTIONS = frozenset({
     "model", "prompt", "prompts", "n", "seed", "seeds", "output", "caption", "save_steps", "resume", "force",
     "device", "dtype", "batch_size", "json", "as_json", "quiet", "help", "debug", "on_step", "keep_frames",
-    "shard", "engine",
+    "shard", "engine", "devices",
 })
 # fmt: on
 """Names that ``zoo run`` or ``Model.generate`` use, and so no option of a model can have."""

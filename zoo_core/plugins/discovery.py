@@ -219,4 +219,5 @@ def _claims(plugin: InstalledPlugin) -> list[tuple[str, str]]:
         *(("trainer", trainer.name) for trainer in manifest.trainers),
         *(("command", command.name) for command in manifest.commands),
         *(("extractor", extractor.name) for extractor in manifest.extractors),
+        *(("engine", engine.name) for engine in manifest.engines),
     ]

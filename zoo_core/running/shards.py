@@ -10,15 +10,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo_core.errors import OptionError, OutputError
 from zoo_core.files import write_atomically
 from zoo_core.running.planning import Plan, Request
 from zoo_core.samples.record import Record
-
-if TYPE_CHECKING:
-    from zoo_core.running.model import Model
 
 SCHEMA = 1
 _REMEDY = "Make the shard again: zoo run … --shard I/N --resume"
@@ -109,7 +106,7 @@ class ShardFile:
 
 
 def begin_shard(
-    shard: Shard | None, target: str | Path, plan: Plan, model: Model, batch_size: int | None
+    shard: Shard | None, target: str | Path, plan: Plan, record: Record, batch_size: int
 ) -> range:
     """Return the positions of the plan to make; of a shard, write the file that says so.
 
@@ -117,13 +114,12 @@ def begin_shard(
         shard: None for a whole run.
         target: The shard's folder or .jsonl file.
         plan: The whole run.
-        model: What makes it.
-        batch_size: Samples per batch; by default the model's.
+        record: The record of any of its samples.
+        batch_size: Samples per batch.
     """
     if shard is None:
         return range(len(plan))
-    indices = shard.indices(len(plan), model.batch_size(batch_size))
-    record = model.record(next(plan.part([0])))
+    indices = shard.indices(len(plan), batch_size)
     ShardFile(shard, indices, plan, record).write(target)
     return indices
 

@@ -59,7 +59,8 @@ def make_samples(
     """
     model = point.model
     out = RunFolder(folder, resume=True)
-    mine = begin_shard(shard, folder, plan, model, batch_size)
+    any_record = model.record(next(iter(plan)))
+    mine = begin_shard(shard, folder, plan, any_record, model.batch_size(batch_size))
     missing = [request for request in plan.part(mine) if not out.has(model.record(request))]
     timing = _Timing(folder.with_suffix(folder.suffix + ".json"))
     began, done = time.monotonic(), len(mine) - len(missing)

@@ -1,0 +1,121 @@
+"""``zoo run --engine``: the driver of workers that make the samples, and write them where they can."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo_core.cli.console import say, write
+from zoo_core.cli.reporting import Tell, sample_counter
+from zoo_core.engines.sampler import Description, Made, SamplingJob
+from zoo_core.engines.sampling import sample
+from zoo_core.errors import ZooError
+from zoo_core.files import write_atomically
+from zoo_core.manifest.cards import HubWeights, LocalWeights, ModelCard
+from zoo_core.running.shards import begin_shard, record_of
+from zoo_core.samples.folder import RunFolder
+
+if TYPE_CHECKING:
+    from zoo_core.cli.run import RunRequest
+    from zoo_core.engines.protocol import Engine
+    from zoo_core.running.planning import Plan
+    from zoo_core.samples.base import Output
+
+
+def run_on_engine(engine: Engine, request: RunRequest, plan: Plan, out: Output, tell: Tell) -> None:
+    """Make the samples of a run on an engine.
+
+    Workers write the samples of a folder; the driver writes everything else.
+
+    Raises:
+        ZooError: No worker can be used, one cannot write, or some samples cannot be made; the others are
+            kept.
+    """
+    writes = isinstance(out, RunFolder) and not (request.as_json and request.card.output == "text")
+    todo = len(plan)
+    failed: list[Made] = []
+
+    def choose(description: Description) -> list[int] | range:
+        nonlocal todo
+        record = description.record
+        if not request.quiet:
+            say(f"{record.model} in {record.dtype} on {record.device}")
+        mine = begin_shard(request.shard, request.target, plan, record, description.batch_size)
+        due = (
+            [each.index for each in plan.part(mine) if not out.has(record_of(record, each))]
+            if request.resume
+            else mine
+        )
+        todo = len(due)
+        if todo < len(mine):
+            say(f"Skipping {len(mine) - todo} of {len(mine)} samples, which exist already.")
+        return due
+
+    shows_bar = not request.quiet and sys.stderr.isatty()
+    counter = sample_counter(lambda: todo) if shows_bar else nullcontext((lambda: None, _warn))
+    with _marked(out.path if writes else None) as mark, counter as (count, warn):
+        job = SamplingJob(
+            model=portable_name(request.name, request.card),
+            plan=plan,
+            device=request.device,
+            dtype=request.dtype,
+            batch_size=request.batch_size,
+            folder=str(out.path.absolute()) if writes and out.path else None,
+            overwrite=request.force,
+            steps=f".{request.save_steps}" if request.save_steps else None,
+            keep_frames=out.wants_frames,
+            mark=mark,
+        )
+        with closing(sample(engine, job, choose, warn)) as samples:
+            for made in samples:
+                count()
+                if made.problem:
+                    failed.append(made)
+                    continue
+                path = out.write(made.sample) if made.sample else _shown(made, out.path)
+                text = made.sample.text if made.sample else None
+                tell(made.record, text, path, path == out.path or (shows_bar and sys.stdout.isatty()))
+    if failed:
+        message, remedy = failed[0].problem or ("", "")
+        raise ZooError(
+            f"{len(failed):,} of {todo:,} samples could not be made; seed {failed[0].record.seed}: {message}",
+            f"The others are kept. {remedy}",
+        )
+
+
+def _warn(line: str) -> None:
+    write(line, err=True)
+
+
+def _shown(made: Made, folder: Path | None) -> Path:
+    """Return the path of a written sample as the user named the folder."""
+    assert made.path is not None
+    assert folder is not None
+    return folder / Path(made.path).name
+
+
+@contextmanager
+def _marked(folder: Path | None) -> Iterator[str | None]:
+    """Leave a file in the folder while it is written, by which workers know that they share it."""
+    if folder is None:
+        yield None
+        return
+    mark = folder / f".zoo-{secrets.token_hex(8)}.mark"
+    write_atomically(mark, b"")
+    try:
+        yield mark.name
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def portable_name(name: str, card: ModelCard) -> str:
+    """Return the name by which another process, in another folder, finds the same model."""
+    if isinstance(card.weights, LocalWeights):
+        return str(card.weights.folder.absolute())
+    if isinstance(card.weights, HubWeights) and card.id.startswith("hf:") and card.weights.revision:
+        return f"hf:{card.weights.repo}@{card.weights.revision}"
+    return name
