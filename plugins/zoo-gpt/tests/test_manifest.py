@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import zoo_gpt
+from zoo_gpt.network.families import FAMILIES
 
 from zoo_core.manifest.cards import HubWeights, ModelCard
 from zoo_core.manifest.reader import read_manifest
@@ -85,8 +86,7 @@ def test_models_with_their_own_prompt_format_have_it_as_default():
 
 @pytest.mark.parametrize(
     ("kind", "output"),
-    [(kind, "text") for kind in ("gpt2", "gpt_neo", "gpt_neox", "llama", "qwen2", "qwen3")]
-    + [("imagegpt", "image")],
+    [(kind, "image" if kind == "imagegpt" else "text") for kind in FAMILIES],
 )
 def test_a_bare_checkpoint_is_recognised_by_its_model_type(kind, output):
     (rule,) = [rule for rule in MANIFEST.checkpoints if rule.matches({"model_type": kind})]

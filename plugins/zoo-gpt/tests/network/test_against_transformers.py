@@ -13,6 +13,7 @@ import transformers
 from torch import Tensor
 from zoo_gpt.decoding.cuda_graph import StaticKVCache
 from zoo_gpt.decoding.decode import decode
+from zoo_gpt.decoding.inference import default_dtype, optimize_for_inference
 from zoo_gpt.decoding.likelihood import log_likelihoods
 from zoo_gpt.network.cache import KVCache
 from zoo_gpt.network.checkpoint import load_transformer
@@ -48,6 +49,17 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 32,
 }
+GEMMA3: dict[str, Any] = LLAMA | {
+    "head_dim": 16,
+    "num_hidden_layers": 4,
+    "sliding_window": 16,
+    "layer_types": ["sliding_attention", "full_attention"] * 2,
+    "rope_parameters": {
+        "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+        "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
+    },
+}
+SIGLIP = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 16}
 
 
 def rope(**settings: Any) -> dict[str, Any]:
@@ -95,6 +107,67 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "qwen3": ("Qwen3", LLAMA | {"head_dim": 16}),
     "imagegpt": ("ImageGPT", GPT2),
+    "gemma": ("Gemma", LLAMA | {"head_dim": 16}),
+    "gemma 2": (
+        "Gemma2",
+        LLAMA
+        | {"head_dim": 16, "sliding_window": 16, "query_pre_attn_scalar": 9}
+        # Small enough to change these scores and logits.
+        | {"attn_logit_softcapping": 1.5, "final_logit_softcapping": 2.0},
+    ),
+    "gemma 3": ("Gemma3Text", GEMMA3),
+    "gemma 3 with images": (
+        "Gemma3",
+        {"text_config": GEMMA3 | {"vocab_size": VOCAB}, "vision_config": SIGLIP},
+    ),
+    "phi": ("Phi", LLAMA),
+    "phi, normalised": ("Phi", LLAMA | {"qk_layernorm": True}),
+    "phi 3": ("Phi3", LLAMA | {"sliding_window": 16}),
+    "phi 4 mini": (
+        "Phi3",
+        LLAMA
+        | {"tie_word_embeddings": True, "original_max_position_embeddings": 24, "hidden_size": 96}
+        | {
+            "rope_parameters": {
+                "rope_type": "longrope",
+                "rope_theta": 1e4,
+                "partial_rotary_factor": 0.75,
+                "short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5],
+                "long_factor": [1.5, 2.0, 3.0, 4.0, 5.0, 6.0],
+            }
+        },
+    ),
+    "smollm3": ("SmolLM3", LLAMA | {"num_hidden_layers": 4}),
+    "smollm3, windows": (
+        "SmolLM3",
+        LLAMA | {"use_sliding_window": True, "sliding_window": 16, "no_rope_layers": [1, 0, 1]},
+    ),
+    "granite": (
+        "Granite",
+        LLAMA
+        | {"embedding_multiplier": 3.0, "residual_multiplier": 0.4, "attention_multiplier": 0.2}
+        | {"logits_scaling": 4.0},
+    ),
+    "olmo 2": ("Olmo2", LLAMA),
+    "starcoder 2": ("Starcoder2", LLAMA | {"sliding_window": 16}),
+    "stablelm": ("StableLm", LLAMA | {"use_qkv_bias": True, "hidden_size": 96}),
+    "stablelm 2 12b": (
+        "StableLm",
+        LLAMA | {"qk_layernorm": True, "use_parallel_residual": True, "hidden_size": 96},
+    ),
+    "mixtral": ("Mixtral", LLAMA | {"num_local_experts": 5, "num_experts_per_tok": 2}),
+    "qwen3 moe": (
+        "Qwen3Moe",
+        LLAMA
+        | {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 40, "head_dim": 16}
+        | {"mlp_only_layers": [1]},
+    ),
+    "qwen3 moe, normalised": (
+        "Qwen3Moe",
+        LLAMA
+        | {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 40}
+        | {"norm_topk_prob": True, "decoder_sparse_step": 2},
+    ),
 }
 
 
@@ -114,21 +187,18 @@ class Pair:
 @pytest.fixture(scope="module", params=MODELS)
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     family, options = MODELS[request.param]
-    config = getattr(transformers, f"{family}Config")(vocab_size=VOCAB, **options)
-    kind = (
-        "ForCausalImageModeling"
-        if family == "ImageGPT"
-        else "LMHeadModel"
-        if family == "GPT2"
-        else "ForCausalLM"
-    )
+    config = getattr(transformers, f"{family}Config")(**{"vocab_size": VOCAB, "pad_token_id": 0} | options)
     torch.manual_seed(0)
-    theirs = getattr(transformers, f"{family}{kind}")(config).eval()
+    if family == "ImageGPT":
+        theirs = transformers.ImageGPTForCausalImageModeling(config).eval()
+    else:
+        theirs = transformers.AutoModelForCausalLM.from_config(config).eval()
     for parameter in theirs.parameters():
         # Norms and biases are ones and zeros at first, which would hide mistakes.
         parameter.data += 0.1 * torch.randn_like(parameter)
     folder = tmp_path_factory.mktemp("model")
     theirs.save_pretrained(folder)
+    theirs.set_attn_implementation("eager")  # the definition, and the only one for soft caps
     tokens = torch.randint(VOCAB - 1, (3, 40))
     return Pair(theirs, load_transformer(read_folder(folder)), tokens)
 
@@ -207,6 +277,14 @@ def test_a_static_cache_gives_the_same_logits_as_one_that_grows(pair: Pair) -> N
         token = pair.tokens[:, at : at + 1]
         expected, found = pair.ours.next_logits(token, grows), pair.ours.next_logits(token, static)
         assert float((found - expected).abs().max() / expected.abs().max()) < 1e-5
+
+
+@torch.inference_mode()
+def test_the_layers_for_inference_give_nearly_the_same_logits(pair: Pair) -> None:
+    cpu = torch.device("cpu")
+    fast = optimize_for_inference(copy.deepcopy(pair.ours), device=cpu, dtype=default_dtype(cpu))
+    expected = pair.ours(pair.tokens)
+    assert float((fast(pair.tokens) - expected).abs().max() / expected.abs().max()) < 5e-3
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -144,7 +144,7 @@ def test_values_that_are_not_implemented_are_refused_by_name(settings, problem):
         (MISTRAL | {"sliding_window": None}, (None, None)),
         (MISTRAL | {"sliding_window": 7}, (7, 7)),
         (LLAMA | {"sliding_window": 7}, ()),
-        (SMALL | {"model_type": "qwen2", "sliding_window": 7}, ()),
+        (SMALL | {"model_type": "qwen2", "sliding_window": 7}, (None, None)),
         (
             SMALL
             | {

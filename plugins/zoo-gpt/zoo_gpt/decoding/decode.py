@@ -73,12 +73,14 @@ def decode(
         # oneDNN's bfloat16 makes attention faster than float32 does; float16 took up to twice as long.
         dtype = torch.promote_types(dtype, torch.float32)
     cache = KVCache(transformer.config, len(prompts), capacity, device, dtype, left_padding)
+    # Experts are chosen on the host: no graph can hold that.
+    graphed = device.type == "cuda" and transformer.config.experts is None
     graph: GraphedStep | None = None
     read = [tokens]
     for step in range(steps):
         if step and any(transformer.must_read_again(len(prompt) + step) for prompt in prompts):
             tokens, graph, cache.length = torch.cat(read, dim=1), None, 0
-        elif step and graph is None and device.type == "cuda" and steps - step >= MIN_GRAPH_STEPS - 1:
+        elif step and graph is None and graphed and steps - step >= MIN_GRAPH_STEPS - 1:
             graph = GraphedStep(transformer, cache)
         logits = transformer.next_logits(tokens, cache) if graph is None else graph(tokens)
         if step == 0:

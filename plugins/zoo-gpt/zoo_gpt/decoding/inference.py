@@ -9,6 +9,8 @@ from torch import nn
 
 from zoo_core import OptionError
 from zoo_core.kernels import HalfLinear, Int8Linear, PackedLinear, has_fbgemm, has_packed_linear
+from zoo_gpt.network.attention import Attention
+from zoo_gpt.network.mlp import MLP
 from zoo_gpt.network.transformer import Transformer
 
 HALVES = (torch.float16, torch.bfloat16)
@@ -43,9 +45,14 @@ def optimize_for_inference(network: Transformer, *, device: torch.device, dtype:
     compute_dtype = dtype if packed is PackedLinear else torch.float32
     layer = packed if packed is Int8Linear else partial(packed, dtype=dtype)
     head = network.embedding if network.head is None else network.head
-    network.head = layer(head.get_parameter("weight")[: network.config.vocab_out], None)
+    bias = getattr(head, "bias", None)
+    network.head = layer(head.get_parameter("weight")[: network.config.vocab_out], bias)
     for block in network.blocks:
-        for part in (block.get_submodule("attention"), block.get_submodule("mlp")):
+        for part in block.modules():
+            if not isinstance(
+                part, Attention | MLP
+            ):  # a router stays exact: rounding would change its choices
+                continue
             for name, linear in part.named_children():
                 if isinstance(linear, nn.Linear):
                     setattr(part, name, layer(linear.weight, linear.bias))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zoo_gpt.network.cache import KVCache
 from zoo_gpt.network.config import TransformerConfig
-from zoo_gpt.network.norm import norm
+from zoo_gpt.network.norm import HeadNorms, norm
 from zoo_gpt.network.rope import rotate
 
 QUERIES = 256
@@ -42,11 +42,8 @@ class Attention(nn.Module):
         self.softcap = config.attention_softcap
         self.window = config.windows[layer] if config.windows else None
         self.qkv = nn.Linear(config.width, sum(self.heads) * config.head_dim, bias=config.qkv_bias)
-        self.norm_by_head = config.qk_norm == "head"
-        self.q_norm, self.k_norm = (
-            norm(config, config.head_dim * (1 if self.norm_by_head else heads)) if config.qk_norm else None
-            for heads in (config.heads, config.kv_heads)
-        )
+        self.qk_norm = config.qk_norm
+        self.q_norm, self.k_norm = (_qk_norm(config, heads) for heads in (config.heads, config.kv_heads))
         self.sinks = nn.Parameter(torch.empty(config.heads)) if config.sinks else None
         self.out = nn.Linear(config.heads * config.head_dim, config.width, bias=config.out_bias)
 
@@ -77,11 +74,18 @@ class Attention(nn.Module):
         return out
 
     def _normalised(self, x: Tensor, norm: nn.Module) -> Tensor:
-        if self.norm_by_head:
-            return norm(x)  # type: ignore[no-any-return]
-        together = x.transpose(1, 2)  # (n, t, heads, head_dim)
-        out: Tensor = norm(together.flatten(2)).view_as(together).transpose(1, 2)
+        if self.qk_norm == "width":
+            together = x.transpose(1, 2)  # (n, t, heads, head_dim)
+            return norm(together.flatten(2)).view_as(together).transpose(1, 2)  # type: ignore[no-any-return]
+        out: Tensor = norm(x)
         return out
+
+
+def _qk_norm(config: TransformerConfig, heads: int) -> nn.Module | None:
+    if config.qk_norm == "heads":
+        return HeadNorms(config, heads)
+    widths = {"head": config.head_dim, "width": heads * config.head_dim}
+    return None if config.qk_norm is None else norm(config, widths[config.qk_norm])
 
 
 def attend(

@@ -103,9 +103,10 @@ def _compare_sizes(
 
     Time and memory then depend on the bytes of the weights, not on what a config claims.
     """
+    settings = settings.get("text_config", settings)
     layers = len({found[0] for name in tensors if (found := NUMBER.search(name))})
     if config.layers > layers:
-        name = next(name for name in LAYERS if settings.get(name) is not None)
+        name = next((name for name in LAYERS if settings.get(name) is not None), LAYERS[-1])
         raise WeightsError(
             f"{source}: {name} is {config.layers}, but the weights have {layers} layers.", REMEDY
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from zoo_gpt.network.rope import GridRope, Rope
 
@@ -65,8 +66,9 @@ class TransformerConfig:
     """Attention window of each layer: positions a query sees, itself included. None or no entry: all."""
     sinks: bool = False
     """Each head has a score that competes with those of all keys and has no value, as in gpt-oss."""
-    qk_norm: str | None = None
-    """Normalise queries and keys: each ``head`` alone or over the whole ``width``; None: not at all."""
+    qk_norm: Literal["head", "heads", "width"] | None = None
+    """Norm of queries and keys: ``head``: one for every head alone; ``heads``: the same, with weights of its
+    own for each; ``width``: one over all heads together; None: none."""
     qkv_bias: bool = True
     out_bias: bool = True
     mlp_bias: bool = True

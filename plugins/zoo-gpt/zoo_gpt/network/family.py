@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from reprlib import repr as short_repr
 from typing import Any
@@ -83,6 +83,7 @@ class ConfigReader:
 
     def __init__(self, config: Mapping[str, Any], source: str) -> None:
         self.config, self.source = config, source
+        self.tables: list[ConfigReader] = []
         self.read = {"model_type", *WITHOUT_EFFECT, *QUANTIZED}
         for name in QUANTIZED:
             self._refuse_quantized(config.get(name))
@@ -150,12 +151,37 @@ class ConfigReader:
         if kinds and "sliding_attention" in kinds:
             raise self.error(f"layer_types is {short_repr(kinds)}; only 'full_attention' is supported")
 
+    def windows(self, kinds: Sequence[str], window: int | None) -> tuple[int | None, ...]:
+        """Return the attention window of each layer, given its kind and that of ``sliding_attention``."""
+        if window is None and "sliding_attention" in kinds:
+            raise self.error("layer_types has 'sliding_attention', but no sliding_window is in use")
+        return tuple(window if kind == "sliding_attention" else None for kind in kinds)
+
     def window(self, default: int | None) -> int | None:
         """Return ``sliding_window``: the positions that a query sees; None: all, which null means too."""
-        if self.config.get("sliding_window", default) is None:
-            self.read.add("sliding_window")
-            return None
-        return self.size("sliding_window", default)
+        return None if self.is_null("sliding_window", default) else self.size("sliding_window", default)
+
+    def softcap(self, name: str, default: float | None) -> float | None:
+        """Return the limit of a soft cap; None: there is none, which null means too."""
+        return None if self.is_null(name, default) else self.positive(name, default)
+
+    def positive(self, name: str, default: float | None = None) -> float:
+        """Return a number above 0."""
+        value: float = self.get(float, name, default=default)
+        if value <= 0:
+            raise self.error(f"{name} is {value:g}; expected a number above 0")
+        return value
+
+    def is_null(self, name: str, default: Any) -> bool:
+        """Return True if a setting is null, or missing and null by default."""
+        self.read.add(name)
+        return self.config.get(name, default) is None
+
+    def nested(self, name: str) -> ConfigReader:
+        """Return a reader of the settings in a table."""
+        reader = ConfigReader(self.object(name), f"{self.source}: {name}")
+        self.tables.append(reader)
+        return reader
 
     def activation(self, name: str, default: str) -> str:
         """Return the name of a supported activation."""
@@ -181,8 +207,13 @@ class ConfigReader:
             raise self.error(f"a width of {sizes['width']} cannot be divided into {sizes['heads']} heads")
         return head_dim
 
-    def rope(self, head_dim: int, context: int, *, theta: float = 10000.0, share: float = 1.0) -> Rope:
-        """Read rotary settings, flat as in published files or nested as in recent transformers."""
+    def rope(
+        self, head_dim: int, context: int, *, theta: float = 10000.0, share: float = 1.0, **options: Any
+    ) -> Rope:
+        """Read rotary settings, flat as in published files or nested as in recent transformers.
+
+        The arguments are those of :func:`read_rope`.
+        """
         return read_rope(
             self,
             head_dim,
@@ -190,6 +221,7 @@ class ConfigReader:
             self.object("rope_scaling") or self.object("rope_parameters"),
             theta=self.get(float, "rope_theta", "rotary_emb_base", default=theta),
             share=self.get(float, "partial_rotary_factor", "rotary_pct", default=share),
+            **options,
         )
 
     def object(self, name: str) -> Mapping[str, Any]:
@@ -199,13 +231,14 @@ class ConfigReader:
 
     def unread(self) -> list[str]:
         """Return the names of settings that have no effect, except those that are off."""
-        return [
+        own = [
             name
             for name, value in self.config.items()
             if name not in self.read
             and not name.startswith("_")
             and value not in (None, False, 0, "", [], {})
         ]
+        return [*own, *(name for table in self.tables for name in table.unread())]
 
     def error(self, problem: str) -> WeightsError:
         """Return an error about this file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from reprlib import repr as short_repr
 from typing import TYPE_CHECKING, Any
 
@@ -21,31 +22,35 @@ if TYPE_CHECKING:
     from zoo_gpt.network.family import ConfigReader
 
 
+@dataclass
 class RopeSettings:
-    """The rotary settings of a network, or of its layers of one kind.
+    """The rotary settings of a network, or of its layers of one kind."""
 
-    Args:
-        reader: The config.
-        settings: ``rope_scaling`` or ``rope_parameters``, or what the latter has for one kind of layers.
-        context: Maximum sequence length.
-        pairs: Channel pairs that rotate.
-    """
+    reader: ConfigReader
+    settings: Mapping[str, Any]
+    """``rope_scaling`` or ``rope_parameters``, or what the latter has for one kind of layers."""
+    context: int
+    """Maximum sequence length."""
+    original_context: float
+    """Length of the sequences that the network was first trained on."""
+    pairs: int = 0
+    """Channel pairs that rotate."""
 
-    def __init__(self, reader: ConfigReader, settings: Mapping[str, Any], context: int, pairs: int) -> None:
-        self.reader, self.settings, self.context, self.pairs = reader, settings, context, pairs
-        self.kind = settings.get("rope_type") or settings.get("type") or "default"
-
-    def scaling(self) -> RopeScaling | None:
+    def scaling(self, aliases: Mapping[str, str]) -> RopeScaling | None:
         """Return the scaling; None: there is none.
+
+        Args:
+            aliases: Other names of types.
 
         Raises:
             WeightsError: The type is unknown, or a number is missing or impossible.
         """
-        if not isinstance(self.kind, str) or self.kind not in SCALINGS:
-            raise self.reader.error(
-                f"rope_type is {short_repr(self.kind)}; expected one of {', '.join(sorted(SCALINGS))}"
-            )
-        return SCALINGS[self.kind](self)
+        name = self.settings.get("rope_type") or self.settings.get("type") or "default"
+        kind = aliases.get(name, name) if isinstance(name, str) else None
+        if kind is None or kind not in SCALINGS:
+            expected = ", ".join(sorted(SCALINGS))
+            raise self.reader.error(f"rope_type is {short_repr(name)}; expected one of {expected}")
+        return SCALINGS[kind](self)
 
     def number(self, name: str, default: float | None = None) -> float:
         """Return a positive number."""
@@ -66,12 +71,6 @@ class RopeSettings:
         raise self.reader.error(
             f"the rotary setting {name} is {short_repr(values)}; expected {self.pairs} numbers above 0"
         )
-
-    @property
-    def original_context(self) -> float:
-        """Length of the sequences that the network was first trained on."""
-        own: int | None = self.reader.get(int, "original_max_position_embeddings", optional=True)
-        return self.number("original_max_position_embeddings", self.context) if own is None else float(own)
 
     @property
     def factor(self) -> float:
@@ -156,6 +155,8 @@ def read_rope(
     *,
     theta: float,
     share: float,
+    original_context: int | None = None,
+    aliases: Mapping[str, str] | None = None,
 ) -> Rope:
     """Return the rope that ``settings`` describe.
 
@@ -166,14 +167,20 @@ def read_rope(
         settings: ``rope_scaling`` or ``rope_parameters``.
         theta: Its ``rope_theta`` if it has none.
         share: Its ``partial_rotary_factor`` if it has none: the share of the channels that rotate.
+        original_context: Default of ``original_max_position_embeddings``; None: ``context``.
+        aliases: Other names of ``rope_type``.
     """
     rope = RopeSettings(reader, settings, context, 0)
+    # Outside of the rotary settings in Phi-3's files, where transformers looks first for every family.
+    name = "original_max_position_embeddings"
+    own = reader.get(int, name, default=original_context, optional=True)
+    rope.original_context = rope.number(name, context) if own is None else float(own)
     theta, share = rope.number("rope_theta", theta), rope.number("partial_rotary_factor", share)
     dims = int(head_dim * share)
     if share > 1 or dims < 2 or dims % 2:
         raise reader.error(f"the rotary settings are impossible: {share:g} of {head_dim} channels rotate")
     rope.pairs = dims // 2
-    return Rope(dims, theta, rope.scaling())
+    return Rope(dims, theta, rope.scaling(aliases or {}))
 
 
 def longest_context(rope: Rope, context: int) -> int:

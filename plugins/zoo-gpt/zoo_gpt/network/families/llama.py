@@ -23,6 +23,7 @@ NAMES = {
     "norm": "norm",
     "lm_head": "head",
 }
+"""Our names of published tensors."""
 QK_NORM_NAMES = NAMES | {
     "layers.*.self_attn.q_norm": "blocks.*.attention.q_norm",
     "layers.*.self_attn.k_norm": "blocks.*.attention.k_norm",
@@ -36,10 +37,9 @@ def shared_settings(
     epsilon: float = 1e-6,
     activation: str = "silu",
     activation_name: str = "hidden_act",
-    theta: float = 10000.0,
-    share: float = 1.0,
     tied: bool = False,
     sizes: Mapping[str, int] | None = None,
+    **rope_options: Any,
 ) -> dict[str, Any]:
     """Read the settings that families in Llama's layout share; return fields of TransformerConfig.
 
@@ -49,10 +49,9 @@ def shared_settings(
         epsilon: Its default.
         activation: Default activation.
         activation_name: Name of its setting.
-        theta: Default of rope_theta.
-        share: Default share of a head's channels that rotate.
         tied: Default of tie_word_embeddings.
         sizes: Defaults of the sizes by their names, for families whose files leave them out.
+        rope_options: Defaults of the rotary settings: see :func:`read_rope`.
     """
     sizes = sizes or {}
     shape = reader.sizes(
@@ -60,7 +59,7 @@ def shared_settings(
     )
     given = reader.get(int, "head_dim", default=sizes.get("head_dim"), optional=True)
     head_dim = reader.head_dim(shape) if given is None else reader.size("head_dim", given)
-    rope = reader.rope(head_dim, shape["context"], theta=theta, share=share)
+    rope = reader.rope(head_dim, shape["context"], **rope_options)
     return shape | {
         "context": longest_context(rope, shape["context"]),
         "kv_heads": reader.size("num_key_value_heads", sizes.get("num_key_value_heads", shape["heads"])),

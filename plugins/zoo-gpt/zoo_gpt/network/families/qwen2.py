@@ -18,14 +18,10 @@ def windows(reader: ConfigReader, layers: int) -> tuple[int | None, ...]:
     window, on = reader.window(default=4096), reader.get(bool, "use_sliding_window", default=False)
     full: int = reader.get(int, "max_window_layers", default=28)
     kinds = reader.layer_types(layers)
-    if not on or window is None:
-        if kinds and "sliding_attention" in kinds:
-            raise reader.error("layer_types has 'sliding_attention', but use_sliding_window is not true")
-        return ()
-    sliding = (
-        [i >= full for i in range(layers)] if kinds is None else [k == "sliding_attention" for k in kinds]
-    )
-    return tuple(window if each else None for each in sliding)
+    window = window if on else None
+    if kinds is None:
+        kinds = ["sliding_attention" if window and i >= full else "full_attention" for i in range(layers)]
+    return reader.windows(kinds, window)
 
 
 FAMILY = Family(read, llama.NAMES, "model.")
