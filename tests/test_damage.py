@@ -1,4 +1,4 @@
-"""Files damaged at random: each is read, or refused in a line that says what is wrong and one for the remedy."""
+"""Files damaged at random: each is read, or refused in one line with what is wrong and one with a remedy."""
 
 from __future__ import annotations
 

@@ -5,14 +5,18 @@ An environment sees torch and what else others wrote through a .pth file; what i
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
+from subprocess import DEVNULL
 
 import pytest
 from environments import Environment, core, third_parties, write_wheel
@@ -142,6 +146,38 @@ def test_a_plugin_is_installed_upgraded_run_and_removed(there):
     assert there.state()[0].split() == ["leaf-needs==1.0"]
     there.run("-m", "pip", "uninstall", "--yes", "leaf-needs")
     assert there.state() == before
+
+
+@pytest.mark.parametrize("delay", [float(text) for text in os.environ.get("DELAYS", "0.0,0.7").split(",")])
+def test_an_install_that_was_killed_is_undone_by_the_next(there, delay):
+    before = there.state()
+    command = [there.python, "-m", "zoo_core", "install", "--yes", "zoo-leaf==1.0"]
+    killed = subprocess.Popen(
+        command, env=there.variables, stdout=DEVNULL, stderr=DEVNULL, cwd=there.folder, process_group=0
+    )
+    installing = Path(there.variables["ZOO_HOME"]) / "installing"
+    while killed.poll() is None and not list(installing.glob("*/copies/snapshot.json")):
+        time.sleep(0.001)
+    time.sleep(delay)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert "An installation was interrupted" in there.zoo("doctor").stdout
+    assert "the environment is restored" in there.zoo("install", "--yes", "zoo-damaged").stderr
+    assert there.state() == before
+    assert [path.suffix for path in installing.iterdir()] == [".lock"]
+
+
+def test_two_installs_at_once_are_told_apart(there):
+    lock = Path(there.variables["ZOO_HOME"]) / "installing"
+    assert there.zoo("install", "--yes", "zoo-damaged").returncode == 1  # makes the lock
+    (path,) = lock.glob("*.lock")
+    with path.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = there.zoo("install", "--yes", "zoo-leaf==1.0")
+    assert done.stderr.splitlines()[-2:] == [
+        "Error: Another installation into this environment is running.",
+        "Wait until it has ended.",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from zoo_core.catalog import Catalog
 from zoo_core.cli.console import json_option, megabytes, print_fields, print_json
 from zoo_core.cli.plugins import plugin_as_json, print_plugins
 from zoo_core.environment import Environment
-from zoo_core.errors import ZooError
+from zoo_core.errors import PluginError, ZooError
 from zoo_core.plugins.import_probe import check_plugins
 
 HUB_VARIABLES = ("HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE")
@@ -31,10 +31,19 @@ def doctor(as_json: bool) -> None:
     Imports every enabled plugin in a separate process, with a time limit. Exits with status 1 if something is
     broken. Notes are for a plugin's author and do not count.
     """
+    from zoo_core.installing import is_interrupted
+
     environment = Environment.current()
     fields, problems = _environment(environment.catalog)
     plugins = check_plugins(environment.catalog.plugins, again=True)
     problems += [plugin.problem for plugin in plugins if plugin.problem]
+    if is_interrupted():
+        problems.append(
+            PluginError(
+                "An installation was interrupted, and some of its files are here.",
+                "Run zoo install again: it first restores the environment.",
+            )
+        )
     if as_json:
         print_json(
             {

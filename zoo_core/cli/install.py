@@ -50,6 +50,7 @@ def install(plugin: str, upgrade: bool, unlisted: bool, build: bool, yes: bool) 
     from zoo_core.installing import install as install_changes
     from zoo_core.registry import refresh, registries
 
+    _undo_interrupted()
     here = _installed()
     if unlisted:
         request = take_unlisted(plugin)
@@ -98,6 +99,7 @@ def uninstall(plugin: str, yes: bool) -> None:
     from zoo_core.installing import installer_of_this_environment
     from zoo_core.plugins.host import set_enabled
 
+    _undo_interrupted()
     plugins = _installed()
     found = plugins.get(plugin)
     if found is None:
@@ -110,6 +112,13 @@ def uninstall(plugin: str, yes: bool) -> None:
     installer_of_this_environment().remove([distribution])
     set_enabled(plugin, True, list(plugins.values()))  # so that it is enabled if it is installed again
     click.echo(f"{distribution} {version} is removed.")
+
+
+def _undo_interrupted() -> None:
+    from zoo_core.installing import undo_interrupted
+
+    if undo_interrupted():
+        write("An installation was interrupted before; the environment is restored.", err=True)
 
 
 def _show(request: Request, changes: Sequence[Change], installer: Installer) -> None:

@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -129,13 +130,19 @@ def refuse_to_build(requirement: str) -> None:
         )
 
 
+inherited: ContextVar[tuple[int, ...]] = ContextVar("inherited", default=())
+"""Open files that an installer inherits: a lock on them lasts until it ends, even if the zoo is killed."""
+
+
 def run(command: list[str], arguments: list[str], failure: str) -> str:
     """Run the installer and return its output.
 
     Raises:
         PluginError: It failed; gives its reason, or says that the core or torch would have to change.
     """
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, check=False, pass_fds=inherited.get()
+    )
     output = done.stdout + done.stderr
     if done.returncode == 0:
         return output

@@ -10,48 +10,78 @@ import os
 import shutil
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from zoo_core.files import read_json, write_state
 from zoo_core.installing.contents import normal_name, owned_files
 
 State = dict[Path, tuple[int, int, int]]
 """Size, modification time in nanoseconds and mode of each file."""
+_FILE = "snapshot.json"
 
 
+@dataclass(frozen=True)
 class Snapshot:
-    """The files of this environment before an install.
+    """The files of this environment before an install."""
 
-    Args:
-        names: Distributions that will be installed or replaced.
-        written: The files that the install will write.
-        folder: An empty folder for copies.
-    """
+    before: State
+    written: frozenset[Path]
+    """The files that the install will write."""
+    copies: Mapping[Path, Path]
+    """A copy of each file that it may change."""
 
-    def __init__(self, names: Iterable[str], written: Iterable[Path], folder: Path) -> None:
-        self._before = _state()
-        self._folders = {file.parent for file in self._before}
-        self._written = frozenset(written)
+    @classmethod
+    def take(cls, names: Iterable[str], written: Iterable[Path], folder: Path) -> Snapshot:
+        """Copy what an install of the distributions ``names`` may change, and describe it in ``folder``.
+
+        Args:
+            names: Distributions that will be installed or replaced.
+            written: The files that the install will write.
+            folder: An empty folder. :meth:`read` reads it, also in another process.
+        """
+        before, written = _state(), frozenset(written)
         ours = (file for file, _ in owned_files(frozenset(map(normal_name, names))))
-        self._copies: dict[Path, Path] = {}
-        for file in {*ours, *self._written}:
+        copies: dict[Path, Path] = {}
+        for file in {*ours, *written}:
             if os.path.lexists(file) and not file.is_dir():
-                self._copies[file] = folder / str(len(self._copies))
-                shutil.copy2(file, self._copies[file], follow_symlinks=False)
+                copies[file] = folder / str(len(copies))
+                shutil.copy2(file, copies[file], follow_symlinks=False)
+        described = {
+            "before": {str(file): stat for file, stat in before.items()},
+            "written": list(map(str, written)),
+            "copies": {str(file): str(copy) for file, copy in copies.items()},
+        }
+        write_state(folder / _FILE, described)  # last: what is described is complete
+        return cls(before, written, copies)
+
+    @classmethod
+    def read(cls, folder: Path) -> Snapshot | None:
+        """Return the snapshot in a folder; None if there is no complete one."""
+        described = read_json(folder / _FILE, None)
+        if described is None:
+            return None
+        return cls(
+            {Path(file): tuple(stat) for file, stat in described["before"].items()},
+            frozenset(map(Path, described["written"])),
+            {Path(file): Path(copy) for file, copy in described["copies"].items()},
+        )
 
     def restore(self) -> list[Path]:
         """Remove what was added, restore what was there, and return the files that still differ."""
-        added = {*(_state().keys() - self._before.keys()), *(self._written - self._copies.keys())}
+        folders = {file.parent for file in self.before}
+        added = {*(_state().keys() - self.before.keys()), *(self.written - self.copies.keys())}
         for file in added:
             file.unlink(missing_ok=True)
-            _prune(file.parent, self._folders)
-        for file, copy in self._copies.items():
+            _prune(file.parent, folders)
+        for file, copy in self.copies.items():
             file.parent.mkdir(parents=True, exist_ok=True)
             file.unlink(missing_ok=True)
             shutil.copy2(copy, file, follow_symlinks=False)
         after = _state()
         return sorted(
-            file for file in after.keys() | self._before.keys() if after.get(file) != self._before.get(file)
+            file for file in after.keys() | self.before.keys() if after.get(file) != self.before.get(file)
         )
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from zoo_core import files
 from zoo_core.errors import PluginError, some
 from zoo_core.installing.contents import check_files, normal_name
-from zoo_core.installing.installers import Change, Installer
+from zoo_core.installing.installers import Change, Installer, inherited
 from zoo_core.installing.snapshot import Snapshot
 from zoo_core.plugins.discovery import GROUP
 from zoo_core.plugins.entrypoints import entry_points
@@ -24,19 +28,20 @@ CHECK_SECONDS = 600
 def install(changes: Sequence[Change], installer: Installer) -> list[str]:
     """Make the changes, run the quick check of every plugin among them, and return the plugins' names.
 
-    If anything fails or is interrupted, the environment is restored.
+    If anything fails or is interrupted, the environment is restored; after a kill, by the next
+    :func:`undo_interrupted`.
 
     Raises:
         PluginError: The installer failed, there is no plugin among the changes, or one fails its check.
     """
-    with tempfile.TemporaryDirectory(prefix="zoo-install-") as folder:
+    with _workplace() as folder:
         names = [change.name for change in changes]
-        downloads, copies = Path(folder, "downloads"), Path(folder, "copies")
-        downloads.mkdir()
+        downloads, copies = folder / "downloads", folder / "copies"
+        downloads.mkdir(parents=True)
         copies.mkdir()
         written = installer.files(changes, downloads)
         check_files(written, names)
-        snapshot = Snapshot(names, written, copies)
+        snapshot = Snapshot.take(names, written, copies)
         try:
             installer.apply(changes)
             plugins = _plugins_of(changes)
@@ -56,6 +61,54 @@ def install(changes: Sequence[Change], installer: Installer) -> list[str]:
             snapshot.restore()
             raise
     return plugins
+
+
+def is_interrupted() -> bool:
+    """Return True if an installation into this environment was killed, and has not been undone."""
+    return Snapshot.read(_folder() / "copies") is not None
+
+
+def undo_interrupted() -> bool:
+    """Restore the environment if an installation was killed; return True if there was one."""
+    if not _folder().exists():
+        return False
+    undone = is_interrupted()
+    with _workplace():
+        return undone
+
+
+@contextmanager
+def _workplace() -> Iterator[Path]:
+    """Yield an empty folder, locked for this environment's installation and removed at the end.
+
+    An installation that was killed is undone first.
+
+    Raises:
+        PluginError: Another one is running, or the installer of one that was killed.
+    """
+    folder = _folder()
+    files.make_folder(folder.parent)
+    with folder.with_suffix(".lock").open("wb") as lock:
+        try:
+            is_locked = files.lock_file(lock.fileno(), exclusive=True)
+        except BlockingIOError:
+            raise PluginError(
+                "Another installation into this environment is running.", "Wait until it has ended."
+            ) from None
+        before = inherited.set((lock.fileno(),) if is_locked else ())
+        try:
+            if snapshot := Snapshot.read(folder / "copies"):
+                snapshot.restore()
+            shutil.rmtree(folder, ignore_errors=True)
+            yield folder
+        finally:
+            inherited.reset(before)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folder() -> Path:
+    environment = hashlib.sha256(os.fsencode(sys.prefix)).hexdigest()[:16]
+    return files.data_dir() / "installing" / environment
 
 
 def check_quickly(plugin: str) -> None:
