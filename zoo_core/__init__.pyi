@@ -64,6 +64,7 @@ from .plugins.hookspecs import hookimpl as hookimpl
 from .protocols import Batch as Batch
 from .protocols import CaptionTrainable as CaptionTrainable
 from .protocols import Chat as Chat
+from .protocols import ContinuousBatching as ContinuousBatching
 from .protocols import Conversion as Conversion
 from .protocols import Extractor as Extractor
 from .protocols import Generator as Generator
@@ -73,6 +74,7 @@ from .protocols import Message as Message
 from .protocols import NextToken as NextToken
 from .protocols import Options as Options
 from .protocols import Prompt as Prompt
+from .protocols import RunningBatch as RunningBatch
 from .protocols import Score as Score
 from .protocols import Scorer as Scorer
 from .protocols import Step as Step
@@ -85,6 +87,7 @@ from .protocols import TrainingData as TrainingData
 from .protocols import Vocabulary as Vocabulary
 from .protocols import read_options as read_options
 from .running.commands import record_of_command as record_of_command
+from .running.continuous import ContinuousRun as ContinuousRun
 from .running.model import Model as Model
 from .running.model import Progress as Progress
 from .running.planning import Plan as Plan

@@ -248,6 +248,38 @@ TokenMasks = Callable[[], TokenMask]
 """Returns the mask of one more text."""
 
 
+class RunningBatch(Protocol):
+    """Texts that grow together, a token at a step. Each joins and leaves on its own, with its own options."""
+
+    def join(self, batch: Batch) -> int:
+        """Add a text, a batch of one; return the number that stands for it until it leaves.
+
+        Raises:
+            OptionError: Its prompt or its options are refused; the others are not affected.
+        """
+        ...
+
+    def leave(self, text: int) -> None:
+        """Drop a text that is not done."""
+        ...
+
+    def step(self) -> Mapping[int, Step]:
+        """Add a token to every text; return a step of one row each. A text whose step is its last has left.
+
+        The texts are those that ``generate`` makes.
+        """
+        ...
+
+
+@runtime_checkable
+class ContinuousBatching(Protocol):
+    """What a generator of texts may have, so that a server need not wait for a batch to end."""
+
+    def running_batch(self) -> RunningBatch:
+        """Return an empty batch."""
+        ...
+
+
 @runtime_checkable
 class Latents(Protocol):
     """Capability ``latents``: the model has a latent space one can work in.

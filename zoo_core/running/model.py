@@ -153,6 +153,24 @@ class Model:
                     on_step(Progress(group, step))
         return last, frames
 
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Within this block, compute without gradients; errors of the generator name its plugin."""
+        import torch
+
+        remedy = "Run again with --debug for the details."
+        with (
+            plugin_errors(self.card.plugin, f"running {self.card.id}", remedy),
+            torch.inference_mode(),
+            _memory_explained(),
+        ):
+            yield
+
+    def sample(self, request: Request, step: Step) -> Sample:
+        """Return the sample that the last step of a batch of one holds."""
+        (sample,) = self._samples([request], step, [])
+        return sample
+
     def _steps(self, group: Sequence[Request]) -> abc.Generator[Step, None, None]:
         """Yield the generator's steps, without gradients; its errors name the plugin."""
         import torch

@@ -46,6 +46,21 @@ def test_texts_are_the_same_alone_and_in_a_crowd_bit_for_bit(server):
     assert [text_of(answer) for answer in together[:6]] == [text_of(answer) for answer in alone]
 
 
+def test_texts_join_a_running_batch_with_options_of_their_own(server):
+    """They need not wait for the end of a long one."""
+    with server.http.stream(
+        "POST", "/v1/completions", json=TEXT | {"max_tokens": 500, "stream": True}
+    ) as long:
+        next(long.iter_lines())
+        before = server.metric('zoo_samples_total{model="gpt-kjv"}')
+        bodies = [TEXT | {"seed": seed, "temperature": seed / 4, "max_tokens": 5 + seed} for seed in range(6)]
+        together = crowd(lambda **body: complete(server, **body), bodies)
+        assert server.metric('zoo_samples_total{model="gpt-kjv"}') == before + 6  # without the long one
+    alone = [complete(server, **body) for body in bodies]
+    assert [text_of(answer) for answer in together] == [text_of(answer) for answer in alone]
+    until(lambda: server.metric("zoo_running") == 0, 3)
+
+
 def test_images_of_several_requests_share_a_batch_and_stay_the_same(server):
     bodies = [{"seed": seed, "n": 2, "options": {"delay": 0.05, "level": seed / 8}} for seed in range(8)]
     answers = crowd(lambda **body: draw(server, **body), bodies)

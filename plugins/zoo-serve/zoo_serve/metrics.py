@@ -39,7 +39,8 @@ class Metrics:
         )
         self.batch_seconds = Histogram("zoo_batch_seconds", "Time of a batch.", ["model"], registry=registry)
         self.seconds_per_sample = 0.1
-        """A moving average, over all models."""
+        """A moving average of the time between two samples, over all models."""
+        self._counted = time.monotonic()
 
     def observe(self, engine: Engine) -> None:
         """Add gauges of an engine."""
@@ -53,15 +54,16 @@ class Metrics:
 
     @contextmanager
     def batch(self, model: str, size: int) -> Iterator[None]:
-        """Measure a batch."""
+        """Measure a batch; of texts that join and leave at every token, a step."""
         self.batch_size.labels(model).observe(size)
-        began = time.monotonic()
         with self.batch_seconds.labels(model).time():
             yield
-        self.seconds_per_sample += 0.2 * ((time.monotonic() - began) / size - self.seconds_per_sample)
 
     def count(self, sample: Sample) -> None:
         """Count a sample, and its tokens."""
+        now = time.monotonic()
+        self.seconds_per_sample += 0.05 * (min(now - self._counted, 10) - self.seconds_per_sample)
+        self._counted = now
         self.samples.labels(sample.record.model).inc()
         tokens = sample.record.metadata.get("tokens")
         if isinstance(tokens, int):

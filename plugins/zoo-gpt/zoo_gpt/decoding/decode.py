@@ -43,6 +43,15 @@ def require_numbers(logits: Tensor) -> None:
         )
 
 
+def cache_dtype(transformer: Transformer) -> torch.dtype:
+    """Return the type of keys and values, in which attention is computed."""
+    dtype = transformer.dtype
+    if transformer.device.type == "cpu" and not has_packed_linear(dtype):
+        # oneDNN's bfloat16 makes attention faster than float32 does; float16 took up to twice as long.
+        return torch.promote_types(dtype, torch.float32)
+    return dtype
+
+
 def decode(
     transformer: Transformer, prompts: Sequence[Sequence[int]], steps: int, sample: Sample
 ) -> Iterator[Tensor]:
@@ -68,11 +77,9 @@ def decode(
     )
     left_padding = torch.tensor(padding, device=device) if any(padding) else None
     capacity = longest + steps - 1  # the last token is not read again
-    dtype = transformer.dtype
-    if device.type == "cpu" and not has_packed_linear(dtype):
-        # oneDNN's bfloat16 makes attention faster than float32 does; float16 took up to twice as long.
-        dtype = torch.promote_types(dtype, torch.float32)
-    cache = KVCache(transformer.config, len(prompts), capacity, device, dtype, left_padding)
+    cache = KVCache(
+        transformer.config, len(prompts), capacity, device, cache_dtype(transformer), left_padding
+    )
     # Experts are chosen on the host: no graph can hold that.
     graphed = device.type == "cuda" and transformer.config.experts is None
     graph: GraphedStep | None = None

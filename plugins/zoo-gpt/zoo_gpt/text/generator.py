@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -31,7 +31,9 @@ from zoo_gpt.decoding.likelihood import log_likelihoods, token_log_likelihoods
 from zoo_gpt.decoding.sampling import SamplingOptions, TokenSampler
 from zoo_gpt.network.checkpoint import load_transformer
 from zoo_gpt.text.chat import encode_chat, read_tools
+from zoo_gpt.text.growing import GrowingTexts
 from zoo_gpt.text.logprobs import describe
+from zoo_gpt.text.running import RunningTexts
 from zoo_gpt.text.streaming import Answer, StreamDecoder
 from zoo_gpt.text.tokenizer import Tokenizer
 
@@ -116,6 +118,25 @@ class GPT:
         Raises:
             OptionError: A prompt does not fit into the context, or the model has no chat template.
         """
+        texts = self.begin(batch)
+        for index, tokens in enumerate(
+            decode(self.transformer, texts.prompts, texts.steps, texts.sample), start=1
+        ):
+            step = texts.push(index, tokens)
+            yield step
+            if step.index == step.total:
+                return
+
+    def running_batch(self) -> RunningTexts:
+        """Return texts that join and leave at every token."""
+        return RunningTexts(self.transformer, self.begin)
+
+    def begin(self, batch: Batch) -> GrowingTexts:
+        """Return a batch's texts before their first token.
+
+        Raises:
+            OptionError: A prompt does not fit into the context, or the model has no chat template.
+        """
         options = read_options(TextOptions, batch.options)
         conversations = batch.conversations or (None,) * batch.n
         prompts = [
@@ -134,29 +155,12 @@ class GPT:
             )
             for prompt, limit in zip(prompts, limits, strict=True)
         ]
-        steps = max(limits)
         vocab, masks = self.transformer.config.vocab_out, self._masks(options, batch.n)
-        sampler = TokenSampler(options, prompts, batch.noise, vocab, steps, masks)
-        told: list[Mapping[str, Any] | None] = [None] * batch.n
-
-        def sample(logits: Tensor) -> Tensor:
-            tokens = sampler(logits)
-            if options.logprobs is not None:
-                told[:] = describe(logits, tokens, options.logprobs, self.tokenizer)
-            return tokens
-
-        for index, tokens in enumerate(decode(self.transformer, prompts, steps, sample), start=1):
-            for answer, token, logprobs in zip(answers, tokens.tolist(), told, strict=True):
-                answer.push(token, logprobs)
-            done = all(answer.ended for answer in answers)
-            yield Step(
-                index,
-                total=index if done else steps,
-                texts=tuple(answer.shown for answer in answers),
-                metadata=tuple(answer.metadata() for answer in answers),
-            )
-            if done:
-                return
+        sampler = TokenSampler(options, prompts, batch.noise, vocab, max(limits), masks)
+        tell = None
+        if options.logprobs is not None:
+            tell = partial(describe, k=options.logprobs, tokenizer=self.tokenizer)
+        return GrowingTexts(prompts, answers, sampler, tell)
 
     def log_likelihood(self, data: Sequence[str], noise: Noise | None = None) -> Score:
         """Return log p of texts, with their token counts as sizes; long texts are read in windows.

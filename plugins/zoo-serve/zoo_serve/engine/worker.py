@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from zoo_core import Model, ModelCard, Progress
+from zoo_core import ContinuousBatching, ContinuousRun, Model, ModelCard, Progress, Sample
 from zoo_serve.engine.unit import Unit
 from zoo_serve.metrics import Metrics
+
+TEXTS = 32
+"""Texts that grow together, where the generator lets them join and leave at every token."""
 
 
 class _NobodyWaits(Exception):
@@ -64,10 +67,55 @@ class Worker(threading.Thread):
 
     def _serve(self) -> None:
         model = self._load(self)
+        if isinstance(model.generator, ContinuousBatching):
+            self._write(model, self._batch_size or TEXTS)
+            return
         preferred: int = getattr(model.generator, "batch_size", 1)
         while group := self._next_group(self._batch_size or preferred):
             self._make(model, group)
             self._release()
+
+    def _write(self, model: Model, most: int) -> None:
+        """Run a batch of texts that join and leave at every token, until the worker is retired."""
+        run, there = ContinuousRun(model), dict[int, Unit]()
+        while (new := self._newcomers(there, most)) is not None:
+            for number in [number for number, unit in there.items() if unit.job.ended]:
+                run.leave(number)
+                del there[number]
+            for unit in new:
+                try:
+                    there[run.join(unit.request)] = unit
+                except Exception as error:
+                    unit.fail(error)
+            try:
+                with self._metrics.batch(self.card.id, len(there)):
+                    told = run.step()
+            except Exception:  # whose fault it is shows when each is made alone
+                alone = list(there.values())
+                run, there = ContinuousRun(model), {}
+                for unit in alone:
+                    self._make(model, [unit])
+                continue
+            for number, (step, sample) in told.items():
+                there[number].advance(step, 0)
+                if sample is not None:
+                    self._finish(there.pop(number), sample)
+
+    def _newcomers(self, there: Mapping[int, Unit], most: int) -> Sequence[Unit] | None:
+        """Return the texts that join now, waiting if none is there; None if the worker is retired."""
+        with self._changed:
+            self.running = tuple(there.values())
+            if not there:
+                self._changed.notify_all()
+            self._drop_ended()
+            while not (self.queue or there):
+                if self.retired:
+                    return None
+                self._changed.wait()
+                self._drop_ended()
+            new = [self.queue.popleft() for _ in range(min(most - len(there), len(self.queue)))]
+            self.running = (*there.values(), *new)
+        return new
 
     def _next_group(self, size: int) -> Sequence[Unit]:
         """Wait for samples; return those that share the next batch, none if the worker is retired."""
@@ -120,8 +168,11 @@ class Worker(threading.Thread):
                     self._make(model, [unit])
             return
         for unit, sample in zip(group, samples, strict=True):
-            self._metrics.count(sample)
-            unit.finish(sample)
+            self._finish(unit, sample)
+
+    def _finish(self, unit: Unit, sample: Sample) -> None:
+        self._metrics.count(sample)
+        unit.finish(sample)
 
     def _fail_all(self, error: Exception) -> None:
         with self._changed:
