@@ -12,7 +12,7 @@ import torch
 from zoo_core.errors import WeightsError
 from zoo_core.manifest.cards import CheckpointRule, HubWeights, LocalWeights, ModelCard, Option
 from zoo_core.testing.hub import LoopbackHub
-from zoo_core.weights import get_checkpoint, match_folder, match_hub, save_weights
+from zoo_core.weights import HubName, get_checkpoint, match_hub, match_path, save_weights
 
 REPO = "org/model"
 
@@ -61,7 +61,7 @@ def write(folder: Path, files: dict[str, bytes]) -> Path:
 
 def problem(folder: Path, rules: tuple[CheckpointRule, ...] = RULES) -> tuple[str, str]:
     with pytest.raises(WeightsError) as raised:
-        match_folder(folder, rules)
+        match_path(folder, rules)
     return raised.value.message, raised.value.remedy
 
 
@@ -70,7 +70,7 @@ def problem(folder: Path, rules: tuple[CheckpointRule, ...] = RULES) -> tuple[st
 
 def test_a_folder_becomes_a_card(tmp_path: Path, files: dict[str, bytes]) -> None:
     folder = write(tmp_path / "mine", {**files, "loss.png": b"", "scheduler_config.json": b"{}"})
-    card = match_folder(folder, RULES)
+    card = match_path(folder, RULES)
     assert (card.id, card.plugin, card.license) == (str(folder), "zoo-flat", "unknown")
     assert (card.family, card.output, card.summary) == ("diffusion", "image", "any UNet")
     assert set(card.options) == {"steps"}
@@ -79,7 +79,7 @@ def test_a_folder_becomes_a_card(tmp_path: Path, files: dict[str, bytes]) -> Non
 
 def test_weights_of_further_networks_are_used_if_they_exist(tmp_path: Path, files: dict[str, bytes]) -> None:
     folder = write(tmp_path / "mine", {**files, "vae/model.safetensors": files["model.safetensors"]})
-    card = match_folder(folder, [replace(RULES[1], more_weights=("vae/model", "text/model"))])
+    card = match_path(folder, [replace(RULES[1], more_weights=("vae/model", "text/model"))])
     assert isinstance(card.weights, LocalWeights)
     assert card.weights.files == ("config.json", "model.safetensors", "vae/model.safetensors")
 
@@ -89,30 +89,30 @@ def test_a_folder_is_run_from_where_it_is(
 ) -> None:
     folder = write(tmp_path / "mine", {**files, "samples/0.png": b"x"})
     monkeypatch.chdir(tmp_path)
-    checkpoint = get_checkpoint(match_folder(Path("mine"), RULES))
+    checkpoint = get_checkpoint(match_path(Path("mine"), RULES))
     assert checkpoint.source == str(folder)
     assert set(checkpoint.files) == {"config.json", "model.safetensors"}
     assert torch.equal(checkpoint.tensors("model")["a"], torch.ones(2))
     (folder / "loss.png").touch()
-    assert get_checkpoint(match_folder(folder, RULES)).digest == checkpoint.digest
+    assert get_checkpoint(match_path(folder, RULES)).digest == checkpoint.digest
     write(folder, {"config.json": config() + b" "})
-    assert get_checkpoint(match_folder(folder, RULES)).digest != checkpoint.digest
+    assert get_checkpoint(match_path(folder, RULES)).digest != checkpoint.digest
 
 
 def test_the_first_rule_that_matches_is_taken(tmp_path: Path, files: dict[str, bytes]) -> None:
     nested = {"unet/" + name: content for name, content in files.items()}
-    assert match_folder(write(tmp_path / "both", files | nested), RULES).plugin == "zoo-nest"
-    assert match_folder(tmp_path / "both", RULES[1:]).plugin == "zoo-flat"
+    assert match_path(write(tmp_path / "both", files | nested), RULES).plugin == "zoo-nest"
+    assert match_path(tmp_path / "both", RULES[1:]).plugin == "zoo-flat"
     gpt = {**files, "config.json": config("GPT")}
-    assert match_folder(write(tmp_path / "gpt", gpt), RULES).plugin == "zoo-gpt"
+    assert match_path(write(tmp_path / "gpt", gpt), RULES).plugin == "zoo-gpt"
 
 
 def test_the_first_name_of_weights_that_is_there_is_used(tmp_path: Path, files: dict[str, bytes]) -> None:
     rules = (rule("zoo-gpt", "UNet", "config.json", "model", "pytorch_model"),)
     folder = write(tmp_path / "mine", {"config.json": config(), "pytorch_model.bin": b""})
-    card = match_folder(folder, rules)
+    card = match_path(folder, rules)
     assert card.weights == LocalWeights(folder, ("config.json", "pytorch_model.bin"))
-    card = match_folder(write(folder, files), rules)
+    card = match_path(write(folder, files), rules)
     assert card.weights == LocalWeights(folder, ("config.json", "model.safetensors"))
     message, _ = problem(write(tmp_path / "none", {"config.json": config()}), rules)
     assert "model.safetensors or model.bin or pytorch_model.safetensors or pytorch_model.bin" in message
@@ -127,7 +127,7 @@ def test_shards_are_found_through_their_index(tmp_path: Path) -> None:
         "model-2-of-02.safetensors": b"",
         "model.bin": b"not used",
     }
-    card = match_folder(write(tmp_path / "mine", files), RULES)
+    card = match_path(write(tmp_path / "mine", files), RULES)
     assert isinstance(card.weights, LocalWeights)
     assert card.weights.files == tuple(files)[:4]
     (tmp_path / "mine" / "model-2-of-02.safetensors").unlink()
@@ -154,7 +154,7 @@ def test_an_empty_folder(tmp_path: Path) -> None:
 def test_a_folder_without_a_config(tmp_path: Path, files: dict[str, bytes]) -> None:
     folder = write(tmp_path / "mine", {"readme.txt": b""})
     message, remedy = problem(folder)
-    assert message.endswith("none of unet/config.json, config.json.")
+    assert message.endswith("it is no model: it has readme.txt.")
     assert "It has readme.txt" in remedy
     write(folder, {"net.pkl": b""})
     assert "zoo convert net.pkl" in problem(folder)[1]
@@ -177,20 +177,20 @@ def test_a_config_that_is_broken(tmp_path: Path) -> None:
 def test_a_config_that_no_rule_knows(tmp_path: Path) -> None:
     other = json.dumps({"_class_name": "AutoencoderKL", "model_type": "vae"}).encode()
     message, remedy = problem(write(tmp_path / "mine", {"config.json": other}))
-    assert "config.json says _class_name = 'AutoencoderKL', model_type = 'vae'" in message
-    assert "UNet (zoo-nest), UNet (zoo-flat), GPT (zoo-gpt)" in remedy
-    message, _ = problem(write(tmp_path / "mine", {"config.json": b"{}"}))
-    assert "config.json says none of _class_name" in message
+    assert message.endswith("it is a transformers model of the type vae.")
+    assert "No other plugin is known to run it" in remedy
+    message, _ = problem(write(tmp_path / "mine", {"config.json": b'{"size": 1}'}))
+    assert "config.json says neither model_type, _class_name nor architectures" in message
 
 
 def test_no_plugin_that_runs_checkpoints(tmp_path: Path, files: dict[str, bytes]) -> None:
     message, remedy = problem(write(tmp_path / "mine", files), ())
-    assert "no installed plugin runs checkpoints without a card" in message
-    assert "zoo search" in remedy
+    assert message.endswith("it is a network of diffusers (UNet).")
+    assert "zoo list --all" in remedy
 
 
 def test_a_file_that_vanishes_between_matching_and_running(tmp_path: Path, files: dict[str, bytes]) -> None:
-    card = match_folder(write(tmp_path / "mine", files), RULES)
+    card = match_path(write(tmp_path / "mine", files), RULES)
     (tmp_path / "mine" / "model.safetensors").unlink()
     with pytest.raises(WeightsError, match=r"model\.safetensors is missing"):
         get_checkpoint(card)
@@ -206,7 +206,7 @@ def hub_weights(card: ModelCard) -> HubWeights:
 
 def test_a_repository_becomes_a_card(loopback_hub: LoopbackHub, files: dict[str, bytes]) -> None:
     commit = loopback_hub.add(REPO, {**files, "README.md": b"", "model.bin": b"not used"}, license="mit")
-    card = match_hub(REPO, None, RULES)
+    card = match_hub(HubName(REPO), RULES)
     assert (card.id, card.plugin, card.license) == (f"hf:{REPO}", "zoo-flat", "mit")
     assert card.homepage == f"{loopback_hub.endpoint}/{REPO}"
     assert (hub_weights(card).repo, hub_weights(card).revision) == (REPO, commit)
@@ -223,7 +223,7 @@ def test_a_revision_is_kept_in_the_name_and_resolved(
 ) -> None:
     commit = loopback_hub.add(REPO, files, branch="v1.0")
     for revision in ("v1.0", commit):
-        card = match_hub(REPO, revision, RULES)
+        card = match_hub(HubName(REPO, revision), RULES)
         assert card.id == f"hf:{REPO}@{revision}"
         assert hub_weights(card).revision == commit
 
@@ -232,11 +232,11 @@ def test_a_repository_stays_at_its_commit_until_updated(
     loopback_hub: LoopbackHub, files: dict[str, bytes]
 ) -> None:
     old = loopback_hub.add(REPO, files)
-    match_hub(REPO, None, RULES)
+    match_hub(HubName(REPO), RULES)
     new = loopback_hub.add(REPO, {**files, "scheduler_config.json": b"{}"})
-    assert hub_weights(match_hub(REPO, None, RULES)).revision == old
-    assert hub_weights(match_hub(REPO, None, RULES, update=True)).revision == new
-    card = match_hub(REPO, None, RULES)
+    assert hub_weights(match_hub(HubName(REPO), RULES)).revision == old
+    assert hub_weights(match_hub(HubName(REPO), RULES, update=True)).revision == new
+    card = match_hub(HubName(REPO), RULES)
     assert hub_weights(card).revision == new
     assert "scheduler_config.json" in {file.name for file in hub_weights(card).files}
 
@@ -245,12 +245,12 @@ def test_what_was_pulled_is_matched_without_a_network(
     loopback_hub: LoopbackHub, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loopback_hub.add(REPO, files, license="mit")
-    card = match_hub(REPO, None, RULES)
+    card = match_hub(HubName(REPO), RULES)
     checkpoint = get_checkpoint(card)
     loopback_hub.requests.clear()
-    assert match_hub(REPO, None, RULES) == card
+    assert match_hub(HubName(REPO), RULES) == card
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert match_hub(REPO, None, RULES) == card
+    assert match_hub(HubName(REPO), RULES) == card
     assert get_checkpoint(card) == checkpoint
     assert loopback_hub.requests == []
 
@@ -265,7 +265,7 @@ def test_what_another_tool_pulled_is_matched_without_a_network(
     commit = loopback_hub.add(REPO, files)
     HfApi(endpoint=loopback_hub.endpoint).snapshot_download(REPO, cache_dir=cache_folder())
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    card = match_hub(REPO, None, RULES)
+    card = match_hub(HubName(REPO), RULES)
     assert hub_weights(card).revision == commit
     assert torch.equal(get_checkpoint(card).tensors("model")["a"], torch.ones(2))
 
@@ -281,7 +281,7 @@ def test_what_another_tool_pulled_in_part_is_not_taken_for_the_whole(
     HfApi(endpoint=loopback_hub.endpoint).hf_hub_download(REPO, "config.json", cache_dir=cache_folder())
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(WeightsError, match="All of org/model@main is not in the cache"):
-        match_hub(REPO, None, RULES)
+        match_hub(HubName(REPO), RULES)
 
 
 def test_what_was_never_pulled_is_refused_without_a_network(
@@ -291,7 +291,7 @@ def test_what_was_never_pulled_is_refused_without_a_network(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for revision in (None, "0" * 40):
         with pytest.raises(WeightsError, match="HF_HUB_OFFLINE forbids"):
-            match_hub(REPO, revision, RULES)
+            match_hub(HubName(REPO, revision), RULES)
 
 
 def test_shards_in_a_repository_are_found_through_their_index(loopback_hub: LoopbackHub) -> None:
@@ -303,35 +303,35 @@ def test_shards_in_a_repository_are_found_through_their_index(loopback_hub: Loop
         "model-2-of-02.bin": b"2",
     }
     loopback_hub.add(REPO, files)
-    card = match_hub(REPO, None, RULES)
+    card = match_hub(HubName(REPO), RULES)
     assert [file.name for file in hub_weights(card).files] == list(files)
     assert loopback_hub.count("GET", "*-of-02.bin") == 0
 
 
 def test_a_repository_that_no_rule_knows(loopback_hub: LoopbackHub, files: dict[str, bytes]) -> None:
     loopback_hub.add(REPO, {**files, "config.json": config("AutoencoderKL")})
-    with pytest.raises(WeightsError, match=r"runs hf:org/model: config\.json says _class_name"):
-        match_hub(REPO, None, RULES)
+    with pytest.raises(WeightsError, match=r"hf:org/model: it is a network of diffusers \(AutoencoderKL"):
+        match_hub(HubName(REPO), RULES)
     loopback_hub.add("org/other", {"README.md": b"", "net.pkl": b""})
-    with pytest.raises(WeightsError, match="hf:org/other has no config file") as raised:
-        match_hub("org/other", None, RULES)
+    with pytest.raises(WeightsError, match=r"hf:org/other: it is a pickle \(net\.pkl\)") as raised:
+        match_hub(HubName("org/other"), RULES)
     assert "net.pkl" in raised.value.remedy
 
 
 def test_a_revision_that_is_not_there(loopback_hub: LoopbackHub, files: dict[str, bytes]) -> None:
     loopback_hub.add(REPO, files)
     with pytest.raises(WeightsError, match="has no branch, tag or commit v9"):
-        match_hub(REPO, "v9", RULES)
+        match_hub(HubName(REPO, "v9"), RULES)
 
 
 def test_half_precision_is_used_where_there_is_nothing_else(tmp_path: Path, files: dict[str, bytes]) -> None:
     weights = files.pop("model.safetensors")
     folder = write(tmp_path / "half", {**files, "model.fp16.safetensors": weights})
-    assert match_folder(folder, RULES).weights == LocalWeights(
+    assert match_path(folder, RULES).weights == LocalWeights(
         folder, ("config.json", "model.fp16.safetensors")
     )
     write(folder, {"model.safetensors": weights})
-    assert match_folder(folder, RULES).weights == LocalWeights(folder, ("config.json", "model.safetensors"))
+    assert match_path(folder, RULES).weights == LocalWeights(folder, ("config.json", "model.safetensors"))
 
 
 def test_a_config_that_names_no_architecture_is_known_by_its_keys(
@@ -339,8 +339,8 @@ def test_a_config_that_names_no_architecture_is_known_by_its_keys(
 ) -> None:
     by_keys = replace(RULES[1], where={}, keys=("dim", "depth"))
     folder = write(tmp_path / "model", files | {"config.json": b'{"dim": 4, "depth": null, "other": 1}'})
-    assert match_folder(folder, [RULES[2], by_keys]).plugin == "zoo-flat"
+    assert match_path(folder, [RULES[2], by_keys]).plugin == "zoo-flat"
     write(folder, {"config.json": b'{"dim": 4}'})
     with pytest.raises(WeightsError) as caught:
-        match_folder(folder, [by_keys])
-    assert "a config with dim, depth (zoo-flat)" in caught.value.remedy
+        match_path(folder, [by_keys])
+    assert "No installed plugin runs" in caught.value.message

@@ -83,6 +83,23 @@ class Catalog:
         """Rules that recognise checkpoints without a card, by plugin name."""
         return [rule for manifest in self._healthy for rule in manifest.checkpoints]
 
+    def rules_elsewhere(self) -> list[tuple[CheckpointRule, str]]:
+        """Return the rules of plugins that cannot be used now, each with what to do to use its plugin."""
+        installed = {plugin.name: plugin for plugin in self.plugins}
+        unused = [
+            (rule, f"{plugin.name} runs it. {_remedy(plugin)}")
+            for plugin in self.plugins
+            if plugin.status != "ok" and (manifest := self._manifest_of(plugin))
+            for rule in manifest.checkpoints
+        ]
+        known = [
+            (rule, f"{entry.name} runs it. Install it: zoo install {entry.name}")
+            for entry in self.entries.values()
+            if entry.name not in installed
+            for rule in entry.manifest.checkpoints
+        ]
+        return [*unused, *known]
+
     @property
     def commands(self) -> dict[str, CommandCard]:
         """Commands of plugins, by name."""

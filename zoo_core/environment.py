@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from zoo_core.catalog import Catalog
-from zoo_core.errors import OptionError, PluginError
-from zoo_core.manifest.cards import ExtractorCard, ModelCard, TrainerCard
+from zoo_core.errors import OptionError, PluginError, RepositoryError, WeightsError
+from zoo_core.manifest.cards import CheckpointRule, ExtractorCard, ModelCard, TrainerCard
 from zoo_core.plugins.host import PluginHost, plugin_errors
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
         Vocabulary,
     )
     from zoo_core.running.model import Model
-
-HUB_PREFIX = "hf:"
+    from zoo_core.weights import Checkpoint
 
 _shared: ContextVar[list[Environment] | None] = ContextVar("shared environment", default=None)
 """The environment of the running command, empty until it is first used; None outside of a command."""
@@ -71,25 +70,36 @@ class Environment:
         """Return the card of a model by any name that a user may give it.
 
         Args:
-            name: A card's id or alias, ``hf:ORG/REPO[@REVISION]``, or the path of a local folder. A bare
-                checkpoint gets the card that its config.json calls for.
+            name: A local file or folder, a card's id or alias, or a Hub repository: ORG/REPO[@REVISION],
+                ``hf:ORG/REPO[@REVISION]``, or its address. What exists here comes first. A bare checkpoint
+                gets the card that its config.json calls for.
             update: Pin a Hub repository to its newest commit.
 
         Raises:
             ZooError: There is no such model, or no plugin recognises the checkpoint.
         """
-        from zoo_core.weights import match_folder, match_hub
+        from zoo_core.weights import match_hub, match_path, parse_hub_name
+        from zoo_core.weights.names import is_explicit
 
         catalog, text = self.catalog, os.fspath(name)
-        if text.startswith(HUB_PREFIX):
-            repo, _, revision = text.removeprefix(HUB_PREFIX).partition("@")
-            return match_hub(repo, revision or None, catalog.checkpoint_rules, update=update)
-        if not isinstance(name, str) or os.sep in text or text in (".", ".."):
-            # An alias may hold a slash (google/ddpm-cifar10-32) and so look like a path.
-            if card := catalog.known_or_installed(text):
-                return catalog.find(card.id)
-            return match_folder(Path(text), catalog.checkpoint_rules)
-        if catalog.known_or_installed(text) is None and (listed := self._listed_by_a_plugin(text)):
+        rules, elsewhere = catalog.checkpoint_rules, catalog.rules_elsewhere
+        local = not isinstance(name, str) or text.startswith((os.sep, ".", "~"))
+        if local or (not is_explicit(text) and _is_local(text, rules)):
+            return match_path(Path(text), rules, elsewhere)
+        if catalog.known_or_installed(text):
+            return catalog.find(text)
+        if hub_name := parse_hub_name(text):
+            try:
+                return match_hub(hub_name, rules, elsewhere, update=update)
+            except RepositoryError as error:
+                if is_explicit(text):
+                    raise
+                raise WeightsError(
+                    f"There is no folder {text} here. {error.message}", error.remedy
+                ) from error
+        if os.sep in text:
+            return match_path(Path(text), rules, elsewhere)
+        if listed := self._listed_by_a_plugin(text):
             return listed
         return catalog.find(text)
 
@@ -116,6 +126,12 @@ class Environment:
 
         card = model if isinstance(model, ModelCard) else self.resolve(model)
         return load_card(card, self.catalog.plugins, self.host, device=device, dtype=dtype, announce=announce)
+
+    def check_config(self, card: ModelCard, checkpoint: Checkpoint) -> None:
+        """Have the card's plugin refuse a checkpoint by its small files, as far as it can."""
+        from zoo_core.running.loading import check_config
+
+        check_config(self.host, card, checkpoint)
 
     def trainable(self, trainer: TrainerCard, options: Mapping[str, Any], data: TrainingData) -> Trainable:
         """Have a plugin build networks to train, as :func:`create_trainable` does."""
@@ -176,6 +192,13 @@ class Environment:
         return convert(path, self.host.converters(path), folder)
 
 
+def _is_local(text: str, rules: Sequence[CheckpointRule]) -> bool:
+    """Return True for a folder that a path leads to, and for a file that is a model by itself."""
+    if os.sep in text:
+        return os.path.exists(text)
+    return any(rule.suffix and text.lower().endswith(rule.suffix) for rule in rules)
+
+
 @contextmanager
 def shared_environment() -> Iterator[None]:
     """Within this block, read the environment once, when it is first used."""
@@ -190,7 +213,8 @@ def load(model: str | os.PathLike[str] | ModelCard, *, device: str = "auto", dty
     """Make a model ready to run. Its weights are downloaded if they are not on this machine.
 
     Args:
-        model: A card's id or alias, ``hf:ORG/REPO[@REVISION]``, the path of a local folder, or a card.
+        model: A local file or folder, a card's id or alias, a Hub repository as ORG/REPO[@REVISION],
+            ``hf:ORG/REPO[@REVISION]`` or its address, or a card.
         device: ``auto`` (CUDA, else Apple's MPS, else the CPU) or a torch device such as ``cuda:1``.
         dtype: ``auto`` (the plugin picks what is fast and safe), float32, bfloat16, float16, float64, or, for
             plugins that support it, int8.

@@ -90,6 +90,10 @@ class WeightsError(ZooError):
     """Weights cannot be found, fetched, verified or read."""
 
 
+class RepositoryError(WeightsError):
+    """The Hub has no such repository, or cannot be asked about it."""
+
+
 class OptionError(ZooError):
     """An option, a prompt or a seed has a value that the model does not accept."""
 

@@ -76,7 +76,8 @@ def search(words: tuple[str, ...], as_json: bool) -> None:
 def show(model: str, as_json: bool) -> None:
     """Show a model's card: source, licence, options.
 
-    MODEL is an id or alias, hf:ORG/REPO[@REVISION], or a local folder.
+    MODEL is a local folder, an id or alias, or a repository on the Hub: ORG/REPO[@REVISION],
+    hf:ORG/REPO[@REVISION] or its address.
     """
     from zoo_core.weights.labels import labels_of
 

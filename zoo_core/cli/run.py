@@ -19,7 +19,7 @@ from zoo_core.cli.flags import Seeds, option_flag, shard_option
 from zoo_core.cli.prompts import read_prompts
 from zoo_core.environment import Environment
 from zoo_core.errors import OptionError, ZooError, ZooNote
-from zoo_core.manifest.cards import ModelCard
+from zoo_core.manifest.cards import LocalWeights, ModelCard
 
 if TYPE_CHECKING:
     from zoo_core.running.shards import Shard
@@ -112,8 +112,9 @@ class RunCommand(click.Command):
 def run(**values: Any) -> None:
     """Generate images or text with a model.
 
-    MODEL is an id or alias (zoo list), hf:ORG/REPO[@REVISION] for a compatible repository on the Hub, or a
-    local folder. A PROMPT of - is read from standard input. See a model's own options: zoo run MODEL --help.
+    MODEL is a local folder, an id or alias (zoo list), or a compatible repository on the Hub: ORG/REPO,
+    ORG/REPO@REVISION, hf:ORG/REPO or its address. A PROMPT of - is read from standard input. See a model's
+    own options: zoo run MODEL --help.
     """
     raise click.UsageError("Name a model.", click.get_current_context())
 
@@ -159,6 +160,7 @@ class RunRequest:
 def _command_for(name: str, base: click.Command, args: Sequence[str]) -> click.Command:
     """Build ``zoo run`` for one model, with the options of every run and those of the model."""
     card = Environment.current().resolve(name)
+    _name_local(name, card)
 
     def callback(model: str, **values: Any) -> None:
         given = {option: values.pop(option) for option in card.options}
@@ -178,6 +180,14 @@ def _command_for(name: str, base: click.Command, args: Sequence[str]) -> click.C
         help=f"Generate samples with {card.id}: {card.summary}",
         epilog=f"See its source, licence and citation: zoo show {name}",
     )
+
+
+def _name_local(name: str, card: ModelCard) -> None:
+    """Say that a name which may also mean a repository on the Hub means a local folder."""
+    from zoo_core.weights import parse_hub_name
+
+    if isinstance(card.weights, LocalWeights) and (hub_name := parse_hub_name(name)):
+        write(f"{name} is {card.id}; the repository on the Hub is {hub_name}.", err=True)
 
 
 def _run(request: RunRequest) -> None:

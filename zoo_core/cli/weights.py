@@ -21,7 +21,7 @@ from zoo_core.cli.console import (
     working,
     write,
 )
-from zoo_core.environment import HUB_PREFIX, Environment
+from zoo_core.environment import Environment
 from zoo_core.manifest.cards import HubWeights, ModelCard
 
 if TYPE_CHECKING:
@@ -59,7 +59,13 @@ def pull(models: tuple[str, ...], update: bool, dry_run: bool, as_json: bool) ->
         if not dry_run:
             with working(quiet=as_json or bool(row["fetch"])) as tell:
                 tell(f"Verifying {card.id}")
-                checkpoint = get_checkpoint(card, update=update, progress=not as_json, announce=announce)
+                checkpoint = get_checkpoint(
+                    card,
+                    update=update,
+                    progress=not as_json,
+                    announce=announce,
+                    check=partial(environment.check_config, card),
+                )
             checkpoint = converted(checkpoint, partial(_readers, environment, card.plugin), say)
             row |= {"source": checkpoint.source, "digest": checkpoint.digest}
         rows.append(row)
@@ -75,30 +81,31 @@ def pull(models: tuple[str, ...], update: bool, dry_run: bool, as_json: bool) ->
 def remove(models: tuple[str, ...], yes: bool) -> None:
     """Delete the downloaded weights of models.
 
-    MODEL may also be hf:ORG/REPO, which deletes every revision of that repository. The cache is shared: other
-    tools that use the same repository will have to download it again.
+    MODEL may also be ORG/REPO, hf:ORG/REPO or its address, which deletes every revision of that repository.
+    The cache is shared: other tools that use the same repository will have to download it again.
     """
+    from zoo_core.weights import parse_hub_name
     from zoo_core.weights import remove as remove_weights
     from zoo_core.weights.conversion import remove_conversions
 
     catalog = Environment.current().catalog
     # The plugin may be gone already, so a card that is merely known will do.
     targets: list[ModelCard | str] = [
-        model.removeprefix(HUB_PREFIX)
-        if model.startswith(HUB_PREFIX)
-        else catalog.known_or_installed(model) or catalog.find(model)
+        catalog.known_or_installed(model)
+        or ((name := parse_hub_name(model)) and name.repo)
+        or catalog.find(model)
         for model in models
     ]
-    for name, target in zip(models, targets, strict=True):
+    for model, target in zip(models, targets, strict=True):
         if not yes:
-            require_terminal(f"remove {name}", f"zoo rm --yes {name}")
-            click.confirm(f"Remove the weights of {name} from the Hub cache?", abort=True, err=True)
+            require_terminal(f"remove {model}", f"zoo rm --yes {model}")
+            click.confirm(f"Remove the weights of {model} from the Hub cache?", abort=True, err=True)
         freed = remove_weights(target)
         if isinstance(target, str):
             remove_conversions(target)
         elif isinstance(target.weights, HubWeights):
             remove_conversions(target.weights.repo, target.weights.revision)
-        write(f"{name}: {megabytes(freed)} freed")
+        write(f"{model}: {megabytes(freed)} freed")
 
 
 @click.command()

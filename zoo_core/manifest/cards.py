@@ -218,7 +218,10 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class CheckpointRule:
-    """Checkpoints without a card that a plugin runs, recognised by a config file in them."""
+    """Checkpoints without a card that a plugin runs, recognised by a config file in them.
+
+    A rule with a ``suffix`` is for files that are a model by themselves; ``config`` and the like are empty.
+    """
 
     plugin: str
     summary: str
@@ -239,6 +242,8 @@ class CheckpointRule:
     options: Mapping[str, Option] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
     """Keys that the config has, whatever their values: where it names no architecture."""
+    suffix: str | None = None
+    """End of the name of such files, in lower case: ``.gguf``."""
 
     def matches(self, config: Mapping[str, Any]) -> bool:
         """Return True if ``config`` has all ``keys``, and every key of ``where`` with one of its values."""

@@ -215,25 +215,27 @@ def _read_file(parent: Table, item: object) -> WeightsFile:
 
 
 def _read_checkpoint(table: Table, plugin: str, common: dict[str, Option]) -> CheckpointRule:
-    conditions = table.optional_table("where")
+    suffix = table.optional_text("suffix", _SUFFIX, "a suffix such as .gguf")
+    conditions = None if suffix else table.optional_table("where")
     where = {key: conditions.text_or_texts(key) for key in conditions} if conditions else {}
-    keys = table.texts("keys")
-    if not where and not keys:
+    keys = () if suffix else table.texts("keys")
+    if not where and not keys and not suffix:
         raise table.error("where", "at least one key with the value it must have, or keys = [KEY, …] instead")
     rule = CheckpointRule(
         plugin=plugin,
         summary=table.text("summary"),
         family=table.text("family"),
         output=table.choice("output", OUTPUTS, None),
-        config=table.path("config", "a path inside the checkpoint"),
+        config="" if suffix else table.path("config", "a path inside the checkpoint"),
         where=where,
         keys=keys,
-        files=table.paths("files", "paths inside the checkpoint"),
-        weights=_read_stems(table),
-        more_weights=table.paths("more_weights", "paths inside the checkpoint"),
+        files=() if suffix else table.paths("files", "paths inside the checkpoint"),
+        weights=() if suffix else _read_stems(table),
+        more_weights=() if suffix else table.paths("more_weights", "paths inside the checkpoint"),
         prompt=table.choice("prompt", ("none", "optional", "required"), "none"),
         capabilities=table.choices("capabilities", CAPABILITIES),
         options=common,
+        suffix=suffix,
     )
     table.finish()
     return rule

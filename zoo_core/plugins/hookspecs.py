@@ -49,6 +49,21 @@ def zoo_create_generator(
     """
 
 
+@hookspec
+def zoo_check_config(card: ModelCard, checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint that this plugin cannot run, before its weights are fetched.
+
+    Called for a checkpoint on the Hub whose weights are not on this machine yet.
+
+    Args:
+        card: The card; ``card.weights.files`` names all files that would be fetched.
+        checkpoint: Its verified small files: all but the weights and what is larger than a megabyte.
+
+    Raises:
+        WeightsError: Its configuration is not supported; says which setting.
+    """
+
+
 @hookspec(firstresult=True)
 def zoo_convert_checkpoint(path: Path) -> Conversion | None:
     """Read a foreign checkpoint without executing anything in it.

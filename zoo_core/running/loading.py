@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -55,7 +56,7 @@ def load_card(
     host.load(card.plugin)  # before its weights are fetched: a broken plugin should not cost a download
     plugin = next(plugin for plugin in plugins if plugin.name == card.plugin)
     checkpoint = converted(
-        _get_checkpoint_while_importing_torch(card, announce),
+        _get_checkpoint_while_importing_torch(card, announce, partial(check_config, host, card)),
         partial(host.converters, only=card.plugin),
         announce,
     )
@@ -79,12 +80,25 @@ def load_card(
     return Model(card, checkpoint, generator, torch_device, plugin.version)
 
 
+def check_config(host: PluginHost, card: ModelCard, checkpoint: Checkpoint) -> None:
+    """Have the card's plugin refuse a checkpoint by its small files; nothing is said against others."""
+    with _blaming(card, checkpoint):
+        host.call(card.plugin, "zoo_check_config", card=card, checkpoint=checkpoint)
+
+
 def _create_generator(host: PluginHost, card: ModelCard, checkpoint: Checkpoint, **where: Any) -> object:
     """Have the plugin build the generator; an error while it does is the checkpoint's fault."""
+    with _blaming(card, checkpoint):
+        return host.call(card.plugin, "zoo_create_generator", card=card, checkpoint=checkpoint, **where)
+
+
+@contextmanager
+def _blaming(card: ModelCard, checkpoint: Checkpoint) -> Iterator[None]:
+    """Turn what a plugin raises for a checkpoint that it was not written for into an error about that."""
     import torch
 
     try:
-        return host.call(card.plugin, "zoo_create_generator", card=card, checkpoint=checkpoint, **where)
+        yield
     except PluginError as error:
         cause = error.__cause__
         if isinstance(cause, (MemoryError, torch.OutOfMemoryError)):
@@ -112,14 +126,16 @@ def computes_in(dtype: str, device: str) -> bool:
     return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", "avx_ne_convert", " bf16"))
 
 
-def _get_checkpoint_while_importing_torch(card: ModelCard, announce: Callable[[str], object]) -> Checkpoint:
+def _get_checkpoint_while_importing_torch(
+    card: ModelCard, announce: Callable[[str], object], check: Callable[[Checkpoint], None]
+) -> Checkpoint:
     """Verify the weights in a thread while importing torch, which takes as long.
 
     A download stays in the main thread, where Ctrl-C ends it at once.
     """
     if isinstance(card.weights, HubWeights) and is_cached(card) is None:
         announce("")
-        return get_checkpoint(card)
+        return get_checkpoint(card, check=check)
     announce(f"Verifying the weights of {card.id}, importing torch")
     with ThreadPoolExecutor(1) as thread:
         checkpoint = thread.submit(get_checkpoint, card)

@@ -10,7 +10,8 @@ from zoo_core.weights.cache import cache_folder
 from zoo_core.weights.checkpoint import Checkpoint
 from zoo_core.weights.config import Between, read_config
 from zoo_core.weights.inventory import CachedRepo, CacheReport, cache_report, cached_among, is_cached, remove
-from zoo_core.weights.match import match_folder, match_hub
+from zoo_core.weights.match import match_hub, match_path
+from zoo_core.weights.names import HubName, parse_hub_name
 from zoo_core.weights.network import load_network, load_weights, save_checkpoint, save_weights
 from zoo_core.weights.store import Plan, get_checkpoint, plan
 
@@ -19,6 +20,7 @@ __all__ = [
     "CacheReport",
     "CachedRepo",
     "Checkpoint",
+    "HubName",
     "Plan",
     "cache_folder",
     "cache_report",
@@ -27,8 +29,9 @@ __all__ = [
     "is_cached",
     "load_network",
     "load_weights",
-    "match_folder",
     "match_hub",
+    "match_path",
+    "parse_hub_name",
     "plan",
     "read_config",
     "remove",

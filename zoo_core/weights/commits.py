@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo_core.errors import WeightsError
+from zoo_core.errors import RepositoryError, WeightsError
 from zoo_core.weights import hub, lock
 from zoo_core.weights.cache import COMMIT, commit_of_ref, is_offline
 
@@ -56,9 +56,9 @@ def ask(repo: str, revision: str) -> lock.Listing:
     return listing
 
 
-def not_cached(what: str) -> WeightsError:
+def not_cached(what: str) -> RepositoryError:
     """Return the error for something that must be fetched while the network is forbidden."""
-    return WeightsError(
+    return RepositoryError(
         f"{what} is not in the cache, and HF_HUB_OFFLINE forbids fetching it.",
         "Unset HF_HUB_OFFLINE and fetch it once, with zoo pull.",
     )

@@ -1,44 +1,48 @@
-"""Recognise checkpoints without a card by a config file in them."""
+"""Recognise checkpoints without a card: by a config file in them, or by the suffix of a single file."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo_core.errors import WeightsError, short_repr, some
+from zoo_core.errors import WeightsError, some
 from zoo_core.manifest.cards import CheckpointRule, HubWeights, LocalWeights, ModelCard, Weights, WeightsFile
 from zoo_core.weights import lock
 from zoo_core.weights.cache import cached_file, endpoint, is_offline
-from zoo_core.weights.checkpoint import FORMATS, read_json_object, shards_of
+from zoo_core.weights.checkpoint import FORMATS, MAX_JSON_BYTES, read_json_object, shards_of
 from zoo_core.weights.commits import DEFAULT_REVISION, commit_of, listing_of, not_cached
+from zoo_core.weights.identify import base_of_adapter, identify
+from zoo_core.weights.names import HubName
 from zoo_core.weights.store import ensure_files, files_under
 
-_ARCHITECTURE_KEYS = ("_class_name", "model_type", "architectures")
-"""Keys that name the architecture in published configs."""
 _FOREIGN = (".pkl", ".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+_BESIDE = ("mmproj",)
+"""Starts of the names of single files that are parts of a model."""
+
+Elsewhere = Callable[[], Sequence[tuple[CheckpointRule, str]]]
+"""Returns the rules of plugins that cannot be used now, each with what to do to use its plugin."""
 
 
 def match_hub(
-    repo: str, revision: str | None, rules: Sequence[CheckpointRule], *, update: bool = False
+    name: HubName, rules: Sequence[CheckpointRule], elsewhere: Elsewhere = tuple, *, update: bool = False
 ) -> ModelCard:
-    """Return a card for a Hub repository that no manifest names.
+    """Return a card for a Hub repository that no manifest names, or for a file in it. Fetches configs only.
 
     The commit is pinned like that of an unpinned card. A repository that was pulled before needs no network.
 
     Args:
-        repo: ``ORG/NAME``.
-        revision: Branch, tag or commit; None for ``main``.
+        name: The repository, its revision, and a file where one is a model by itself.
         rules: The rules to try; the first that matches is used.
+        elsewhere: The rules of plugins that are not installed or enabled, to name one that would match.
         update: Ask the Hub for the newest commit of the branch, and pin that.
 
     Raises:
         WeightsError: It cannot be fetched, no rule matches it, or it has no weights that can be read.
     """
-    given = f"hf:{repo}@{revision}" if revision else f"hf:{repo}"
-    revision = revision or DEFAULT_REVISION
+    repo, revision = name.repo, name.revision or DEFAULT_REVISION
     commit = commit_of(repo, revision, update=update)
     listing = lock.read_listing(repo, commit) if is_offline() else listing_of(repo, commit)
     if listing is not None:
@@ -48,17 +52,26 @@ def match_hub(
         snapshot = cached_file(repo, commit, ".")
         if not snapshot.is_dir():
             raise not_cached(f"{repo}@{revision}")
-        names = {name: lock.Claim() for name in files_under(snapshot)}
+        names = {each: lock.Claim() for each in files_under(snapshot)}
 
-    def file(name: str) -> WeightsFile:
-        claim = names[name]
-        return WeightsFile(name, claim.bytes, claim.hash if claim.hash and len(claim.hash) == 64 else None)
+    def file(path: str) -> WeightsFile:
+        claim = names[path]
+        return WeightsFile(path, claim.bytes, claim.hash if claim.hash and len(claim.hash) == 64 else None)
 
-    def read(name: str) -> dict[str, Any]:
-        return ensure_files(repo, commit, [file(name)]).json(name)
+    def read(path: str) -> dict[str, Any]:
+        if (size := names[path].bytes or 0) > MAX_JSON_BYTES:
+            raise WeightsError(
+                f"{path} of {name} has {size / 1e6:,.0f} MB, too many for a config.",
+                "Do not use this checkpoint.",
+            )
+        return ensure_files(repo, commit, [file(path)]).json(path)
 
     try:
-        rule, chosen = _choose(_Place(given, names.__contains__, read, list(names)), rules)
+        place = _Place(str(name), names.__contains__, read, list(names), elsewhere)
+        if name.file or name.variant:
+            rule, chosen = _choose_file(place, rules, name)
+        else:
+            rule, chosen = _choose(place, rules)
     except WeightsError as error:
         if listing is None:  # the missing files may be on the Hub
             raise not_cached(f"All of {repo}@{revision}") from error
@@ -67,47 +80,64 @@ def match_hub(
         lock.record_pin(repo, revision, commit)
     return _card(
         rule,
-        given,
-        HubWeights(repo, commit, tuple(file(name) for name in chosen)),
+        str(HubName(repo, name.revision, chosen[0] if rule.suffix else None)),
+        HubWeights(repo, commit, tuple(file(path) for path in chosen)),
         license=(listing.license if listing else None) or "unknown",
         homepage=f"{endpoint()}/{repo}",
     )
 
 
-def match_folder(folder: Path, rules: Sequence[CheckpointRule]) -> ModelCard:
-    """Return a card for a folder with a checkpoint in it.
+def match_path(path: Path, rules: Sequence[CheckpointRule], elsewhere: Elsewhere = tuple) -> ModelCard:
+    """Return a card for a folder with a checkpoint in it, or for a file that is a model by itself.
 
     Args:
-        folder: The folder; its absolute path becomes the card's id.
+        path: The folder or file; its absolute path becomes the card's id.
         rules: The rules to try; the first that matches is used.
+        elsewhere: The rules of plugins that are not installed or enabled, to name one that would match.
 
     Raises:
-        WeightsError: It is not a folder, no rule matches it, or it has no weights that can be read.
+        WeightsError: There is none, no rule matches it, or it has no weights that can be read.
     """
-    folder = Path(os.path.expanduser(folder)).absolute()
-    if os.path.isfile(folder):
+    path = Path(os.path.expanduser(path)).absolute()
+    if os.path.isfile(path):
+        return _match_file(path, rules, elsewhere)
+    if not os.path.isdir(path):
+        kind = "file" if _rule_for(path.name, rules) else "folder"
         raise WeightsError(
-            f"{folder} is a file; a model is a folder with weights and a config file.",
-            f"Convert it to such a folder: zoo convert {folder} -o FOLDER",
-        )
-    if not os.path.isdir(folder):
-        raise WeightsError(
-            f"There is no folder {folder}.", "Check the path, or see the models by name: zoo list"
+            f"There is no {kind} {path}.", "Check the path, or see the models by name: zoo list"
         )
     try:
-        listed = sorted(os.listdir(folder))
+        listed = sorted(os.listdir(path))
     except OSError as error:
-        raise WeightsError(f"{folder} cannot be read: {error.strerror}.", "Make it readable.") from error
+        raise WeightsError(f"{path} cannot be read: {error.strerror}.", "Make it readable.") from error
     if not listed:
-        raise WeightsError(f"{folder} is empty.", "Give a folder with weights and a config file.")
+        raise WeightsError(f"{path} is empty.", "Give a folder with weights and a config file.")
     place = _Place(
-        str(folder),
-        lambda name: os.path.isfile(folder / name),
-        lambda name: read_json_object(folder / name, str(folder)),
+        str(path),
+        lambda name: os.path.isfile(path / name),
+        lambda name: read_json_object(path / name, str(path)),
         listed,
+        elsewhere,
     )
     rule, chosen = _choose(place, rules)
-    return _card(rule, str(folder), LocalWeights(folder, chosen), license="unknown", homepage=None)
+    if rule.suffix:
+        return _match_file(path / chosen[0], rules, elsewhere)
+    return _card(rule, str(path), LocalWeights(path, chosen), license="unknown", homepage=None)
+
+
+def _match_file(path: Path, rules: Sequence[CheckpointRule], elsewhere: Elsewhere) -> ModelCard:
+    rule = _rule_for(path.name, rules)
+    if rule is None:
+        message = f"{path} is a file that no installed plugin runs."
+        if remedy := next((told for rule, told in elsewhere() if _ends(path.name, rule)), None):
+            raise WeightsError(message, remedy)
+        raise WeightsError(
+            message,
+            "A model is a folder with weights and a config file. Convert the file to one: "
+            f"zoo convert {path} -o FOLDER",
+        )
+    weights = LocalWeights(path.parent, (path.name,))
+    return _card(rule, str(path), weights, license="unknown", homepage=None)
 
 
 @dataclass(frozen=True)
@@ -119,22 +149,79 @@ class _Place:
     read: Callable[[str], dict[str, Any]]
     """Return the JSON object in a file."""
     listed: Sequence[str]
-    """File names to show if nothing matches."""
+    """The files at its top, or all of them."""
+    elsewhere: Elsewhere
+    seen: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Configs that were read."""
+
+    def config(self, name: str) -> dict[str, Any] | None:
+        """Return the content of a config; None if there is no such file."""
+        if name not in self.seen and self.has(name):
+            self.seen[name] = self.read(name)
+        return self.seen.get(name)
 
 
 def _choose(place: _Place, rules: Sequence[CheckpointRule]) -> tuple[CheckpointRule, tuple[str, ...]]:
     """Return the first rule that matches, and the files to use: config, further files, weights."""
-    configs: dict[str, dict[str, Any]] = {}
-    for rule in rules:
-        if rule.config not in configs and place.has(rule.config):
-            configs[rule.config] = place.read(rule.config)
-        if rule.config in configs and rule.matches(configs[rule.config]):
-            beside = [name for name in rule.files if place.has(name)]
-            more = [stem for stem in rule.more_weights if any(place.has(stem + suffix) for suffix in FORMATS)]
-            weights = [rule.weights, *((stem,) for stem in more)]
-            names = [rule.config, *beside, *(name for stems in weights for name in _weights(place, stems))]
-            return rule, tuple(dict.fromkeys(names))
-    raise _no_match(place, rules, configs)
+    if rule := next((rule for rule in rules if _fits(place, rule)), None):
+        beside = [name for name in rule.files if place.has(name)]
+        more = [stem for stem in rule.more_weights if any(place.has(stem + suffix) for suffix in FORMATS)]
+        stems = [rule.weights, *((stem,) for stem in more)]
+        weights = [name for each in stems for name in _weights(place, each)]
+        return rule, tuple(dict.fromkeys([rule.config, *beside, *weights]))
+    single = [name for name in place.listed if _is_whole(name) and _rule_for(name, rules)]
+    if len(single) > 1:
+        raise WeightsError(
+            f"{place.source} has {len(single)} models: {some(single)}.",
+            f"Name one: {place.source}/{single[0]}",
+        )
+    if single and (rule := _rule_for(single[0], rules)):
+        return rule, (single[0],)
+    raise _no_match(place)
+
+
+def _choose_file(
+    place: _Place, rules: Sequence[CheckpointRule], name: HubName
+) -> tuple[CheckpointRule, tuple[str, ...]]:
+    """Return the rule for a file of a repository, and the file."""
+    single = [each for each in place.listed if _is_whole(each) and (_rule_for(each, rules))]
+    if name.file:
+        found = [name.file] if place.has(name.file) else []
+    else:
+        found = [each for each in single if _variant_of(each).endswith(f"-{name.variant}".lower())]
+    if len(found) == 1 and (rule := _rule_for(found[0], rules)):
+        return rule, (found[0],)
+    if not single and not found:
+        raise _no_match(place)
+    what = f"no file {name.file}" if name.file else f"{len(found) or 'no'} models named {name.variant}"
+    shown = found or single
+    raise WeightsError(
+        f"hf:{name.repo} has {what}; it has {some(shown)}.",
+        f"Name one of its files: {HubName(name.repo, name.revision, shown[0])}",
+    )
+
+
+def _variant_of(name: str) -> str:
+    """Return a file's name without its suffix, in lower case and with dashes: ``-tiny-q4_k_m``."""
+    return "-" + os.path.splitext(os.path.basename(name))[0].replace(".", "-").lower()
+
+
+def _is_whole(name: str) -> bool:
+    return not os.path.basename(name).lower().startswith(_BESIDE)
+
+
+def _rule_for(name: str, rules: Sequence[CheckpointRule]) -> CheckpointRule | None:
+    """Return the rule for a file that is a model by itself."""
+    return next((rule for rule in rules if _ends(name, rule)), None)
+
+
+def _ends(name: str, rule: CheckpointRule) -> bool:
+    return rule.suffix is not None and name.lower().endswith(rule.suffix)
+
+
+def _fits(place: _Place, rule: CheckpointRule) -> bool:
+    config = None if rule.suffix else place.config(rule.config)
+    return config is not None and rule.matches(config)
 
 
 def _weights(place: _Place, stems: Sequence[str]) -> list[str]:
@@ -156,35 +243,23 @@ def _weights(place: _Place, stems: Sequence[str]) -> list[str]:
     return [name, *shards]
 
 
-def _no_match(
-    place: _Place, rules: Sequence[CheckpointRule], configs: Mapping[str, Mapping[str, Any]]
-) -> WeightsError:
-    if not rules:
-        return WeightsError(
-            f"{place.source}: no installed plugin runs checkpoints without a card.",
-            "Find a plugin that does: zoo search WORD",
-        )
-    if not configs:
-        wanted = ", ".join(dict.fromkeys(rule.config for rule in rules))
-        return WeightsError(
-            f"{place.source} has no config file that is known: none of {wanted}.", _convert_remedy(place)
-        )
-    found = "; ".join(f"{name} says {_architecture(config)}" for name, config in configs.items())
-    kinds = ", ".join(dict.fromkeys(_kind(rule) for rule in rules))
+def _no_match(place: _Place) -> WeightsError:
+    """Return the error that says what this is, and which plugin would run it."""
+    held = [name for name in ("adapter_config.json", "model_index.json", "config.json") if place.has(name)]
+    names = list(dict.fromkeys([*held, *place.listed]))
+    message = f"No installed plugin runs {place.source}: it is {identify(names, place.read)}."
+    for rule, told in place.elsewhere():
+        single = any(_ends(name, rule) for name in names)
+        if single or (not rule.suffix and _fits(place, rule)):
+            return WeightsError(message, told)
+    if base := base_of_adapter(names, place.read):
+        return WeightsError(message, f"Give it to its base model: zoo run {base} --adapter {place.source}")
     return WeightsError(
-        f"No installed plugin runs {place.source}: {found}.",
-        f"Installed plugins run: {kinds}. Find more: zoo search WORD",
+        message,
+        "No other plugin is known to run it. See the models that run: zoo list --all"
+        if held
+        else _convert_remedy(place),
     )
-
-
-def _kind(rule: CheckpointRule) -> str:
-    values = ("/".join(values) for values in rule.where.values())
-    return f"{' '.join(values) or 'a config with ' + ', '.join(rule.keys)} ({rule.plugin})"
-
-
-def _architecture(config: Mapping[str, Any]) -> str:
-    told = [f"{key} = {short_repr(config[key])}" for key in _ARCHITECTURE_KEYS if config.get(key)]
-    return ", ".join(told) or "none of " + ", ".join(_ARCHITECTURE_KEYS)
 
 
 def _convert_remedy(place: _Place) -> str:

@@ -7,7 +7,7 @@ import errno
 import huggingface_hub.errors as hub
 from huggingface_hub import get_token
 
-from zoo_core.errors import WeightsError, first_line
+from zoo_core.errors import RepositoryError, WeightsError, first_line
 from zoo_core.weights.cache import cache_folder, endpoint
 from zoo_core.weights.commits import not_cached
 
@@ -112,6 +112,7 @@ def explain(error: Exception, repo: str, revision: str, name: str | None = None)
         return not_cached(what)
     path = getattr(error, "filename", None) or cache_folder()
     status = error.response.status_code if isinstance(error, hub.HfHubHTTPError) else None
+    problem = _problem(error, status)
     message, remedy = (
         sentence.format(
             what=what,
@@ -124,9 +125,10 @@ def explain(error: Exception, repo: str, revision: str, name: str | None = None)
             status=status,
             reason=first_line(error),
         )
-        for sentence in _problem(error, status)
+        for sentence in problem
     )
-    return WeightsError(message + ".", remedy + ".")
+    kind = RepositoryError if problem in (_NO_REPO, _UNREACHABLE) else WeightsError
+    return kind(message + ".", remedy + ".")
 
 
 def _problem(error: Exception, status: int | None) -> Problem:

@@ -24,6 +24,11 @@ from zoo_core.weights.digest import combine, map_in_threads, sha256
 from zoo_core.weights.lock import Claim, Listing
 from zoo_core.weights.verify import Finding, verify
 
+SMALL = (".json", ".txt", ".jinja")
+"""Suffixes of files that are no weights."""
+MAX_SMALL = 2**20
+"""Most bytes of a file that is fetched before it is known that a plugin runs the checkpoint."""
+
 Claims = Mapping[str, Sequence[Claim]]
 """What is claimed about each file, by name."""
 
@@ -50,6 +55,7 @@ def get_checkpoint(
     update: bool = False,
     progress: bool = True,
     announce: Callable[[Plan], None] | None = None,
+    check: Callable[[Checkpoint], None] | None = None,
 ) -> Checkpoint:
     """Return the verified checkpoint of a card, fetching what is not here yet.
 
@@ -63,6 +69,7 @@ def get_checkpoint(
         update: Ask the Hub for the newest commit of weights that the card does not pin, and pin that.
         progress: Show progress bars on stderr, if it is a terminal.
         announce: Called before anything is fetched, with what will be.
+        check: Called before weights are fetched, with the small files; what it raises prevents the download.
 
     Raises:
         WeightsError: The weights cannot be found, fetched or verified.
@@ -74,10 +81,18 @@ def get_checkpoint(
         return _from_folder(str(weights.folder), weights.folder, weights.files)
     assert weights is not None, "the card has no weights"
     commit = weights.revision or commit_of(weights.repo, DEFAULT_REVISION, update=update)
+    if check and any(not os.path.isfile(cached_file(weights.repo, commit, f.name)) for f in weights.files):
+        small = [file for file in weights.files if _is_small(file)]
+        check(ensure_files(weights.repo, commit, small, progress=False))
     checkpoint = ensure_files(weights.repo, commit, weights.files, progress=progress, announce=announce)
     if weights.revision is None:
         lock.record_pin(weights.repo, DEFAULT_REVISION, commit)
     return checkpoint
+
+
+def _is_small(file: WeightsFile) -> bool:
+    """Return True for a file that may be fetched to see whether a plugin runs the checkpoint."""
+    return file.name.endswith(SMALL) and (file.bytes or 0) <= MAX_SMALL
 
 
 def plan(card: ModelCard, *, update: bool = False) -> Plan | None:

@@ -23,6 +23,16 @@ def zoo_create_generator(
 
 
 @hookimpl
+def zoo_check_config(checkpoint: Checkpoint) -> None:
+    """Refuse a model by its network's or its scheduler's config."""
+    from zoo_ddpm.checkpoint import read
+    from zoo_ddpm.schedule import SchedulerConfig
+
+    source = f"{checkpoint.source}: scheduler_config.json"
+    SchedulerConfig.from_json(read(checkpoint).scheduler_config, source)
+
+
+@hookimpl
 def zoo_create_trainable(trainer: TrainerCard, options: Options, data: TrainingData) -> Trainable:
     """Build a fresh U-Net and the loss of Ho et al. 2020, Algorithm 1."""
     from zoo_ddpm.training import create

@@ -52,6 +52,21 @@ def zoo_create_token_masks(language: str, source: str, vocabulary: Vocabulary) -
 
 
 @hookimpl
+def zoo_check_config(card: ModelCard, checkpoint: Checkpoint) -> None:
+    """Refuse a model by its config.json, and a language model without a tokenizer."""
+    config = checkpoint.json("config.json") if checkpoint.has("config.json") else {}
+    if config.get("model_type") in (None, "llamagen"):
+        return
+    from zoo_gpt.network.checkpoint import transformer_config
+
+    transformer_config(config, f"{checkpoint.source}: config.json")
+    if card.output == "text":
+        from zoo_gpt.text.tokenizer import check_files
+
+        check_files({file.name for file in getattr(card.weights, "files", ())}, checkpoint)
+
+
+@hookimpl
 def zoo_create_trainable(trainer: TrainerCard, options: Options, data: TrainingData) -> Trainable:
     """Return an untrained transformer with its loss, the cross-entropy of the next token."""
     if trainer.name == "imagegpt":

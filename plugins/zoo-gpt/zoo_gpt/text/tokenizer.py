@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from reprlib import repr as short_repr
 from typing import Any
@@ -86,14 +86,9 @@ class Tokenizer:
         Raises:
             WeightsError: Files are missing or damaged, or describe a tokenizer that is not supported.
         """
-        if checkpoint.has("tokenizer.json"):
-            return cls(_read_tokenizer_json(checkpoint), checkpoint)
-        if missing := [name for name in ("vocab.json", "merges.txt") if not checkpoint.has(name)]:
-            raise WeightsError(
-                f"{checkpoint.source} has no tokenizer: neither tokenizer.json nor {' and '.join(missing)}.",
-                "Copy the tokenizer.json of its base model next to its weights.",
-            )
-        return cls(_read_gpt2(checkpoint), checkpoint)
+        check_files(checkpoint.files, checkpoint)
+        read = _read_tokenizer_json if checkpoint.has("tokenizer.json") else _read_gpt2
+        return cls(read(checkpoint), checkpoint)
 
     @property
     def vocab_size(self) -> int:
@@ -161,6 +156,27 @@ class Tokenizer:
         return next(iter(_ids(bos)), None), frozenset(_ids(eos))
 
 
+def check_files(names: Container[str], checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint with files of these names if no tokenizer can be made of them.
+
+    Args:
+        names: All its files; some may not be fetched yet.
+        checkpoint: Those that are.
+    """
+    if "tokenizer.json" in names:
+        return
+    remedy = "Copy the tokenizer.json of its base model next to its weights."
+    if missing := [name for name in ("vocab.json", "merges.txt") if name not in names]:
+        raise WeightsError(
+            f"{checkpoint.source} has no tokenizer: neither tokenizer.json nor {' and '.join(missing)}.",
+            remedy,
+        )
+    if (
+        kind := _json_or_empty(checkpoint, "tokenizer_config.json").get("tokenizer_class")
+    ) not in GPT2_CLASSES:
+        raise WeightsError(f"{checkpoint.source} has no tokenizer.json, which a {kind} needs.", remedy)
+
+
 def _read_tokenizer_json(checkpoint: Checkpoint) -> tokenizers.Tokenizer:
     path = checkpoint.files["tokenizer.json"]
     if (size := path.stat().st_size) > MAX_BYTES:
@@ -185,11 +201,6 @@ def _read_tokenizer_json(checkpoint: Checkpoint) -> tokenizers.Tokenizer:
 def _read_gpt2(checkpoint: Checkpoint) -> tokenizers.Tokenizer:
     """Build GPT-2's byte-level BPE from vocab.json and merges.txt."""
     config = _json_or_empty(checkpoint, "tokenizer_config.json")
-    if (kind := config.get("tokenizer_class")) not in GPT2_CLASSES:
-        raise WeightsError(
-            f"{checkpoint.source} has no tokenizer.json, which a {kind} needs.",
-            "Copy the tokenizer.json of its base model next to its weights.",
-        )
     vocab, merges = (str(checkpoint.files[name]) for name in ("vocab.json", "merges.txt"))
     with _one_line_errors(f"vocab.json or merges.txt of {checkpoint.source} cannot be read"):
         backend = tokenizers.Tokenizer(tokenizers.models.BPE.from_file(vocab, merges))
