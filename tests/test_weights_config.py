@@ -52,6 +52,25 @@ def test_null_counts_as_left_out():
     assert read(width=8, scale=None, size=None, inner=None) == Config(8)
 
 
+def test_null_is_left_out_behind_an_alias_and_where_nobody_knows_it():
+    assert read(width=8, n_layer=None, unheard_of=None) == Config(8)
+
+
+def test_bounds_reach_into_unions_and_lists():
+    @dataclass(frozen=True)
+    class Bounded:
+        sizes: Annotated[tuple[int, ...] | None, Between(1, 64)] = None
+        side: Annotated[int | None, Between(1, 8192)] = 32
+
+    assert read_config(Bounded, {"sizes": [1, 64], "side": None}, "here") == Bounded((1, 64), None)
+    for settings, message in {
+        (("sizes", (1, 65)),): r"sizes is \[1, 65\]; expected a list, each an integer from 1 to 64",
+        (("side", 2**40),): "side is 1099511627776; expected an integer from 1 to 8,192",
+    }.items():
+        with pytest.raises(WeightsError, match=message):
+            read_config(Bounded, {key: list(v) if isinstance(v, tuple) else v for key, v in settings}, "here")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -54,6 +54,18 @@ class Noise:
         normals: torch.Tensor = torch.special.ndtri(torch.from_numpy(self._draw(shape)))
         return normals.float().to(self.device)
 
+    def branch(self, index: int) -> Noise:
+        """Return further streams of the same samples, at their beginning, for draws in no fixed order.
+
+        Branch k of a stream is the generator with k in the other half of its key; 0 is the stream itself.
+
+        Args:
+            index: Which, in ``[0, 2**64)``.
+        """
+        branch = Noise(self.seeds, self.device)
+        branch._streams = [np.random.Philox(key=seed + (index << 64)) for seed in self.seeds]
+        return branch
+
     def _draw(self, shape: tuple[int, ...]) -> np.ndarray:
         """Float64 uniforms at the midpoints of 2**52 equal cells of (0, 1), shape (n, *shape)."""
         count = math.prod(shape)

@@ -41,8 +41,9 @@ def read_config(
     """Make a frozen dataclass of the content of a JSON file.
 
     A field may be an int, a float, a bool, a str, a Literal, a dataclass, a tuple of these, a mapping of
-    strings to one of these, or any of them or None; ``Annotated[int, Between(1, 64)]`` gives a number bounds.
-    A setting that is null counts as left out. What the dataclass raises as a ValueError in ``__post_init__``
+    strings to one of these, or any of them or None; ``Annotated[int, Between(1, 64)]`` gives a number bounds,
+    ``Annotated[tuple[int, ...] | None, Between(1, 64)]`` all numbers in it. A setting that is null counts as
+    left out, also one that is unknown. What the dataclass raises as a ValueError in ``__post_init__``
     (settings that contradict each other) becomes the file's error.
 
     Args:
@@ -60,10 +61,11 @@ def read_config(
     known = {field.name: field for field in fields(config_type)}  # type: ignore[arg-type]
     hints = get_type_hints(config_type, include_extras=True)
     values: dict[str, Any] = {}
+    nulls = {aliases.get(key, key) for key, value in config.items() if value is None}
     for key, value in config.items():
         name = aliases.get(key, key)
         if name not in known:
-            if key in ignore:
+            if key in ignore or value is None:
                 continue
             near = near_misses(str(key), known)
             hint = f"; did you mean {near[0]!r}?" if near else "."
@@ -73,7 +75,7 @@ def read_config(
     for name, field in known.items():
         if name in values:
             continue
-        if _allows_none(hints[name]) and config.get(name, MISSING) is None:
+        if _allows_none(hints[name]) and name in nulls:
             values[name] = None
         elif field.default is MISSING and field.default_factory is MISSING:
             raise WeightsError(f"{source}: the setting {name!r} is missing.", remedy)
@@ -91,24 +93,25 @@ def _value(hint: Any, value: Any, source: str, key: str, remedy: str) -> Any:
     return read
 
 
-def _read(hint: Any, value: Any, where: str, remedy: str) -> tuple[Any, str]:
+def _read(
+    hint: Any, value: Any, where: str, remedy: str, bounds: Between | None = None
+) -> tuple[Any, str]:
     """Return the value as the type has it, or MISSING, and what was expected in words."""
-    bounds = SIZE if hint is int else None
     if get_origin(hint) is Annotated:
         hint, *extras = get_args(hint)
-        bounds = next((extra for extra in extras if isinstance(extra, Between)), None)
+        bounds = next((extra for extra in extras if isinstance(extra, Between)), bounds)
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         if value is None:
             return None, "null"
-        tried = [_read(kind, value, where, remedy) for kind in arguments if kind is not type(None)]
+        tried = [_read(kind, value, where, remedy, bounds) for kind in arguments if kind is not type(None)]
         found = next((read for read, _ in tried if read is not MISSING), MISSING)
         return found, " or ".join(expected for _, expected in tried)
     if origin is Literal:
         fits = any(type(value) is type(choice) and value == choice for choice in arguments)
         return (value if fits else MISSING), f"one of {', '.join(map(str, arguments))}"
     if origin is tuple:
-        return _read_tuple(arguments, value, where, remedy)
+        return _read_tuple(arguments, value, where, remedy, bounds)
     if origin is not None:  # a mapping
         inner = arguments[1]
         if not isinstance(value, Mapping) or len(value) > MAX_LENGTH:
@@ -120,17 +123,19 @@ def _read(hint: Any, value: Any, where: str, remedy: str) -> tuple[Any, str]:
         return read_config(hint, value, where, remedy=remedy), ""  # type: ignore[arg-type]
     if hint is Any:
         return value, "anything"
-    return _read_scalar(hint, value, bounds)
+    return _read_scalar(hint, value, SIZE if hint is int and bounds is None else bounds)
 
 
-def _read_tuple(arguments: tuple[Any, ...], value: Any, where: str, remedy: str) -> tuple[Any, str]:
+def _read_tuple(
+    arguments: tuple[Any, ...], value: Any, where: str, remedy: str, bounds: Between | None
+) -> tuple[Any, str]:
     if arguments[1:] == (...,):
         kinds, expected = [arguments[0]] * (len(value) if isinstance(value, list | tuple) else 0), "a list"
     else:
         kinds, expected = list(arguments), f"a list of {len(arguments)}"
     if not isinstance(value, list | tuple) or len(value) != len(kinds) or len(value) > MAX_LENGTH:
         return MISSING, expected
-    items = [_read(kind, item, where, remedy) for kind, item in zip(kinds, value, strict=True)]
+    items = [_read(kind, item, where, remedy, bounds) for kind, item in zip(kinds, value, strict=True)]
     wrong = next((words for read, words in items if read is MISSING), None)
     return (MISSING, f"{expected}, each {wrong}") if wrong else (tuple(read for read, _ in items), expected)
 
@@ -140,8 +145,9 @@ def _read_scalar(kind: type, value: Any, bounds: Between | None) -> tuple[Any, s
         value = float(value)
     words = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}
     expected = words.get(kind, getattr(kind, "__name__", str(kind)))
-    if bounds:
-        expected += f" from {bounds.low:g} to {bounds.high:g}"
+    if bounds and kind in (int, float):
+        low, high = (_in_words(bound, kind) for bound in (bounds.low, bounds.high))
+        expected += f" from {low} to {high}"
     if type(value) is not kind:
         return MISSING, expected
     if isinstance(value, str):
@@ -154,5 +160,10 @@ def _read_scalar(kind: type, value: Any, bounds: Between | None) -> tuple[Any, s
     return value, expected
 
 
+def _in_words(bound: float, kind: type) -> str:
+    return f"{int(bound):,}" if kind is int and math.isfinite(bound) else f"{bound:g}"
+
+
 def _allows_none(hint: Any) -> bool:
+    hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     return get_origin(hint) in (Union, types.UnionType) and type(None) in get_args(hint)

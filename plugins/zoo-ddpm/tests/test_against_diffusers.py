@@ -19,8 +19,8 @@ from torch import Tensor
 from zoo_ddpm import checkpoint
 from zoo_ddpm.prediction import predictor
 from zoo_ddpm.samplers import ddim, ddpm, dpmpp_2m
+from zoo_ddpm.sampling import sampler_steps
 from zoo_ddpm.schedule import SchedulerConfig
-from zoo_ddpm.timesteps import sampler_steps
 
 import zoo_core as zoo
 from zoo_core import Checkpoint, Noise

@@ -19,8 +19,9 @@ from zoo_ddpm.elbo import (
 )
 from zoo_ddpm.prediction import Prediction, predictor
 from zoo_ddpm.samplers import log_variance
+from zoo_ddpm.sampling import sampler_steps
 from zoo_ddpm.schedule import SchedulerConfig
-from zoo_ddpm.timesteps import SamplerStep, sampler_steps
+from zoo_ddpm.timesteps import SamplerStep
 from zoo_ddpm.unet import UNet, UNetConfig
 
 import zoo_core as zoo

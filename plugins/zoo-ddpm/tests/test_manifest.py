@@ -6,9 +6,10 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import zoo_ddpm
-from zoo_ddpm import schedule, training
+from zoo_ddpm import betas, sampling, schedule, sigmas, timesteps, training
 
 from zoo_core.manifest.cards import HubWeights
 from zoo_core.manifest.reader import read_manifest
@@ -39,12 +40,12 @@ def test_every_card_of_the_hub_is_pinned_and_names_its_source():
 def test_options_offer_what_the_code_knows():
     shared = MANIFEST.models[0].options
 
-    assert set(shared["sampler"].enum) == set(schedule.SAMPLERS.values())
-    assert set(shared["spacing"].enum) == set(schedule.SPACINGS)
+    assert set(shared["sampler"].enum) == set(sampling.SAMPLERS)
+    assert set(shared["spacing"].enum) == {*timesteps.SPACINGS, *sigmas.SIGMA_SPACINGS}
     assert set(TRAINER.options["schedule"].enum) == set(training.SCHEDULES)
-    assert set(training.SCHEDULES.values()) == set(schedule.BETA_SCHEDULES)
+    assert set(training.SCHEDULES.values()) < set(betas.BETA_SCHEDULES)
     assert set(TRAINER.options["prediction"].enum) == set(training.PREDICTIONS)
-    assert set(training.PREDICTIONS.values()) == set(schedule.PREDICTIONS)
+    assert set(training.PREDICTIONS.values()) == set(get_args(schedule.PredictionType))
     assert set(TRAINER.options["distance"].enum) == set(training.DISTANCES)
     assert set(TRAINER.options["weights"].enum) == set(training.WEIGHT_TYPES)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import diffusers
 import pytest
 import torch
 from torch import Tensor
 from zoo_ddpm.prediction import clip_x0, guided, labelled, predictor, target
-from zoo_ddpm.schedule import PREDICTIONS, SchedulerConfig
+from zoo_ddpm.schedule import PredictionType, SchedulerConfig
 from zoo_ddpm.timesteps import SamplerStep
 
 STEP = SamplerStep(t=500, alpha_bar=0.3, alpha_bar_prev=0.4)
@@ -24,7 +25,7 @@ def pair() -> tuple[Tensor, Tensor]:
     ).double()
 
 
-@pytest.mark.parametrize("prediction_type", PREDICTIONS)
+@pytest.mark.parametrize("prediction_type", get_args(PredictionType))
 def test_a_network_that_answers_its_target_yields_the_image_and_the_noise(pair, prediction_type):
     x_0, epsilon = pair
     x_t = SIGNAL * x_0 + NOISE * epsilon
@@ -88,7 +89,7 @@ def test_guidance_is_the_same_for_every_prediction_type(pair):
     x_t = noise
     images = {0: torch.tensor(0.2), 1: torch.tensor(-0.4)}
     results = []
-    for prediction_type in PREDICTIONS:
+    for prediction_type in get_args(PredictionType):
 
         def network(x: Tensor, t: float, labels: Tensor | None, kind: str = prediction_type) -> Tensor:
             assert labels is not None

@@ -16,20 +16,12 @@ import pytest
 import torch
 from torch import Tensor
 from zoo_ddpm.prediction import Network, Prediction, predictor
-from zoo_ddpm.samplers import ddim, ddpm, dpmpp_2m
+from zoo_ddpm.samplers import SAMPLERS, ddim
+from zoo_ddpm.sampling import plan_sampling, sampler_steps
 from zoo_ddpm.schedule import SchedulerConfig
-from zoo_ddpm.timesteps import SamplerStep, sampler_steps
+from zoo_ddpm.timesteps import SamplerStep
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
-
-OTHER_SOLVERS = {
-    "pp_order1_linspace_10",
-    "pp_order3_linspace_20",
-    "pp_order2_heun_linspace_12",
-    "pp_order2_karras_15",
-    "dpmsolver_order2_final_sigma_min_20",
-}
-"""Runs of other solvers than DPM-Solver++(2M)."""
 
 OTHER_TASKS = {"p_sample_guided_20", "ddim20_guided_eta0", "ddim_reverse20"}
 """Runs that are guided by a classifier, or lead from data to noise."""
@@ -73,9 +65,9 @@ class Runs:
         def normal() -> Tensor:
             return self.case[f"inputs/{run}/noise"][len(xs) - 1].to(self.dtype)
 
-        for x, x_0 in {"ddpm": ddpm, "ddim": ddim, "dpmpp-2m": dpmpp_2m}[sampler](
-            predict, xs[0], steps, normal, **options
-        ):
+        row = SAMPLERS[sampler]
+        time_of = (config.time_of,) if row.in_sigma else ()
+        for x, x_0 in row.run(predict, xs[0], steps, lambda *_: normal(), *time_of, **options):
             xs.append(x)
             x_0s.append(x_0)
         self._compare(f"{run}/trajectory", torch.stack(xs))
@@ -202,25 +194,18 @@ def test_ddim_and_ddpm_follow_the_code_of_the_ddim_paper(golden, relative_error,
 
 
 @DTYPES
-def test_dpmpp_2m_follows_the_multistep_solver_of_diffusers(golden, relative_error, dtype):
-    runs = Runs(golden("sampler_dpmsolver"), relative_error, dtype)
+@pytest.mark.parametrize(("name", "count"), [("sampler_dpmsolver", 14), ("sampler_unipc", 9)])
+def test_multistep_solvers_follow_those_of_diffusers(golden, relative_error, dtype, name, count):
+    runs = Runs(golden(name), relative_error, dtype)
 
     for run, about in runs.case.runs.items():
-        if run in OTHER_SOLVERS:
-            continue
         config = config_of(about)
+        plan = plan_sampling(config, steps=about["num_inference_steps"])
         steps = runs.steps(run, config, config.sampler)
-        runs.check(run, config.sampler, config, steps, lower_order_final=config.lower_order_final)
+        runs.check(run, config.sampler, config, steps, **plan.options)
 
-    assert runs.compared == 9
+    assert runs.compared == count
     assert not runs.misses
-
-
-@pytest.mark.parametrize("run", sorted(OTHER_SOLVERS))
-def test_other_solvers_than_dpmpp_2m_are_not_run_as_it_but_named_as_replaced_by_ddim(golden, run):
-    config = config_of(golden("sampler_dpmsolver").runs[run])
-
-    assert (config.sampler, config.replaced) == ("ddim", "DPMSolverMultistepScheduler")
 
 
 @DTYPES

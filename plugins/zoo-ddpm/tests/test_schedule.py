@@ -9,8 +9,10 @@ from dataclasses import fields
 import diffusers
 import pytest
 import torch
-from zoo_ddpm.schedule import OTHER_SCHEDULERS, SAMPLERS, SPACINGS, SchedulerConfig
-from zoo_ddpm.timesteps import sampler_steps, timesteps
+from zoo_ddpm.diffusers_schedulers import CLASSES
+from zoo_ddpm.sampling import sampler_steps
+from zoo_ddpm.schedule import SchedulerConfig
+from zoo_ddpm.timesteps import SPACINGS, timesteps
 
 from zoo_core import OptionError, WeightsError
 
@@ -134,32 +136,57 @@ def test_step_counts_that_do_not_fit_are_refused(sampler, steps, spacing, config
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"beta_schedule": "sigmoid"}, "beta_schedule is 'sigmoid'"),
-        ({"prediction_type": "flow"}, "prediction_type is 'flow'"),
-        ({"timestep_values": [1, 2]}, "the option 'timestep_values'"),
-        ({"num_train_timesteps": "1000"}, "num_train_timesteps is '1000'"),
-        ({"clip_sample": 1}, "clip_sample is 1"),
-        ({"trained_betas": [0.1]}, "trained_betas has 1 values"),
-        ({"beta_end": 1.5}, "betas run from 0.0001 to 1.5"),
-        ({"rescale_betas_zero_snr": True}, "the last timestep is pure noise"),
-        ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "the scheduler class is 'FlowMatch"),
-        ({"_class_name": "IPNDMScheduler"}, "the scheduler class is 'IPNDM"),  # β = sin²
-        ({"_class_name": "PNDMScheduler", "prediction_typ": "sample"}, "the option 'prediction_typ'"),
-        ({"_class_name": "UniPCMultistepScheduler", "use_flow_sigmas": True}, "the option 'use_flow_sigmas'"),
+        ({"_class_name": []}, "_class_name is [], whose noise process zoo-ddpm does not have."),
+        ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "_class_name is 'FlowMatchEulerDiscreteS"),
+        ({"_class_name": "IPNDMScheduler"}, "_class_name is 'IPNDMScheduler'"),  # β = sin²
+        ({"beta_schedule": "laplace"}, "beta_schedule is 'laplace'; expected one of linear, scaled_linear"),
+        ({"beta_schedule": {}}, "beta_schedule is {}; expected one of linear"),
+        ({"prediction_type": "flow"}, "prediction_type is 'flow'; expected one of epsilon"),
+        (
+            {"num_train_timesteps": "1000"},
+            "num_train_timesteps is '1000'; expected an integer from 1 to 100,000",
+        ),
+        ({"num_train_timesteps": 0}, "num_train_timesteps is 0; expected an integer from 1"),
+        ({"num_train_timesteps": -5}, "num_train_timesteps is -5; expected an integer from 1"),
+        ({"num_train_timesteps": 10**9}, "num_train_timesteps is 1000000000; expected an integer from 1"),
+        ({"beta_start": -0.1}, "beta_start is -0.1; expected a number from 0 to 1"),
+        ({"beta_start": 10**400}, "beta_start is 1000000"),
+        ({"beta_start": 0.0}, "the betas run from 0 to 0.02; expected above 0 and up to 1."),
+        ({"beta_end": 1.5}, "beta_end is 1.5; expected a number from 0 to 1"),
+        ({"trained_betas": [0.1]}, "trained_betas has 1 values; expected 1,000."),
+        ({"trained_betas": "no"}, "trained_betas is 'no'; expected a list"),
+        ({"trained_betas": [None] * 1000}, "trained_betas is [None, None"),
+        ({"steps_offset": -5}, "steps_offset is -5; expected an integer from 0"),
+        ({"clip_sample": 1}, "clip_sample is 1; expected true or false"),
+        ({"clip_sample_range": float("nan")}, "clip_sample_range is nan; expected a number from 1e-08"),
+        ({"dynamic_thresholding_ratio": 7}, "dynamic_thresholding_ratio is 7; expected a number from 0 to 1"),
+        ({"rescale_betas_zero_snr": True}, "the last timestep is pure noise, and prediction_type is epsilon"),
+        ({"num_train_timesteps": 1, "rescale_betas_zero_snr": True}, "the betas run from nan to nan"),
+        ({"timestep_value": [1, 2]}, "unknown setting 'timestep_value'"),
+        ({"sampler": "ddim"}, "unknown setting 'sampler' of DDPMScheduler."),
+        ({"skip_prk_steps": True}, "unknown setting 'skip_prk_steps' of DDPMScheduler."),
+        ({"predict_epsilon": "x"}, "predict_epsilon is 'x'; expected true or false"),
+        (
+            {"_class_name": "PNDMScheduler", "prediction_typ": "sample"},
+            "unknown setting 'prediction_typ'; did you mean 'prediction_type'?",
+        ),
+        (
+            {"_class_name": "UniPCMultistepScheduler", "use_flow_sigmas": True},
+            "use_flow_sigmas is True; expected one of False",
+        ),
         (
             {"_class_name": "EulerDiscreteScheduler", "timestep_type": "continuous"},
-            "the option 'timestep_type'",
+            "timestep_type is 'continuous'; expected one of discrete",
         ),
-        ({"skip_prk_steps": True}, "the option 'skip_prk_steps'"),
-        ({"predict_epsilon": "x"}, "the option 'predict_epsilon'"),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:60],
 )
 def test_what_a_scheduler_config_asks_for_and_we_lack_is_refused_by_name(options, message):
     with pytest.raises(WeightsError) as caught:
         SchedulerConfig.from_json(options, "somewhere: scheduler_config.json")
 
     assert caught.value.message.startswith(f"somewhere: scheduler_config.json: {message}")
+    assert len(caught.value.message) < 250
     assert caught.value.remedy
 
 
@@ -169,34 +196,73 @@ def test_a_config_of_2022_is_read(predict_epsilon, prediction):
     assert SchedulerConfig.from_json(old).prediction_type == prediction
 
 
+DPM, UNIPC = "DPMSolverMultistepScheduler", "UniPCMultistepScheduler"
+
+
 @pytest.mark.parametrize(
-    ("options", "replaced"),
+    ("name", "options", "sampler", "solver", "spacing", "exact"),
     [
-        ({"_class_name": "PNDMScheduler", "skip_prk_steps": True}, "PNDMScheduler"),
-        ({"_class_name": "UniPCMultistepScheduler", "solver_order": 3}, "UniPCMultistepScheduler"),
-        ({"_class_name": "DPMSolverMultistepScheduler", "solver_order": 3}, "DPMSolverMultistepScheduler"),
-        ({"_class_name": "DPMSolverMultistepScheduler", "solver_order": 2}, None),
-        ({"_class_name": "DPMSolverMultistepScheduler", "solver_order": 2, "euler_at_final": True}, None),
+        ("DDIMScheduler", {}, "ddim", {}, None, True),
+        ("PNDMScheduler", {"skip_prk_steps": True}, "pndm", {}, None, True),
+        ("EulerDiscreteScheduler", {"use_karras_sigmas": True}, "euler", {}, "karras", True),
+        ("EulerDiscreteScheduler", {"interpolation_type": "log_linear"}, "euler", {}, "exponential", True),
+        (DPM, {"solver_order": 2}, "dpmpp-2m", {}, None, True),
+        (DPM, {"euler_at_final": True}, "dpmpp-2m", {}, None, True),
         (
-            {
-                "_class_name": "DPMSolverMultistepScheduler",
-                "euler_at_final": True,
-                "final_sigmas_type": "sigma_min",
-            },
-            "DPMSolverMultistepScheduler",
+            DPM,
+            {"euler_at_final": True, "final_sigmas_type": "sigma_min"},
+            "dpmpp-3m",
+            {"order": 2, "solver_type": "midpoint", "algorithm": "dpmsolver++"},
+            None,
+            True,
         ),
-        ({"_class_name": "DDIMScheduler"}, None),
+        (
+            DPM,
+            {"solver_order": 3, "algorithm_type": "dpmsolver"},
+            "dpmpp-3m",
+            {"order": 3, "solver_type": "midpoint", "algorithm": "dpmsolver"},
+            None,
+            True,
+        ),
+        (
+            DPM,
+            {"algorithm_type": "sde-dpmsolver++", "use_beta_sigmas": True},
+            "dpmpp-2m-sde",
+            {"order": 2, "solver_type": "midpoint"},
+            "beta",
+            True,
+        ),
+        (
+            DPM,
+            {"algorithm_type": "sde-dpmsolver", "use_lu_lambdas": True},
+            "dpmpp-2m-sde",
+            {"order": 2, "solver_type": "midpoint"},
+            "exponential",
+            False,
+        ),
+        (
+            UNIPC,
+            {"solver_order": 3, "solver_type": "bh1", "disable_corrector": [0]},
+            "unipc",
+            {"order": 3, "solver_type": "bh1", "predict_x0": True, "disable_corrector": (0,)},
+            None,
+            True,
+        ),
+        ("DEISMultistepScheduler", {"solver_order": 2}, "ddim", {}, None, False),
+        ("LCMScheduler", {"original_inference_steps": 25}, "lcm", {}, None, True),
     ],
-    ids=str,
 )
-def test_another_scheduler_keeps_its_noise_schedule_and_is_sampled_by_ddim(options, replaced):
-    config = SchedulerConfig.from_json({"beta_schedule": "scaled_linear", **options})
-    assert config.replaced == replaced
+def test_a_scheduler_class_and_its_options_are_mapped_to_a_sampler(
+    name, options, sampler, solver, spacing, exact
+):
+    config = SchedulerConfig.from_json({"_class_name": name, "beta_schedule": "scaled_linear", **options})
+
+    assert (config.sampler, config.solver, config.timestep_spacing) == (sampler, solver, spacing)
+    assert config.replaced == (None if exact else name)
     assert config.beta_schedule == "scaled_linear"
-    assert config.sampler == ("dpmpp-2m" if options.get("solver_order") == 2 else "ddim")
 
 
-@pytest.mark.parametrize("name", sorted(OTHER_SCHEDULERS | SAMPLERS.keys()))
+@pytest.mark.parametrize("name", sorted(CLASSES))
 def test_the_defaults_and_the_options_of_a_scheduler_class_are_those_of_diffusers(name):
     config = SchedulerConfig.from_json({"_class_name": name})
     known = {field.name for field in fields(config)}
@@ -234,7 +300,7 @@ def test_configs_saved_by_diffusers_are_read_and_read_back_by_it(tmp_path, sched
     config = SchedulerConfig.from_json(saved)
     again = type(scheduler).from_config(config.to_json()).config
 
-    assert config.sampler == SAMPLERS[type(scheduler).__name__]
+    assert config.sampler == CLASSES[type(scheduler).__name__].sampler
     assert {key: again[key] for key in saved if key[0] != "_"} == {
         key: value for key, value in saved.items() if key[0] != "_"
     }

@@ -15,8 +15,9 @@ from torch import Tensor
 from zoo_core import Noise, Score
 from zoo_ddpm.prediction import Predictor
 from zoo_ddpm.samplers import log_variance
+from zoo_ddpm.sampling import sampler_steps
 from zoo_ddpm.schedule import SchedulerConfig
-from zoo_ddpm.timesteps import SamplerStep, sampler_steps
+from zoo_ddpm.timesteps import SamplerStep
 
 
 def variational_bound(predict: Predictor, config: SchedulerConfig, data: Tensor, noise: Noise) -> Score:

@@ -1,12 +1,12 @@
-"""The generator: a U-Net checkpoint in the diffusers layout, sampled by DDPM, DDIM or DPM-Solver++."""
+"""The generator: a U-Net checkpoint in the diffusers layout."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,23 +28,17 @@ from zoo_ddpm import checkpoint as layout
 from zoo_ddpm.elbo import variational_bound
 from zoo_ddpm.inference import optimize_for_inference
 from zoo_ddpm.prediction import Network, Predictor, guided, labelled, predictor
-from zoo_ddpm.samplers import Normal, ddim, ddpm, dpmpp_2m
+from zoo_ddpm.sampling import SamplingPlan, plan_sampling
 from zoo_ddpm.schedule import SchedulerConfig
-from zoo_ddpm.timesteps import SamplerStep, sampler_steps
 from zoo_ddpm.unet import UNetConfig
 
 _log = logging.getLogger(__name__)
-
-DEFAULT_STEPS = {"ddim": 50, "dpmpp-2m": 20}
-"""Default number of steps; ``ddpm`` takes every timestep."""
 
 DEFAULT_GUIDANCE = 1.5
 """Default guidance scale of a model with a null class."""
 
 BATCH_MEMORY = 2**30
 MAX_BATCH = 64
-
-Sampler = Callable[[Predictor, Tensor, Sequence[SamplerStep], Normal], Iterator[tuple[Tensor, Tensor]]]
 
 
 @dataclass(frozen=True)
@@ -53,23 +47,16 @@ class SamplingOptions:
 
     sampler: str | None
     steps: int | None
-    eta: float | None
     spacing: str | None
+    sigmas: str | None
+    eta: float | None
+    order: int | None
+    solver_type: str | None
+    churn: float | None
+    tolerance: float | None
     label: tuple[int | None, ...]
     guidance_scale: float | None
     clip: str | None
-
-
-@dataclass(frozen=True)
-class SamplingPlan:
-    """How to sample a batch: the options, completed from the scheduler config."""
-
-    scheduler: SchedulerConfig
-    """The checkpoint's, with the requested clipping of x_0."""
-    steps: Sequence[SamplerStep]
-    sampler: Sampler
-    """The sampler with its own options bound."""
-    guidance_scale: float
 
 
 class DDPM:
@@ -120,23 +107,40 @@ class DDPM:
                 self.scheduler.sampler,
             )
         plan = self._plan(options)
+        guidance_scale = self._guidance_scale(options.guidance_scale)
         labels = self._labels(options.label, batch.noise)
         metadata = tuple(map(self.classes.describe, labels)) if self.classes and labels else None
-        # Guidance leaves the range of images. With the ε from before the clipping, every step would push x_t
-        # further out of it, until the image is saturated.
-        predict = predictor(
-            self._bind(labels, plan.guidance_scale),
-            plan.scheduler,
-            use_clipped_model_output=plan.guidance_scale != 1,
-        )
-
-        def normal() -> Tensor:
-            return batch.noise.normal(*self.shape)
-
+        x_T = batch.noise.normal(*self.shape)
+        if plan.sampler.alone:
+            yield from self._one_by_one(plan, x_T, labels, guidance_scale, batch.noise, metadata)
+            return
         total = len(plan.steps)
-        steps = plan.sampler(predict, normal(), plan.steps, normal)
+        steps = plan.walk(self._predictor(plan, labels, guidance_scale), x_T, batch.noise)
         for index, (x, x_0) in enumerate(steps, start=1):
             yield Step(index, total, (x if index == total else x_0).clamp(-1, 1), metadata=metadata)
+
+    def _one_by_one(
+        self,
+        plan: SamplingPlan,
+        x: Tensor,
+        labels: list[int] | None,
+        guidance_scale: float,
+        noise: Noise,
+        metadata: tuple[Mapping[str, Any], ...] | None,
+    ) -> Iterator[Step]:
+        """Sample one image after the other: a step of this generator is an image."""
+        for i in range(len(x)):
+            predict = self._predictor(plan, labels and labels[i : i + 1], guidance_scale)
+            for step, _ in plan.walk(predict, x[i : i + 1], noise):
+                x = torch.cat([x[:i], step, x[i + 1 :]])
+            yield Step(i + 1, len(x), x.clamp(-1, 1), metadata=metadata)
+
+    def _predictor(self, plan: SamplingPlan, labels: list[int] | None, guidance_scale: float) -> Predictor:
+        # Guidance leaves the range of images. With the ε from before the clipping, every step would push x_t
+        # further out of it, until the image is saturated.
+        return predictor(
+            self._bind(labels, guidance_scale), plan.config, use_clipped_model_output=guidance_scale != 1
+        )
 
     def log_likelihood(self, data: Tensor, noise: Noise) -> Score:
         """Return a lower bound of the log-likelihood of images (n, c, h, w) uint8, with T network calls.
@@ -171,24 +175,17 @@ class DDPM:
         return variational_bound(predict, self.scheduler, data.cpu(), Noise(noise.seeds))
 
     def _plan(self, options: SamplingOptions) -> SamplingPlan:
-        sampler = options.sampler or self.scheduler.sampler
-        if options.eta is not None and sampler != "ddim":
-            raise OptionError(
-                f"--eta is an option of the sampler ddim, not of {sampler}.",
-                "Add --sampler ddim, or leave out --eta.",
-            )
-        samplers: dict[str, Sampler] = {
-            "ddpm": partial(ddpm, variance=self.scheduler.variance_type),
-            "ddim": partial(ddim, eta=options.eta or 0.0),
-            "dpmpp-2m": partial(dpmpp_2m, lower_order_final=self.scheduler.lower_order_final),
-        }
-        T = self.scheduler.num_train_timesteps
-        count = options.steps or min(DEFAULT_STEPS.get(sampler, T), T)
-        return SamplingPlan(
-            scheduler=with_clipping(self.scheduler, options.clip),
-            steps=sampler_steps(self.scheduler, sampler, count, options.spacing),
-            sampler=samplers[sampler],
-            guidance_scale=self._guidance_scale(options.guidance_scale),
+        return plan_sampling(
+            with_clipping(self.scheduler, options.clip),
+            options.sampler,
+            options.steps,
+            options.spacing,
+            numbers(options.sigmas, "--sigmas") if options.sigmas else None,
+            eta=options.eta,
+            order=options.order,
+            solver_type=options.solver_type,
+            churn=options.churn,
+            tolerance=options.tolerance,
         )
 
     def _guidance_scale(self, scale: float | None) -> float:
@@ -215,6 +212,14 @@ class DDPM:
         if guidance_scale == 1 or self.null_class is None:
             return labelled(self._network, tensor)
         return guided(self._network, tensor, self.null_class, guidance_scale)
+
+
+def numbers(text: str, flag: str) -> list[float]:
+    """Read numbers separated by commas."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise OptionError(f"{flag} {text}: not a list of numbers.", f"Give {flag} 10,3,1,0.3.") from None
 
 
 def with_clipping(scheduler: SchedulerConfig, clip: str | None) -> SchedulerConfig:

@@ -2,130 +2,115 @@
 
 Ho, Jain & Abbeel 2020, "Denoising diffusion probabilistic models" (arXiv:2006.11239), section 2. Field names
 and values are those of diffusers' ``scheduler_config.json``, the file published checkpoints carry. Timesteps
-count from 0 (least noise) to T − 1. Tables are float64: a cumulative product of a thousand factors in float32
-is off by up to 4e-5, which the noisiest steps magnify.
+count from 0 (least noise) to T − 1.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
-from typing import Any
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from zoo_core import WeightsError
+from zoo_core import Between, WeightsError, read_config
+from zoo_ddpm.betas import BETA_SCHEDULES, zero_terminal_snr
+from zoo_ddpm.diffusers_schedulers import CLASSES, FALLBACK, OWN_OPTIONS, WITHOUT_EFFECT
 
-_OURS = ("sampler", "replaced")
+SMALLEST_ALPHA_BAR = 2.0**-24
+"""Stands for ᾱ = 0 where σ would be infinite, as in diffusers."""
+
+_OURS = ("sampler", "solver", "replaced")
 """Fields that are not options of the file."""
-PREDICTIONS = ("epsilon", "v_prediction", "sample")
-VARIANCES = ("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range")
-SPACINGS = ("leading", "trailing", "linspace", "quadratic")
 
-SAMPLERS = {
-    "DDPMScheduler": "ddpm",
-    "DDIMScheduler": "ddim",
-    "DPMSolverMultistepScheduler": "dpmpp-2m",
-    "DDPMParallelScheduler": "ddpm",
-    "DDIMParallelScheduler": "ddim",
-}
-"""The sampler that a scheduler class of diffusers stands for."""
+REMEDY = "Correct that file, or use another checkpoint."
 
-OTHER_SCHEDULERS = frozenset(
-    f"{name}Scheduler"
-    for name in (
-        "PNDM", "EulerDiscrete", "EulerAncestralDiscrete", "HeunDiscrete", "LMSDiscrete",
-        "KDPM2Discrete", "KDPM2AncestralDiscrete", "UniPCMultistep", "DEISMultistep", "DPMSolverSinglestep",
-        "DPMSolverSDE", "DDIMInverse",
-    )
-)  # fmt: skip
-"""Schedulers of diffusers with the same noise schedules, whose samplers are not implemented here."""
-FALLBACK = "ddim"
-"""The sampler for their checkpoints, if no other is asked for."""
-
-_UNCLIPPED: Mapping[str, Any] = {"clip_sample": False}
-_LATENT: Mapping[str, Any] = {"clip_sample": False, "beta_start": 0.00085, "beta_end": 0.012}
-_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "DDIMInverseScheduler": {},
-    **{name: {} for name, sampler in SAMPLERS.items() if sampler != "dpmpp-2m"},
-    **dict.fromkeys(
-        ("HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler"), _LATENT
-    ),
-    "PNDMScheduler": {"clip_sample": False, "set_alpha_to_one": False},
-}
-"""Defaults of a scheduler class that are not those of DDPMScheduler; all others only do not clip."""
-
-_ONLY: Mapping[str, Any] = {
-    "solver_order": 2,
-    "algorithm_type": "dpmsolver++",
-    "solver_type": "midpoint",
-    "euler_at_final": False,
-    "use_karras_sigmas": False,
-    "use_exponential_sigmas": False,
-    "use_beta_sigmas": False,
-    "use_lu_lambdas": False,
-}
-"""Options of DPM-Solver schedulers for which one value is implemented; others are sampled by FALLBACK."""
-
-_SAME_PROCESS: Mapping[str, Any] = {
-    "use_flow_sigmas": False,
-    "use_dynamic_shifting": False,
-    "timestep_type": "discrete",
-    "shift_terminal": None,
-}
-"""Options that make the noise process another one with any other value: no sampler of ours fits it."""
-
-_WITHOUT_EFFECT = frozenset({"lambda_min_clipped", "flow_shift", "time_shift_type", "tensor_format"})
-"""Options that act only together with one that is not supported, or never."""
-
-_OF_OTHER_SAMPLERS = frozenset({
-    "disable_corrector", "interpolation_type", "noise_sampler_seed", "predict_x0", "sigma_max", "sigma_min",
-    "skip_prk_steps", "solver_p",
-})  # fmt: skip
-"""Options of the samplers of OTHER_SCHEDULERS alone."""
+PredictionType = Literal["epsilon", "v_prediction", "sample"]
+VarianceType = Literal[
+    "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range"
+]
+Spacing = Literal[
+    "leading", "trailing", "linspace", "quadratic", "karras", "exponential", "polyexponential", "beta"
+]
+BetaSchedule = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"]
+Share = Annotated[float, Between(0, 1)]
+Level = Annotated[float, Between(1e-8, 1e8)]
 
 
 @dataclass(frozen=True)
 class SchedulerConfig:
-    """A noise schedule and how a model trained on it is meant to be sampled."""
+    """A noise schedule and how a model trained on it is meant to be sampled.
 
-    num_train_timesteps: int = 1000
+    Raises:
+        ValueError: The settings make no noise schedule, or contradict each other.
+    """
+
+    num_train_timesteps: Annotated[int, Between(1, 100_000)] = 1000
     """T, the number of diffusion steps."""
-    beta_start: float = 0.0001
-    beta_end: float = 0.02
-    beta_schedule: str = "linear"
-    """``linear``, ``scaled_linear`` (linear in √β) or ``squaredcos_cap_v2`` (cosine)."""
-    trained_betas: tuple[float, ...] | None = None
+    beta_start: Share = 0.0001
+    beta_end: Share = 0.02
+    beta_schedule: BetaSchedule = "linear"
+    """``scaled_linear`` is linear in √β, ``squaredcos_cap_v2`` the cosine schedule."""
+    trained_betas: tuple[Share, ...] | None = None
     """Betas given one by one; they win over ``beta_schedule``."""
     rescale_betas_zero_snr: bool = False
     """Shift the schedule so that x_{T−1} is pure noise."""
-    prediction_type: str = "epsilon"
+    prediction_type: PredictionType = "epsilon"
     """What the network was trained to give: ``epsilon``, ``v_prediction`` or ``sample`` (x_0)."""
-    variance_type: str = "fixed_small"
-    """Variance of the reverse steps: see :func:`zoo_ddpm.samplers.ddpm`."""
+    variance_type: VarianceType = "fixed_small"
+    """Variance of the reverse steps: see :func:`zoo_ddpm.samplers.log_variance`."""
     clip_sample: bool = True
     """Clip the predicted x_0 to ``±clip_sample_range``."""
-    clip_sample_range: float = 1.0
+    clip_sample_range: Level = 1.0
     thresholding: bool = False
     """Dynamic thresholding of the predicted x_0, instead of clipping."""
-    dynamic_thresholding_ratio: float = 0.995
-    sample_max_value: float = 1.0
-    timestep_spacing: str | None = None
-    """One of ``SPACINGS``; None: the sampler's own."""
-    steps_offset: int = 0
+    dynamic_thresholding_ratio: Share = 0.995
+    sample_max_value: Level = 1.0
+    timestep_spacing: Spacing | None = None
+    """A spacing of timesteps or of noise levels; None: the sampler's own."""
+    steps_offset: Annotated[int, Between(0, 100_000)] = 0
     """Added to every timestep of ``leading`` spacing."""
+    sigma_min: Level | None = None
+    """The lowest level of a spacing of noise levels; None: that of the schedule."""
+    sigma_max: Level | None = None
+    """The highest."""
     set_alpha_to_one: bool = True
-    """The last step of DDIM leads to ᾱ = 1; False: to the ᾱ of timestep 0."""
-    final_sigmas_type: str = "zero"
-    """The same for DPM-Solver: ``zero`` or ``sigma_min``."""
+    """The last step of DDIM and PNDM leads to ᾱ = 1; False: to the ᾱ of timestep 0."""
+    final_sigmas_type: Literal["zero", "sigma_min"] = "zero"
+    """The same for other samplers: ``zero`` is clean data, ``sigma_min`` the level of timestep 0."""
     lower_order_final: bool = True
     """DPM-Solver takes its last step to first order when there are fewer than 15."""
+    euler_at_final: bool = False
+    """It does so however many there are."""
+    original_inference_steps: Annotated[int, Between(1, 100_000)] = 50
+    """Timesteps that a latent consistency model was distilled at."""
+    timestep_scaling: Level = 10.0
+    """See :func:`zoo_ddpm.samplers.lcm`."""
     sampler: str = "ddpm"
     """The sampler of the file's scheduler class; not an option of the file itself."""
+    solver: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Options of that sampler in the file, as arguments of its function."""
     replaced: str | None = None
     """The file's scheduler class, if it is not implemented and ``sampler`` stands in for it."""
+
+    def __post_init__(self) -> None:
+        T = self.num_train_timesteps
+        if self.trained_betas is not None and len(self.trained_betas) != T:
+            raise ValueError(f"trained_betas has {len(self.trained_betas)} values; expected {T:,}.")
+        betas = self.betas()
+        if not bool(((betas > 0) & (betas <= 1)).all()):
+            raise ValueError(
+                f"the betas run from {betas.min():g} to {betas.max():g}; expected above 0 and up to 1."
+            )
+        if self.alphas_bar()[-1] == 0 and self.prediction_type == "epsilon":
+            raise ValueError(
+                "the last timestep is pure noise, and prediction_type is epsilon, of which x_0 cannot be "
+                "computed there."
+            )
 
     @classmethod
     def from_json(cls, config: Mapping[str, Any], source: str = "scheduler_config.json") -> SchedulerConfig:
@@ -134,84 +119,55 @@ class SchedulerConfig:
         Raises:
             WeightsError: Names the first unknown option or value.
         """
-        name = config.get("_class_name", "DDPMScheduler")
-        if name not in SAMPLERS and name not in OTHER_SCHEDULERS:
-            raise _unfit(source, f"the scheduler class is {name!r}", f"one of {', '.join(SAMPLERS)}")
-        for key, only in _SAME_PROCESS.items():
-            if config.get(key) not in (None, only):
-                raise _unfit(source, f"the option {key!r} is {config[key]!r}", f"{only!r}")
-        known = {field.name for field in fields(cls) if field.name not in _OURS}
-        differing = {key for key, value in _ONLY.items() if config.get(key) not in (None, value)}
-        if config.get("final_sigmas_type") in (None, "zero"):
-            differing.discard("euler_at_final")  # a step to clean data is Euler's in any case
-        is_replaced = name in OTHER_SCHEDULERS or bool(differing)
-        values: dict[str, Any] = {
-            **_DEFAULTS.get(name, _UNCLIPPED),
-            "sampler": FALLBACK if is_replaced else SAMPLERS[name],
-            "replaced": name if is_replaced else None,
-        }
-        without_effect = _WITHOUT_EFFECT | (_OF_OTHER_SAMPLERS if is_replaced else frozenset())
-        for key, value in config.items():
-            if key.startswith("_") or value is None or key in (*without_effect, *_ONLY, *_SAME_PROCESS):
-                continue
-            if key == "predict_epsilon" and isinstance(value, bool):  # diffusers before 0.10
-                values.setdefault("prediction_type", "epsilon" if value else "sample")
-            elif key in known:
-                values[key] = tuple(value) if isinstance(value, list) else value
-            else:
-                raise _unfit(
-                    source, f"the option {key!r} (= {value!r}) is unknown", "the options of zoo_ddpm.schedule"
-                )
-        self = cls(**values)
-        self._check(source)
-        return self
+        given = {key: value for key, value in config.items() if value is not None}
+        name = given.pop("_class_name", "DDPMScheduler")
+        if not isinstance(name, str) or name not in CLASSES:
+            raise WeightsError(
+                f"{source}: _class_name is {name!r:.60}, whose noise process zoo-ddpm does not have.",
+                f"Use a checkpoint of one of {', '.join(CLASSES)}.",
+            )
+        row = CLASSES[name]
+        foreign = [key for key in given if key in _OURS or key in OWN_OPTIONS - row.own]
+        if foreign:
+            raise WeightsError(f"{source}: unknown setting {foreign[0]!r} of {name}.", REMEDY)
+        if given.get("predict_epsilon") is False:  # diffusers before 0.10
+            given.setdefault("prediction_type", "sample")
+        read = read_config(
+            _SchedulerFile,
+            {**row.defaults, **{key: value for key, value in given.items() if key[0:1] != "_"}},
+            source,
+            ignore=WITHOUT_EFFECT,
+            aliases={"timesteps": "num_train_timesteps"},
+            remedy=REMEDY,
+        )
+        return read.resolved(name)
 
     def to_json(self) -> dict[str, Any]:
         """Return a ``scheduler_config.json`` that diffusers reads back: the options that are not defaults."""
-        name = next(name for name, sampler in SAMPLERS.items() if sampler == self.sampler)
+        name = next(name for name, row in CLASSES.items() if row.sampler == self.sampler)
+        defaults = SchedulerConfig()
         options = {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if field.name not in _OURS and getattr(self, field.name) != field.default
+            option.name: getattr(self, option.name)
+            for option in fields(self)
+            if option.name not in _OURS
+            and getattr(self, option.name)
+            != CLASSES[name].defaults.get(option.name, getattr(defaults, option.name))
         }
         return {"_class_name": name, "num_train_timesteps": self.num_train_timesteps, **options}
 
-    def _check(self, source: str) -> None:
-        for key, allowed in {
-            "beta_schedule": BETA_SCHEDULES,
-            "prediction_type": PREDICTIONS,
-            "variance_type": VARIANCES,
-            "timestep_spacing": (None, *SPACINGS),
-            "final_sigmas_type": ("zero", "sigma_min"),
-        }.items():
-            if getattr(self, key) not in allowed:
-                raise _unfit(
-                    source, f"{key} is {getattr(self, key)!r}", f"one of {', '.join(filter(None, allowed))}"
-                )
-        for field in fields(self):
-            assert field.default is not MISSING
-            expected = type(field.default)
-            value = getattr(self, field.name)
-            fits = type(value) is expected or (expected is float and type(value) is int)
-            if field.default is not None and not fits:
-                raise _unfit(source, f"{field.name} is {value!r}", f"a value of type {expected.__name__}")
-        if self.trained_betas is not None and len(self.trained_betas) != self.num_train_timesteps:
-            raise _unfit(
-                source,
-                f"trained_betas has {len(self.trained_betas)} values",
-                f"{self.num_train_timesteps} of them",
-            )
-        betas = self.betas()
-        if not bool(((betas > 0) & (betas <= 1)).all()):
-            raise _unfit(
-                source, f"betas run from {betas.min():g} to {betas.max():g}", "betas above 0 and up to 1"
-            )
-        if self.alphas_bar()[-1] == 0 and self.prediction_type == "epsilon":
-            raise _unfit(
-                source,
-                "the last timestep is pure noise beside prediction_type 'epsilon'",
-                "v_prediction or sample there, for noise says nothing about x_0",
-            )
+    def sigma_range(self) -> tuple[float, float]:
+        """Return the lowest and the highest σ = √((1 − ᾱ)/ᾱ)."""
+        table = _sigmas(self)
+        return float(table[0]), float(table[-1])
+
+    def sigma_at(self, t: float) -> float:
+        """Return σ at a timestep, which may lie between two."""
+        return float(np.interp(t, np.arange(self.num_train_timesteps), _sigmas(self)))
+
+    def time_of(self, sigma: float) -> float:
+        """Return the timestep, in general between two, of a noise level: linear in log σ."""
+        table = _sigmas(self)
+        return float(np.interp(math.log(sigma), np.log(table), np.arange(len(table))))
 
     def betas(self) -> Tensor:
         """β_0 … β_{T−1}, float64, shape (T,)."""
@@ -227,47 +183,80 @@ class SchedulerConfig:
         return torch.cumprod(1.0 - self.betas(), dim=0)
 
 
-def linear(T: int, beta_start: float, beta_end: float) -> Tensor:
-    """Evenly spaced betas (Ho et al. section 4), float64, shape (T,)."""
-    return torch.linspace(beta_start, beta_end, T, dtype=torch.float64)
+@dataclass(frozen=True)
+class _SchedulerFile(SchedulerConfig):
+    """A ``scheduler_config.json``: also the options that choose a sampler, and those that must be off."""
+
+    predict_epsilon: bool = True
+    solver_order: Annotated[int, Between(1, 3)] | None = None
+    solver_type: Literal["midpoint", "heun", "bh1", "bh2", "logrho"] | None = None
+    algorithm_type: Literal[
+        "dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++", "deis", "data_prediction",
+        "noise_prediction",
+    ] = "dpmsolver++"  # fmt: skip
+    predict_x0: bool = True
+    disable_corrector: tuple[int, ...] = ()
+    solver_p: None = None
+    skip_prk_steps: bool = False
+    eta: Share = 0.0
+    predictor_order: int = 2
+    corrector_order: int = 2
+    tau_func: None = None
+    interpolation_type: Literal["linear", "log_linear"] = "linear"
+    timestep_type: Literal["discrete"] = "discrete"
+    use_karras_sigmas: bool = False
+    use_exponential_sigmas: bool = False
+    use_beta_sigmas: bool = False
+    use_lu_lambdas: bool = False
+    use_flow_sigmas: Literal[False] = False
+    use_dynamic_shifting: Literal[False] = False
+
+    def resolved(self, class_name: str) -> SchedulerConfig:
+        """Return the config of a file with this scheduler class."""
+        own = {option.name: getattr(self, option.name) for option in fields(SchedulerConfig)}
+        for spacing, on in {
+            "karras": self.use_karras_sigmas,
+            # λ = −log σ, so that Lu et al.'s uniform λ is exponential spacing.
+            "exponential": self.use_exponential_sigmas
+            or self.use_lu_lambdas
+            or self.interpolation_type != "linear",
+            "beta": self.use_beta_sigmas,
+        }.items():
+            if on:
+                own["timestep_spacing"] = spacing
+        own["sampler"], own["solver"], exact = self._sampler(class_name)
+        return SchedulerConfig(**own | {"replaced": None if exact else class_name})
+
+    def _sampler(self, class_name: str) -> tuple[str, dict[str, Any], bool]:
+        """Return the sampler of a scheduler class, its arguments, and whether it is that of the class."""
+        name = CLASSES[class_name].sampler
+        order = self.solver_order or 2
+        if name == "unipc":
+            solver_type = self.solver_type if self.solver_type in ("bh1", "bh2") else "bh2"
+            return name, {
+                "order": order,
+                "solver_type": solver_type,
+                "predict_x0": self.predict_x0,
+                "disable_corrector": self.disable_corrector,
+            }, True  # fmt: skip
+        if name == "dpmpp-2m":
+            return self._dpmpp(order)
+        return name or FALLBACK, {}, name is not None
+
+    def _dpmpp(self, order: int) -> tuple[str, dict[str, Any], bool]:
+        solver_type = "heun" if self.solver_type == "heun" else "midpoint"
+        if self.algorithm_type.startswith("sde"):
+            exact = self.algorithm_type == "sde-dpmsolver++" and order < 3
+            return "dpmpp-2m-sde", {"order": min(order, 2), "solver_type": solver_type}, exact
+        # A step to clean data is Euler's in any case.
+        euler_at_final = self.euler_at_final and self.final_sigmas_type != "zero"
+        if (order, solver_type, self.algorithm_type, euler_at_final) == (2, "midpoint", "dpmsolver++", False):
+            return "dpmpp-2m", {}, True
+        arguments = {"order": order, "solver_type": solver_type, "algorithm": self.algorithm_type}
+        return "dpmpp-3m", arguments, True
 
 
-def scaled_linear(T: int, beta_start: float, beta_end: float) -> Tensor:
-    """Betas whose square roots are evenly spaced (Rombach et al. 2022), float64, shape (T,)."""
-    return torch.linspace(beta_start**0.5, beta_end**0.5, T, dtype=torch.float64) ** 2
-
-
-def cosine(T: int, beta_start: float, beta_end: float) -> Tensor:
-    """Betas of ᾱ(u) = cos²((u + s)/(1 + s) · π/2), s = 0.008, float64, shape (T,).
-
-    Nichol & Dhariwal 2021 (arXiv:2102.09672), eq. 17. The two bounds are not used; betas are capped at 0.999
-    as in the paper.
-    """
-
-    def alpha_bar(u: float) -> float:
-        return math.cos((u + 0.008) / 1.008 * math.pi / 2) ** 2
-
-    betas = [min(1 - alpha_bar((t + 1) / T) / alpha_bar(t / T), 0.999) for t in range(T)]
-    return torch.tensor(betas, dtype=torch.float64)
-
-
-BETA_SCHEDULES = {"linear": linear, "scaled_linear": scaled_linear, "squaredcos_cap_v2": cosine}
-
-
-def zero_terminal_snr(betas: Tensor) -> Tensor:
-    """Shift and scale √ᾱ so that it ends at zero and begins where it began; (T,) to (T,).
-
-    Lin et al. 2023, "Common diffusion noise schedules and sample steps are flawed" (arXiv:2305.08891),
-    Algorithm 1.
-    """
-    root = torch.cumprod(1.0 - betas, dim=0).sqrt()
-    root = (root - root[-1]) * root[0] / (root[0] - root[-1])
-    alphas_bar = root**2
-    alphas = torch.cat([alphas_bar[:1], alphas_bar[1:] / alphas_bar[:-1]])
-    return 1.0 - alphas
-
-
-def _unfit(source: str, found: str, expected: str) -> WeightsError:
-    return WeightsError(
-        f"{source}: {found}.", f"zoo-ddpm reads {expected}; use another checkpoint or correct that file."
-    )
+@lru_cache(maxsize=8)
+def _sigmas(config: SchedulerConfig) -> np.ndarray:
+    alphas_bar = config.alphas_bar().clamp(min=SMALLEST_ALPHA_BAR)
+    return ((1 - alphas_bar) / alphas_bar).sqrt().numpy()

@@ -1,24 +1,12 @@
-"""The timesteps of a sampler, and the ᾱ at both ends of each step.
-
-Every sampler gets a list of :class:`SamplerStep` s, each from one entry of the timestep list to the next.
-(diffusers' DDIM computes the end of a step as t − T // n instead, which is not the next entry in ``linspace``
-spacing, nor in ``trailing`` spacing where n does not divide T.)
-"""
+"""The timesteps of a sampler, and the ᾱ at both ends of each step."""
 
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
-
-from zoo_core import OptionError
-from zoo_ddpm.schedule import SchedulerConfig
-
-OWN_SPACING = {"ddpm": "leading", "ddim": "leading", "dpmpp-2m": "linspace"}
-"""The spacing each sampler was published with."""
 
 
 class SamplerStep(NamedTuple):
@@ -30,6 +18,20 @@ class SamplerStep(NamedTuple):
     """ᾱ_t."""
     alpha_bar_prev: float
     """ᾱ_s; 1 where the step ends in clean data."""
+
+    @property
+    def sigma(self) -> float:
+        """σ = √((1 − ᾱ_t)/ᾱ_t), the noise level in units of the signal."""
+        return math.sqrt((1 - self.alpha_bar) / self.alpha_bar)
+
+    @property
+    def sigma_next(self) -> float:
+        """σ of x_s; 0 where the step ends in clean data."""
+        return math.sqrt((1 - self.alpha_bar_prev) / self.alpha_bar_prev)
+
+    def above(self, alpha_bar: float) -> SamplerStep:
+        """Return the step with both its ᾱ raised to at least this."""
+        return SamplerStep(self.t, max(self.alpha_bar, alpha_bar), max(self.alpha_bar_prev, alpha_bar))
 
     @property
     def alpha(self) -> float:
@@ -53,35 +55,21 @@ class SamplerStep(NamedTuple):
         return of_x_0 * x_0 + of_x_t * x_t
 
 
-def sampler_steps(
-    config: SchedulerConfig, sampler: str, steps: int, spacing: str | None = None
-) -> list[SamplerStep]:
-    """Return the steps of a sampler, from the noisiest to the last.
+SPACINGS = ("leading", "trailing", "linspace", "quadratic")
+"""Spacings of timesteps."""
 
-    Args:
-        config: The schedule the model was trained with.
-        sampler: ``ddpm``, ``ddim`` or ``dpmpp-2m``.
-        steps: Number of steps, from 1 to T.
-        spacing: One of ``SPACINGS``; None: the config's, or the sampler's own.
 
-    Raises:
-        OptionError: The schedule has no such timesteps.
-    """
-    T = config.num_train_timesteps
-    if not 1 <= steps <= T:
-        raise OptionError(f"--steps {steps}: the model has {T} timesteps.", f"Give --steps from 1 to {T}.")
-    spacing = spacing or config.timestep_spacing or OWN_SPACING[sampler]
-    ts = timesteps(spacing, steps, T, config.steps_offset, beyond_last=sampler == "dpmpp-2m")
-    repeats = any(t <= s for t, s in pairwise(ts))
-    if max(ts) >= T or (repeats and sampler == "dpmpp-2m"):
-        raise OptionError(
-            f"{steps} steps of {spacing} spacing do not fit into {T} timesteps with {sampler}.",
-            "Give fewer --steps, or another --spacing.",
-        )
-    alphas_bar = config.alphas_bar().tolist()
-    to_data = config.set_alpha_to_one if sampler == "ddim" else config.final_sigmas_type == "zero"
-    ends = [alphas_bar[t] for t in ts[1:]] + [1.0 if to_data or sampler == "ddpm" else alphas_bar[0]]
-    return [SamplerStep(t, alphas_bar[t], end) for t, end in zip(ts, ends, strict=True)]
+def fractional_timesteps(spacing: str, n: int, T: int, offset: int = 0) -> list[float]:
+    """Return n timesteps as k-diffusion has them: ``linspace`` is not rounded, all else as usual."""
+    if spacing == "linspace":
+        return [float(t) for t in np.linspace(0, T - 1, n)[::-1]]
+    return [float(t) for t in timesteps(spacing, n, T, offset)]
+
+
+def distilled_timesteps(n: int, T: int, grid: int) -> list[int]:
+    """Return n of the ``grid`` timesteps that a latent consistency model was distilled at, descending."""
+    descending = [k * (T // grid) - 1 for k in range(grid, 0, -1)]
+    return [descending[i * grid // n] for i in range(n)]
 
 
 def timesteps(spacing: str, n: int, T: int, offset: int = 0, beyond_last: bool = False) -> list[int]:

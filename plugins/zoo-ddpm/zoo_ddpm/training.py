@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from zoo_core import Loss, OptionError, Options, TrainingData, read_options
 from zoo_ddpm import checkpoint
 from zoo_ddpm.prediction import target
-from zoo_ddpm.schedule import SchedulerConfig
+from zoo_ddpm.schedule import BetaSchedule, PredictionType, SchedulerConfig
 from zoo_ddpm.unet import UNet, UNetConfig
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -22,8 +22,12 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 DISTANCES: Mapping[str, Distance] = {"l2": F.mse_loss, "l1": F.l1_loss, "huber": F.huber_loss}
 """Mean distance of prediction and target. Huber's is quadratic below 1 and linear above."""
 
-SCHEDULES = {"linear": "linear", "scaled-linear": "scaled_linear", "cosine": "squaredcos_cap_v2"}
-PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction", "x0": "sample"}
+SCHEDULES: Mapping[str, BetaSchedule] = {
+    "linear": "linear",
+    "scaled-linear": "scaled_linear",
+    "cosine": "squaredcos_cap_v2",
+}
+PREDICTIONS: Mapping[str, PredictionType] = {"epsilon": "epsilon", "v": "v_prediction", "x0": "sample"}
 WEIGHT_TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 

@@ -1,8 +1,6 @@
-"""Samplers: one function per published algorithm, all with the same arguments.
+"""The original samplers, which walk ᾱ: DDPM and DDIM.
 
-Each takes a predictor, the initial x (n, c, h, w), the steps and a source of standard normals. It yields (x
-after the step, its x_0 prediction) at each step; the last x is the sample. Coefficients are Python floats, so
-that the arithmetic is as precise as x. The network is called once per step.
+Coefficients are Python floats, so that the arithmetic is as precise as x. The network is called once a step.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ def ddpm(
     Args:
         predict: The wrapped network.
         x: x_T, standard normal.
-        steps: From :func:`zoo_ddpm.timesteps.sampler_steps`.
+        steps: From :func:`zoo_ddpm.sampling.sampler_steps`.
         normal: The z of the algorithm; not drawn at timestep 0.
         variance: See :func:`log_variance`.
     """
@@ -58,7 +56,7 @@ def ddim(
     Args:
         predict: The wrapped network.
         x: x_T, standard normal.
-        steps: From :func:`zoo_ddpm.timesteps.sampler_steps`.
+        steps: From :func:`zoo_ddpm.sampling.sampler_steps`.
         normal: Not drawn where σ is 0.
         eta: 0 draws no noise; 1 draws as much as DDPM with the posterior's variance.
     """
@@ -71,46 +69,6 @@ def ddim(
         if sigma > 0:
             x = x + sigma * normal()
         yield x, prediction.x_0
-
-
-def dpmpp_2m(
-    predict: Predictor,
-    x: Tensor,
-    steps: Sequence[SamplerStep],
-    normal: Normal,
-    lower_order_final: bool = True,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """DPM-Solver++(2M): Algorithm 2 of Lu et al. 2022 (arXiv:2211.01095).
-
-    Args:
-        predict: The wrapped network.
-        x: x_T, standard normal.
-        steps: From :func:`zoo_ddpm.timesteps.sampler_steps`.
-        normal: Not used: the solver draws no noise.
-        lower_order_final: Use first order in the last step if there are fewer than 15 (the authors' code).
-    """
-    h_last, x_0_last = 0.0, x
-    for i, step in enumerate(steps):
-        x_0 = predict(x, step).x_0
-        h = half_log_snr(step.alpha_bar_prev) - half_log_snr(step.alpha_bar)
-        # A step to clean data has h = ∞, where only the first order has a limit.
-        final = i == len(steps) - 1 and (math.isinf(h) or (lower_order_final and len(steps) < 15))
-        if i == 0 or final:
-            D = x_0
-        else:
-            r = h_last / h
-            D = (1 + 1 / (2 * r)) * x_0 - 1 / (2 * r) * x_0_last
-        shrink = math.sqrt((1 - step.alpha_bar_prev) / (1 - step.alpha_bar))
-        x = shrink * x - math.sqrt(step.alpha_bar_prev) * math.expm1(-h) * D
-        h_last, x_0_last = h, x_0
-        yield x, x_0
-
-
-def half_log_snr(alpha_bar: float) -> float:
-    """Return λ = log(√ᾱ / √(1 − ᾱ)); −∞ for pure noise, ∞ for clean data."""
-    if alpha_bar == 0:
-        return -math.inf
-    return 0.5 * (math.log(alpha_bar) - math.log1p(-alpha_bar)) if alpha_bar < 1 else math.inf
 
 
 def log_variance(kind: str, step: SamplerStep, channels: Tensor | None, smallest: float = 1e-20) -> Tensor:
