@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
-from zoo_ddpm.prediction import predictor
-from zoo_ddpm.samplers import ddim, ddpm, dpmpp_2m
-from zoo_ddpm.schedule import SchedulerConfig
-from zoo_ddpm.timesteps import sampler_steps
+from zoo_ddpm.sampling import SchedulerConfig, plan_sampling, predictor
 
 from zoo_core import Batch, Checkpoint, OptionError, Step, WeightsError, ZooError, read_options
 from zoo_latent.checkpoint import build_autoencoder, read_folder
 from zoo_latent.preview import LinearPreview
 from zoo_latent.text_to_image import TextToImage
 
-DEFAULT_STEPS = {"ddim": 50, "dpmpp-2m": 25}
-"""Default number of steps; ``ddpm`` takes every timestep."""
+DEFAULT_STEPS = {"dpmpp-2m": 25}
+"""Default number of steps of samplers for which zoo-ddpm has another."""
 MAX_PIXELS = 2**24
 """Most pixels of an image."""
 BATCH_PIXELS = 2**19
@@ -32,8 +28,10 @@ class SamplingOptions:
 
     sampler: str | None
     steps: int | None
-    eta: float | None
     spacing: str | None
+    eta: float | None
+    order: int | None
+    solver_type: str | None
     width: int | None
     height: int | None
 
@@ -78,32 +76,25 @@ class LatentDiffusion:
             OptionError: The options contradict each other or do not fit this model.
         """
         options = read_options(SamplingOptions, batch.options)
-        sampler = options.sampler or self.scheduler.sampler
-        if options.eta is not None and sampler != "ddim":
-            raise OptionError(
-                f"--eta is an option of the sampler ddim, not of {sampler}.",
-                "Add --sampler ddim, or leave out --eta.",
-            )
         size = self._size(options.height, options.width)
-        T = self.scheduler.num_train_timesteps
-        count = options.steps or min(DEFAULT_STEPS.get(sampler, T), T)
-        steps = sampler_steps(self.scheduler, sampler, count, options.spacing)
-        walk = {
-            "ddpm": partial(ddpm, variance=self.scheduler.variance_type),
-            "ddim": partial(ddim, eta=options.eta or 0.0),
-            "dpmpp-2m": partial(dpmpp_2m, lower_order_final=self.scheduler.lower_order_final),
-        }[sampler]
+        plan = plan_sampling(
+            self.scheduler,
+            options.sampler,
+            options.steps or DEFAULT_STEPS.get(options.sampler or self.scheduler.sampler),
+            options.spacing,
+            eta=options.eta,
+            order=options.order,
+            solver_type=options.solver_type,
+        )
         shape = (
             self.autoencoder.config.latent_channels,
             *(side // self.autoencoder.config.factor for side in size),
         )
         predict = predictor(self.denoiser.bind(batch, size), self.scheduler)
 
-        def normal() -> Tensor:
-            return batch.noise.normal(*shape)
-
-        total = len(steps)
-        for index, (x, x_0) in enumerate(walk(predict, normal(), steps, normal), start=1):
+        total = len(plan.steps)
+        walk = plan.walk(predict, batch.noise.normal(*shape), batch.noise)
+        for index, (x, x_0) in enumerate(walk, start=1):
             if not bool(torch.isfinite(x).all()):
                 raise ZooError(
                     f"{self.source} produced NaN or infinity in step {index}.",
