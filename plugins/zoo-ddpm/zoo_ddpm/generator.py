@@ -115,7 +115,7 @@ class DDPM:
             yield from self._one_by_one(plan, x_T, labels, guidance_scale, batch.noise, metadata)
             return
         total = len(plan.steps)
-        steps = plan.walk(self._predictor(plan, labels, guidance_scale), x_T, batch.noise)
+        steps = plan.run(self._predictor(plan, labels, guidance_scale), x_T, batch.noise)
         for index, (x, x_0) in enumerate(steps, start=1):
             yield Step(index, total, (x if index == total else x_0).clamp(-1, 1), metadata=metadata)
 
@@ -131,7 +131,7 @@ class DDPM:
         """Sample one image after the other: a step of this generator is an image."""
         for i in range(len(x)):
             predict = self._predictor(plan, labels and labels[i : i + 1], guidance_scale)
-            for step, _ in plan.walk(predict, x[i : i + 1], noise):
+            for step, _ in plan.run(predict, x[i : i + 1], noise):
                 x = torch.cat([x[:i], step, x[i + 1 :]])
             yield Step(i + 1, len(x), x.clamp(-1, 1), metadata=metadata)
 

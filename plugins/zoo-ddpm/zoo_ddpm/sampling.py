@@ -1,11 +1,11 @@
 """How to sample: a sampler, its steps along a noise schedule, its options. Public, for other plugins too.
 
 :func:`plan_sampling` makes a :class:`SamplingPlan` of a scheduler config and what a user asks for;
-:meth:`SamplingPlan.walk` runs it with any network, which :func:`~zoo_ddpm.prediction.predictor` wraps::
+:meth:`SamplingPlan.run` runs it with any network, which :func:`~zoo_ddpm.prediction.predictor` wraps::
 
     plan = plan_sampling(SchedulerConfig.from_json(...), sampler="heun", steps=20)
     predict = predictor(network, plan.config)
-    for x, x_0 in plan.walk(predict, noise.normal(4, 64, 64), noise):
+    for x, x_0 in plan.run(predict, noise.normal(4, 64, 64), noise):
         ...
 """
 
@@ -20,14 +20,14 @@ from torch import Tensor
 
 from zoo_core import Noise, OptionError
 from zoo_ddpm.prediction import LabelledNetwork, Network, Prediction, Predictor, guided, labelled, predictor
-from zoo_ddpm.samplers import SAMPLERS, BrownianNoise, Sampler, Walk
+from zoo_ddpm.samplers import SAMPLERS, BrownianNoise, Sampler, Trajectory
 from zoo_ddpm.schedule import SchedulerConfig
 from zoo_ddpm.sigmas import SIGMA_SPACINGS
 from zoo_ddpm.timesteps import SamplerStep, distilled_timesteps, fractional_timesteps, timesteps
 
 __all__ = [
     "SAMPLERS", "SIGMA_SPACINGS", "LabelledNetwork", "Network", "Prediction", "Predictor", "Sampler",
-    "SamplerStep", "SamplingPlan", "SchedulerConfig", "Walk", "guided", "labelled", "plan_sampling",
+    "SamplerStep", "SamplingPlan", "SchedulerConfig", "Trajectory", "guided", "labelled", "plan_sampling",
     "predictor", "sampler_steps",
 ]  # fmt: skip
 
@@ -43,7 +43,7 @@ class SamplingPlan:
     options: Mapping[str, Any]
     """Arguments of the sampler's function."""
 
-    def walk(self, predict: Predictor, x: Tensor, noise: Noise) -> Walk:
+    def run(self, predict: Predictor, x: Tensor, noise: Noise) -> Trajectory:
         """Sample: yield (x after the step, its x_0 prediction) at each step; the last x is the sample.
 
         Args:

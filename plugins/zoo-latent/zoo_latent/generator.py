@@ -93,7 +93,7 @@ class LatentDiffusion:
         predict = predictor(self.denoiser.bind(batch, size), self.scheduler)
 
         total = len(plan.steps)
-        walk = plan.walk(predict, batch.noise.normal(*shape), batch.noise)
+        walk = plan.run(predict, batch.noise.normal(*shape), batch.noise)
         for index, (x, x_0) in enumerate(walk, start=1):
             if not bool(torch.isfinite(x).all()):
                 raise ZooError(

@@ -18,11 +18,11 @@ from zoo_ddpm.samplers.dpmpp import dpmpp_2m, dpmpp_2m_sde, dpmpp_2s_ancestral, 
 from zoo_ddpm.samplers.euler import euler, euler_ancestral, heun
 from zoo_ddpm.samplers.lcm import lcm
 from zoo_ddpm.samplers.multistep import ipndm, lms, pndm
-from zoo_ddpm.samplers.sigma import Denoiser, NoiseSource, Walk, in_sigma
+from zoo_ddpm.samplers.sigma import Denoiser, NoiseSource, Trajectory, in_sigma
 from zoo_ddpm.samplers.unipc import unipc
 
 __all__ = [
-    "SAMPLERS", "BrownianNoise", "Denoiser", "NoiseSource", "Normal", "Sampler", "Walk", "ddim", "ddpm",
+    "SAMPLERS", "BrownianNoise", "Denoiser", "NoiseSource", "Normal", "Sampler", "Trajectory", "ddim", "ddpm",
     "dpm2", "dpm2_ancestral", "dpm_adaptive", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2s_ancestral", "dpmpp_3m",
     "dpmpp_sde", "euler", "euler_ancestral", "heun", "in_sigma", "ipndm", "lcm", "lms", "log_variance",
     "pndm", "unipc",
@@ -33,8 +33,8 @@ __all__ = [
 class Sampler:
     """A row of the table: a sampler, and what it was published with."""
 
-    walk: Callable[..., Walk]
-    """The function."""
+    function: Callable[..., Trajectory]
+    """Its function."""
     in_sigma: bool = True
     """It walks σ (see :mod:`zoo_ddpm.samplers.sigma`); else ᾱ, as :func:`ddpm` does."""
     steps: int | None = 25
@@ -56,9 +56,9 @@ class Sampler:
     """It chooses its steps by what it sees, and so takes one sample at a time and no number of steps."""
 
     @property
-    def run(self) -> Callable[..., Walk]:
+    def run(self) -> Callable[..., Trajectory]:
         """The sampler for x_t and ᾱ, whatever it walks."""
-        return in_sigma(self.walk) if self.in_sigma else self.walk
+        return in_sigma(self.function) if self.in_sigma else self.function
 
 
 _MIDPOINT = ("midpoint", "heun")

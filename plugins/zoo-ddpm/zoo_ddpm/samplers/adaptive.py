@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from zoo_ddpm.samplers.sigma import Denoiser, NoiseSource, Walk, log_snr
+from zoo_ddpm.samplers.sigma import Denoiser, NoiseSource, Trajectory, log_snr
 
 
 def dpm_adaptive(
@@ -19,7 +19,7 @@ def dpm_adaptive(
     noise: NoiseSource,
     tolerance: float = 0.05,
     smallest: float = 0.15,
-) -> Walk:
+) -> Trajectory:
     """DPM-Solver-23: orders 2 and 3 from three network calls, whose difference sets the next step.
 
     Lu et al. 2022 (arXiv:2206.00927), Algorithm 3 in its appendix C. All of x shares its steps, so give it

@@ -8,12 +8,12 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from zoo_ddpm.samplers.sigma import Denoiser, NoiseSource, Walk, ancestral_sigmas
+from zoo_ddpm.samplers.sigma import Denoiser, NoiseSource, Trajectory, ancestral_sigmas
 
 
 def dpm2_ancestral(
     denoise: Denoiser, x: Tensor, sigmas: Sequence[float], noise: NoiseSource, eta: float = 1.0
-) -> Walk:
+) -> Trajectory:
     """Take the slope of each step from its middle, and add noise as ancestral sampling does."""
     for sigma, sigma_next in pairwise(sigmas):
         x_0 = denoise(x, sigma)
@@ -29,6 +29,6 @@ def dpm2_ancestral(
         yield x, x_0
 
 
-def dpm2(denoise: Denoiser, x: Tensor, sigmas: Sequence[float], noise: NoiseSource) -> Walk:
+def dpm2(denoise: Denoiser, x: Tensor, sigmas: Sequence[float], noise: NoiseSource) -> Trajectory:
     """Take the slope of each step from its middle; draws no noise."""
     return dpm2_ancestral(denoise, x, sigmas, noise, eta=0.0)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zoo_ddpm.prediction import Predictor
 from zoo_ddpm.samplers.ddpm import Normal
-from zoo_ddpm.samplers.sigma import Denoiser, NoiseSource, Walk, ancestral_sigmas, log_snr
+from zoo_ddpm.samplers.sigma import Denoiser, NoiseSource, Trajectory, ancestral_sigmas, log_snr
 from zoo_ddpm.timesteps import SamplerStep
 
 
@@ -64,7 +64,7 @@ def dpmpp_3m(
     algorithm: str = "dpmsolver++",
     lower_order_final: bool = True,
     euler_at_final: bool = False,
-) -> Walk:
+) -> Trajectory:
     """The multistep solvers of order 1 to 3, as the authors' code and diffusers have them.
 
     Args:
@@ -111,7 +111,7 @@ def dpmpp_2m_sde(
     solver_type: str = "midpoint",
     lower_order_final: bool = False,
     euler_at_final: bool = False,
-) -> Walk:
+) -> Trajectory:
     """SDE-DPM-Solver++(2M): the stochastic equation, with noise times ``eta`` (Lu et al. 2022, section 5)."""
     n, latest = len(sigmas) - 1, list[Located]()
     for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
@@ -134,7 +134,7 @@ def dpmpp_2m_sde(
 
 def dpmpp_2s_ancestral(
     denoise: Denoiser, x: Tensor, sigmas: Sequence[float], noise: NoiseSource, eta: float = 1.0
-) -> Walk:
+) -> Trajectory:
     """DPM-Solver++(2S), Algorithm 1 of Lu et al. 2022 with r = 1/2, and ancestral noise (k-diffusion)."""
     for sigma, sigma_next in pairwise(sigmas):
         x_0 = used = denoise(x, sigma)
@@ -150,7 +150,7 @@ def dpmpp_2s_ancestral(
 
 def dpmpp_sde(
     denoise: Denoiser, x: Tensor, sigmas: Sequence[float], noise: NoiseSource, eta: float = 1.0
-) -> Walk:
+) -> Trajectory:
     """DPM-Solver++ for the stochastic equation, two network calls a step, r = 1/2 (k-diffusion)."""
     for sigma, sigma_next in pairwise(sigmas):
         x_0 = used = denoise(x, sigma)

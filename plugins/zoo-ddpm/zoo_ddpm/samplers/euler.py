@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from zoo_ddpm.samplers.sigma import Denoiser, NoiseSource, Walk, ancestral_sigmas
+from zoo_ddpm.samplers.sigma import Denoiser, NoiseSource, Trajectory, ancestral_sigmas
 
 Band = tuple[float, float]
 
@@ -21,7 +21,7 @@ def euler(
     churn: float = 0.0,
     churn_band: Band = (0.0, math.inf),
     noise_scale: float = 1.0,
-) -> Walk:
+) -> Trajectory:
     """Euler's method: Algorithm 2 of Karras et al. 2022 (arXiv:2206.00364) without its correction.
 
     Args:
@@ -48,7 +48,7 @@ def heun(
     churn: float = 0.0,
     churn_band: Band = (0.0, math.inf),
     noise_scale: float = 1.0,
-) -> Walk:
+) -> Trajectory:
     """Heun's method, of second order: Algorithm 2 of Karras et al. 2022; arguments as of :func:`euler`."""
     for sigma, sigma_next in pairwise(sigmas):
         x, sigma = churned(x, sigma, churn / (len(sigmas) - 1), churn_band, noise_scale, noise)
@@ -74,7 +74,7 @@ def churned(
 
 def euler_ancestral(
     denoise: Denoiser, x: Tensor, sigmas: Sequence[float], noise: NoiseSource, eta: float = 1.0
-) -> Walk:
+) -> Trajectory:
     """Euler's method to less noise than asked for, and noise on top (k-diffusion); ``eta`` 0 is Euler's."""
     for sigma, sigma_next in pairwise(sigmas):
         x_0 = denoise(x, sigma)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zoo_ddpm.prediction import Predictor
 from zoo_ddpm.samplers.ddpm import Normal
-from zoo_ddpm.samplers.sigma import Walk
+from zoo_ddpm.samplers.sigma import Trajectory
 from zoo_ddpm.timesteps import SamplerStep
 
 SIGMA_DATA = 0.5
@@ -21,7 +21,7 @@ def lcm(
     steps: Sequence[SamplerStep],
     normal: Normal,
     timestep_scaling: float = 10.0,
-) -> Walk:
+) -> Trajectory:
     """Predict x_0, add new noise, repeat (Luo et al. 2023, arXiv:2310.04378, Algorithm 3).
 
     Args:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from torch import Tensor
 
-from zoo_ddpm.samplers.sigma import Denoiser, NoiseSource, Walk
+from zoo_ddpm.samplers.sigma import Denoiser, NoiseSource, Trajectory
 
 ADAMS_BASHFORTH = (
     (1.0,),
@@ -19,7 +19,9 @@ ADAMS_BASHFORTH = (
 """Weights of the latest slopes, the newest first, for steps of equal length."""
 
 
-def lms(denoise: Denoiser, x: Tensor, sigmas: Sequence[float], noise: NoiseSource, order: int = 4) -> Walk:
+def lms(
+    denoise: Denoiser, x: Tensor, sigmas: Sequence[float], noise: NoiseSource, order: int = 4
+) -> Trajectory:
     """Integrate the polynomial through the latest ``order`` slopes (Adams–Bashforth on uneven steps)."""
     slopes: list[Tensor] = []
     for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
@@ -41,7 +43,9 @@ def lms_weights(levels: Sequence[float], start: float, end: float) -> list[float
     return weights
 
 
-def ipndm(denoise: Denoiser, x: Tensor, sigmas: Sequence[float], noise: NoiseSource, order: int = 4) -> Walk:
+def ipndm(
+    denoise: Denoiser, x: Tensor, sigmas: Sequence[float], noise: NoiseSource, order: int = 4
+) -> Trajectory:
     """iPNDM: DDIM with ε extrapolated from the latest steps (Zhang & Chen 2022, arXiv:2204.13902, eq. 36)."""
     slopes: list[Tensor] = []
     for sigma, sigma_next in pairwise(sigmas):
@@ -51,7 +55,7 @@ def ipndm(denoise: Denoiser, x: Tensor, sigmas: Sequence[float], noise: NoiseSou
         yield x, x_0
 
 
-def pndm(denoise: Denoiser, x: Tensor, sigmas: Sequence[float], noise: NoiseSource) -> Walk:
+def pndm(denoise: Denoiser, x: Tensor, sigmas: Sequence[float], noise: NoiseSource) -> Trajectory:
     """PLMS: iPNDM of order 4 whose first step is Heun's (Liu et al. 2022, arXiv:2202.09778, eq. 12 and 22).
 
     The paper begins with three Runge–Kutta steps; this beginning is that of Stable Diffusion and diffusers.

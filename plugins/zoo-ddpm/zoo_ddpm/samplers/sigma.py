@@ -24,21 +24,21 @@ Denoiser = Callable[[Tensor, float], Tensor]
 NoiseSource = Callable[[float, float], Tensor]
 """(σ, σ_next) to standard normals (n, c, h, w) for that interval; intervals apart are independent."""
 
-Walk = Iterator[tuple[Tensor, Tensor]]
+Trajectory = Iterator[tuple[Tensor, Tensor]]
 """(x after the step, the x_0 predicted in it), one step after the other."""
 
 
-def in_sigma(sampler: Callable[..., Walk]) -> Callable[..., Walk]:
+def in_sigma(sampler: Callable[..., Trajectory]) -> Callable[..., Trajectory]:
     """Return the sampler for x_t and ᾱ: (predictor, x_t, steps, noise, time_of, **its own options)."""
 
-    def walk(
+    def run(
         predict: Predictor,
         x: Tensor,
         steps: Sequence[SamplerStep],
         noise: NoiseSource,
         time_of: Callable[[float], float],
         **options: Any,
-    ) -> Walk:
+    ) -> Trajectory:
         steps = [step.above(SMALLEST_ALPHA_BAR) for step in steps]
         known = {step.sigma: step for step in steps}
 
@@ -53,7 +53,7 @@ def in_sigma(sampler: Callable[..., Walk]) -> Callable[..., Walk]:
         for alpha_bar, (x, x_0) in zip(ends, walked, strict=True):
             yield math.sqrt(alpha_bar) * x, x_0
 
-    return walk
+    return run
 
 
 def log_snr(sigma: float) -> float:

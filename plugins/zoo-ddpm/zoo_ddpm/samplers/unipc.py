@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from torch import Tensor
 
-from zoo_ddpm.samplers.sigma import Denoiser, NoiseSource, Walk, log_snr
+from zoo_ddpm.samplers.sigma import Denoiser, NoiseSource, Trajectory, log_snr
 
 Located = tuple[float, Tensor]
 """(λ, what the network predicted there)."""
@@ -25,7 +25,7 @@ def unipc(
     predict_x0: bool = True,
     lower_order_final: bool = True,
     disable_corrector: Container[int] = (),
-) -> Walk:
+) -> Trajectory:
     """UniP-p and UniC-p: Algorithms 5 to 8 of the paper.
 
     Args:
