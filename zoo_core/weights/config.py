@@ -93,9 +93,7 @@ def _value(hint: Any, value: Any, source: str, key: str, remedy: str) -> Any:
     return read
 
 
-def _read(
-    hint: Any, value: Any, where: str, remedy: str, bounds: Between | None = None
-) -> tuple[Any, str]:
+def _read(hint: Any, value: Any, where: str, remedy: str, bounds: Between | None = None) -> tuple[Any, str]:
     """Return the value as the type has it, or MISSING, and what was expected in words."""
     if get_origin(hint) is Annotated:
         hint, *extras = get_args(hint)
