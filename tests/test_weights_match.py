@@ -344,3 +344,27 @@ def test_a_config_that_names_no_architecture_is_known_by_its_keys(
     with pytest.raises(WeightsError) as caught:
         match_path(folder, [by_keys])
     assert "No installed plugin runs" in caught.value.message
+
+
+def test_a_checkpoint_with_a_file_that_the_rule_excludes_is_another_model(
+    tmp_path: Path, files: dict[str, bytes]
+) -> None:
+    folder = write(tmp_path / "mine", {**files, "vae/config.json": b"{}"})
+    rules = [replace(RULES[1], without=("vae/config.json",)), replace(RULES[1], plugin="zoo-latent")]
+    assert match_path(folder, rules).plugin == "zoo-latent"
+
+
+def test_a_file_is_recognised_by_its_tensors(tmp_path: Path, files: dict[str, bytes]) -> None:
+    path = write(tmp_path, files) / "model.safetensors"
+    rules = [
+        replace(RULES[1], suffix=".safetensors", keys=("b",), plugin="zoo-other"),
+        replace(RULES[1], suffix=".safetensors", keys=("a",)),
+    ]
+    assert match_path(path, rules).plugin == "zoo-flat"
+    with pytest.raises(WeightsError, match="no installed plugin runs"):
+        match_path(path, rules[:1])
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(
+        WeightsError, match="No installed plugin runs"
+    ):  # in a folder, another model's weights
+        match_path(tmp_path, rules)

@@ -237,11 +237,14 @@ class CheckpointRule:
     """Paths of weights without suffix (``unet/diffusion_pytorch_model``); the first that exists counts."""
     more_weights: tuple[str, ...] = ()
     """Paths of the weights of further networks, without suffix; all that exist are used."""
+    without: tuple[str, ...] = ()
+    """Files that such a checkpoint does not have: with one of them it is another model."""
     prompt: Literal["none", "optional", "required"] = "none"
     capabilities: tuple[str, ...] = ()
     options: Mapping[str, Option] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
-    """Keys that the config has, whatever their values: where it names no architecture."""
+    """Keys that the config has, whatever their values: where it names no architecture. Beside a ``suffix``,
+    the names of tensors that the file has: such a file is only recognised where it is named."""
     suffix: str | None = None
     """End of the name of such files, in lower case: ``.gguf``."""
 

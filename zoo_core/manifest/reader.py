@@ -218,7 +218,7 @@ def _read_checkpoint(table: Table, plugin: str, common: dict[str, Option]) -> Ch
     suffix = table.optional_text("suffix", _SUFFIX, "a suffix such as .gguf")
     conditions = None if suffix else table.optional_table("where")
     where = {key: conditions.text_or_texts(key) for key in conditions} if conditions else {}
-    keys = () if suffix else table.texts("keys")
+    keys = table.texts("keys")
     if not where and not keys and not suffix:
         raise table.error("where", "at least one key with the value it must have, or keys = [KEY, …] instead")
     rule = CheckpointRule(
@@ -232,6 +232,7 @@ def _read_checkpoint(table: Table, plugin: str, common: dict[str, Option]) -> Ch
         files=() if suffix else table.paths("files", "paths inside the checkpoint"),
         weights=() if suffix else _read_stems(table),
         more_weights=() if suffix else table.paths("more_weights", "paths inside the checkpoint"),
+        without=() if suffix else table.paths("without", "paths inside the checkpoint"),
         prompt=table.choice("prompt", ("none", "optional", "required"), "none"),
         capabilities=table.choices("capabilities", CAPABILITIES),
         options=common,

@@ -16,6 +16,7 @@ from zoo_core.weights.checkpoint import FORMATS, MAX_JSON_BYTES, read_json_objec
 from zoo_core.weights.commits import DEFAULT_REVISION, commit_of, listing_of, not_cached
 from zoo_core.weights.identify import base_of_adapter, identify
 from zoo_core.weights.names import HubName
+from zoo_core.weights.reading import tensor_names
 from zoo_core.weights.store import ensure_files, files_under
 
 _FOREIGN = (".pkl", ".pt", ".pth", ".ckpt", ".bin", ".safetensors")
@@ -126,7 +127,7 @@ def match_path(path: Path, rules: Sequence[CheckpointRule], elsewhere: Elsewhere
 
 
 def _match_file(path: Path, rules: Sequence[CheckpointRule], elsewhere: Elsewhere) -> ModelCard:
-    rule = _rule_for(path.name, rules)
+    rule = next((rule for rule in rules if _ends(path.name, rule) and _holds(path, rule)), None)
     if rule is None:
         message = f"{path} is a file that no installed plugin runs."
         if remedy := next((told for rule, told in elsewhere() if _ends(path.name, rule)), None):
@@ -169,6 +170,7 @@ def _choose(place: _Place, rules: Sequence[CheckpointRule]) -> tuple[CheckpointR
         stems = [rule.weights, *((stem,) for stem in more)]
         weights = [name for each in stems for name in _weights(place, each)]
         return rule, tuple(dict.fromkeys([rule.config, *beside, *weights]))
+    rules = [rule for rule in rules if not rule.keys]  # those are for a file that is named
     single = [name for name in place.listed if _is_whole(name) and _rule_for(name, rules)]
     if len(single) > 1:
         raise WeightsError(
@@ -219,8 +221,15 @@ def _ends(name: str, rule: CheckpointRule) -> bool:
     return rule.suffix is not None and name.lower().endswith(rule.suffix)
 
 
+def _holds(path: Path, rule: CheckpointRule) -> bool:
+    """Return True if a file holds the tensors that a rule names."""
+    return not rule.keys or set(rule.keys) <= tensor_names(path)
+
+
 def _fits(place: _Place, rule: CheckpointRule) -> bool:
-    config = None if rule.suffix else place.config(rule.config)
+    if rule.suffix or any(map(place.has, rule.without)):
+        return False
+    config = place.config(rule.config)
     return config is not None and rule.matches(config)
 
 

@@ -43,6 +43,21 @@ def read_tensors(path: Path, inside: str | None = None) -> dict[str, Tensor]:
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path, start, inside)
 
 
+def tensor_names(path: Path) -> frozenset[str]:
+    """Return the names of the tensors in a ``.safetensors`` file, from its header alone.
+
+    Raises:
+        WeightsError: The file is damaged, or is no such file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as file:
+            return frozenset(file.keys())
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _damaged(path, "safetensors", error) from error
+
+
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file

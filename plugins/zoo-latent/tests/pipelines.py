@@ -57,10 +57,11 @@ def encoder(size: int, projected: bool = False, width: int = 16, **settings: Any
 
 
 def autoencoder(**settings: Any) -> Any:
+    default = {"block_out_channels": (8, 8), "norm_num_groups": 4}
     return randomized(
         diffusers.AutoencoderKL(
-            block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2, norm_num_groups=4, sample_size=16, **settings,
+            down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+            sample_size=16, **{**default, **settings},
         )
     )  # fmt: skip
 
@@ -84,7 +85,7 @@ def stable_diffusion(folder: Path, scheduler: Any = None, **unet: Any) -> Any:
     return pipeline
 
 
-def stable_diffusion_xl(folder: Path, scheduler: Any = None, zeros: bool = True) -> Any:
+def stable_diffusion_xl(folder: Path, scheduler: Any = None, zeros: bool = True, **settings: Any) -> Any:
     """Return a pipeline like SDXL base."""
     torch.manual_seed(0)
     one, two = tokenizer(folder / "scratch"), tokenizer(folder / "scratch_2", pad="!")
@@ -97,6 +98,7 @@ def stable_diffusion_xl(folder: Path, scheduler: Any = None, zeros: bool = True)
             "addition_embed_type": "text_time",
             "addition_time_embed_dim": 6,
             "projection_class_embeddings_input_dim": 6 + 6 * 6,
+            **settings,
         }
     )
     pipeline = diffusers.StableDiffusionXLPipeline(
@@ -118,3 +120,37 @@ def stable_diffusion_xl(folder: Path, scheduler: Any = None, zeros: bool = True)
 def saved(pipeline: Any, folder: Path, **how: Any) -> Path:
     pipeline.save_pretrained(folder / "model", **how)
     return folder / "model"
+
+
+def dit(folder: Path, scheduler: Any = None) -> Any:
+    """Return a pipeline like DiT's, its variance learned."""
+    torch.manual_seed(0)
+    transformer = diffusers.DiTTransformer2DModel(
+        num_attention_heads=2, attention_head_dim=8, num_layers=2, sample_size=8, out_channels=8,
+        num_embeds_ada_norm=1000,
+    )  # fmt: skip
+    pipeline = diffusers.DiTPipeline(
+        randomized(transformer),
+        autoencoder(),
+        scheduler or diffusers.DDIMScheduler(clip_sample=False),
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def latent_diffusion(folder: Path) -> Any:
+    """Return a pipeline like CompVis/ldm-celebahq-256's."""
+    torch.manual_seed(0)
+    vqvae = diffusers.VQModel(
+        block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2, vq_embed_dim=3,
+        up_block_types=("UpDecoderBlock2D",) * 2, norm_num_groups=4, num_vq_embeddings=20,
+    )  # fmt: skip
+    unet = diffusers.UNet2DModel(
+        sample_size=8, block_out_channels=(8, 16), down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"), norm_num_groups=4, layers_per_block=1,
+    )  # fmt: skip
+    vqvae.quantize.embedding.weight.data *= 30
+    scheduler = diffusers.DDIMScheduler(**SD_SCHEDULE, clip_sample=False, set_alpha_to_one=False)
+    pipeline = diffusers.LDMPipeline(randomized(vqvae), randomized(unet), scheduler)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline

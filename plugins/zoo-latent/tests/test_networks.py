@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import diffusers
 import pytest
 import torch
 import transformers
 from zoo_latent.networks.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
+from zoo_latent.networks.autoencoder_tiny import AutoencoderTiny, TinyConfig
+from zoo_latent.networks.dit import DiT, DiTConfig
 from zoo_latent.networks.unet import UNet, UNetConfig
+from zoo_latent.networks.vq import VQConfig, VQModel
 from zoo_latent.text.clip import ClipConfig, ClipText, clip_tensors
 
 from zoo_core import load_network
-from zoo_core.testing.golden import relative_error
+from zoo_core.testing.golden import GoldenCase, relative_error
 
 
 def randomized(network: torch.nn.Module) -> torch.nn.Module:
@@ -134,3 +138,65 @@ def test_the_text_encoder_encodes_as_transformers(activation):
     assert relative_error(states[-2], expected.hidden_states[-2]) < 1e-5
     assert relative_error(ours(ids), expected.last_hidden_state) < 1e-5
     assert relative_error(ours.pooled(states[-1], torch.tensor([3, 4])), expected.text_embeds) < 1e-5
+
+
+DIT = {
+    "num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 2, "sample_size": 8, "out_channels": 8,
+    "num_embeds_ada_norm": 5,
+}  # fmt: skip
+
+
+def test_the_diffusion_transformer_predicts_as_diffusers():
+    torch.manual_seed(0)
+    theirs = randomized(diffusers.DiTTransformer2DModel(**DIT))
+    config = DiTConfig.from_json(config_of(theirs), "dit")
+    ours = load_network(lambda: DiT(config), theirs.state_dict(), "dit")
+    x, labels = torch.randn(2, 4, 8, 8), torch.tensor([3, 5])
+    for t in (999, 17):
+        expected = theirs(x, timestep=torch.tensor([t, t]), class_labels=labels).sample
+        assert relative_error(ours(x, t, labels), expected) < 1e-5
+
+
+def test_the_diffusion_transformer_predicts_as_the_golden_case():
+    case = GoldenCase.read(Path(__file__).parent / "golden" / "dit.safetensors")
+    config = DiTConfig.from_json(case.about["published_config"], "dit")
+    network = load_network(lambda: DiT(config), case.under("weights/"), "dit")
+    labels, latent = case["inputs/class_labels"], case["inputs/latent"]
+    for t in case.about["config"]["timesteps"]:
+        assert relative_error(network(latent, t, labels), case[f"outputs/out_t{t}"]) < 5e-5
+    mixed = network(latent, case["inputs/timesteps_mixed"], labels)
+    assert relative_error(mixed, case["outputs/out_mixed"]) < 5e-5
+
+
+def test_the_quantizing_autoencoder_works_as_diffusers():
+    torch.manual_seed(0)
+    theirs = randomized(
+        diffusers.VQModel(
+            block_out_channels=(8, 16), down_block_types=("DownEncoderBlock2D",) * 2, vq_embed_dim=3,
+            up_block_types=("UpDecoderBlock2D",) * 2, norm_num_groups=4, num_vq_embeddings=20,
+        )
+    )  # fmt: skip
+    theirs.quantize.embedding.weight.data *= 10
+    config = VQConfig.from_json(config_of(theirs), "vq")
+    ours = load_network(lambda: VQModel(config), theirs.state_dict(), "vq")
+    images = torch.rand(2, 3, 16, 24) * 2 - 1
+    expected = theirs.encode(images).latents
+    assert relative_error(ours.encode(images) / config.scaling_factor, expected) < 1e-5
+    z = torch.randn(2, 3, 8, 12)
+    assert relative_error(ours.decode(z * config.scaling_factor), theirs.decode(z).sample) < 1e-5
+
+
+def test_the_tiny_autoencoder_works_as_diffusers():
+    torch.manual_seed(0)
+    theirs = randomized(
+        diffusers.AutoencoderTiny(
+            encoder_block_out_channels=(8, 8), decoder_block_out_channels=(8, 8), num_encoder_blocks=(1, 2),
+            num_decoder_blocks=(2, 1),
+        )
+    )  # fmt: skip
+    config = TinyConfig.from_json(config_of(theirs), "tiny")
+    ours = load_network(lambda: AutoencoderTiny(config), theirs.state_dict(), "tiny")
+    images = torch.rand(2, 3, 16, 24) * 2 - 1
+    latents = theirs.encode(images).latents
+    assert relative_error(ours.encode(images), latents) < 1e-5
+    assert relative_error(ours.decode(latents), theirs.decode(latents).sample) < 1e-5

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from zoo_core import hookimpl
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
-    from zoo_core import Checkpoint, Generator, ModelCard
+    from zoo_core import Checkpoint, Conversion, Generator, ModelCard
 
 
 @hookimpl
@@ -20,3 +22,11 @@ def zoo_create_generator(
     from zoo_latent.generator import LatentDiffusion
 
     return LatentDiffusion(checkpoint, device, dtype)
+
+
+@hookimpl
+def zoo_convert_checkpoint(path: Path) -> Conversion | None:
+    """Read a .ckpt file of the original implementation, without running anything in it."""
+    from zoo_latent.single_file import convert
+
+    return convert(path)

@@ -8,20 +8,36 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from zoo_ddpm.checkpoint import current_names
 
 from zoo_core import Checkpoint, WeightsError, load_network
 from zoo_latent.networks.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
+from zoo_latent.networks.autoencoder_tiny import AutoencoderTiny, TinyConfig
 from zoo_latent.networks.unet import UNet, UNetConfig
+from zoo_latent.networks.vq import VQConfig, VQModel
 from zoo_latent.text.clip import ClipConfig, ClipText, clip_tensors
 from zoo_latent.text.tokenizer import ClipTokenizer
 
-OLD_ATTENTION_NAMES: Mapping[str, str] = {
-    "query": "to_q",
-    "key": "to_k",
-    "value": "to_v",
-    "proj_attn": "to_out.0",
-}
-"""The names of an autoencoder's attention layers before diffusers 0.12, and today's."""
+Autoencoder = AutoencoderKL | VQModel | AutoencoderTiny
+
+
+def _kl(config: Mapping[str, Any], source: str) -> Callable[[], Autoencoder]:
+    read = AutoencoderKLConfig.from_json(config, source)
+    return lambda: AutoencoderKL(read)
+
+
+def _vq(config: Mapping[str, Any], source: str) -> Callable[[], Autoencoder]:
+    read = VQConfig.from_json(config, source)
+    return lambda: VQModel(read)
+
+
+def _tiny(config: Mapping[str, Any], source: str) -> Callable[[], Autoencoder]:
+    read = TinyConfig.from_json(config, source)
+    return lambda: AutoencoderTiny(read)
+
+
+AUTOENCODERS = {"AutoencoderKL": _kl, "VQModel": _vq, "AutoencoderTiny": _tiny}
+"""For each class of autoencoder, what reads its config and returns what builds it."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +85,12 @@ def read_folder(checkpoint: Checkpoint) -> Parts:
 
     index = checkpoint.json("model_index.json")
     suffixes = [s for s in ("", "_2") if _names_a_class(index.get(f"text_encoder{s}"))]
+    denoiser = next((f for f in ("unet", "transformer") if checkpoint.has(f"{f}/config.json")), "unet")
+    autoencoder = "vqvae" if checkpoint.has("vqvae/config.json") else "vae"
     return Parts(
         index,
-        part("unet"),
-        part("vae"),
+        part(denoiser),
+        part(autoencoder),
         tuple(map(encoder, suffixes)),
         checkpoint.json("scheduler/scheduler_config.json"),
         checkpoint.source,
@@ -86,17 +104,16 @@ def _names_a_class(entry: object) -> bool:
 
 def build_unet(part: Part, dtype: torch.dtype, device: torch.device) -> UNet:
     """Build the U-Net; WeightsError if it is another network, or its tensors do not fit."""
-    _require_class(part, "UNet2DConditionModel")
+    require_class(part, "UNet2DConditionModel")
     config = UNetConfig.from_json(part.config, part.source)
     return load_network(lambda: UNet(config), part.tensors(), part.source, dtype, device)
 
 
-def build_autoencoder(part: Part, dtype: torch.dtype, device: torch.device) -> AutoencoderKL:
+def build_autoencoder(part: Part, dtype: torch.dtype, device: torch.device) -> Autoencoder:
     """Build the autoencoder; WeightsError if it is another network, or its tensors do not fit."""
-    _require_class(part, "AutoencoderKL")
-    config = AutoencoderKLConfig.from_json(part.config, part.source)
-    tensors = current_names(part.tensors())
-    return load_network(lambda: AutoencoderKL(config), tensors, part.source, dtype, device)
+    name, tensors = require_class(part, *AUTOENCODERS), current_names(part.tensors())
+    build = AUTOENCODERS[name](part.config, part.source)
+    return load_network(build, tensors, part.source, dtype, device)
 
 
 def build_encoder(part: Part, dtype: torch.dtype, device: torch.device) -> ClipText:
@@ -117,22 +134,12 @@ def build_encoder(part: Part, dtype: torch.dtype, device: torch.device) -> ClipT
     return load_network(build, tensors, part.source, dtype, device)
 
 
-def current_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return an autoencoder's tensors under today's names, attention's linear weights as matrices."""
-    renamed = {}
-    for name, tensor in tensors.items():
-        if ".attentions." in name:
-            name = ".".join(OLD_ATTENTION_NAMES.get(part, part) for part in name.split("."))
-            if name.endswith(".weight") and tensor.dim() > 2:
-                tensor = tensor.flatten(1)
-        renamed[name] = tensor
-    return renamed
-
-
-def _require_class(part: Part, expected: str) -> None:
-    name = part.config.get("_class_name", expected)
-    if name != expected:
+def require_class(part: Part, *expected: str) -> str:
+    """Return the class of a network; WeightsError if it is none of ``expected``."""
+    name = part.config.get("_class_name", expected[0])
+    if name not in expected:
         raise WeightsError(
-            f"{part.source}: the network is {name!r}; zoo-latent reads {expected} here.",
+            f"{part.source}: the network is {name!r}; zoo-latent reads {' or '.join(expected)} here.",
             "Use a checkpoint that zoo-latent supports; its README lists them.",
         )
+    return str(name)

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 from zoo_ddpm.sampling import SchedulerConfig, plan_sampling, predictor
 
 from zoo_core import Batch, Checkpoint, OptionError, Step, WeightsError, ZooError, read_options
-from zoo_latent.checkpoint import build_autoencoder, read_folder
+from zoo_latent.checkpoint import Parts, build_autoencoder, read_folder
+from zoo_latent.class_to_image import ClassToImage
+from zoo_latent.denoiser import Denoiser
+from zoo_latent.editing import Edit, EditOptions, keeping, noised
 from zoo_latent.preview import LinearPreview
+from zoo_latent.single_file import read_single_file
 from zoo_latent.text_to_image import TextToImage
+from zoo_latent.tiling import decode_tiled
+from zoo_latent.unconditional import Unconditional
 
 DEFAULT_STEPS = {"dpmpp-2m": 25}
 """Default number of steps of samplers for which zoo-ddpm has another."""
-MAX_PIXELS = 2**24
-"""Most pixels of an image."""
-BATCH_PIXELS = 2**19
-"""Pixels of the images that are made at once where the user does not say."""
+LARGEST_WHOLE = 128 * 128
+"""Most latents that are decoded at once; more are decoded in tiles."""
+DENOISERS: Mapping[str, Callable[[Parts, torch.device, torch.dtype], Denoiser]] = {
+    "DiTPipeline": ClassToImage,
+    "LDMPipeline": Unconditional,
+}
+"""The denoiser of a pipeline, if it is not TextToImage."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +42,14 @@ class SamplingOptions:
     eta: float | None
     order: int | None
     solver_type: str | None
-    width: int | None
-    height: int | None
+    tiles: bool
 
 
 class LatentDiffusion:
     """A latent diffusion model ready to sample.
 
     Args:
-        checkpoint: In the layout of diffusers.
+        checkpoint: In the layout of diffusers, or one file in the original layout.
         device: Where to compute.
         dtype: Type the networks compute in; None is float32. The samplers always work in float32.
 
@@ -48,26 +57,22 @@ class LatentDiffusion:
         WeightsError: The checkpoint is not such a model, or has an unknown setting.
     """
 
+    batch_size = 1
+
     def __init__(
         self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None = None
     ) -> None:
-        parts = read_folder(checkpoint)
+        is_folder = checkpoint.has("model_index.json")
+        parts = read_folder(checkpoint) if is_folder else read_single_file(checkpoint)
         self.source, self.dtype, self.device = parts.source, dtype or torch.float32, device
         self.scheduler = SchedulerConfig.from_json(
             parts.scheduler, f"{checkpoint.source}: scheduler/scheduler_config.json"
         )
-        self.denoiser = TextToImage(parts, device, self.dtype)
+        kind = DENOISERS.get(parts.index.get("_class_name", ""), TextToImage)
+        self.denoiser: Denoiser = kind(parts, device, self.dtype)
         self.autoencoder = build_autoencoder(parts.autoencoder, self.dtype, device)
-        channels = self.autoencoder.config.latent_channels
-        if self.denoiser.unet.config.out_channels != channels:
-            raise WeightsError(
-                f"{self.source}: the autoencoder's latents have {channels} channels, the U-Net's "
-                f"{self.denoiser.unet.config.out_channels}.",
-                "Get a complete copy of the checkpoint.",
-            )
+        _check_channels(parts, self.denoiser, self.autoencoder.config.channels)
         self.preview = LinearPreview(self.autoencoder)
-        height, width = self._size(None, None)
-        self.batch_size = max(1, min(64, BATCH_PIXELS // (height * width)))
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         """Make the batch's images; every step but the last previews them roughly.
@@ -76,7 +81,10 @@ class LatentDiffusion:
             OptionError: The options contradict each other or do not fit this model.
         """
         options = read_options(SamplingOptions, batch.options)
-        size = self._size(options.height, options.width)
+        edit = Edit.read(read_options(EditOptions, batch.options))
+        factor = self.autoencoder.config.factor
+        size = self.denoiser.latent_size(batch.options, factor, edit.size if edit else None)
+        image_size = factor * size[0], factor * size[1]
         plan = plan_sampling(
             self.scheduler,
             options.sampler,
@@ -86,40 +94,86 @@ class LatentDiffusion:
             order=options.order,
             solver_type=options.solver_type,
         )
-        shape = (
-            self.autoencoder.config.latent_channels,
-            *(side // self.autoencoder.config.factor for side in size),
-        )
-        predict = predictor(self.denoiser.bind(batch, size), self.scheduler)
 
+        def normal() -> Tensor:
+            return batch.noise.normal(self.denoiser.channels, *size)
+
+        network = self.denoiser.bind(batch, image_size, self._beside(edit, image_size, normal))
+        predict = predictor(network, self.scheduler)
+        if edit is None or (self._repaints and edit.strength == 1):
+            x = normal()
+        else:
+            known, noise, anew = self._encode(edit.pixels(image_size), normal), normal(), edit.anew(size)
+            plan = replace(plan, steps=plan.steps[edit.first_step(len(plan.steps)) :])
+            # Made anew from the highest noise level, nothing is left of the image.
+            x = noise if anew is not None and edit.strength == 1 else noised(known, noise, plan.steps[0])
+            if anew is not None and not self._repaints:
+                predict = keeping(predict, known, noise, anew.to(self.device))
+        metadata = self.denoiser.metadata(batch.n)
         total = len(plan.steps)
-        walk = plan.run(predict, batch.noise.normal(*shape), batch.noise)
-        for index, (x, x_0) in enumerate(walk, start=1):
-            if not bool(torch.isfinite(x).all()):
+        for index, (x_s, x_0) in enumerate(plan.run(predict, x, batch.noise), start=1):
+            if not bool(torch.isfinite(x_s).all()):
                 raise ZooError(
                     f"{self.source} produced NaN or infinity in step {index}.",
                     "Its weights are damaged, or an option is too extreme; or try --dtype float32.",
                 )
-            yield Step(index, total, self.preview(x_0) if index < total else self.decode(x))
+            if index < total:
+                images = self.preview(x_0)
+            else:
+                images = self.decode(x_s, options.tiles)
+                images = edit.pasted(images) if edit else images
+            yield Step(index, total, images, metadata=metadata)
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Decode latents (n, c, h, w), one image at a time: (n, 3, factor·h, factor·w) in [-1, 1]."""
-        images = [self.autoencoder.decode(each[None].to(self.dtype)) for each in latents]
-        return torch.cat(images).float().clamp(-1, 1)
+    def decode(self, latents: Tensor, tiles: bool = False) -> Tensor:
+        """Decode latents (n, c, h, w), one image at a time: (n, 3, factor·h, factor·w) in [-1, 1].
 
-    def _size(self, height: int | None, width: int | None) -> tuple[int, int]:
-        """Return the images' height and width; what is not given is the size that the model learned."""
-        factor, side = self.autoencoder.config.factor, self.denoiser.unet.config.sample_size or 64
-        learned = side if isinstance(side, tuple) else (side, side)
-        size = (height or factor * learned[0], width or factor * learned[1])
-        if any(side % factor for side in size):
+        With ``tiles``, or if there are many of them, each image is decoded in tiles.
+        """
+        decode: Callable[[Tensor], Tensor] = self.autoencoder.decode
+        if tiles or latents.shape[2] * latents.shape[3] > LARGEST_WHOLE:
+            decode = partial(decode_tiled, self.autoencoder.decode, factor=self.autoencoder.config.factor)
+        images = [decode(each[None].to(self.dtype)).float() for each in latents]
+        return torch.cat(images).clamp(-1, 1)
+
+    @property
+    def _repaints(self) -> bool:
+        """True if the network itself takes the mask and the image: an inpainting model."""
+        return self.denoiser.in_channels > self.denoiser.channels
+
+    def _encode(self, pixels: Tensor, normal: Callable[[], Tensor]) -> Tensor:
+        """Encode an image (1, 3, h, w), once for each sample: (n, c, h/factor, w/factor)."""
+        pixels = pixels.to(self.device, self.dtype)
+        return self.autoencoder.encode(pixels, normal().to(self.dtype)).float()
+
+    def _beside(
+        self, edit: Edit | None, size: tuple[int, int], normal: Callable[[], Tensor]
+    ) -> Tensor | None:
+        """Return what an inpainting model takes beside x_t: the mask, and the image without what it hides."""
+        if not self._repaints:
+            return None
+        if edit is None or edit.mask is None:
             raise OptionError(
-                f"--width and --height must be multiples of {factor}, not {size[1]} and {size[0]}.",
-                f"Try --width {-(-size[1] // factor) * factor} --height {-(-size[0] // factor) * factor}.",
+                "This model repaints a part of an image, and there is none.",
+                "Give both: --input IMAGE --mask MASK, white where the image is to be made anew.",
             )
-        if size[0] * size[1] > MAX_PIXELS:
-            raise OptionError(
-                f"{size[1]} × {size[0]} pixels are too many; at most {MAX_PIXELS:,} in all.",
-                "Make a smaller image, and enlarge it: zoo run aura-sr --input IMAGE",
-            )
-        return size
+        hidden = edit.anew(size)
+        assert hidden is not None
+        known = self._encode(edit.pixels(size) * (1 - hidden), normal)
+        anew = edit.anew((known.shape[2], known.shape[3]))
+        assert anew is not None
+        return torch.cat([anew.to(known).expand(len(known), -1, -1, -1), known], dim=1)
+
+
+def _check_channels(parts: Parts, denoiser: Denoiser, channels: int) -> None:
+    if denoiser.channels != channels:
+        raise WeightsError(
+            f"{parts.source}: the autoencoder's latents have {channels} channels, the denoiser's "
+            f"{denoiser.channels}.",
+            "Get a complete copy of the checkpoint.",
+        )
+    if denoiser.in_channels not in (channels, 2 * channels + 1):
+        raise WeightsError(
+            f"{parts.source}: the denoiser takes {denoiser.in_channels} channels; zoo-latent runs those with "
+            f"{channels}, and inpainting ones with {2 * channels + 1}.",
+            "Use a checkpoint that zoo-latent supports; its README lists them.",
+        )

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo_latent.networks.autoencoder_kl import AutoencoderKL
+from zoo_latent.checkpoint import Autoencoder
 
 SAMPLES, SIDE = 4, 8
 
@@ -18,7 +18,7 @@ class LinearPreview:
     nothing beside a step.
     """
 
-    def __init__(self, autoencoder: AutoencoderKL) -> None:
+    def __init__(self, autoencoder: Autoencoder) -> None:
         self.autoencoder = autoencoder
         self._map: tuple[Tensor, Tensor] | None = None
 
@@ -33,7 +33,7 @@ class LinearPreview:
 
     def _fit(self) -> tuple[Tensor, Tensor]:
         config, random = self.autoencoder.config, torch.Generator().manual_seed(0)
-        latents = torch.randn(SAMPLES, config.latent_channels, SIDE, SIDE, generator=random)
+        latents = torch.randn(SAMPLES, config.channels, SIDE, SIDE, generator=random)
         parameter = next(self.autoencoder.parameters())
         images = self.autoencoder.decode(latents.to(parameter)).float().cpu()
         colours = F.avg_pool2d(images, config.factor).permute(0, 2, 3, 1).flatten(0, 2)  # (pixels, 3)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from zoo_ddpm.prediction import Network
+from torch import Tensor, nn
+from zoo_ddpm.sampling import Network
 
-from zoo_core import Batch, WeightsError, classifier_free_guidance, read_options
+from zoo_core import Batch, OptionError, Options, WeightsError, classifier_free_guidance, read_options
 from zoo_latent.checkpoint import Parts, build_encoder, build_unet
+from zoo_latent.lora import Adapter
 from zoo_latent.text.encoder import Embedding, TextEncoder
+from zoo_latent.text.inversion import NewWord
 
 DEFAULT_GUIDANCE, DEFAULT_GUIDANCE_XL = 7.5, 5.0
 DEFAULT_GUIDANCE_LCM = 8.5
+MAX_PIXELS = 2**24
+"""Most pixels of an image."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,23 @@ class PromptOptions:
     negative_prompt: tuple[str | None, ...]
     guidance_scale: float | None
     guidance_rescale: float
+
+
+@dataclass(frozen=True)
+class AdapterOptions:
+    """Files that are added to the model; zoo.toml describes them."""
+
+    lora: str | None
+    lora_scale: float
+    embedding: str | None
+
+
+@dataclass(frozen=True)
+class SizeOptions:
+    """The size of the images in pixels."""
+
+    width: int | None
+    height: int | None
 
 
 @dataclass(frozen=True)
@@ -48,7 +71,7 @@ class TextToImage:
     """
 
     def __init__(self, parts: Parts, device: torch.device, dtype: torch.dtype) -> None:
-        self.dtype, self.device = dtype, device
+        self.parts, self.dtype, self.device = parts, dtype, device
         self.zeros_for_no_negative = bool(parts.index.get("force_zeros_for_empty_prompt", False))
         if parts.index.get("requires_aesthetics_score"):
             raise WeightsError(
@@ -59,12 +82,29 @@ class TextToImage:
             raise WeightsError(
                 f"{parts.source} has no text encoder.", "Get a complete copy of the checkpoint."
             )
+        self.adapters = AdapterOptions(None, 1.0, None)
+        self._load(self.adapters)
+
+    def _load(self, adapters: AdapterOptions) -> None:
+        """Build the networks with these adapters added; where that fails, the old ones stay."""
+        parts, dtype, device = self.parts, self.dtype, self.device
         encoders = []
         for part, read_tokenizer in parts.encoders:
             encoder = build_encoder(part, dtype, device)
             encoders.append((encoder, read_tokenizer(encoder.config.vocab_size)))
-        self.encoder = TextEncoder(encoders, device)
-        self.unet = build_unet(parts.denoiser, dtype, device)
+        unet = build_unet(parts.denoiser, dtype, device)
+        if adapters.lora is not None:
+            networks: dict[str, nn.Module] = {"unet": unet}
+            for suffix, (encoder, _) in zip(("", "_2"), encoders, strict=False):
+                networks[f"text_encoder{suffix}"] = encoder
+            Adapter(Path(adapters.lora)).add(networks, adapters.lora_scale)
+        new = None
+        if adapters.embedding is not None:
+            widths = [encoder.config.hidden_size for encoder, _ in encoders]
+            new = NewWord.read(Path(adapters.embedding), widths)
+        self.encoder, self.unet, self.adapters = TextEncoder(encoders, device), unet, adapters
+        self.encoder.new = new
+        self.in_channels, self.channels = unet.config.in_channels, unet.config.out_channels
         width, expected = sum(e.config.hidden_size for e, _ in encoders), self.unet.config.cross_attention_dim
         if any(each != width for each in self.unet.config.by_level(expected)):
             raise WeightsError(
@@ -84,13 +124,46 @@ class TextToImage:
             return DEFAULT_GUIDANCE_LCM
         return DEFAULT_GUIDANCE_XL if self.unet.config.addition_embed_type else DEFAULT_GUIDANCE
 
-    def bind(self, batch: Batch, size: tuple[int, int]) -> Network:
-        """Return the network with the batch's prompts and guidance bound; ``size`` is the images' (h, w).
+    def latent_size(self, options: Options, factor: int, given: tuple[int, int] | None) -> tuple[int, int]:
+        """Return the requested size, else that of an input image, else the one that the model learned.
+
+        Raises:
+            OptionError: It is no multiple of ``factor``, or too large.
+        """
+        sizes = read_options(SizeOptions, options)
+        side = self.unet.config.sample_size or 64
+        learned = side if isinstance(side, tuple) else (side, side)
+        height, width = given or (factor * learned[0], factor * learned[1])
+        size = sizes.height or height // factor * factor, sizes.width or width // factor * factor
+        if any(side % factor or not side for side in size):
+            nearest = [max(-(-side // factor), 1) * factor for side in size]
+            raise OptionError(
+                f"--width and --height must be multiples of {factor}, not {size[1]} and {size[0]}.",
+                f"Try --width {nearest[1]} --height {nearest[0]}.",
+            )
+        if size[0] * size[1] > MAX_PIXELS:
+            raise OptionError(
+                f"{size[1]} × {size[0]} pixels are too many; at most {MAX_PIXELS:,} in all.",
+                "Make a smaller image, and enlarge it: zoo run aura-sr --input IMAGE",
+            )
+        return size[0] // factor, size[1] // factor
+
+    def metadata(self, n: int) -> tuple[Mapping[str, Any], ...] | None:
+        """Return the digests of the files that were added to the model."""
+        files = {"lora": self.adapters.lora, "embedding": self.adapters.embedding}
+        digests = {f"{name}_sha256": _sha256(Path(path)) for name, path in files.items() if path}
+        return (digests,) * n if digests else None
+
+    def bind(self, batch: Batch, image_size: tuple[int, int], beside: Tensor | None) -> Network:
+        """Return the network with the batch's prompts and guidance bound.
 
         Raises:
             OptionError: A prompt is too long.
         """
         options = read_options(PromptOptions, batch.options)
+        adapters = read_options(AdapterOptions, batch.options)
+        if adapters != self.adapters:
+            self._load(adapters)
         scale = self.default_guidance if options.guidance_scale is None else options.guidance_scale
         # A model that was given the guidance scale in training has learned what guidance does.
         guided = scale > 1 and not self.unet.config.time_cond_proj_dim
@@ -107,12 +180,15 @@ class TextToImage:
             if guided:
                 embedding = self._with_negatives(embedding, [negatives[i] for i in rows], count)
             index = torch.tensor(rows, device=self.device)
-            groups.append(Group(index, embedding.words, self._added(embedding, size, scale)))
+            groups.append(Group(index, embedding.words, self._added(embedding, image_size, scale)))
 
         def network(x: Tensor, t: float) -> Tensor:
             out = torch.empty(len(x), self.unet.config.out_channels, *x.shape[2:], device=x.device)
             for group in groups:
-                rows = x[group.rows].to(self.dtype)
+                rows = x[group.rows]
+                if beside is not None:
+                    rows = torch.cat([rows, beside[group.rows]], dim=1)
+                rows = rows.to(self.dtype)
                 rows = torch.cat([rows, rows]) if guided else rows
                 predicted = self.unet(rows, t, group.context, **group.added).float()
                 if guided:
@@ -169,3 +245,8 @@ def guidance_embedding(scales: Tensor, width: int) -> Tensor:
     i = torch.arange(half, dtype=torch.float32, device=scales.device)
     angles = 1000.0 * scales[:, None] * torch.exp(-math.log(10000.0) * i / (half - 1))
     return torch.nn.functional.pad(torch.cat([angles.sin(), angles.cos()], dim=1), (0, width % 2))
+
+
+def _sha256(path: Path) -> str | None:
+    """Return the digest of a file; None for a folder."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None

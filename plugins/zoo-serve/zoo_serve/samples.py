@@ -22,14 +22,12 @@ class StoredSample:
     record: Record
     text: str | None
     png: bytes
-    extra: Any = None
-    """What was computed for its answer beside it."""
 
     @classmethod
-    def of(cls, sample: Sample, extra: Any = None) -> StoredSample:
+    def of(cls, sample: Sample) -> StoredSample:
         """Encode a sample. An image takes some milliseconds: call it in a thread."""
         png = b"" if sample.tensor is None else sample_bytes(sample, Path("sample.png"))
-        return cls(secrets.token_hex(16), sample.record, sample.text, png, extra)
+        return cls(secrets.token_hex(16), sample.record, sample.text, png)
 
     @property
     def suffix(self) -> str:

@@ -56,6 +56,11 @@ class AutoencoderKLConfig:
         return read_published(cls, config, source, only=ONLY, ignore=WITHOUT_EFFECT)
 
     @property
+    def channels(self) -> int:
+        """Channels of the latents."""
+        return self.latent_channels
+
+    @property
     def factor(self) -> int:
         """Height and width of an image over those of its latents."""
         return 1 << (len(self.block_out_channels) - 1)
@@ -141,6 +146,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, in_channels, h, w) to (n, out, h/factor, w/factor)."""
+        x = x.contiguous(memory_format=torch.channels_last)  # in which convolutions are faster
         for layer in (self.conv_in, *self.down_blocks, self.mid_block):
             x = layer(x)
         out: Tensor = self.conv_out(F.silu(self.conv_norm_out(x)))
@@ -167,6 +173,7 @@ class Decoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, in_channels, h, w) to (n, out, factor·h, factor·w)."""
+        x = x.contiguous(memory_format=torch.channels_last)  # in which convolutions are faster
         for layer in (self.conv_in, self.mid_block, *self.up_blocks):
             x = layer(x)
         out: Tensor = self.conv_out(F.silu(self.conv_norm_out(x)))

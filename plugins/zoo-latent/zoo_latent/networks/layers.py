@@ -24,6 +24,16 @@ def sinusoidal_embedding(t: Tensor, width: int, flip: bool = True, freq_shift: f
     return torch.cat(waves, dim=1)
 
 
+def as_tokens(x: Tensor) -> Tensor:
+    """View a channels-last feature map (n, c, h, w) as (n, h·w, c)."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def as_image(tokens: Tensor, like: Tensor) -> Tensor:
+    """View tokens (n, h·w, c) as a channels-last feature map of the height and width of another one."""
+    return tokens.view(len(tokens), *like.shape[2:], -1).permute(0, 3, 1, 2)
+
+
 class TimestepEmbedding(nn.Module):
     """Two linear layers that turn sinusoids, and a condition if there is one, into an embedding."""
 
@@ -131,5 +141,4 @@ class ImageAttention(Attention):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Map (n, c, h, w) to the same shape."""
         assert self.group_norm is not None
-        tokens = self.group_norm(x).flatten(2).transpose(1, 2)  # (n, h·w, c)
-        return x + super().forward(tokens).transpose(1, 2).reshape(x.shape)
+        return x + as_image(super().forward(as_tokens(self.group_norm(x))), x)

@@ -27,6 +27,8 @@ from zoo_latent.networks.layers import (
     ResnetBlock,
     TimestepEmbedding,
     Upsample,
+    as_image,
+    as_tokens,
     sinusoidal_embedding,
 )
 
@@ -196,10 +198,10 @@ class SpatialTransformer(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """Map (n, c, h, w) to the same shape."""
-        h = _project(self.proj_in, self.norm(x).flatten(2).transpose(1, 2))  # (n, h·w, c)
+        h = _project(self.proj_in, as_tokens(self.norm(x)))  # (n, h·w, c)
         for block in self.transformer_blocks:
             h = block(h, context)
-        return x + _project(self.proj_out, h).transpose(1, 2).reshape(x.shape)
+        return x + as_image(_project(self.proj_out, h), x)
 
 
 def _project(layer: nn.Module, x: Tensor) -> Tensor:
@@ -360,7 +362,8 @@ class UNet(nn.Module):
             ).view(len(sizes), -1)
             emb = emb + self.add_embedding(torch.cat([pooled, embedded.to(pooled)], dim=1))
         emb = F.silu(emb)
-        x = self.conv_in(x)
+        # Convolutions are faster in this layout, and tokens are a view of it.
+        x = self.conv_in(x.contiguous(memory_format=torch.channels_last))
         skips = [x]
         for down in self.down_blocks:
             skips += down(skips[-1], emb, context)

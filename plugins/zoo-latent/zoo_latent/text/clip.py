@@ -101,9 +101,16 @@ class ClipText(nn.Module):
         self.projection = nn.Linear(width, config.projection_dim, bias=False) if projection else None
         self.requires_grad_(False)
 
-    def hidden_states(self, ids: Tensor) -> list[Tensor]:
-        """Map token ids (n, length) to the input and every layer's output, each (n, length, width)."""
-        states = [F.embedding(ids, self.token_embedding) + self.position_embedding[: ids.shape[1]]]
+    def hidden_states(self, ids: Tensor, new: Tensor | None = None) -> list[Tensor]:
+        """Map token ids (n, length) to the input and every layer's output, each (n, length, width).
+
+        ``new`` (vectors, width) has the embeddings of ids from the vocabulary's size on.
+        """
+        known = self.config.vocab_size
+        words = F.embedding(ids.clamp(max=known - 1), self.token_embedding)
+        if new is not None:
+            words = torch.where((ids >= known)[:, :, None], new[(ids - known).clamp(min=0)].to(words), words)
+        states = [words + self.position_embedding[: ids.shape[1]]]
         for layer in self.layers:
             states.append(layer(states[-1]))
         return states

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo_latent.text.clip import ClipText
+from zoo_latent.text.inversion import NewWord
 from zoo_latent.text.prompts import Window, padded, windows
 from zoo_latent.text.tokenizer import ClipTokenizer
 
@@ -36,6 +37,7 @@ class TextEncoder:
 
     def __init__(self, encoders: Sequence[tuple[ClipText, ClipTokenizer]], device: torch.device) -> None:
         self.encoders, self.device = encoders, device
+        self.new: NewWord | None = None
         self.is_double = encoders[-1][0].projection is not None
 
     @property
@@ -45,7 +47,21 @@ class TextEncoder:
 
     def count(self, text: str) -> int:
         """Return the number of windows of a prompt; raises as :func:`windows`."""
-        return max(len(windows(text, tokenizer, self.length - 2)) for _, tokenizer in self.encoders)
+        return max(len(self._windows(i, text)) for i in range(len(self.encoders)))
+
+    def _windows(self, index: int, text: str) -> list[Window]:
+        """Split a prompt into windows of one encoder's tokens, a new word's vectors among them."""
+        encoder, tokenizer = self.encoders[index]
+
+        def encode(text: str) -> list[int]:
+            if self.new is None:
+                return tokenizer.encode(text)
+            known = encoder.config.vocab_size
+            new = range(known, known + len(self.new.vectors[index]))
+            parts = self.new.split(text)
+            return [id for part in parts for id in (new if part is None else tokenizer.encode(part))]
+
+        return windows(text, encode, self.length - 2)
 
     def encode(self, texts: Sequence[str], count: int) -> Embedding:
         """Encode prompts, each in ``count`` windows: (n, count · length, width).
@@ -53,18 +69,18 @@ class TextEncoder:
         Raises:
             OptionError: A prompt is too long or not valid Unicode.
         """
-        parts = [self._encode(encoder, tokenizer, texts, count) for encoder, tokenizer in self.encoders]
+        parts = [self._encode(index, texts, count) for index in range(len(self.encoders))]
         return Embedding(torch.cat([part.words for part in parts], dim=2), parts[-1].pooled)
 
-    def _encode(
-        self, encoder: ClipText, tokenizer: ClipTokenizer, texts: Sequence[str], count: int
-    ) -> Embedding:
-        rows = [windows(text, tokenizer, self.length - 2) for text in texts]
+    def _encode(self, index: int, texts: Sequence[str], count: int) -> Embedding:
+        encoder, tokenizer = self.encoders[index]
+        rows = [self._windows(index, text) for text in texts]
         filled = [row + [Window((), ())] * (count - len(row)) for row in rows]
         pairs = [padded(window, tokenizer, self.length) for row in filled for window in row]
         ids = torch.tensor([ids for ids, _ in pairs], device=self.device)  # (n · count, length)
         weights = torch.tensor([weights for _, weights in pairs], device=self.device)
-        states = encoder.hidden_states(ids)
+        new = None if self.new is None else self.new.vectors[index].to(self.device)
+        states = encoder.hidden_states(ids, new)
         if self.is_double:
             words = states[-2]
         else:

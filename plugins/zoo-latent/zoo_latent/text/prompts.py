@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from zoo_core import OptionError
@@ -23,8 +24,10 @@ class Window:
     weights: tuple[float, ...]
 
 
-def windows(text: str, tokenizer: ClipTokenizer, length: int) -> list[Window]:
-    """Split a prompt into windows of at most ``length`` tokens; an empty prompt is one empty window.
+def windows(text: str, encode: Callable[[str], list[int]], length: int) -> list[Window]:
+    """Split a prompt, whose tokens ``encode`` returns, into windows of at most ``length`` of them.
+
+    An empty prompt is one empty window.
 
     Raises:
         OptionError: It has more than MAX_WINDOWS windows, a weight is too large, or it is not valid Unicode.
@@ -32,7 +35,7 @@ def windows(text: str, tokenizer: ClipTokenizer, length: int) -> list[Window]:
     ids: list[int] = []
     weights: list[float] = []
     for part, weight in weighted_parts(text):
-        tokens = tokenizer.encode(part)
+        tokens = encode(part)
         ids += tokens
         weights += [weight] * len(tokens)
     if len(ids) > MAX_WINDOWS * length:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+from pathlib import Path
 from typing import Any
 
 import tokenizers
@@ -11,6 +13,8 @@ from zoo_core import Checkpoint, OptionError, WeightsError
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 REMEDY = "Copy the tokenizer files that are published with the model."
+MERGES = "clip-merges.txt.gz"
+"""The merges of OpenAI's CLIP (github.com/openai/CLIP, MIT License), a line each."""
 WORD = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
@@ -62,6 +66,18 @@ class ClipTokenizer:
             raise WeightsError(f"{source} has {count:,} tokens; the encoder has only {vocab_size:,}.", REMEDY)
         return cls(backend, source, _padding(checkpoint, folder))
 
+    @classmethod
+    def published(cls, padding: str = END) -> ClipTokenizer:
+        """Return OpenAI's tokenizer, which a single-file checkpoint does not hold; its merges come with us.
+
+        The vocabulary is every byte, every byte at the end of a word, the merges, and the two marks.
+        """
+        text = gzip.decompress((Path(__file__).parent / MERGES).read_bytes()).decode("utf-8")
+        merges = [tuple(line.split()) for line in text.split("\n")]
+        letters = _byte_letters()
+        words = [*letters, *(letter + "</w>" for letter in letters), *map("".join, merges), START, END]
+        return cls(bpe({word: i for i, word in enumerate(words)}, merges), MERGES, padding)
+
     @property
     def content(self) -> bytes:
         """The content of a tokenizer.json that is read back to the same tokenizer."""
@@ -106,6 +122,12 @@ def bpe(vocab: dict[str, int], merges: list[Any]) -> tokenizers.Tokenizer:
     )
     backend.add_special_tokens([token for token in (START, END) if token in vocab])
     return backend
+
+
+def _byte_letters() -> list[str]:
+    """Return the letter that stands for each byte: its own if it can be printed, else one from 256 on."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(256 - len(printable))]
 
 
 def _padding(checkpoint: Checkpoint, folder: str) -> str:
