@@ -88,6 +88,7 @@ from .protocols import Vocabulary as Vocabulary
 from .protocols import read_options as read_options
 from .running.commands import record_of_command as record_of_command
 from .running.continuous import ContinuousRun as ContinuousRun
+from .running.conversation import check_conversation as check_conversation
 from .running.model import Model as Model
 from .running.model import Progress as Progress
 from .running.planning import Plan as Plan

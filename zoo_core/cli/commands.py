@@ -9,6 +9,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "show": ("zoo_core.cli.models:show", "Show a model's card: source, licence, options."),
         "run": ("zoo_core.cli.run:run", "Generate images or text with a model."),
         "merge": ("zoo_core.cli.merge:merge", "Put the shards of a run together, and check them."),
+        "chat": ("zoo_core.cli.chat:chat", "Talk with a model."),
         "replay": ("zoo_core.cli.replay:replay", "Reproduce a sample from the metadata in its file."),
     },
     "Weights": {
@@ -42,7 +43,6 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
 ALIASES = {"ls": "list"}
 
 MEANT = {
-    "chat": "run MODEL --chat",
     "create": "new",
     "delete": "rm",
     "describe": "show",

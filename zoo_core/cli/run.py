@@ -6,7 +6,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,51 +15,18 @@ import click
 from zoo_core.cli.completion import complete_models
 from zoo_core.cli.console import device_option, say, working, write
 from zoo_core.cli.engines import engine_flags, engine_option
-from zoo_core.cli.flags import Seeds, option_flag, shard_option
+from zoo_core.cli.flags import Seeds, shard_option
+from zoo_core.cli.model_command import ModelCommand, card_of, command_of
 from zoo_core.cli.prompts import read_prompts
 from zoo_core.environment import Environment
-from zoo_core.errors import OptionError, ZooError, ZooNote
-from zoo_core.manifest.cards import LocalWeights, ModelCard
+from zoo_core.errors import OptionError, ZooNote
+from zoo_core.manifest.cards import ModelCard
 
 if TYPE_CHECKING:
     from zoo_core.running.shards import Shard
 
 
-class RunCommand(click.Command):
-    """A command whose options depend on its first argument, the model."""
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> click.Context:
-        """Find the model among the arguments, then parse them with the model's own options."""
-        name = self._model_name(list(args), parent)
-        if extra.get("resilient_parsing") and name is not None:
-            with suppress(ZooError):  # completion: the words may not be valid yet
-                return _command_for(name, self, args).make_context(info_name, args, parent, **extra)
-            return super().make_context(info_name, args, parent, **extra)
-        if name is None:
-            try:
-                return super().make_context(info_name, args, parent, **extra)
-            except click.NoSuchOption as error:
-                raise click.UsageError(
-                    f"No such option {error.option_name} before the model; "
-                    f"give a model's own options after it: zoo run MODEL {error.option_name}",
-                    error.ctx,
-                ) from error
-        return _command_for(name, self, args).make_context(info_name, args, parent, **extra)
-
-    def _model_name(self, args: list[str], parent: click.Context | None) -> str | None:
-        """Return the first argument that is neither an option of zoo run nor its value, if any."""
-        finder = click.Command("run", params=[*self.params, *engine_flags(args)], add_help_option=False)
-        ctx = click.Context(
-            finder, parent, resilient_parsing=True, ignore_unknown_options=True, allow_interspersed_args=False
-        )
-        values, _, _ = finder.make_parser(ctx).parse_args(args)
-        name = values.get("model")
-        return name if isinstance(name, str) and not name.startswith("-") else None
-
-
-@click.command(cls=RunCommand)
+@click.command(cls=ModelCommand, build=lambda *given: _command_for(*given), flags=engine_flags)
 @click.argument("model", shell_complete=complete_models)
 @click.argument("prompt", nargs=-1, metavar="[PROMPT]...")
 @click.option(
@@ -159,35 +126,21 @@ class RunRequest:
 
 def _command_for(name: str, base: click.Command, args: Sequence[str]) -> click.Command:
     """Build ``zoo run`` for one model, with the options of every run and those of the model."""
-    card = Environment.current().resolve(name)
-    _name_local(name, card)
-
-    def callback(model: str, **values: Any) -> None:
-        given = {option: values.pop(option) for option in card.options}
-        options = {option: value for option, value in given.items() if value is not None}
-        _run(RunRequest(model, card, options, **values))
-
+    card = card_of(name)
     flags = engine_flags(args)
     if double := next((flag for flag in flags if flag.name in card.options), None):
         raise OptionError(
             f"{double.opts[0]} is an option of {card.id} and of the engine.",
             "Use another engine, or --shard.",
         )
-    return click.Command(
-        "run",
-        params=[*base.params, *flags, *(option_flag(option) for option in card.options.values())],
-        callback=callback,
+    return command_of(
+        name,
+        card,
+        [*base.params, *flags],
+        card.options,
+        lambda options, **values: _run(RunRequest(name, card, options, **values)),
         help=f"Generate samples with {card.id}: {card.summary}",
-        epilog=f"See its source, licence and citation: zoo show {name}",
     )
-
-
-def _name_local(name: str, card: ModelCard) -> None:
-    """Say that a name which may also mean a repository on the Hub means a local folder."""
-    from zoo_core.weights import parse_hub_name
-
-    if isinstance(card.weights, LocalWeights) and (hub_name := parse_hub_name(name)):
-        write(f"{name} is {card.id}; the repository on the Hub is {hub_name}.", err=True)
 
 
 def _run(request: RunRequest) -> None:

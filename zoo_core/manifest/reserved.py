@@ -4,8 +4,8 @@ from __future__ import annotations
 
 # fmt: off
 COMMANDS = frozenset({
-    "list", "ls", "search", "show", "run", "replay", "pull", "rm", "cache", "convert", "plugins", "install",
-    "uninstall", "enable", "disable", "doctor", "registry", "new", "check", "completion",
+    "list", "ls", "search", "show", "run", "chat", "replay", "pull", "rm", "cache", "convert", "plugins",
+    "install", "uninstall", "enable", "disable", "doctor", "registry", "new", "check", "completion",
     "merge",
 })
 """``zoo_core.cli.commands`` says where each is implemented; a test compares the two."""

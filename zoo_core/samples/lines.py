@@ -185,6 +185,15 @@ def read_line(path: Path, number: int | None) -> tuple[str, Record]:
     return parse_line(found, str(path))
 
 
+def read_lines(path: Path) -> Iterator[tuple[str, Record]]:
+    """Yield all samples of a file; the errors are those of :func:`read_line`."""
+    try:
+        for position, line in enumerate(_lines(path), 1):
+            yield parse_line(line, f"{path}:{position}")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from None
+
+
 def _lines(path: Path) -> Iterator[bytes]:
     with open(path, "rb") as file:
         while line := file.readline(MAX_LINE + 1):

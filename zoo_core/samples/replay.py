@@ -106,7 +106,7 @@ def check_replay(then: Record, now: Record) -> tuple[str, ...]:
     return tuple(changes)
 
 
-def compare(target: str | os.PathLike[str], again: Sample) -> Match:
+def compare(target: str | os.PathLike[str], again: Sample, *, interrupted: bool = False) -> Match:
     """Compare a file that zoo wrote with its sample made again.
 
     Where a format loses something (JPEG, GIF), the new sample goes through the format too.
@@ -114,13 +114,15 @@ def compare(target: str | os.PathLike[str], again: Sample) -> Match:
     Args:
         target: As for :func:`read_record`.
         again: The sample made from that record.
+        interrupted: The text in the file is only a beginning, which characters may have been held back from.
 
     Raises:
         OutputError: The file cannot be read.
     """
     path, number = _split_target(target)
     if again.tensor is None:
-        return _compare_texts(_read_text(path, number, len(text_bytes(again))), text_bytes(again))
+        old, new = _read_text(path, number, len(text_bytes(again))), text_bytes(again)
+        return _compare_texts(old, new[: len(old)] if interrupted else new)
     return _compare_images(path, number, again)
 
 

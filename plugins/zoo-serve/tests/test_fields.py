@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openai.types import completion_create_params, image_generate_params
+from openai.types import completion_create_params, image_edit_params, image_generate_params
 from openai.types.chat import completion_create_params as chat_create_params
-from zoo_serve.openai import chat, completions, images
-from zoo_serve.openai.fields import OPTIONS
+from zoo_serve.openai import chat, completions, edits, images
 
 PAGE = Path(__file__).parents[3] / "docs" / "serving.md"
 MESSAGE = [{"role": "user", "content": "x"}]
@@ -88,7 +87,11 @@ TEXT_CHANGES = {
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     "/v1/completions": TEXT_CHANGES | {"echo": True, "prompt": "longer"},
     "/v1/chat/completions": TEXT_CHANGES
-    | {"max_completion_tokens": 2, "messages": [{"role": "user", "content": "longer"}]},
+    | {
+        "max_completion_tokens": 2,
+        "messages": [{"role": "user", "content": "longer"}],
+        "response_format": {"type": "json_schema"},  # refused: the model has no such option
+    },
     "/v1/images/generations": {
         "model": "stylegan2-digits",
         "n": 2,
@@ -110,7 +113,11 @@ ACCEPTED = (
 )
 """Fields that by their nature change no sample."""
 
-ELSEWHERE = {"stream_options", *OPTIONS} - {"max_tokens", "max_completion_tokens"}
+ELSEWHERE = {"stream_options", "stop", "frequency_penalty", "presence_penalty", "temperature", "top_p"} | {
+    "logprobs",
+    "top_logprobs",
+    "tools",
+}
 """Fields that other tests drive: they need a stream, or a model with the option."""
 
 
@@ -139,17 +146,34 @@ def test_every_field_of_openais_client_is_known(path):
     assert not declared & refused.keys()
 
 
+def test_every_field_of_an_edit_is_known():
+    declared = {*images.ImageRequest.model_fields, *edits.FILES}
+    assert set(image_edit_params.ImageEditParamsBase.__annotations__) <= declared | edits.REFUSED.keys()
+    assert not declared & edits.REFUSED.keys()
+
+
 @pytest.mark.parametrize("path", ENDPOINTS)
 def test_every_refused_field_is_refused_by_name(server, path):
     model, refused, _, body = ENDPOINTS[path]
-    by_option = {field for field, (option, _) in OPTIONS.items() if option not in ("max_tokens", "stop")}
-    for field in refused.keys() | (by_option & model.model_fields.keys()):
-        answer = post(server, path, body | {field: ASKING[field]})
+    by_option = {
+        field: option[1]
+        for field, option in model.option_fields.items()
+        if option[0] not in ("max_tokens", "stop")
+    }
+    for field in refused.keys() | by_option.keys():
+        answer = post(
+            server,
+            path,
+            body | {field: True if (field, path) == ("logprobs", "/v1/chat/completions") else ASKING[field]},
+        )
         assert answer.status_code == 400, (field, answer.text)
         error = answer.json()["error"]
         assert (error["param"], error["code"]) == (field, "unsupported_parameter")
         assert error["message"].startswith(f"{field} is not supported: ")
-        for neutral in (None, *(refused[field].neutral if field in refused else (OPTIONS[field][1],))):
+        neutrals = refused[field].neutral if field in refused else (by_option[field],)
+        if field == "response_format":
+            neutrals = ({"type": "text"},)
+        for neutral in (None, *neutrals):
             assert post(server, path, body | {field: neutral}).status_code == 200, (field, neutral)
 
 
@@ -158,7 +182,7 @@ def test_every_honoured_field_changes_the_answer(server, path):
     model, _, _, body = ENDPOINTS[path]
     plain = gist(post(server, path, body).text)
     assert gist(post(server, path, body).text) == plain
-    for field in set(model.model_fields) - ELSEWHERE:
+    for field in set(CHANGES[path]) | set(model.model_fields) - ELSEWHERE:
         if field in ACCEPTED:
             value: Any = {} if field == "prompt_cache_options" else "someone"
             assert gist(post(server, path, body | {field: value}).text) == plain
@@ -225,7 +249,10 @@ def _cell(name: str, model: type, refused: Mapping[str, Any]) -> str:
         return ""
     if name in ACCEPTED:
         return "accepted: changes no sample"
-    if name in OPTIONS:
-        option, neutral = OPTIONS[name]
-        return f"the model's `{option}`" + (f"; without it {neutral}" if neutral is not None else "")
+    if name in model.option_fields:
+        option, neutral = model.option_fields[name]
+        if neutral is None:
+            return f"the model's `{option}`"
+        value = {"type": "text"} if name == "response_format" else neutral
+        return f"the model's `{option}`; without it `{json.dumps(value)}`"
     return "honoured"

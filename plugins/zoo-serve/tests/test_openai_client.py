@@ -112,6 +112,36 @@ def test_images_come_as_files_that_replay_and_as_addresses(client, tmp_path):
     assert [httpx.get(each.url).content for each in addressed.data] == files
 
 
+def test_an_image_is_edited_by_models_that_begin_with_one(client, tmp_path):
+    options = {"label": 7, "steps": 4}
+    made = client.images.generate(model="ddpm-digits", prompt="", extra_body={"seed": 9, "options": options})
+    seven = base64.b64decode(made.data[0].b64_json)
+    arguments = {
+        "prompt": "",
+        "image": ("seven.png", seven),
+        "extra_body": {"seed": 2, "options": '{"keep": 0.5}'},
+    }
+    edited = client.images.edit(model="imagegpt-digits", n=2, response_format="b64_json", **arguments)
+    files = [base64.b64decode(each.b64_json) for each in edited.data]
+    halves = [Image.open(io.BytesIO(file)).convert("L").crop((0, 0, 28, 14)).tobytes() for file in files]
+    assert halves[0] == halves[1]
+    assert files[0] != files[1]
+    assert edited.data[0].zoo["record"]["options"]["keep"] == 0.5
+    with pytest.raises(openai.BadRequestError, match=r"stylegan2-digits takes no image"):
+        client.images.edit(model="stylegan2-digits", **arguments)
+    with pytest.raises(openai.BadRequestError, match="imagegpt-digits takes no mask"):
+        client.images.edit(model="imagegpt-digits", mask=("mask.png", seven), **arguments)
+    for wrong, said in (
+        ({"image": ("x.png", b"rubbish")}, "cannot be read as an image"),
+        ({"quality": "high"}, "quality is not supported"),
+        ({"image": [("a.png", seven), ("b.png", seven)]}, "given twice"),
+        ({"extra_body": {"options": "[1"}}, "options is not JSON"),
+        ({"n": 0}, "n has a wrong value"),
+    ):
+        with pytest.raises(openai.BadRequestError, match=said):
+            client.images.edit(model="imagegpt-digits", **(arguments | wrong))
+
+
 def test_a_size_is_for_models_that_have_it(client):
     made = client.images.generate(model="squares", prompt="", size="16x12")
     assert Image.open(io.BytesIO(base64.b64decode(made.data[0].b64_json))).size == (16, 12)

@@ -15,7 +15,7 @@ from zoo_serve import docs_page, zoo_api
 from zoo_serve.config import ServerConfig
 from zoo_serve.limits import BodyLimits
 from zoo_serve.metrics import Metrics
-from zoo_serve.openai import chat, completions, embeddings, images, models
+from zoo_serve.openai import chat, completions, edits, embeddings, images, models
 from zoo_serve.problems import JSON, on_http_exception, on_invalid_body, on_zoo_error
 from zoo_serve.security import Doorkeeper
 from zoo_serve.state import ServerState
@@ -39,7 +39,7 @@ def create_app(config: ServerConfig) -> FastAPI:
     app.state.zoo = state = ServerState.create(config)
     for card in state.models.cards().values() if config.models else ():
         state.engine.preload(card)
-    for module in (models, completions, chat, images, embeddings, zoo_api, docs_page):
+    for module in (models, completions, chat, images, edits, embeddings, zoo_api, docs_page):
         app.include_router(module.router)
     app.add_exception_handler(ZooError, on_zoo_error)
     app.add_exception_handler(RequestValidationError, on_invalid_body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -109,16 +110,24 @@ async def on_zoo_error(request: Request, error: Exception) -> Response:
 async def on_invalid_body(request: Request, error: Exception) -> Response:
     """Answer a request whose body has a wrong type or lacks a field: the first fault, by name."""
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    # The place is ("body", field, …); what pydantic calls a union's members is no use to a client.
-    place = [str(part) for part in first["loc"][1:3]]
-    if first["type"] == "json_invalid" or not place:
-        return answer(Refusal("The body is not a JSON object.", "Send one, as application/json."))
+    return answer(invalid_field(error.errors()[0], 1))
+
+
+def invalid_field(fault: Mapping[str, Any], skip: int = 0) -> Refusal:
+    """Return the refusal of a field, from what pydantic says of it.
+
+    Args:
+        fault: One of a validation error's ``errors()``.
+        skip: Parts of its place that are before the field: ``body``.
+    """
+    place = [str(part) for part in fault["loc"][skip:]]
+    if fault["type"] == "json_invalid" or not place:
+        return Refusal("The body is not a JSON object.", "Send one, as application/json.")
     param = visible(place[0], 60)
-    if first["type"] == "missing":
-        return answer(Refusal(f"The field {param} is missing.", "Give it.", param=param))
-    said = first["msg"].removeprefix("Value error, ").rstrip(".")
-    return answer(Refusal(f"The field {param} has a wrong value: {said}.", "See /openapi.json.", param=param))
+    if fault["type"] == "missing" and len(place) == 1:
+        return Refusal(f"The field {param} is missing.", "Give it.", param=param)
+    said = visible(fault["msg"].removeprefix("Value error, ").rstrip("."), 300)
+    return Refusal(f"The field {param} has a wrong value: {said}.", "See /openapi.json.", param=param)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

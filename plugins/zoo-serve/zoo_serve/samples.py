@@ -22,12 +22,14 @@ class StoredSample:
     record: Record
     text: str | None
     png: bytes
+    extra: Any = None
+    """What was computed for its answer beside it."""
 
     @classmethod
-    def of(cls, sample: Sample) -> StoredSample:
+    def of(cls, sample: Sample, extra: Any = None) -> StoredSample:
         """Encode a sample. An image takes some milliseconds: call it in a thread."""
         png = b"" if sample.tensor is None else sample_bytes(sample, Path("sample.png"))
-        return cls(secrets.token_hex(16), sample.record, sample.text, png)
+        return cls(secrets.token_hex(16), sample.record, sample.text, png, extra)
 
     @property
     def suffix(self) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from starlette.requests import Request as HTTPRequest
 
-from zoo_core import ModelCard, Request, Sample
+from zoo_core import Model, ModelCard, Request, Sample
 from zoo_serve.config import ServerConfig
 from zoo_serve.engine.engine import Engine
 from zoo_serve.engine.job import Finished, Job
@@ -47,7 +47,14 @@ class ServerState:
         engine = Engine(config, metrics)
         return cls(config, ServedModels(config), engine, metrics, SampleStore(), Uploads(config.limits))
 
-    def submit(self, card: ModelCard, requests: Requests, *, watched: bool = False) -> Job:
+    def submit(
+        self,
+        card: ModelCard,
+        requests: Requests,
+        *,
+        watched: bool = False,
+        annotate: Callable[[Model, Sample], Any] | None = None,
+    ) -> Job:
         """Queue the samples of a request.
 
         Raises:
@@ -58,13 +65,13 @@ class ServerState:
             raise Refusal(
                 f"{len(requests)} samples are too many for one request.", f"Ask for at most {most}."
             )
-        job = Job(card, list(requests), self.config.timeout, watched)
+        job = Job(card, list(requests), self.config.timeout, watched, annotate)
         self.engine.submit(job)
         return job
 
-    async def keep(self, sample: Sample) -> StoredSample:
+    async def keep(self, finished: Finished) -> StoredSample:
         """Encode a sample and keep it for a while."""
-        stored = await asyncio.to_thread(StoredSample.of, sample)
+        stored = await asyncio.to_thread(StoredSample.of, finished.sample, finished.extra)
         self.samples.add(stored)
         return stored
 
@@ -72,9 +79,9 @@ class ServerState:
         """Wait for all samples of a job, in order; cancel it if the client goes away."""
 
         async def collect() -> list[StoredSample]:
-            done = [event.sample async for event in job.events() if isinstance(event, Finished)]
-            done.sort(key=lambda sample: sample.index)
-            return [await self.keep(sample) for sample in done]
+            done = [event async for event in job.events() if isinstance(event, Finished)]
+            done.sort(key=lambda finished: finished.sample.index)
+            return [await self.keep(finished) for finished in done]
 
         work = asyncio.ensure_future(collect())
         gone = asyncio.ensure_future(_disconnected(request))

@@ -114,7 +114,7 @@ async def sample(name: str, request: HTTPRequest) -> Response:
 async def _events(state: ServerState, job: Job, events: AsyncIterator[Any]) -> AsyncIterator[bytes]:
     async for what in events:
         if isinstance(what, Finished):
-            stored = await state.keep(what.sample)
+            stored = await state.keep(what)
             seed = what.sample.seed
             yield event(
                 {"index": what.sample.index, "seed": seed, "text": stored.text, **stored.note()}, "sample"

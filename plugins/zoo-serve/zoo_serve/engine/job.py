@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from zoo_core import ModelCard, Request, Sample
+from zoo_core import Model, ModelCard, Request, Sample
 from zoo_serve.problems import Refusal
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class Finished:
     """A sample is done."""
 
     sample: Sample
+    extra: Any = None
+    """What the job's ``annotate`` returned."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Job:
     """Time until the job is given up."""
     watched: bool = False
     """Steps are told too, not only results."""
+    annotate: Callable[[Model, Sample], Any] | None = None
+    """Called with each sample that is done, in the thread of the model."""
     ended: bool = False
     """Nobody waits for it any more: it is done, failed, cancelled or late. Its samples may be dropped."""
     began: float = field(default_factory=time.monotonic)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zoo_core import Request, Sample, Step
+from zoo_core import Model, Request, Sample, Step
 from zoo_serve.engine.job import Advanced, Failed, Finished, Job
 
 
@@ -30,9 +30,14 @@ class Unit:
             tensor = None if step.images is None else step.images[row].detach().to("cpu", copy=True)
             self.job.post(Advanced(self.request.index, step.index, step.total, text, tensor))
 
-    def finish(self, sample: Sample) -> None:
+    def finish(self, model: Model, sample: Sample) -> None:
         """Tell the job that the sample is done."""
-        self.job.post(Finished(sample))
+        try:
+            extra = self.job.annotate(model, sample) if self.job.annotate else None
+        except Exception as error:
+            self.fail(error)
+        else:
+            self.job.post(Finished(sample, extra))
 
     def fail(self, error: Exception) -> None:
         """Tell the job what went wrong."""

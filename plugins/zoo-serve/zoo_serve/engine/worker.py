@@ -99,7 +99,7 @@ class Worker(threading.Thread):
             for number, (step, sample) in told.items():
                 there[number].advance(step, 0)
                 if sample is not None:
-                    self._finish(there.pop(number), sample)
+                    self._finish(model, there.pop(number), sample)
 
     def _newcomers(self, there: Mapping[int, Unit], most: int) -> Sequence[Unit] | None:
         """Return the texts that join now, waiting if none is there; None if the worker is retired."""
@@ -168,11 +168,11 @@ class Worker(threading.Thread):
                     self._make(model, [unit])
             return
         for unit, sample in zip(group, samples, strict=True):
-            self._finish(unit, sample)
+            self._finish(model, unit, sample)
 
-    def _finish(self, unit: Unit, sample: Sample) -> None:
+    def _finish(self, model: Model, unit: Unit, sample: Sample) -> None:
         self._metrics.count(sample)
-        unit.finish(sample)
+        unit.finish(model, sample)
 
     def _fail_all(self, error: Exception) -> None:
         with self._changed:

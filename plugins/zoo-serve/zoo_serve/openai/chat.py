@@ -12,30 +12,35 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
 
-from zoo_core import ModelCard
+from zoo_core import ModelCard, Prompt, check_conversation, visible
 from zoo_serve.engine.job import Finished, Job
 from zoo_serve.openai.fields import TEXT_REFUSED, Refused, unsupported
 from zoo_serve.openai.sse import DONE, EventStream, begun, event, guarded
-from zoo_serve.openai.texts import GrowingText, TextBody, finish_reason, grows, plan, text_card, usage
+from zoo_serve.openai.texts import (
+    TEXT_OPTIONS,
+    GrowingText,
+    TextBody,
+    finish_reason,
+    grows,
+    plan,
+    text_card,
+    usage,
+)
 from zoo_serve.problems import JSON, Refusal
 from zoo_serve.samples import StoredSample
 from zoo_serve.state import ServerState, state_of
 
 router = APIRouter(tags=["OpenAI"])
 
-_NO_TOOLS = "no model takes tools"
+_NO_CHOICE = "the model decides itself"
 _NO_AUDIO = "answers are texts"
 _NO_SEARCH = "nothing is fetched from the web"
 REFUSED: Mapping[str, Refused] = {
     **TEXT_REFUSED,
-    "tools": Refused(_NO_TOOLS, ([],)),
-    "tool_choice": Refused(_NO_TOOLS, ("none", "auto")),
-    "parallel_tool_calls": Refused(_NO_TOOLS, (True, False)),
-    "functions": Refused(_NO_TOOLS, ([],)),
-    "function_call": Refused(_NO_TOOLS, ("none", "auto")),
-    "response_format": Refused("no model takes a grammar", ({"type": "text"},)),
-    "logprobs": Refused("no model reports them", (False,)),
-    "top_logprobs": Refused("no model reports them", (0,)),
+    "tool_choice": Refused(_NO_CHOICE, ("auto",)),
+    "parallel_tool_calls": Refused(_NO_CHOICE, (True,)),
+    "functions": Refused("give tools", ([],)),
+    "function_call": Refused("give tools", ("none", "auto")),
     "audio": Refused(_NO_AUDIO),
     "modalities": Refused(_NO_AUDIO, (["text"],)),
     "prediction": Refused("no model takes one"),
@@ -46,39 +51,94 @@ REFUSED: Mapping[str, Refused] = {
 }
 
 
-class TextPart(BaseModel):
-    """A part of a message."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    type: Literal["text"]
-    text: str
-
-
 class Message(BaseModel):
-    """A message of a conversation."""
+    """A message of a conversation. Fields that are null or empty count as absent."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    role: str = Field(description="system, developer, user, assistant or tool.")
+    content: str | list[dict[str, Any]] | None = Field(None, description="A text, or parts of the type text.")
+    name: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    tool_call_id: str | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """Return the message as a chat template gets it."""
+        for name, value in (self.model_extra or {}).items():
+            if value:
+                raise unsupported("messages", f"no model reads {visible(name, 60)} of a message")
+        given = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+class JSONSchema(BaseModel):
+    """The schema that an answer must follow."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    role: str = Field(description="system, developer, user or assistant.")
-    content: str | list[TextPart] | None = None
     name: str | None = None
+    description: str | None = None
+    strict: bool | None = Field(None, description="Answers always follow the schema.")
+    schema_: dict[str, Any] = Field(alias="schema")
+
+
+class ResponseFormat(BaseModel):
+    """The form of an answer."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JSONSchema | None = None
 
     @property
-    def text(self) -> str:
-        """The content as one text."""
-        parts = self.content if isinstance(self.content, list) else []
-        return self.content if isinstance(self.content, str) else "".join(part.text for part in parts)
+    def schema_of_answer(self) -> dict[str, Any] | None:
+        """The JSON Schema of the answer; None: any text."""
+        if self.type == "json_schema":
+            if self.json_schema is None:
+                raise Refusal("There is no json_schema.", "Give one.", param="response_format")
+            return self.json_schema.schema_
+        return {"type": "object"} if self.type == "json_object" else None
+
+
+CHAT_OPTIONS: Mapping[str, tuple[str, object]] = {
+    **TEXT_OPTIONS,
+    "max_completion_tokens": ("max_tokens", None),
+    "tools": ("tools", []),
+    "response_format": ("json_schema", ResponseFormat(type="text")),
+    "logprobs": ("logprobs", False),
+    "top_logprobs": ("logprobs", 0),
+}
 
 
 class ChatRequest(TextBody):
     """The body of ``POST /v1/chat/completions``."""
 
+    option_fields = CHAT_OPTIONS
+
     messages: list[Message] = Field(min_length=1, description="The conversation; texts only.")
+    tools: list[dict[str, Any]] | None = Field(
+        None,
+        description="Functions for the model's chat template. The model writes calls into its text.",
+    )
+    response_format: ResponseFormat | None = Field(None, description="text, json_object or json_schema.")
+    logprobs: bool | None = Field(None, description="Tell the log-probability of each token.")
+    top_logprobs: int | None = Field(None, ge=0, le=20, description="Likeliest tokens to tell with each.")
     max_completion_tokens: int | None = Field(None, ge=1, description="The same as max_tokens.")
     prompt_cache_key: str | None = Field(None, description="Accepted; it changes no sample.")
     prompt_cache_retention: str | None = Field(None, description="Accepted; it changes no sample.")
     prompt_cache_options: dict[str, Any] | None = Field(None, description="Accepted; it changes no sample.")
+
+    def option_value(self, field: str, given: Any, card: ModelCard) -> Any:
+        """Return the value of the model's option for a field's value; None if it asks for nothing."""
+        if field == "response_format":
+            return given.schema_of_answer
+        if field == "logprobs":
+            return (self.top_logprobs or 0) if given else None
+        if field == "top_logprobs":
+            if given and not self.logprobs:
+                raise unsupported("top_logprobs", "logprobs is not set")
+            return None
+        return (given or None) if field == "tools" else super().option_value(field, given, card)
 
 
 @router.post("/v1/chat/completions", summary="Answer a conversation")
@@ -102,22 +162,25 @@ async def chat(body: ChatRequest, request: HTTPRequest) -> Response:
     return JSON(answer.body("chat.completion", choices) | {"usage": usage(samples, body.n or 1)})
 
 
-def _prompt(card: ModelCard, messages: list[Message]) -> tuple[str, dict[str, Any]]:
+def _prompt(card: ModelCard, messages: list[Message]) -> tuple[Prompt, dict[str, Any]]:
     """Return the prompt and the options with which a model answers a conversation."""
+    plain = [message.plain() for message in messages]
+    if "chat" in card.capabilities:
+        return plain, {}
     if "chat" not in card.options:
         raise Refusal(
-            f"{card.id} does not take conversations.", "Use /v1/completions, or a model with the option chat."
+            f"{card.id} does not take conversations.",
+            "Use /v1/completions, or a model with the capability chat.",
         )
-    if len(messages) > 1 or messages[0].role != "user":
+    (last,) = check_conversation(plain)[-1:]
+    if len(plain) > 1 or last["role"] != "user" or last.keys() != {"role", "content"}:
         raise Refusal(
             f"{card.id} takes one message, by the user.",
             "Send the last message alone.",
             param="messages",
             code="unsupported_parameter",
         )
-    if messages[0].name is not None:
-        raise unsupported("name", "a model knows no names of users")
-    return messages[0].text, {"chat": True}
+    return last["content"], {"chat": True}
 
 
 class _Answer:
@@ -142,7 +205,7 @@ class _Answer:
         return {
             "index": index,
             "message": {"role": "assistant", "content": sample.text, "refusal": None},
-            "logprobs": None,
+            "logprobs": logprobs_of(sample),
             "finish_reason": finish_reason(sample),
             "zoo": sample.note(),
         }
@@ -159,10 +222,11 @@ class _Answer:
         async for what in events:
             if isinstance(what, Finished):
                 index = what.sample.index
-                sample = done[index] = await state.keep(what.sample)
+                sample = done[index] = await state.keep(what)
                 if rest := growing[index].grow(what.sample.text or ""):
                     yield self.chunk(index, {"content": rest})
-                yield self.chunk(index, {}, finish_reason=finish_reason(sample), zoo=sample.note())
+                ended = {"finish_reason": finish_reason(sample), "logprobs": logprobs_of(sample)}
+                yield self.chunk(index, {}, **ended, zoo=sample.note())
             elif new := growing[what.index].grow(what.text or ""):
                 yield self.chunk(what.index, {"content": new})
         if self.request.wants_usage:
@@ -170,3 +234,16 @@ class _Answer:
             counted = {"usage": usage(samples, self.request.n or 1)}
             yield event(self.body("chat.completion.chunk", []) | counted)
         yield DONE
+
+
+def logprobs_of(sample: StoredSample) -> dict[str, Any] | None:
+    """Return the log-probabilities of a sample's tokens; None if they were not asked for."""
+    rows = sample.record.metadata.get("logprobs")
+    if rows is None:
+        return None
+    content = [{**_token(row), "top_logprobs": [_token(other) for other in row["top"]]} for row in rows]
+    return {"content": content, "refusal": None}
+
+
+def _token(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"token": row["text"], "logprob": row["logprob"], "bytes": list(row["text"].encode())}

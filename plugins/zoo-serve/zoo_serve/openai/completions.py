@@ -14,9 +14,19 @@ from starlette.responses import Response
 
 from zoo_core import ModelCard
 from zoo_serve.engine.job import Finished, Job
-from zoo_serve.openai.fields import TEXT_REFUSED, Refused
+from zoo_serve.openai.fields import TEXT_REFUSED, Refused, unsupported
 from zoo_serve.openai.sse import DONE, EventStream, begun, event, guarded
-from zoo_serve.openai.texts import GrowingText, TextBody, finish_reason, grows, plan, text_card, usage
+from zoo_serve.openai.text_logprobs import logprobs_of, score_prompt
+from zoo_serve.openai.texts import (
+    TEXT_OPTIONS,
+    GrowingText,
+    TextBody,
+    finish_reason,
+    grows,
+    plan,
+    text_card,
+    usage,
+)
 from zoo_serve.problems import JSON
 from zoo_serve.samples import StoredSample
 from zoo_serve.state import ServerState, state_of
@@ -27,15 +37,25 @@ REFUSED: Mapping[str, Refused] = {
     **TEXT_REFUSED,
     "suffix": Refused("no model fills gaps", ("",)),
     "best_of": Refused("every sample is returned; ask for n", (1,)),
-    "logprobs": Refused("no model reports them"),
 }
+
+
+COMPLETION_OPTIONS: Mapping[str, tuple[str, object]] = {**TEXT_OPTIONS, "logprobs": ("logprobs", None)}
 
 
 class CompletionRequest(TextBody):
     """The body of ``POST /v1/completions``."""
 
+    option_fields = COMPLETION_OPTIONS
+
     prompt: str | list[str] | None = Field(None, description="A prompt, or several; token ids are refused.")
     echo: bool | None = Field(None, description="Put the prompt before the text.")
+    logprobs: int | None = Field(
+        None,
+        ge=0,
+        le=20,
+        description="Tell the log-probability of each token, and of so many likeliest ones.",
+    )
 
 
 @router.post("/v1/completions", summary="Continue a prompt")
@@ -45,11 +65,14 @@ async def completions(body: CompletionRequest, request: HTTPRequest) -> Response
     body.refuse(REFUSED)
     body.check_stream()
     card = text_card(state, body.model)
+    if body.echo and body.logprobs is not None and "next-token" not in card.capabilities:
+        raise unsupported("echo", f"{card.id} does not tell the log-probabilities of a prompt")
     prompts = body.prompt if isinstance(body.prompt, list) else [body.prompt or ""]
     job = state.submit(
         card,
         plan(state, card, prompts, body, body.model_options(card)),
         watched=bool(body.stream) and grows(card),
+        annotate=score_prompt if body.echo and body.logprobs is not None else None,
     )
     answer = _Answer(body, card, prompts)
     if body.stream:
@@ -86,7 +109,7 @@ class _Answer:
         return {
             "index": index,
             "text": self.echoed(index) + (sample.text or "") if text is None else text,
-            "logprobs": None,
+            "logprobs": logprobs_of(sample, self.echoed(index)),
             "finish_reason": finish_reason(sample),
             "zoo": sample.note(),
         }
@@ -100,7 +123,7 @@ class _Answer:
         async for what in events:
             if isinstance(what, Finished):
                 index = what.sample.index
-                done[index] = await state.keep(what.sample)
+                done[index] = await state.keep(what)
                 rest = growing[index].grow(self.echoed(index) + (what.sample.text or ""))
                 yield event(self.body([self.choice(index, done[index], rest)]))
             elif new := growing[what.index].grow(self.echoed(what.index) + (what.text or "")):

@@ -1,31 +1,20 @@
 """The fields of OpenAI's requests: what is honoured, and what is refused by name. None is ignored silently.
 
 A field that is declared on a request's model is honoured. A field in ``REFUSED`` is accepted only with a
-value that asks for nothing. Fields in ``OPTIONS`` are options of the model: a card that does not declare the
-option refuses the field. Any other field is unknown.
+value that asks for nothing. Fields in ``option_fields`` are options of the model: a card that does not
+declare the option refuses the field. Any other field is unknown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from zoo_core import ModelCard, near_misses, visible
 from zoo_serve.problems import Refusal
-
-OPTIONS: Mapping[str, tuple[str, object]] = {
-    "temperature": ("temperature", 1),
-    "top_p": ("top_p", 1),
-    "max_tokens": ("max_tokens", None),
-    "max_completion_tokens": ("max_tokens", None),
-    "stop": ("stop", None),
-    "frequency_penalty": ("frequency_penalty", 0),
-    "presence_penalty": ("presence_penalty", 0),
-}
-"""By field: the model's option that it sets, and the value that a model without the option accepts."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +41,9 @@ class Body(BaseModel):
     """What the requests of all endpoints have."""
 
     model_config = ConfigDict(extra="allow", strict=True)
+
+    option_fields: ClassVar[Mapping[str, tuple[str, object]]] = {}
+    """By field: the model's option that it sets, and the value that a model without the option accepts."""
 
     model: str = Field(description="A model of `GET /v1/models`.")
     n: int | None = Field(None, ge=1, description="Samples per prompt.")
@@ -89,22 +81,25 @@ class Body(BaseModel):
             Refusal: The model has no such option, or it is set twice.
         """
         chosen = dict(self.options)
-        for field, (option, neutral) in OPTIONS.items():
-            value = getattr(self, field, None)
-            if value is None:
+        for field, (option, neutral) in self.option_fields.items():
+            given = getattr(self, field)
+            if given is None:
                 continue
             if option not in card.options:
-                if value == neutral:
+                if given == neutral:
                     continue
                 raise unsupported(field, f"{card.id} has no option {option}")
-            if option == "stop" and isinstance(value, list):
-                if len(value) > 1:
-                    raise unsupported("stop", f"{card.id} takes one stop string")
-                value = value[0] if value else None
+            value = self.option_value(field, given, card)
+            if value is None:
+                continue
             if chosen.get(option, value) != value:
                 raise Refusal(f"{option} is given twice.", "Give it once.", param=field)
             chosen[option] = value
         return chosen
+
+    def option_value(self, field: str, given: Any, card: ModelCard) -> Any:
+        """Return the value of the model's option for a field's value; None if it asks for nothing."""
+        return given
 
 
 def unsupported(field: str, why: str) -> Refusal:

@@ -48,17 +48,33 @@ async def generations(body: ImageRequest, request: HTTPRequest) -> Response:
     state = state_of(request)
     body.refuse(REFUSED)
     card = image_card(state, body.model)
+    data = await draw(state, card, body, request, {})
+    return JSON({"created": int(time.time()), "data": data})
+
+
+async def draw(
+    state: ServerState, card: ModelCard, body: ImageRequest, request: HTTPRequest, options: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Make the images of a request.
+
+    Args:
+        state: The server.
+        card: The model.
+        body: The fields.
+        request: What came over HTTP.
+        options: Options that the server sets: files that it keeps.
+    """
     if len(body.prompt) > state.config.limits.prompt_characters:
         raise Refusal("The prompt is too long.", "Shorten it.", param="prompt")
-    options = state.uploads.resolve(card, body.options | _size(card, body.size, state))
     if body.prompt and card.prompt == "none":
         label = ' and give the class in options: {"label": 7}' if "label" in card.options else ""
         raise Refusal(f"{card.id} takes no prompt.", f"Leave prompt empty{label}.", param="prompt")
-    chosen = make_plan(card, body.prompt or None, n=body.n or 1, seed=body.seed, seeds=None, options=options)
-    job = state.submit(card, chosen)
-    samples = await state.finish(job, request)
-    data = [image(sample, body.response_format or "b64_json", request) for sample in samples]
-    return JSON({"created": int(time.time()), "data": data})
+    own = state.uploads.resolve(card, body.options | _size(card, body.size, state))
+    chosen = make_plan(
+        card, body.prompt or None, n=body.n or 1, seed=body.seed, seeds=None, options=own | options
+    )
+    samples = await state.finish(state.submit(card, chosen), request)
+    return [image(sample, body.response_format or "b64_json", request) for sample in samples]
 
 
 def image_card(state: ServerState, name: str) -> ModelCard:

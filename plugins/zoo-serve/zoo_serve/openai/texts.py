@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from zoo_core import ModelCard, Request, make_plan
+from zoo_core import ModelCard, Prompt, Request, make_plan
 from zoo_serve.openai.fields import Body, unsupported
 from zoo_serve.problems import Refusal
 from zoo_serve.samples import StoredSample
 from zoo_serve.state import ServerState
 
 _FINISH = {"eos": "stop", "stop": "stop", "length": "length", "context": "length"}
+
+
+TEXT_OPTIONS: Mapping[str, tuple[str, object]] = {
+    "temperature": ("temperature", 1),
+    "top_p": ("top_p", 1),
+    "max_tokens": ("max_tokens", None),
+    "stop": ("stop", None),
+    "frequency_penalty": ("frequency_penalty", 0),
+    "presence_penalty": ("presence_penalty", 0),
+}
 
 
 class StreamOptions(BaseModel):
@@ -29,6 +40,8 @@ class StreamOptions(BaseModel):
 class TextBody(Body):
     """The fields that completions and chats have in common."""
 
+    option_fields = TEXT_OPTIONS
+
     max_tokens: int | None = Field(None, ge=1, description="Maximum number of tokens. Default: the model's.")
     temperature: float | None = Field(None, ge=0, description="0 always takes the likeliest token.")
     top_p: float | None = Field(None, ge=0, le=1, description="Nucleus sampling.")
@@ -42,6 +55,14 @@ class TextBody(Body):
     def wants_usage(self) -> bool:
         """A stream ends with the token counts."""
         return self.stream_options is not None and self.stream_options.include_usage
+
+    def option_value(self, field: str, given: Any, card: ModelCard) -> Any:
+        """Return the one stop string of a list; other values as they are."""
+        if field == "stop" and isinstance(given, list):
+            if len(given) > 1:
+                raise unsupported("stop", f"{card.id} takes one stop string")
+            return given[0] if given else None
+        return given
 
     def check_stream(self) -> None:
         """Refuse options of a stream where there is none."""
@@ -62,11 +83,11 @@ def text_card(state: ServerState, name: str) -> ModelCard:
 
 
 def plan(
-    state: ServerState, card: ModelCard, prompts: Sequence[str], body: TextBody, options: dict[str, Any]
+    state: ServerState, card: ModelCard, prompts: Sequence[Prompt], body: TextBody, options: dict[str, Any]
 ) -> list[Request]:
     """List the samples of a request: ``n`` of each prompt, in order, each prompt from the same seed on."""
     limits = state.config.limits
-    if sum(map(len, prompts)) > limits.prompt_characters:
+    if sum(map(_characters, prompts)) > limits.prompt_characters:
         raise Refusal(
             f"The prompt is longer than {limits.prompt_characters:,} characters.",
             "Shorten it.",
@@ -78,10 +99,16 @@ def plan(
     requests: list[Request] = []
     seed = body.seed
     for prompt in prompts:
-        chosen = make_plan(card, prompt or None, n=body.n or 1, seed=seed, seeds=None, options=options)
+        chosen = make_plan(
+            card, [prompt] if prompt else None, n=body.n or 1, seed=seed, seeds=None, options=options
+        )
         seed = chosen.seeds[0] if seed is None else seed
         requests += [replace(each, index=index) for index, each in enumerate(chosen, start=len(requests))]
     return requests
+
+
+def _characters(prompt: Prompt) -> int:
+    return len(prompt) if isinstance(prompt, str) else sum(len(json.dumps(message)) for message in prompt)
 
 
 def finish_reason(sample: StoredSample) -> str:
