@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pipelines import saved, stable_diffusion, stable_diffusion_xl
+from pipelines import dit, saved, stable_diffusion
 
 import zoo_core as zoo
 from zoo_core.testing import GeneratorConformance, PluginConformance
@@ -28,12 +28,11 @@ class TestStableDiffusion(GeneratorConformance):
         return zoo.load(saved(stable_diffusion(folder), folder), device="cpu")
 
 
-class TestSDXL(GeneratorConformance):
-    prompt = "a red fox"
+class TestDiT(GeneratorConformance):
     options = {"steps": 2}
 
     @pytest.fixture(scope="class")
     @classmethod
     def subject(cls, tmp_path_factory: pytest.TempPathFactory) -> zoo.Model:
-        folder: Path = tmp_path_factory.mktemp("sdxl")
-        return zoo.load(saved(stable_diffusion_xl(folder), folder), device="cpu")
+        folder: Path = tmp_path_factory.mktemp("dit")
+        return zoo.load(saved(dit(folder), folder), device="cpu")

@@ -1,0 +1,133 @@
+"""Damaged, absurd and contradictory inputs: one line says what is wrong, one what to do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pipelines import dit, saved, stable_diffusion
+from safetensors.torch import load_file, save_file
+from test_pipelines import image, mask
+
+import zoo_core as zoo
+from zoo_core import OptionError, WeightsError, ZooError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("sd")
+    return saved(stable_diffusion(made), made)
+
+
+@pytest.fixture
+def copy(folder: Path, tmp_path: Path) -> Path:
+    """Return a copy of the pipeline, its large files linked."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            target = tmp_path / "model" / file.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.read_bytes())
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "wrong"),
+    [
+        ("unet", {"num_class_embeds": 10}, "num_class_embeds is 10; zoo-latent implements only None"),
+        ("unet", {"a_setting_of_tomorrow": 1}, "unknown setting 'a_setting_of_tomorrow'"),
+        ("unet", {"block_out_channels": [10**9, 16]}, "block_out_channels"),
+        ("unet", {"block_out_channels": [8, 16, 32]}, "down_block_types has 2 entries"),
+        ("unet", {"norm_num_groups": 3}, "norm_num_groups 3 does not divide"),
+        ("unet", {"layers_per_block": 20}, "do not fit"),
+        ("unet", {"cross_attention_dim": 32}, "do not fit"),
+        ("unet", {"in_channels": 5}, "do not fit"),
+        ("unet", {"_class_name": "UNet3DConditionModel"}, "the network is 'UNet3DConditionModel'"),
+        ("unet", {"down_block_types": ["DownBlock2D", "KDownBlock2D"]}, "down_block_types"),
+        ("vae", {"scaling_factor": 0}, "scaling_factor is 0"),
+        ("vae", {"latents_mean": [1.0]}, "latents_mean is"),
+        ("vae", {"_class_name": "AutoencoderKLWan"}, "the network is 'AutoencoderKLWan'"),
+        ("text_encoder", {"hidden_act": "relu"}, "hidden_act is 'relu'"),
+        ("text_encoder", {"model_type": "t5"}, "is not the config of a CLIP"),
+        ("scheduler", {"beta_schedule": "nothing"}, "beta_schedule"),
+    ],
+)
+def test_a_config_that_describes_another_network_is_refused_by_name(
+    copy: Path, file: str, change: dict[str, Any], wrong: str
+):
+    name = "scheduler_config.json" if file == "scheduler" else "config.json"
+    path = copy / file / name
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(WeightsError, match=wrong) as caught:
+        zoo.load(copy, device="cpu")
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "missing",
+    ["vae/config.json", "vae/diffusion_pytorch_model.safetensors", "text_encoder/config.json",
+     "scheduler/scheduler_config.json", "tokenizer/tokenizer.json"],
+)  # fmt: skip
+def test_a_missing_part_is_named(copy: Path, missing: str):
+    (copy / missing).unlink()
+    with pytest.raises(WeightsError, match=missing.removesuffix(".safetensors").split("/")[0]):
+        zoo.load(copy, device="cpu")
+
+
+@pytest.mark.parametrize("part", ["unet", "vae"])
+def test_weights_that_are_not_numbers_are_named(copy: Path, part: str):
+    file = copy / part / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    name = next(name for name in tensors if "conv_out.bias" in name and "encoder" not in name)
+    save_file({**tensors, name: torch.full_like(tensors[name], torch.nan)}, file)
+    with pytest.raises(ZooError, match="NaN") as caught:
+        list(zoo.load(copy, device="cpu").generate("fox", steps=2))
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ({"prompt": "a fox " * 5_000}, r"has [\d,]+ tokens; at most"),
+        ({"prompt": "a (fox:99)"}, "The weight of 'fox' is 99"),
+        ({"prompt": "\udcff"}, "not valid UTF-8"),
+        ({"width": 15}, "must be multiples of 2"),
+        ({"width": 10**6, "height": 10**6}, "too many"),
+        ({"strength": 0.5}, "--strength needs an image"),
+        ({"mask": "mask.png"}, "--mask needs an image"),
+        ({"input": "nowhere.png"}, "nowhere.png"),
+        ({"lora": "nowhere"}, "There is no LoRA nowhere"),
+        ({"embedding": "nowhere"}, "There is no file nowhere"),
+        ({"sampler": "euler", "steps": 10**6}, "the model has 1000 timesteps"),
+    ],
+)
+def test_an_option_that_cannot_be_followed_is_refused(folder: Path, options: dict[str, Any], wrong: str):
+    prompt = options.get("prompt", "fox")
+    rest = {key: value for key, value in options.items() if key != "prompt"}
+    with pytest.raises(OptionError, match=wrong) as caught:
+        list(zoo.load(folder, device="cpu").generate(prompt, **{"steps": 2, **rest}))
+    assert caught.value.remedy
+
+
+def test_a_mask_must_fit_its_image(folder: Path, tmp_path: Path):
+    model = zoo.load(folder, device="cpu")
+    files = {"input": str(image(tmp_path)), "mask": str(mask(tmp_path, (20, 10)))}
+    with pytest.raises(OptionError, match=r"has 20 × 10 pixels, --input 16 × 16"):
+        list(model.generate("fox", steps=2, **files))
+    mask(tmp_path)
+    with pytest.raises(OptionError, match="is no step at all"):
+        list(model.generate("fox", steps=2, strength=0.1, **files))
+
+
+def test_an_inpainting_model_asks_for_its_image(tmp_path: Path):
+    model = zoo.load(saved(stable_diffusion(tmp_path, in_channels=9), tmp_path), device="cpu")
+    with pytest.raises(OptionError, match="repaints a part of an image"):
+        list(model.generate("fox", steps=2))
+
+
+def test_a_class_that_a_transformer_does_not_have_is_refused(tmp_path: Path):
+    model = zoo.load(saved(dit(tmp_path), tmp_path), device="cpu")
+    with pytest.raises(OptionError, match="this model has 1000 classes"):
+        list(model.generate(steps=2, label=1000))
