@@ -1,0 +1,55 @@
+"""A short version of tools/soak.py, and a stop in the middle of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import httpx
+import pytest
+
+from tools.soak import TOKEN, soak
+
+pytestmark = pytest.mark.slow
+
+MODELS = ("gpt-kjv", "stylegan2-digits")
+
+
+def test_many_clients_get_the_right_answers_and_leave_nothing_behind(start):
+    server = start(*MODELS, ZOO_SERVE_TOKEN=TOKEN)
+    report = soak(server.url, TOKEN, server.process.pid, requests=250, clients=32)
+    assert report.wrong == []
+    assert report.differing == 0
+    assert report.same + report.within_a_level >= 3
+    later = report.memory[len(report.memory) // 2 :]
+    assert max(later) - min(later) < 64 * 2**20
+    assert server.stop() == 0
+
+
+def test_a_stop_under_load_answers_or_refuses_every_request(start):
+    server = start("gpt-kjv", "--queue", "64")
+    answers: list[httpx.Response | None] = []
+
+    def client() -> None:
+        while True:
+            body = {"model": "gpt-kjv", "prompt": "And", "max_tokens": 20}
+            try:
+                answers.append(httpx.post(f"{server.url}/v1/completions", json=body, timeout=60))
+            except httpx.ConnectError:  # nobody listens any more
+                return
+            except httpx.TransportError:
+                answers.append(None)
+                return
+            if answers[-1].status_code != 200:
+                return
+
+    threads = [threading.Thread(target=client) for _ in range(32)]
+    for thread in threads:
+        thread.start()
+    time.sleep(2)
+    assert server.stop() == 0
+    for thread in threads:
+        thread.join()
+    assert None not in answers  # no connection was cut
+    assert {answer.status_code for answer in answers} <= {200, 503}
+    assert all(answer.json()["choices"] for answer in answers if answer.status_code == 200)
