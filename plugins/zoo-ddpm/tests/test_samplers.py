@@ -76,6 +76,21 @@ def test_every_sampler_takes_every_spacing(sampler, spacing):
     assert not whole or all(step.t == int(step.t) for step in steps)
 
 
+@pytest.mark.parametrize("spacing", ["karras", "trailing"])
+@pytest.mark.parametrize(
+    "sampler", [name for name, row in SAMPLERS.items() if row.end == "final_sigmas_type"]
+)
+def test_a_sampler_may_end_at_the_lowest_noise_level(sampler, spacing):
+    config = SchedulerConfig(final_sigmas_type="sigma_min")
+    spacing = None if SAMPLERS[sampler].alone else spacing
+    plan = plan_sampling(config, sampler, steps_for(sampler, 12), spacing)
+
+    *_, (x, _) = plan.run(knowing, torch.randn_like(IMAGE), Noise([0]))
+
+    assert plan.steps[-1].alpha_bar_prev == pytest.approx(config.alphas_bar()[0].item())
+    assert torch.isfinite(x).all()
+
+
 def test_given_noise_levels_are_visited():
     steps = sampler_steps(SchedulerConfig(), "euler", 1, sigmas=[14.6, 3.0, 0.5])
 

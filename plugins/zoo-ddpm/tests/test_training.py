@@ -226,6 +226,11 @@ def test_a_trainer_of_images_without_classes_makes_an_unconditional_model(tmp_pa
             "Give levels from 0 to 2.",
         ),
         (
+            {"zero_snr": True, "timesteps": 1},
+            "--zero-snr needs a schedule of at least two timesteps.",
+            "Give more --timesteps, or leave out --zero-snr.",
+        ),
+        (
             {"zero_snr": True, "prediction": "epsilon"},
             "--zero-snr cannot be used with --prediction epsilon",
             "Add --prediction v, or leave out --zero-snr.",

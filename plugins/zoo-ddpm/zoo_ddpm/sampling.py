@@ -166,7 +166,9 @@ def sampler_steps(
         if spacing in SIGMA_SPACINGS:
             low, high = config.sigma_range()
             low, high = config.sigma_min or low, config.sigma_max or high
-            return _along_sigmas(config, row, SIGMA_SPACINGS[spacing](steps, low, high), end)
+            # The lowest level is the end of the last step, unless clean data are.
+            levels = SIGMA_SPACINGS[spacing](steps + (end < 1), low, high)
+            return _along_sigmas(config, row, levels, end)[:steps]
         if row.layout == "fractional":
             ts = fractional_timesteps(spacing, steps, T, config.steps_offset)
         else:

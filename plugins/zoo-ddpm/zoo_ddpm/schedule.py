@@ -258,5 +258,6 @@ class _SchedulerFile(SchedulerConfig):
 
 @lru_cache(maxsize=8)
 def _sigmas(config: SchedulerConfig) -> np.ndarray:
-    alphas_bar = config.alphas_bar().clamp(min=SMALLEST_ALPHA_BAR)
+    alphas_bar = config.alphas_bar()
+    alphas_bar[alphas_bar == 0] = SMALLEST_ALPHA_BAR
     return ((1 - alphas_bar) / alphas_bar).sqrt().numpy()

@@ -29,10 +29,6 @@ class SamplerStep(NamedTuple):
         """σ of x_s; 0 where the step ends in clean data."""
         return math.sqrt((1 - self.alpha_bar_prev) / self.alpha_bar_prev)
 
-    def above(self, alpha_bar: float) -> SamplerStep:
-        """Return the step with both its ᾱ raised to at least this."""
-        return SamplerStep(self.t, max(self.alpha_bar, alpha_bar), max(self.alpha_bar_prev, alpha_bar))
-
     @property
     def alpha(self) -> float:
         """α = ᾱ_t / ᾱ_s."""

@@ -179,6 +179,11 @@ def create(given: Options, data: TrainingData) -> DDPMTrainable:
             "--zero-snr cannot be used with --prediction epsilon: x_0 cannot be computed from pure noise.",
             "Add --prediction v, or leave out --zero-snr.",
         )
+    if options.zero_snr and options.timesteps == 1:
+        raise OptionError(
+            "--zero-snr needs a schedule of at least two timesteps.",
+            "Give more --timesteps, or leave out --zero-snr.",
+        )
     labels = Labels(data.classes, options.label_dropout) if data.classes else None
     config = UNetConfig.from_json(_unet_config(options, data.shape, channels, attention, labels))
     scheduler = SchedulerConfig(

@@ -39,7 +39,7 @@ def in_sigma(sampler: Callable[..., Trajectory]) -> Callable[..., Trajectory]:
         time_of: Callable[[float], float],
         **options: Any,
     ) -> Trajectory:
-        steps = [step.above(SMALLEST_ALPHA_BAR) for step in steps]
+        steps = [step._replace(alpha_bar=step.alpha_bar or SMALLEST_ALPHA_BAR) for step in steps]
         known = {step.sigma: step for step in steps}
 
         def denoise(x: Tensor, sigma: float) -> Tensor:
