@@ -11,9 +11,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
-from zoo_core.errors import OutputError, ZooError
+from zoo_core.errors import OutputError, ZooError, first_line
 
 _PART = ".zoo-{}.part"
 _NO_SPACE = "Free some space and run again with --resume: every file written so far is complete."
@@ -48,8 +48,37 @@ def cache_dir() -> Path:
 
 
 def as_path(target: str | os.PathLike[str]) -> Path:
-    """Return the path of a file or folder."""
-    return Path(target)
+    """Return the path of a file or folder, or of an address such as ``s3://BUCKET/RUN``.
+
+    An address gives what has the methods of a Path (:class:`upath.UPath`, over fsspec), but is none.
+
+    Raises:
+        OutputError: The address needs a package that is not installed, or nothing knows its scheme.
+    """
+    if not is_address(target):
+        return Path(target)
+    try:
+        from upath import UPath
+
+        # Other processes write there too: a listing that is kept would be old.
+        path = UPath(str(target), use_listings_cache=False)
+        path.fs  # noqa: B018  # imports what the scheme needs
+    except ImportError as error:
+        needs = {"upath": "universal-pathlib"}.get(error.name or "", error.name) or first_line(error)
+        raise OutputError(
+            f"{target} needs a package that is not installed: {needs}.",
+            "Install what addresses need: pip install universal-pathlib s3fs",
+        ) from None
+    except ValueError as error:
+        raise OutputError(
+            f"{target}: {first_line(error)}.", "Give an address such as s3://BUCKET/RUN."
+        ) from None
+    return cast("Path", path)
+
+
+def is_address(target: object) -> bool:
+    """Return True for an address such as ``s3://BUCKET/RUN``."""
+    return (isinstance(target, str) and "://" in target) or not isinstance(target, (str, os.PathLike))
 
 
 def write_atomically(path: Path, data: bytes, *, overwrite: bool = False) -> None:
@@ -80,6 +109,11 @@ def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         OutputError: The file cannot be written.
     """
     with explained(path):
+        if is_address(path):
+            if not overwrite and path.exists():
+                raise FileExistsError(str(path))
+            yield path  # an object appears when it is closed
+            return
         make_folder(path.parent)
         with _lock(path.parent, exclusive=False):
             part = path.parent / _PART.format(secrets.token_hex(8))
@@ -137,6 +171,10 @@ def check_folder(folder: Path) -> None:
     Raises:
         OutputError: A file is in the way, or this user may not write there.
     """
+    if is_address(folder):
+        with explained(folder):
+            folder.exists()
+        return
     nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     if not nearest.is_dir():
         raise _not_a_folder(nearest)
@@ -147,6 +185,8 @@ def check_folder(folder: Path) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove what killed writers left in ``folder``, unless a writer is at work there."""
+    if is_address(folder):
+        return
     with suppress(BlockingIOError), _lock(folder, exclusive=True):
         for part in folder.glob(_PART.format("*")):
             if part.is_dir():
@@ -167,8 +207,15 @@ def explained(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise OutputError(
-            f"{path} cannot be written: {error.strerror or error}.",
+            f"{path} cannot be written: {error.strerror or first_line(error)}.",
             _REMEDIES.get(error.errno or 0, "Check the path, or give another one."),
+        ) from error
+    except Exception as error:
+        if isinstance(error, ZooError) or not is_address(path):
+            raise
+        raise OutputError(
+            f"{path} cannot be reached: {first_line(error)}.",
+            "Check the address, and the credentials that its package reads from the environment.",
         ) from error
 
 
@@ -242,6 +289,11 @@ def lock_file(handle: int | None, *, exclusive: bool) -> bool:
     except OSError:
         return False
     return True
+
+
+def exists(path: Path) -> bool:
+    """Return True if the name is taken, also by a link to nothing."""
+    return path.exists() if is_address(path) else os.path.lexists(path)
 
 
 def is_inside(name: str) -> bool:

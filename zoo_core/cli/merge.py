@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
 from zoo_core.cli.console import json_option, print_json, write
+from zoo_core.files import as_path
 
 
 @click.command()
@@ -25,7 +25,7 @@ def merge(shards: tuple[str, ...], output: str | None, as_json: bool) -> None:
     """
     from zoo_core.running.merging import merge as merge_shards
 
-    merged = merge_shards([Path(shard) for shard in shards], Path(output) if output else None)
+    merged = merge_shards([as_path(shard) for shard in shards], as_path(output) if output else None)
     if as_json:
         print_json([asdict(each) | {"target": str(each.target)} for each in merged])
         return

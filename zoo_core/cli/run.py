@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -147,7 +148,7 @@ def _run(request: RunRequest) -> None:
     """Generate the samples; check everything before anything is downloaded, loaded or written."""
     from zoo_core.cli.engines import chosen_engine
     from zoo_core.cli.reporting import print_json_array, print_paths, progress_bar
-    from zoo_core.cli.run_on_engine import run_on_engine
+    from zoo_core.cli.run_on_engine import indexed, run_on_engine
     from zoo_core.cli.texts import NullOutput, stream
     from zoo_core.running.loading import computes_in
     from zoo_core.running.planning import make_plan
@@ -185,6 +186,7 @@ def _run(request: RunRequest) -> None:
             overwrite=request.force,
             steps=f".{request.save_steps}" if request.save_steps else None,
             caption=request.caption,
+            known=partial(indexed, engine) if engine is not None else lambda folder: (),
         ) as out,
     ):
         if request.quiet:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo_core.errors import OptionError, OutputError
-from zoo_core.files import write_atomically
+from zoo_core.files import as_path, write_atomically
 from zoo_core.running.planning import Plan, Request
 from zoo_core.samples.record import Record
 
@@ -72,7 +72,7 @@ class ShardFile:
 
     def write(self, target: str | Path) -> None:
         """Write the file into the folder that is the shard's output, or beside its .jsonl."""
-        write_atomically(shard_path(Path(target), self.shard), self.to_bytes(), overwrite=True)
+        write_atomically(shard_path(as_path(target), self.shard), self.to_bytes(), overwrite=True)
 
     def to_bytes(self) -> bytes:
         """Return the file's content."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo_core.files import check_folder, explained, sweep, write_atomically
+from zoo_core.files import check_folder, exists, explained, is_address, sweep, write_atomically
 from zoo_core.samples.base import Output
 from zoo_core.samples.provenance import read_records
 from zoo_core.samples.single import companions, recorded_at, steps_path, write_sample, write_steps
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from zoo_core.samples.sample import Sample
 
 _LONGEST_HINT = 40
+_REQUESTS = 16
+"""Files of an address that are read at the same time."""
 
 
 class RunFolder(Output):
@@ -33,27 +35,39 @@ class RunFolder(Output):
         resume: Skip the samples that exist, and remove partial files of a killed run.
         overwrite: Replace the same sample made by other versions or on another device.
         steps: ``.gif`` or ``.apng``: also write an animation of each image's steps.
+        known: Names of files with their records, as an index has them: these files are not read.
     """
 
     path: Path
 
     def __init__(
-        self, path: Path, *, resume: bool = False, overwrite: bool = False, steps: str | None = None
+        self,
+        path: Path,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+        steps: str | None = None,
+        known: Iterable[tuple[str, Record]] = (),
     ) -> None:
         check_folder(path)
         self.path = path
         self._overwrite = overwrite
         self._steps = steps
         self.wants_frames = steps is not None
-        self._there: set[str] = set()
+        self._there: dict[str, str] = {}
         if resume and path.exists():
             with explained(path):
                 sweep(path)
-                self._there.update(self._identities())
+                indexed = {} if steps else {name: record.identity for name, record in known}
+                self._there = {identity: name for name, identity in self._identities(indexed)}
 
     def has(self, record: Record) -> bool:
         """Return True if the resumed folder holds the complete sample of ``record`` (metadata aside)."""
         return record.identity in self._there
+
+    def name_of(self, record: Record) -> str:
+        """Return the name of the file of a sample that the resumed folder has."""
+        return self._there[record.identity]
 
     def write(self, sample: Sample) -> Path:
         """Write a sample under a name that no other sample has, and return its path."""
@@ -61,7 +75,7 @@ class RunFolder(Output):
         for stem in self._stems(sample.record, suffix):
             path = self.path / (stem + suffix)
             steps = steps_path(path, self._steps) if self._steps and sample.tensor is not None else None
-            if steps and os.path.lexists(steps) and self._is_other_sample(steps, sample.record):
+            if steps and exists(steps) and self._is_other_sample(steps, sample.record):
                 continue
             if self._put(sample, path):
                 if steps:
@@ -74,7 +88,7 @@ class RunFolder(Output):
         record = next(read_records(file))
         for stem in self._stems(record, file.suffix):
             path = self.path / (stem + file.suffix)
-            if os.path.lexists(path):
+            if exists(path):
                 if not self._is_other_sample(path, record):
                     return path
                 continue
@@ -87,7 +101,7 @@ class RunFolder(Output):
 
     def _put(self, sample: Sample, path: Path) -> bool:
         """Write a sample to ``path``; return False if another sample has that name."""
-        if not os.path.lexists(path):
+        if not exists(path):
             with suppress(FileExistsError):  # another process just took the name, perhaps for the same sample
                 write_sample(sample, path)
                 return True
@@ -120,18 +134,34 @@ class RunFolder(Output):
             return True
         return occupant != record and not (self._overwrite and occupant.identity == record.identity)
 
-    def _identities(self) -> Iterator[str]:
-        """Yield the identity of each complete sample, with its animation if animations are written."""
-        for path, record in records_in(self.path):
+    def _identities(self, indexed: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+        """Yield the name and identity of each complete sample, with its animation if they are written."""
+        unread = []
+        for path in self.path.iterdir():
+            if path.name in indexed:
+                yield path.name, indexed[path.name]
+            else:
+                unread.append(path)
+        for path, record in _records(unread):
             if self._steps and path.suffix == ".png" and recorded_at(steps_path(path, self._steps)) != record:
                 continue
-            yield record.identity
+            yield path.name, record.identity
 
 
 def records_in(folder: Path) -> Iterator[tuple[Path, Record]]:
     """Yield each complete sample of a folder: its file, and its record."""
-    for path in folder.iterdir():
-        if path.suffix in (".png", ".txt") and (record := recorded_at(path)) is not None:
+    yield from _records(list(folder.iterdir()))
+
+
+def _records(paths: Sequence[Path]) -> Iterator[tuple[Path, Record]]:
+    samples = [path for path in paths if path.suffix in (".png", ".txt")]
+    if samples and is_address(samples[0]):  # each file is a request
+        with ThreadPoolExecutor(_REQUESTS) as threads:
+            found = list(threads.map(recorded_at, samples))
+    else:
+        found = map(recorded_at, samples)  # type: ignore[assignment]
+    for path, record in zip(samples, found, strict=True):
+        if record is not None:
             yield path, record
 
 

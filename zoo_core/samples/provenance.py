@@ -148,7 +148,7 @@ def _read_notes(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield what the zoo wrote into a file: keyword and parsed JSON."""
     where = str(path)
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             start = file.read(8)
             if start == PNG_SIGNATURE:
                 keywords = {_RECORD.encode(), _LAYOUT.encode()}
@@ -198,7 +198,7 @@ def _read_sidecar(path: Path, digest: str) -> Iterator[tuple[str, Any]]:
 def _sidecar_document(path: Path) -> dict[str, Any] | None:
     sidecar = sidecar_path(path)
     try:
-        with open(sidecar, "rb") as file:
+        with sidecar.open("rb") as file:
             text = file.read(2 * MAX_RECORD)
     except FileNotFoundError:
         return None

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from zoo_core.errors import OutputError, visible
-from zoo_core.files import check_folder, write_atomically
+from zoo_core.files import as_path, check_folder, is_address, write_atomically
 from zoo_core.samples.base import Output
 from zoo_core.samples.folder import RunFolder
 from zoo_core.samples.images import ANIMATIONS, encode_png
@@ -40,6 +40,8 @@ from zoo_core.samples.single import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from zoo_core.samples.record import Record
     from zoo_core.samples.sample import Sample
 
@@ -53,6 +55,7 @@ def open_output(
     overwrite: bool = False,
     steps: str | None = None,
     caption: str | None = None,
+    known: Callable[[Path], Iterable[tuple[str, Record]]] = lambda folder: (),
 ) -> Output:
     """Open the output that a path stands for, by the table above.
 
@@ -66,11 +69,13 @@ def open_output(
         caption: Text below each image of a contact sheet: ``seed``, ``prompt``, or the name of an option or
             of a metadata field.
 
+        known: Called with a folder that is resumed; returns the names and records that an index has.
+
     Raises:
         OutputError: The target does not fit the samples, exists, or cannot be written.
     """
-    path = Path(target)
-    to_stdout = os.fspath(target) == "-"
+    path = as_path(target)
+    to_stdout = str(target) == "-"
     to_folder = not to_stdout and is_folder(target)
     to_lines = path.suffix.lower() == ".jsonl" and kind == "text" and not to_folder
     to_sheet = path.suffix.lower() == ".png" and kind == "image" and not to_folder and count > 1
@@ -95,7 +100,8 @@ def open_output(
             )
         return StandardOutput(sys.stdout.buffer, count)
     if to_folder:
-        return RunFolder(path, resume=resume, overwrite=overwrite, steps=steps)
+        found = known(path) if resume else ()
+        return RunFolder(path, resume=resume, overwrite=overwrite, steps=steps, known=found)
     if to_lines:
         return JsonLines(path, resume=resume, overwrite=overwrite)
     suffix = check_suffix(path, kind)
@@ -128,7 +134,9 @@ def save(sample: Sample, target: str | os.PathLike[str], *, overwrite: bool = Fa
 
 def is_folder(target: str | os.PathLike[str]) -> bool:
     """Return True for a path that is a folder, ends with a slash, or has no suffix."""
-    text = os.fspath(target)
+    text = str(target)
+    if is_address(target):
+        return True
     return text.endswith(("/", os.sep)) or not Path(text).suffix or os.path.isdir(text)
 
 

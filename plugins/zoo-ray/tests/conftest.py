@@ -1,0 +1,132 @@
+"""A small Ray cluster on this machine, started once, and a plugin of tests that its workers have."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from zoo_core.cli import main
+from zoo_core.testing.fixtures import isolated_home
+from zoo_core.testing.plugins import write_plugin
+
+__all__ = ["isolated_home"]
+
+SMALL = {"object_store_memory": 80 * 2**20}
+MANIFEST = """
+schema = 1
+[plugin]
+name = "zoo-moody"
+summary = "Noise, unless the seed is 13"
+[[model]]
+id = "moody"
+summary = "noise; seed 13 raises"
+family = "toy"
+output = "image"
+license = "mit"
+weights = { embedded = "weights" }
+[[model]]
+id = "moody-words"
+summary = "the seed; 13 raises"
+family = "toy"
+output = "text"
+license = "mit"
+weights = { embedded = "weights" }
+"""
+SOURCE = """
+import time
+from zoo_core import Step, hookimpl
+
+@hookimpl
+def zoo_create_generator(card):
+    return Moody(card.output)
+
+class Moody:
+    dtype = "float32"
+    batch_size = 4
+    def __init__(self, output):
+        self.output = output
+    def generate(self, batch):
+        if 13 in batch.noise.seeds:
+            raise ValueError("unlucky")
+        time.sleep(0.02)
+        if self.output == "text":
+            yield Step(texts=tuple(f"number {seed}" for seed in batch.noise.seeds))
+        else:
+            yield Step(images=batch.noise.uniform(1, 8, 8) * 2 - 1)
+"""
+
+
+def site(folder: Path, version: str = "1.0") -> str:
+    """Install the plugin into a folder, for PYTHONPATH."""
+    write_plugin(folder, "zoo-moody", MANIFEST, SOURCE, version=version, files={"weights/config.json": "{}"})
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def s3():
+    """The address of an S3 server; its credentials are in the environment, also of the cluster."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    os.environ |= {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    import s3fs
+
+    s3fs.S3FileSystem().mkdir("zoo")
+    yield "s3://zoo"
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory, s3):
+    """A head without room for workers, and two machines with a CPU each."""
+    here = site(tmp_path_factory.mktemp("site"))
+    sys.path.insert(0, here)
+    support = str(Path(__file__).parents[3] / "tests" / "support")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, support, os.environ.get("PYTHONPATH")]))
+    os.environ["RAY_DEDUP_LOGS_SKIP_REGEX"] = "."  # as the engine does, before Ray is imported
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **SMALL})
+    for _ in range(2):
+        made.add_node(num_cpus=1, **SMALL)
+    yield made
+    made.shutdown()
+    sys.path.remove(here)
+
+
+@pytest.fixture
+def machine_with(cluster, tmp_path):
+    """Let a machine join whose plugin has this version; without one, it has no plugin."""
+    added = []
+
+    def add(version: str | None) -> None:
+        path = site(tmp_path / version, version) if version else str(tmp_path)
+        added.append(cluster.add_node(num_cpus=1, env_vars={"PYTHONPATH": path}, **SMALL))
+
+    yield add
+    for node in added:
+        cluster.remove_node(node, allow_graceful=False)
+
+
+@pytest.fixture
+def zoo(isolated_home, capsys, tmp_path, monkeypatch):
+    """Type ``zoo ...`` into a pipe, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        with pytest.raises(SystemExit) as left:
+            main(list(map(str, words)))
+        captured = capsys.readouterr()
+        return int(left.value.code or 0), captured.out, captured.err
+
+    return run

@@ -1,0 +1,1 @@
+"""The engine ``ray``: make samples on the machines of a Ray cluster."""
