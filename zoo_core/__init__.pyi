@@ -32,6 +32,10 @@ from .engines.protocol import Say as Say
 from .engines.protocol import Session as Session
 from .engines.protocol import Worker as Worker
 from .engines.queue import TaskQueue as TaskQueue
+from .engines.sampler import Made as Made
+from .engines.sampler import SamplingJob as SamplingJob
+from .engines.sampling import portable_name as portable_name
+from .engines.sampling import sample_on_engine as sample_on_engine
 from .environment import create_extractor as create_extractor
 from .environment import create_token_masks as create_token_masks
 from .environment import create_trainable as create_trainable

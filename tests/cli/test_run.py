@@ -322,12 +322,12 @@ def test_shards_are_merged_into_what_one_run_writes(zoo):
 
 
 def test_workers_write_what_one_process_writes(zoo):
-    words = ("toy-grey", "-n", "5", "--seed", "3", "--level", "-1,0,1")
+    words = ("toy-grey", "--seeds", "3,4,3,4,9", "--level", "-1,0,1")
     zoo("run", *words, "-o", "whole/")
     status, out, err = zoo("run", *words, "-o", "several/", "--devices", "cpu:2")
 
     assert (status, err) == (0, "")
-    assert out.split() == [f"several/seed000{seed}.png" for seed in range(3, 8)]
+    assert len(out.split()) == 5
     assert {path.name: path.read_bytes() for path in Path("several").iterdir()} == {
         path.name: path.read_bytes() for path in Path("whole").iterdir()
     }

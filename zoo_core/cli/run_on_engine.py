@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +13,9 @@ from zoo_core.cli.console import say, write
 from zoo_core.cli.reporting import Tell, sample_counter
 from zoo_core.engines.protocol import Row
 from zoo_core.engines.sampler import Description, Made, SamplingJob, open_index
-from zoo_core.engines.sampling import sample
+from zoo_core.engines.sampling import portable_name, sample_on_engine
 from zoo_core.errors import ZooError
 from zoo_core.files import write_atomically
-from zoo_core.manifest.cards import HubWeights, LocalWeights, ModelCard
 from zoo_core.running.shards import begin_shard, record_of
 from zoo_core.samples.folder import RunFolder
 from zoo_core.samples.record import Record
@@ -32,13 +31,15 @@ if TYPE_CHECKING:
 def run_on_engine(engine: Engine, request: RunRequest, plan: Plan, out: Output, tell: Tell) -> None:
     """Make the samples of a run on an engine.
 
-    Workers write the samples of a folder; the driver writes everything else.
+    Workers write the samples of a folder; the driver writes everything else, also a folder in which seeds
+    repeat, because their names depend on the order.
 
     Raises:
         ZooError: No worker can be used, one cannot write, or some samples cannot be made; the others are
             kept.
     """
-    writes = isinstance(out, RunFolder) and not (request.as_json and request.card.output == "text")
+    texts_too = request.as_json and request.card.output == "text"
+    writes = isinstance(out, RunFolder) and not texts_too and not _repeat(plan.seeds)
     todo = len(plan)
     failed: list[Made] = []
 
@@ -86,7 +87,7 @@ def run_on_engine(engine: Engine, request: RunRequest, plan: Plan, out: Output, 
             keep_frames=out.wants_frames,
             mark=mark,
         )
-        with closing(sample(engine, job, choose, warn)) as samples:
+        with closing(sample_on_engine(engine, job, choose, warn)) as samples:
             for made in samples:
                 count()
                 if made.problem:
@@ -142,6 +143,10 @@ def _open_index(engine: Engine, folder: Path) -> _Index | None:
     return _Index(target, folder) if target else None
 
 
+def _repeat(seeds: Sequence[int]) -> bool:
+    return not isinstance(seeds, range) and len(set(seeds)) < len(seeds)
+
+
 def _warn(line: str) -> None:
     write(line, err=True)
 
@@ -168,12 +173,3 @@ def _marked(folder: Path | None, resume: bool) -> Iterator[str | None]:
         yield mark.name
     finally:
         mark.unlink(missing_ok=True)
-
-
-def portable_name(name: str, card: ModelCard) -> str:
-    """Return the name by which another process, in another folder, finds the same model."""
-    if isinstance(card.weights, LocalWeights):
-        return str(card.weights.folder.absolute())
-    if isinstance(card.weights, HubWeights) and card.id.startswith("hf:") and card.weights.revision:
-        return f"hf:{card.weights.repo}@{card.weights.revision}"
-    return name

@@ -9,6 +9,7 @@ from typing import Any
 from zoo_core.engines.protocol import Engine, Job, Lost, Refused, Say
 from zoo_core.engines.sampler import Description, Made, SamplingJob
 from zoo_core.environment import Environment
+from zoo_core.manifest.cards import HubWeights, LocalWeights, ModelCard
 from zoo_core.running.shards import record_of
 
 TASK = 16
@@ -18,7 +19,9 @@ Choose = Callable[[Description], Iterable[int]]
 """Takes what the first worker says of itself; returns the positions of the plan to make, ascending."""
 
 
-def sample(engine: Engine, job: SamplingJob, choose: Choose, say: Say) -> Generator[Made, None, None]:
+def sample_on_engine(
+    engine: Engine, job: SamplingJob, choose: Choose, say: Say
+) -> Generator[Made, None, None]:
     """Make samples of a plan on the workers of an engine, and yield them in the order of the plan.
 
     Closing the iterator ends the workers.
@@ -49,6 +52,15 @@ def sample(engine: Engine, job: SamplingJob, choose: Choose, say: Say) -> Genera
 
         for task, result in session.run(_late(tasks)):
             yield from _lost(job, described[0], task, result) if isinstance(result, Lost) else result
+
+
+def portable_name(name: str, card: ModelCard) -> str:
+    """Return the name by which another process, in another folder, finds the same model."""
+    if isinstance(card.weights, LocalWeights):
+        return str(card.weights.folder.absolute())
+    if isinstance(card.weights, HubWeights) and card.id.startswith("hf:") and card.weights.revision:
+        return f"hf:{card.weights.repo}@{card.weights.revision}"
+    return name
 
 
 def _late(make: Callable[[], Iterator[Any]]) -> Iterator[Any]:

@@ -12,10 +12,10 @@ from typing import Any
 
 import click
 
-from zoo_core import shard_option, write_atomically
+from zoo_core import EngineCommand, chosen_engine, engine_option, shard_option, write_atomically
 
 
-class RecordingCommand(click.Command):
+class RecordingCommand(EngineCommand):
     """A command that keeps its arguments, for the report to show."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -91,6 +91,7 @@ class RecordingCommand(click.Command):
     help="Folder for samples, features, report.json and report.html; samples already there are reused.",
 )
 @shard_option
+@engine_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--dtype", default="auto", show_default=True, help="auto, float32, float16 or bfloat16.")
 @click.option("--batch-size", type=click.IntRange(1), help="Samples per batch. [set by the model]")
@@ -128,6 +129,7 @@ def evaluate(
         sweeps=[Sweep.parse(text) for text in sweeps],
         folder=folder,
         command=shlex.join(["zoo", "eval", *ctx.meta["arguments"]]),
+        engine=chosen_engine(),
         **values,
     )
     start_phase = _silent if quiet or not sys.stderr.isatty() else _show_progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -25,6 +25,7 @@ from zoo_core import (
     read_image,
     read_mnist,
 )
+from zoo_eval.addresses import fetched, is_address
 
 PARTS = ("train", "test")
 """Parts of a data set that a SPEC may name."""
@@ -57,6 +58,8 @@ class Images:
     labels: tuple[int, ...] | None = None
     summary: str = ""
     """One line that says what they are."""
+    files: tuple[Path, ...] | None = None
+    """The files in order, if each image is one."""
     kind = "image"
 
     def __len__(self) -> int:
@@ -69,7 +72,8 @@ class Images:
         chosen = _subset(self.count, count)
         labels = None if self.labels is None else tuple(self.labels[item] for item in chosen)
         read = lambda item: self.read(chosen[item])  # noqa: E731
-        return Images(self.name, read, count, f"{self.digest} some {count}", labels)
+        files = None if self.files is None else tuple(self.files[item] for item in chosen)
+        return Images(self.name, read, count, f"{self.digest} some {count}", labels, files=files)
 
 
 @dataclass(frozen=True)
@@ -165,10 +169,17 @@ def open_data(spec: str) -> Items:
         spec: A folder or zip archive of images; a folder of ``.txt`` files at any depth; a text file; a
             ``.npz`` or ``.npy`` file; or a folder of MNIST's IDX files. Of MNIST, and of a folder or archive
             with sub-folders train and test, ``SPEC:test`` is the test set, and ``SPEC`` the training set.
+            A folder of images or texts may be an address such as ``s3://BUCKET/RUN``.
 
     Raises:
         ZooError: There are no such data, or they cannot be read.
     """
+    if is_address(spec):
+        folder = fetched(spec)
+        items = open_data(str(folder))
+        if isinstance(items, Images):
+            return replace(items, name=spec, summary=items.summary.replace(str(folder), spec))
+        return replace(items, name=spec)
     path, part = Path(spec), None
     if not path.exists() and spec.rpartition(":")[2] in PARTS:
         name, _, part = spec.rpartition(":")
@@ -204,12 +215,18 @@ def held_out_of(spec: str) -> Items | None:
 def images_of(
     name: str, files: Sequence[ImageFile], labels: tuple[int, ...] | None = None, summary: str = ""
 ) -> Images:
-    """Return the images in these files."""
+    """Return the images in these files, identified by their content."""
+    return replace(images_in(name, files), digest=_digest(_contents(files)), labels=labels, summary=summary)
+
+
+def images_in(name: str, files: Sequence[ImageFile]) -> Images:
+    """Return the images in these files, whose content is not read yet; the digest is empty."""
 
     def read(item: int) -> Array:
         return as_array(read_image(files[item]))
 
-    return Images(name, read, len(files), _digest(_contents(files)), labels, summary)
+    paths = tuple(file for file in files if isinstance(file, Path))
+    return Images(name, read, len(files), "", files=paths if len(paths) == len(files) else None)
 
 
 def _open_images(path: Path, part: str | None) -> Images:

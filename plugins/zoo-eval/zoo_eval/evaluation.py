@@ -13,7 +13,7 @@ from torch import Tensor
 from zoo_eval.bootstrap import Figure, mean_figure
 from zoo_eval.data import DataError, Features, Images, Items, Texts
 from zoo_eval.distances import frechet_distance, frechet_figures
-from zoo_eval.features import FeatureFile, Progress, blocks, features_of
+from zoo_eval.features import Extract, FeatureFile, Progress, blocks, features_of
 from zoo_eval.kernel import kernel_distance
 from zoo_eval.memorization import Memorization, Nearest, memorization, nearest
 from zoo_eval.precision_recall import knn_radii, prdc
@@ -54,6 +54,8 @@ class ReferenceStats:
     """Distances of held-out images to their nearest training images, under the same extractor."""
     known: KnownNGrams | None = None
     """The n-grams of the data; None for images."""
+    extract: Extract | None = None
+    """Computes the features of samples elsewhere."""
 
 
 def compare(
@@ -80,7 +82,7 @@ def compare(
     if isinstance(items, Features) and items.rows is None:
         value = frechet_distance(given_moments(items), reference.moments)
         return Comparison({FRECHET: Figure(value, value, value)})
-    features = features_of(items, reference.extractor, device, folder, progress)
+    features = features_of(items, reference.extractor, device, folder, progress, stats.extract)
     if features.width != reference.width:
         raise _other_features(items, features.width, reference)
     figures = _distances(features, reference)
@@ -93,17 +95,23 @@ def compare(
         return Comparison(figures | novelty_figures(items.whole, stats.known))
     if stats.copies is None or not isinstance(items, Images):
         return Comparison(figures)
-    found = neighbours_of(items, stats.copies, device, folder, progress)
+    found = neighbours_of(items, stats.copies, device, folder, progress, stats.extract)
     held_out = None if are_held_out else stats.held_out_distances
     copied = memorization(found, held_out, stats.copies.nearest_others())
     return Comparison(figures | _memorization_figures(copied), found)
 
 
 def neighbours_of(
-    items: Items, data: Reference, device: torch.device, folder: Path, progress: Progress
+    items: Items,
+    data: Reference,
+    device: torch.device,
+    folder: Path,
+    progress: Progress,
+    extract: Extract | None = None,
 ) -> Nearest:
     """Return the nearest training image of each image."""
-    return nearest(features_of(items, data.extractor, device, folder, progress), data.features)
+    features = features_of(items, data.extractor, device, folder, progress, extract)
+    return nearest(features, data.features)
 
 
 def _distances(features: FeatureFile, reference: Reference) -> dict[str, Figure]:

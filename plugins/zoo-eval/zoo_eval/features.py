@@ -65,6 +65,9 @@ class GivenFeatures:
 AnyExtractor = Extractor | TextExtractor | FixedShape | GivenFeatures
 """An extractor of images or of texts, or none."""
 
+Extract = Callable[[Items, AnyExtractor, torch.device, Callable[[int], int]], Iterator[tuple[Tensor, int]]]
+"""Computes the features of items on a device, batch by batch: see ``features_of``."""
+
 
 class FeatureFile:
     """A matrix (n, d) of float32 in a file, read slice by slice."""
@@ -86,11 +89,17 @@ class FeatureFile:
 
 
 def features_of(
-    items: Items, extractor: AnyExtractor, device: torch.device, folder: Path, progress: Progress
+    items: Items,
+    extractor: AnyExtractor,
+    device: torch.device,
+    folder: Path,
+    progress: Progress,
+    extract: Extract | None = None,
 ) -> FeatureFile:
     """Return the features of samples, computed now or cached in ``folder``.
 
-    A killed run keeps its finished batches. The next run continues after them and ends with the same values.
+    ``extract`` computes them elsewhere. A killed run keeps its finished batches. The next run continues after
+    them and ends with the same values.
 
     Raises:
         ZooError: A sample cannot be read, images differ in size and the extractor does not resize them, or
@@ -102,7 +111,7 @@ def features_of(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         part = next(folder.glob(f"{name}-*.part"), None)
-        for rows, count in _extracted(items, extractor, device, _done(part)):
+        for rows, count in (extract or _extracted_here)(items, extractor, device, _done(part)):
             if part is None:
                 part = folder / f"{name}-{rows.shape[1]}.part"
             with part.open("ab") as file:
@@ -131,12 +140,22 @@ def _done(part: Path | None) -> Callable[[int], int]:
     return done
 
 
-def _extracted(
-    items: Items, extractor: Any, device: torch.device, done: Callable[[int], int]
+def _extracted_here(
+    items: Items, extractor: AnyExtractor, device: torch.device, done: Callable[[int], int]
 ) -> Iterator[tuple[Tensor, int]]:
-    """Yield the features of each batch and the number of samples done; a second thread reads ahead."""
     size = extractor.batch_size
-    starts = [*range(done(size), len(items), size), len(items)]
+    return extracted(items, extractor, device, whole_batches(done(size), len(items), size))
+
+
+def whole_batches(first: int, count: int, size: int) -> list[tuple[int, int]]:
+    """Return the span of each batch from item ``first`` on."""
+    return list(pairwise([*range(first, count, size), count]))
+
+
+def extracted(
+    items: Items, extractor: Any, device: torch.device, spans: Sequence[tuple[int, int]]
+) -> Iterator[tuple[Tensor, int]]:
+    """Yield the features of each span and the number of samples done; a second thread reads ahead."""
 
     def read(span: tuple[int, int]) -> Any:
         batch: list[Any] = [items.read(item) for item in range(*span)]
@@ -145,7 +164,6 @@ def _extracted(
         return batch if items.kind == "text" else _stacked(batch, items, extractor)
 
     with ThreadPoolExecutor(1) as ahead:
-        spans = list(pairwise(starts))
         waiting = ahead.submit(read, spans[0]) if spans else None
         for position, span in enumerate(spans):
             assert waiting is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import torch
 
 import zoo_core
-from zoo_core import Model, Plan, Shard, ZooError, create_extractor, extractors
+from zoo_core import Engine, Model, Plan, Shard, ZooError, create_extractor, extractors
 from zoo_eval.data import DataError, Features, Images, Items, Texts, held_out_of, open_data
 from zoo_eval.evaluation import (
     MIN_SAMPLES,
@@ -29,6 +30,7 @@ from zoo_eval.report.sheets import closest_pairs, some_samples
 from zoo_eval.sampling import draw_samples, make_samples
 from zoo_eval.sweep import Settings, Sweep, SweepPoint, check_options, is_samples, sweep_points
 from zoo_eval.text import KnownNGrams
+from zoo_eval.workers import OnEngine
 
 DEFAULTS = {"image": "efficientnet-lite0", "text": "ngrams", "features": "inception"}
 TEXTS_SHOWN = 3
@@ -60,6 +62,8 @@ class Request:
     shard: Shard | None
     """Make only this part of the samples, and compare nothing."""
     command: str
+    engine: Engine | None = None
+    """Where samples and their features are made; None: in this process."""
 
 
 def evaluate(request: Request, start_phase: StartPhase, say: Callable[[str], object]) -> Report:
@@ -153,6 +157,7 @@ def make_shard(request: Request, start_phase: StartPhase) -> list[Path]:
                 request.batch_size,
                 start_phase(point.name),
                 request.shard,
+                request.engine,
             )
     return folders
 
@@ -204,24 +209,34 @@ def _reference_stats(
         return ReferenceStats(reference, known=KnownNGrams(data.whole))
     if isinstance(data, Features):
         return ReferenceStats(reference)
+    extract = None
+    if request.engine is not None:
+        on_engine = OnEngine(request.engine, lambda line: print(line, file=sys.stderr))
+        extract = on_engine.extract
     _, _, neighbour_extractor = _create_extractor(request.copies_by, data, device)
+    if request.engine is not None:
+        shape = data.read(0).shape
+        on_engine.know(extractor, request.extractor or DEFAULTS[data.kind], shape)
+        on_engine.know(neighbour_extractor, request.copies_by, shape)
     copies = Reference(
         data, neighbour_extractor, device, cache, start_phase("neighbour features of the data")
     )
     start_phase("nearest neighbours within the data")
     copies.nearest_others()
     if not isinstance(held_out, Images):
-        return ReferenceStats(reference, copies)
+        return ReferenceStats(reference, copies, extract=extract)
     progress = start_phase("nearest neighbours of held-out data")
     distances = neighbours_of(held_out.some(request.count), copies, device, cache, progress).distances
-    return ReferenceStats(reference, copies, distances)
+    return ReferenceStats(reference, copies, distances, extract=extract)
 
 
 def _point_row(
     point: SweepPoint, stats: ReferenceStats, request: Request, device: torch.device, start_phase: StartPhase
 ) -> Row:
     folder = _sample_folder(request, point)
-    made = draw_samples(point, _plan(request, point), folder, request.batch_size, start_phase(point.name))
+    made = draw_samples(
+        point, _plan(request, point), folder, request.batch_size, start_phase(point.name), request.engine
+    )
     return _row(point.name, made.items, stats, request, device, start_phase, point, made.seconds)
 
 

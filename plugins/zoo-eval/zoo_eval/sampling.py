@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo_core import Plan, RunFolder, Shard, ZooError, begin_shard, write_atomically
+from zoo_core import (
+    Engine,
+    Made,
+    Plan,
+    Request,
+    RunFolder,
+    SamplingJob,
+    Shard,
+    ZooError,
+    begin_shard,
+    portable_name,
+    sample_on_engine,
+    write_atomically,
+)
 from zoo_eval.data import Items, images_of, texts_of
 from zoo_eval.features import Progress
 from zoo_eval.sweep import SweepPoint
@@ -26,11 +41,16 @@ class SampleSet:
 
 
 def draw_samples(
-    point: SweepPoint, plan: Plan, folder: Path, batch_size: int | None, progress: Progress
+    point: SweepPoint,
+    plan: Plan,
+    folder: Path,
+    batch_size: int | None,
+    progress: Progress,
+    engine: Engine | None = None,
 ) -> SampleSet:
     """Make the samples of a plan in ``folder``, except those that are there, and open them."""
     model = point.model
-    seconds = make_samples(point, plan, folder, batch_size, progress)
+    seconds = make_samples(point, plan, folder, batch_size, progress, engine=engine)
     suffix = ".png" if model.card.output == "image" else ".txt"
     files = [folder / f"seed{request.seed:04d}{suffix}" for request in plan]
     if gone := next((file for file in files if not file.is_file()), None):
@@ -51,6 +71,7 @@ def make_samples(
     batch_size: int | None,
     progress: Progress,
     shard: Shard | None = None,
+    engine: Engine | None = None,
 ) -> float | None:
     """Make the samples of a plan, or of a shard of it, that are not in ``folder``.
 
@@ -64,13 +85,44 @@ def make_samples(
     missing = [request for request in plan.part(mine) if not out.has(model.record(request))]
     timing = _Timing(folder.with_suffix(folder.suffix + ".json"))
     began, done = time.monotonic(), len(mine) - len(missing)
-    for sample in model.make(missing, batch_size=batch_size):
-        out.write(sample)
+    if engine is None:
+        making: Iterator[object] = (
+            out.write(sample) for sample in model.make(missing, batch_size=batch_size)
+        )
+    else:
+        making = _on_engine(engine, point, plan, folder, batch_size, missing)
+    for _ in making:
         done += 1
         progress(done, len(mine))
         timing.add(time.monotonic() - began, final=done == len(mine))
         began = time.monotonic()
     return timing.per_sample
+
+
+def _on_engine(
+    engine: Engine,
+    point: SweepPoint,
+    plan: Plan,
+    folder: Path,
+    batch_size: int | None,
+    missing: Sequence[Request],
+) -> Iterator[Made]:
+    """Have the workers of an engine make samples and write them."""
+    model = point.model
+    job = SamplingJob(
+        model=portable_name(model.card.id, model.card),
+        plan=plan,
+        device=str(model.device),
+        dtype=model.dtype,
+        batch_size=batch_size,
+        folder=str(folder.absolute()),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    positions = [request.index for request in missing]
+    for made in sample_on_engine(engine, job, lambda _: positions, lambda line: print(line, file=sys.stderr)):
+        if made.problem:
+            raise ZooError(f"Seed {made.record.seed}: {made.problem[0]}", made.problem[1])
+        yield made
 
 
 class _Timing:

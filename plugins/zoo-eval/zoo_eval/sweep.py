@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo_core import IMAGE_SUFFIXES, Model, ModelCard, OptionError, ZooError
+from zoo_eval.addresses import is_address
 from zoo_eval.data import ARRAY_SUFFIXES
 
 Settings = Mapping[str, str]
@@ -112,6 +113,8 @@ def check_options(cards: Sequence[ModelCard], settings: Settings, sweeps: Sequen
 
 def is_samples(name: str) -> bool:
     """Return whether ``name`` is a set of samples (or a part of one) rather than a model."""
+    if is_address(name):
+        return True
     path = Path(name)
     if path.is_file():
         return path.suffix.lower() in {".txt", ".zip", *ARRAY_SUFFIXES, *IMAGE_SUFFIXES}

@@ -140,6 +140,20 @@ def test_an_address_of_objects_is_run_resumed_and_merged(zoo, ray, s3, tmp_path)
     assert indexed(as_path(parts[0])) == [(i, f"seed0{i + 100}.png", i + 100) for i in range(8)]
 
 
+def test_figures_are_those_of_one_process_and_an_address_is_evaluated(zoo, ray, s3, tmp_path):
+    zoo("run", "moody", "-n", "20", "--seed", "500", "-o", "data", "-q")
+    words = ("eval", "moody", "--data", "data", "--extractor", "pixels", "-n", "40", "--seed", "100")
+    words += ("--likelihood", "0", "--json", "-q", "-o")
+    one = json.loads(zoo(*words, "one")[1])
+    several = json.loads(zoo(*words, "several", *ray)[1])
+    assert [row["figures"] for row in several["rows"]] == [row["figures"] for row in one["rows"]]
+
+    zoo("run", "moody", "-n", "40", "--seed", "100", "-q", "-o", f"{s3}/eval")
+    words = ("eval", f"{s3}/eval", "--data", "data", "--extractor", "pixels", "-n", "40", "--json", "-q")
+    stored = json.loads(zoo(*words, "-o", "stored")[1])
+    assert stored["rows"][0]["figures"] == one["rows"][0]["figures"]
+
+
 @pytest.mark.parametrize(
     ("target", "problem"),
     [
