@@ -1,8 +1,9 @@
-"""Build docs/cli.md, models.md, checks.md and benchmarks.md.
+"""Build docs/cli.md, models.md, repositories.md, checks.md and benchmarks.md.
 
 Usage: python tools/build_docs.py [--check]
 
-The sources are the command line, the cards in registry.toml, the conformance checks and benchmarks/results.
+The sources are the command line, the cards in registry.toml, the configs in zoo-gpt's tests, the conformance
+checks and benchmarks/results.
 With --check nothing is written, and the exit status is 1 if a page is out of date.
 """
 
@@ -114,6 +115,29 @@ def build_models() -> str:
     return "\n".join(lines) + "\n"
 
 
+def build_repositories() -> str:
+    """Return what zoo-gpt does with each repository whose config is in its tests."""
+    path = ROOT / "plugins/zoo-gpt/tests/data/repositories.json"
+    repositories = json.loads(path.read_text("utf-8"))
+    how = (
+        "What zoo-gpt does with repositories that people name, by their `config.json`. A test reads every "
+        "config: what runs has the number of parameters shown; what is refused is refused with the line "
+        "shown, before its weights are fetched. **Proven** means that the config is the published file, byte "
+        "for byte. The others were rebuilt from public figures, and are not proven."
+    )
+    rows = []
+    for each in repositories:
+        runs = (
+            f"runs: {each['parameters']:,} parameters"
+            if "parameters" in each
+            else f"refused: {each['refused']}"
+        )
+        note = f" ({each['note']})" if "note" in each else ""
+        rows.append(f"| `{each['name']}` | {'proven' if each['proven'] else 'rebuilt'}{note} | {runs} |")
+    table = "\n".join(["| Repository | Config | Result |", "|---|---|---|", *rows])
+    return f"# Text models by name\n\n{NOTE}{how}\n\n{table}\n"
+
+
 def build_checks() -> str:
     """Return every check of the conformance suite: what it proves, why, and what to do if it fails."""
     how = (
@@ -212,6 +236,7 @@ def main() -> None:
     pages = {
         "cli.md": cli_page,
         "models.md": build_models(),
+        "repositories.md": build_repositories(),
         "checks.md": build_checks(),
         "benchmarks.md": build_benchmarks(),
     }

@@ -44,7 +44,6 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.width, sum(self.heads) * config.head_dim, bias=config.qkv_bias)
         self.qk_norm = config.qk_norm
         self.q_norm, self.k_norm = (_qk_norm(config, heads) for heads in (config.heads, config.kv_heads))
-        self.sinks = nn.Parameter(torch.empty(config.heads)) if config.sinks else None
         self.out = nn.Linear(config.heads * config.head_dim, config.width, bias=config.out_bias)
 
     def forward(self, x: Tensor, inputs: AttentionInputs, cache: KVCache | None) -> Tensor:
@@ -62,8 +61,8 @@ class Attention(nn.Module):
             k, v = cache.update(self.layer, k, v)
             q = q.to(k.dtype)
         mask = inputs.masks[self.window]
-        if self.softcap is not None or self.sinks is not None:
-            h = attend(q, k, v, mask, self.scale or self.head_dim**-0.5, self.softcap, self.sinks)
+        if self.softcap is not None:
+            h = attend(q, k, v, mask, self.scale or self.head_dim**-0.5, self.softcap)
         else:
             grouped = self.heads[0] != self.heads[1]
             causal = inputs.causal and mask is None
@@ -94,10 +93,9 @@ def attend(
     v: Tensor,
     mask: Tensor | None,
     scale: float,
-    softcap: float | None,
-    sinks: Tensor | None,
+    softcap: float,
 ) -> Tensor:
-    """Compute attention that no kernel of torch does; return (n, heads, t, head_dim).
+    """Compute attention with a soft cap, which no kernel of torch does; return (n, heads, t, head_dim).
 
     Args:
         q: (n, heads, t, head_dim).
@@ -105,22 +103,17 @@ def attend(
         v: The same shape.
         mask: (n or 1, 1, t, s), True where a query sees a key; None: every query sees all.
         scale: Factor of the scores.
-        softcap: Scores s become c · tanh(s / c); None: they stay (Gemma 2, arXiv:2408.00118, section 2).
-        sinks: (heads,) scores that compete with those of the keys; None: there are none.
+        softcap: Scores s become c · tanh(s / c) (Gemma 2, arXiv:2408.00118, section 2).
     """
     n, heads, t, head_dim = q.shape
-    kv_heads, s = k.shape[1:3]
+    kv_heads = k.shape[1]
     grouped = q.reshape(n, kv_heads, heads // kv_heads, t, head_dim)
     keys, values = k.transpose(2, 3)[:, :, None], v[:, :, None]
     parts = []
     for start in range(0, t, QUERIES):
         scores = (grouped[:, :, :, start : start + QUERIES] @ keys).float() * scale  # (n, kv, group, t, s)
-        if softcap is not None:
-            scores = softcap * torch.tanh(scores / softcap)
+        scores = softcap * torch.tanh(scores / softcap)
         if mask is not None:
             scores = scores.masked_fill(~mask[:, :, None, start : start + QUERIES], float("-inf"))
-        if sinks is not None:
-            sink = sinks.float().view(1, kv_heads, -1, 1, 1).expand(*scores.shape[:-1], 1)
-            scores = torch.cat([scores, sink], dim=-1)
-        parts.append(scores.softmax(-1)[..., :s].to(v.dtype) @ values)
+        parts.append(scores.softmax(-1).to(v.dtype) @ values)
     return torch.cat(parts, dim=3).view(q.shape)

@@ -64,8 +64,6 @@ class TransformerConfig:
     """Scores s become c · tanh(s / c), as in Gemma 2 (arXiv:2408.00118, section 2)."""
     windows: tuple[int | None, ...] = ()
     """Attention window of each layer: positions a query sees, itself included. None or no entry: all."""
-    sinks: bool = False
-    """Each head has a score that competes with those of all keys and has no value, as in gpt-oss."""
     qk_norm: Literal["head", "heads", "width"] | None = None
     """Norm of queries and keys: ``head``: one for every head alone; ``heads``: the same, with weights of its
     own for each; ``width``: one over all heads together; None: none."""

@@ -31,7 +31,8 @@ MAX_SIZE = 2**24
 # fmt: off
 WITHOUT_EFFECT = frozenset({
     "architectures", "attention_dropout", "attention_probs_dropout_prob", "attn_pdrop", "auto_map",
-    "bos_token_id", "chunk_size_feed_forward", "classifier_dropout", "dtype", "embd_pdrop", "embed_dropout",
+    "bos_token_id", "cache_implementation", "chunk_size_feed_forward", "classifier_dropout", "dtype",
+    "embd_pdrop", "embed_dropout",
     "embedding_dropout", "eos_token_id", "finetuning_task", "gradient_checkpointing", "hidden_dropout",
     "id2label", "initializer_range", "is_decoder", "is_llama_config", "label2id", "mlp_dropout", "n_ctx",
     "output_hidden_states", "output_past", "output_router_logits", "pad_token_id", "prefix", "pretraining_tp",

@@ -165,7 +165,7 @@ class Transformer(nn.Module):
         t = len(queries)
         keys = torch.arange(end, device=queries.device)
         # Kernels need no mask for one query that attends to all keys, nor for a causal square.
-        has_kernel = self.config.attention_softcap is None and not self.config.sinks
+        has_kernel = self.config.attention_softcap is None
         needs_no_mask = left_padding is None and sees_all and (t == 1 or (t == end and has_kernel))
         masks: dict[int | None, Tensor | None] = {}
         for window in {None, *self.config.windows}:
