@@ -250,8 +250,10 @@ class CheckpointRule:
 
     def matches(self, config: Mapping[str, Any]) -> bool:
         """Return True if ``config`` has all ``keys``, and every key of ``where`` with one of its values."""
-        return config.keys() >= set(self.keys) and all(
-            config.get(key) in values for key, values in self.where.items()
+        return (
+            not self.suffix
+            and config.keys() >= set(self.keys)
+            and all(config.get(key) in values for key, values in self.where.items())
         )
 
 

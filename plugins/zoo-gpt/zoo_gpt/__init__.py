@@ -38,8 +38,11 @@ def zoo_create_generator(
         from zoo_gpt.imagegpt.generator import ImageGPT
 
         return ImageGPT(checkpoint, device, dtype)
+    from zoo_gpt.gguf.checkpoint import GGUFCheckpoint, is_gguf
     from zoo_gpt.text import generator
 
+    if is_gguf(checkpoint):
+        checkpoint = GGUFCheckpoint.of(checkpoint)
     return generator.create(checkpoint, device, dtype)
 
 

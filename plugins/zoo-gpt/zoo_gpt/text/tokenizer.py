@@ -15,7 +15,8 @@ from typing import Any
 
 import tokenizers
 
-from zoo_core import Checkpoint, OptionError, Vocabulary, WeightsError
+from zoo_core import Checkpoint, OptionError, Vocabulary, WeightsError, ZooError
+from zoo_gpt.gguf.checkpoint import GGUFCheckpoint
 from zoo_gpt.text.byte_decoder import ByteDecoder
 
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -86,6 +87,9 @@ class Tokenizer:
         Raises:
             WeightsError: Files are missing or damaged, or describe a tokenizer that is not supported.
         """
+        if isinstance(checkpoint, GGUFCheckpoint):
+            with _one_line_errors(f"The tokenizer of {checkpoint.source} cannot be read"):
+                return cls(checkpoint.tokenizer(), checkpoint)
         check_files(checkpoint.files, checkpoint)
         read = _read_tokenizer_json if checkpoint.has("tokenizer.json") else _read_gpt2
         return cls(read(checkpoint), checkpoint)
@@ -297,7 +301,7 @@ def _one_line_errors(problem: str) -> Iterator[None]:
     """Make what the library raises, be it a panic of Rust, one line about the file."""
     try:
         yield
-    except (KeyboardInterrupt, SystemExit, MemoryError):
+    except (KeyboardInterrupt, SystemExit, MemoryError, ZooError):
         raise
     except BaseException as error:
         what = " ".join(str(error)[:MAX_REASON].split()).removesuffix(".")

@@ -1,0 +1,101 @@
+"""A GGUF file as a checkpoint in the layout of transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from reprlib import repr as short_repr
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo_core import Checkpoint
+from zoo_gpt.gguf.file import Blocks, GGUFFile, read_gguf
+from zoo_gpt.gguf.layouts import TABLES, Settings, config_of, layout_of, published_name, rows_by_half
+from zoo_gpt.gguf.tokenizer import tokenizer_config_of, tokenizer_of
+
+if TYPE_CHECKING:
+    import tokenizers
+
+SUFFIX = ".gguf"
+
+
+def is_gguf(checkpoint: Checkpoint) -> bool:
+    """Return True for a checkpoint that is a GGUF file."""
+    return len(checkpoint.files) == 1 and all(name.lower().endswith(SUFFIX) for name in checkpoint.files)
+
+
+@dataclass(frozen=True)
+class GGUFCheckpoint(Checkpoint):
+    """A checkpoint that has what a repository of transformers has, made from one GGUF file.
+
+    Nothing in the file is executed. Its chat template runs in the sandbox of all templates.
+    """
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> GGUFCheckpoint:
+        """Return the GGUF file of a checkpoint as one in the layout of transformers."""
+        return cls(checkpoint.source, checkpoint.files, checkpoint.digest)
+
+    @cached_property
+    def file(self) -> GGUFFile:
+        """The file's content."""
+        (path,) = self.files.values()
+        return read_gguf(path)
+
+    @cached_property
+    def _texts(self) -> Mapping[str, dict[str, Any]]:
+        config = config_of(self.file)
+        return {"config.json": config, "tokenizer_config.json": tokenizer_config_of(self.file)}
+
+    def has(self, name: str) -> bool:
+        """Return True if the file has what a repository has under this name."""
+        return name in self._texts
+
+    def json(self, name: str) -> dict[str, Any]:
+        """Return the content of config.json or tokenizer_config.json."""
+        return self._texts[name] if self.has(name) else super().json(name)
+
+    def tokenizer(self) -> tokenizers.Tokenizer:
+        """Return the file's tokenizer."""
+        return tokenizer_of(self.file)
+
+    @cached_property
+    def blocks(self) -> Mapping[str, Blocks]:
+        """The quantised tensors by the names of transformers, with their rows in its order.
+
+        Raises:
+            WeightsError: The architecture has no such tensor, or its shape does not fit.
+        """
+        settings = Settings(self.file)
+        layout, config = layout_of(settings), self.json("config.json")
+        heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
+        found: dict[str, Blocks] = {}
+        for name, blocks in self.file.tensors.items():
+            if name.removesuffix(".weight") in TABLES:
+                continue
+            ours = published_name(name, layout)
+            if ours is None:
+                raise settings.error(f"a {settings.architecture} has no tensor {short_repr(name)}")
+            count = heads.get(ours.split(".")[-2]) if layout.pairs else None
+            if count is not None and blocks.data.shape[0] > 1:
+                rows = blocks.shape[0]
+                if count < 1 or rows % (2 * count):
+                    raise settings.error(f"{rows} rows of {name} cannot be divided among {count} heads")
+                blocks = blocks.rows(rows_by_half(rows, count))
+            found[ours] = blocks
+        return found
+
+    def tensors(self, stem: str, inside: str | None = None) -> dict[str, Tensor]:
+        """Return all tensors in float32, as the ``gguf`` library computes them from their blocks."""
+        offset = layout_of(Settings(self.file)).offset
+        tensors = {}
+        for name, blocks in self.blocks.items():
+            numbers = blocks.numbers()
+            if offset and name.endswith("norm.weight"):
+                numbers = numbers - np.float32(1)
+            tensors[name] = torch.from_numpy(np.ascontiguousarray(numbers))
+        return tensors
