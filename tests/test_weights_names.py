@@ -214,7 +214,7 @@ IDENTIFIED: Mapping[str, tuple[dict[str, object], str, str]] = {
     "org/lora": (
         {"adapter_config.json": {"peft_type": "LORA", "base_model_name_or_path": "org/base"}},
         "an adapter (LORA) of org/base",
-        "Merge it into its base model, org/base",
+        "zoo run org/base --adapter hf:org/lora",
     ),
     "org/onnx": ({"model.onnx": {}}, "an ONNX model (model.onnx)", ""),
     "org/sd": ({"v1.ckpt": {}}, "a checkpoint in one file (v1.ckpt)", "zoo convert v1.ckpt"),

@@ -119,13 +119,22 @@ class Environment:
         *,
         device: str = "auto",
         dtype: str = "auto",
+        adapter: str | os.PathLike[str] | None = None,
         announce: Callable[[str], object] = lambda doing: None,
     ) -> Model:
         """Make a model ready to run, as :func:`load` does; ``announce`` is called with what begins."""
         from zoo_core.running.loading import load_card
 
         card = model if isinstance(model, ModelCard) else self.resolve(model)
-        return load_card(card, self.catalog.plugins, self.host, device=device, dtype=dtype, announce=announce)
+        return load_card(
+            card,
+            self.catalog.plugins,
+            self.host,
+            device=device,
+            dtype=dtype,
+            adapter=adapter,
+            announce=announce,
+        )
 
     def check_config(self, card: ModelCard, checkpoint: Checkpoint) -> None:
         """Have the card's plugin refuse a checkpoint by its small files, as far as it can."""
@@ -209,7 +218,13 @@ def shared_environment() -> Iterator[None]:
         _shared.reset(token)
 
 
-def load(model: str | os.PathLike[str] | ModelCard, *, device: str = "auto", dtype: str = "auto") -> Model:
+def load(
+    model: str | os.PathLike[str] | ModelCard,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    adapter: str | os.PathLike[str] | None = None,
+) -> Model:
     """Make a model ready to run. Its weights are downloaded if they are not on this machine.
 
     Args:
@@ -218,11 +233,12 @@ def load(model: str | os.PathLike[str] | ModelCard, *, device: str = "auto", dty
         device: ``auto`` (CUDA, else Apple's MPS, else the CPU) or a torch device such as ``cuda:1``.
         dtype: ``auto`` (the plugin picks what is fast and safe), float32, bfloat16, float16, float64, or, for
             plugins that support it, int8.
+        adapter: A LoRA in the layout of ``peft`` to merge into the weights: a folder, or a Hub repository.
 
     Raises:
         ZooError: Anything a user can act on, from a misspelt name to a full disk.
     """
-    return Environment.current().load(model, device=device, dtype=dtype)
+    return Environment.current().load(model, device=device, dtype=dtype, adapter=adapter)
 
 
 def models() -> Mapping[str, ModelCard]:

@@ -30,7 +30,7 @@ def replay(file: str, output: str | None, device: str, as_json: bool) -> None:
     targets = _targets(file)
     if output and len(targets) > 1:
         raise ZooError(f"{file} has {len(targets)} samples.", f"Select one for -o: {file}:1")
-    models: dict[tuple[str, str], Model] = {}
+    models: dict[tuple[str, str, str | None], Model] = {}
     results = []
     for target in targets:
         results.append(_replay(target, models, device, output))
@@ -56,7 +56,7 @@ def _targets(file: str) -> list[str]:
 
 
 def _replay(
-    target: str, models: dict[tuple[str, str], Model], device: str, output: str | None
+    target: str, models: dict[tuple[str, str, str | None], Model], device: str, output: str | None
 ) -> dict[str, Any]:
     """Reproduce one sample; models that were loaded for others are used again."""
     from zoo_core.environment import Environment
@@ -70,18 +70,20 @@ def _replay(
         raise ZooError(f"{target} is no sample of zoo run, so it cannot be replayed.", f"Run again: {text}")
     say(f"Reproducing: {describe(then)}")
     dtype = then.dtype if then.dtype != "unknown" else "auto"
-    if (then.model, dtype) not in models:
+    adapter = then.checkpoint.get("adapter")
+    key = (then.model, dtype, adapter)
+    if key not in models:
         try:
             with working() as announce:
-                models[then.model, dtype] = Environment.current().load(
-                    then.model, device=device, dtype=dtype, announce=announce
+                models[key] = Environment.current().load(
+                    then.model, device=device, dtype=dtype, adapter=adapter, announce=announce
                 )
         except CatalogError as error:
             raise ZooError(
                 f"The model {then.model!r} that made {target} was not found: {error.message}",
                 f"Install its plugin: zoo install {then.plugin}",
             ) from error
-    model = models[then.model, dtype]
+    model = models[key]
     plan = make_plan(model.card, then.prompt, n=1, seed=then.seed, seeds=None, options=then.options)
     changes = check_replay(then, model.record(next(iter(plan))))
     for change in changes:

@@ -70,6 +70,11 @@ if TYPE_CHECKING:
     show_default=True,
 )
 @click.option(
+    "--adapter",
+    metavar="NAME",
+    help="Merge a LoRA (peft) into the weights: a folder, ORG/REPO, hf:ORG/REPO or its address.",
+)
+@click.option(
     "--batch-size",
     type=click.IntRange(1),
     metavar="N",
@@ -111,6 +116,7 @@ class RunRequest:
     force: bool
     device: str
     dtype: str
+    adapter: str | None
     batch_size: int | None
     as_json: bool
     quiet: bool
@@ -169,6 +175,8 @@ def _run(request: RunRequest) -> None:
         raise OptionError("Texts and JSON cannot both go to standard output.", "Leave out -o - or --json.")
     if request.shard:
         _check_shard(request)
+    if engine is not None and request.adapter is not None:
+        raise OptionError("An engine runs no adapters.", "Leave out --engine, or use --shard.")
     prints_texts = request.target == "-"
     texts_on_screen = prints_texts and not as_json and sys.stdout.isatty()
     streamed = engine is None and texts_on_screen and card.output == "text" and len(plan) == 1
@@ -196,7 +204,11 @@ def _run(request: RunRequest) -> None:
             return
         with working(request.quiet) as announce:
             model = Environment.current().load(
-                card, device=request.device, dtype=request.dtype, announce=announce
+                card,
+                device=request.device,
+                dtype=request.dtype,
+                adapter=request.adapter,
+                announce=announce,
             )
         if request.dtype == "auto" and not request.quiet:
             say(f"{card.id} in {model.dtype} on {model.device.type}")

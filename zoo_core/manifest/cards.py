@@ -324,6 +324,8 @@ class Manifest:
     """True if it has models that only its hook ``zoo_list_models`` knows."""
     quantized: tuple[str, ...] = ()
     """Types of ``QUANTIZED`` that its generators support."""
+    adapters: bool = False
+    """True if its generators merge ``checkpoint.adapter`` into the weights, or refuse it."""
     constraints: tuple[str, ...] = ()
     """Languages of constraints on texts for its hook ``zoo_create_token_masks``: ``regex``, …"""
     converts: tuple[str, ...] = ()

@@ -84,6 +84,7 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
         core=core,
         lists_models=plugin.optional_truth("lists_models", False),
         quantized=plugin.choices("quantized", QUANTIZED),
+        adapters=plugin.optional_truth("adapters", False),
         constraints=plugin.texts("constraints", _LANGUAGE, "names such as json_schema"),
         converts=plugin.texts("converts", _SUFFIX, "suffixes such as .pkl"),
         models=tuple(

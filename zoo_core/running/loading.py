@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from zoo_core.protocols import Chat, Generator
 from zoo_core.running.model import Model
 from zoo_core.weights import Checkpoint, get_checkpoint, is_cached
 from zoo_core.weights.conversion import converted
+from zoo_core.weights.digest import combine
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +46,7 @@ def load_card(
     *,
     device: str,
     dtype: str,
+    adapter: str | os.PathLike[str] | None = None,
     announce: Callable[[str], object] = lambda doing: None,
 ) -> Model:
     """Make the model of a card ready to run; :func:`zoo_core.load` describes the other arguments.
@@ -55,11 +58,15 @@ def load_card(
     announce(f"Importing {card.plugin}")
     host.load(card.plugin)  # before its weights are fetched: a broken plugin should not cost a download
     plugin = next(plugin for plugin in plugins if plugin.name == card.plugin)
+    change = None if adapter is None else _get_adapter(adapter, plugin)
     checkpoint = converted(
         _get_checkpoint_while_importing_torch(card, announce, partial(check_config, host, card)),
         partial(host.converters, only=card.plugin),
         announce,
     )
+    if change is not None:
+        digest = combine({"adapter": change.digest, "base": checkpoint.digest})
+        checkpoint = replace(checkpoint, digest=digest, adapter=change)
     torch_device = _pick_device(device)
     announce(f"Loading {card.id}")
     generator = _create_generator(
@@ -78,6 +85,15 @@ def load_card(
         # Its rule in the manifest speaks for all checkpoints; only the loaded one knows its chat template.
         card = replace(card, capabilities=tuple(each for each in card.capabilities if each != "chat"))
     return Model(card, checkpoint, generator, torch_device, plugin.version)
+
+
+def _get_adapter(name: str | os.PathLike[str], plugin: InstalledPlugin) -> Checkpoint:
+    """Return an adapter, before its base model is fetched."""
+    from zoo_core.weights.adapters import get_adapter
+
+    if plugin.manifest is None or not plugin.manifest.adapters:
+        raise OptionError(f"{plugin.name} runs no adapters.", "Leave out the adapter.")
+    return get_adapter(name)
 
 
 def check_config(host: PluginHost, card: ModelCard, checkpoint: Checkpoint) -> None:

@@ -265,7 +265,7 @@ class Model:
                 self.card.plugin: self._plugin_version,
                 "torch": torch.__version__,
             },
-            checkpoint={"source": self.checkpoint.source, "digest": self.checkpoint.digest},
+            checkpoint=_described(self.checkpoint),
             seed=request.seed,
             prompt=request.prompt,
             options=dict(request.options),
@@ -280,6 +280,13 @@ class Model:
             f"{self.card.plugin}: the generator of {self.card.id} {what}.",
             "Report it to the plugin's author.",
         )
+
+
+def _described(checkpoint: Checkpoint) -> dict[str, str]:
+    described = {"source": checkpoint.source, "digest": checkpoint.digest}
+    if adapter := checkpoint.adapter:
+        described |= {"adapter": adapter.source, "adapter_digest": adapter.digest}
+    return described
 
 
 def _is_kept(step: Step) -> bool:

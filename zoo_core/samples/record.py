@@ -31,7 +31,8 @@ class Record:
     versions: Mapping[str, str]
     """Versions of ``zoo-core``, ``torch`` and the plugin, by distribution name."""
     checkpoint: Mapping[str, str]
-    """``source``: where the weights came from; ``digest``: the hash of their files."""
+    """``source``: where the weights came from; ``digest``: the hash of their files. With an adapter,
+    ``adapter`` and ``adapter_digest`` are its own, and ``digest`` is that of both."""
     seed: int
     prompt: str | Sequence[Mapping[str, Any]] | None
     """A text, or the messages of a conversation: plain JSON."""
@@ -120,7 +121,9 @@ class Record:
             )
         versions = top.mapping("versions")
         options = top.mapping("options")
-        checkpoint = _Fields(top.take("checkpoint", dict), "'checkpoint'")
+        stated = top.take("checkpoint", dict)
+        checkpoint = _Fields(stated, "'checkpoint'")
+        adapter = [name for name in ("adapter", "adapter_digest") if name in stated]
         if not all(isinstance(version, str) for version in versions.values()):
             raise _broken("'versions' holds something other than strings")
         prompt = top.take("prompt", str, list, type(None))
@@ -131,7 +134,7 @@ class Record:
                 model=top.take("model", str),
                 plugin=top.take("plugin", str),
                 versions=versions,
-                checkpoint={name: checkpoint.take(name, str) for name in ("source", "digest")},
+                checkpoint={name: checkpoint.take(name, str) for name in ("source", "digest", *adapter)},
                 seed=top.take("seed", int),
                 prompt=prompt,
                 options=options,

@@ -43,7 +43,9 @@ class Checkpoint:
     files: Mapping[str, Path]
     """The file behind each path inside the checkpoint (``unet/config.json``)."""
     digest: str
-    """``sha256:…`` over the names and contents of the files."""
+    """``sha256:…`` over the names and contents of the files, with an adapter also over its files."""
+    adapter: Checkpoint | None = None
+    """The files of an adapter to be merged into the weights; only plugins that support it get one."""
 
     def has(self, name: str) -> bool:
         """Return True if there is a file of that name."""

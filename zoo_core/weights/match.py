@@ -262,7 +262,7 @@ def _no_match(place: _Place) -> WeightsError:
         if single or _fits(place, rule):
             return WeightsError(message, told)
     if base := base_of_adapter(names, place.read):
-        return WeightsError(message, f"Merge it into its base model, {base}, and run that.")
+        return WeightsError(message, f"Give it to its base model: zoo run {base} --adapter {place.source}")
     return WeightsError(
         message,
         "No other plugin is known to run it. See the models that run: zoo list --all"

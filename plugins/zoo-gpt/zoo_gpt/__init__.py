@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from zoo_core import hookimpl
+from zoo_core import OptionError, hookimpl
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +33,8 @@ def zoo_create_generator(
     if card.output == "image" and any(name.startswith("vq") for name in checkpoint.files):
         from zoo_gpt.llamagen.generator import LlamaGen
 
+        if checkpoint.adapter is not None:
+            raise OptionError("LlamaGen takes no adapter.", "Leave out the adapter.")
         return LlamaGen(checkpoint, device, dtype)
     if card.output == "image":
         from zoo_gpt.imagegpt.generator import ImageGPT

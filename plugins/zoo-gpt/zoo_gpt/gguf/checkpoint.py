@@ -38,7 +38,7 @@ class GGUFCheckpoint(Checkpoint):
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> GGUFCheckpoint:
         """Return the GGUF file of a checkpoint as one in the layout of transformers."""
-        return cls(checkpoint.source, checkpoint.files, checkpoint.digest)
+        return cls(checkpoint.source, checkpoint.files, checkpoint.digest, checkpoint.adapter)
 
     @cached_property
     def file(self) -> GGUFFile:

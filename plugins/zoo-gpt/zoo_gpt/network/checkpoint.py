@@ -16,6 +16,7 @@ from zoo_core import Checkpoint, WeightsError, load_network, save_checkpoint
 from zoo_gpt.network.config import TransformerConfig
 from zoo_gpt.network.families import FAMILIES
 from zoo_gpt.network.family import REMEDY, ConfigReader
+from zoo_gpt.network.lora import merge_adapter
 from zoo_gpt.network.transformer import Transformer
 
 _log = logging.getLogger(__name__)
@@ -51,6 +52,9 @@ def load_transformer(checkpoint: Checkpoint) -> Transformer:
     stem = next((s for s in STEMS if any(f.startswith(f"{s}.") for f in checkpoint.files)), STEMS[0])
     published = checkpoint.tensors(stem)
     _compare_sizes(config, config_json, published, source)
+    if checkpoint.adapter is not None:
+        family = FAMILIES[config_json["model_type"]]
+        merge_adapter(published, checkpoint.adapter, family.prefix, transposed=family.transposed)
     tensors = from_published(config_json, published, checkpoint.source)
     if odd := next((name for name, tensor in tensors.items() if not tensor.is_floating_point()), None):
         raise WeightsError(
