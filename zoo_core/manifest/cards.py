@@ -52,6 +52,9 @@ class Option:
     """``file``: a string that is the path of a file. A server takes no paths from strangers. ``content``: the
     flag takes a file, whose text is the value. Python may give lists and dictionaries for JSON."""
 
+    recorded: bool = True
+    """False: the option changes no sample, only how it is made, and records leave it out."""
+
     @property
     def flag(self) -> str:
         """The command-line flag: ``--guidance-scale``."""

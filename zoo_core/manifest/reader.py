@@ -333,6 +333,7 @@ def _read_option(name: str, table: Table, base: Option | None) -> Option:
         maximum=table.optional_number("maximum", base.maximum if base else None),
         enum=enum or (base.enum if base else ()),
         per_sample=table.optional_truth("per_sample", base.per_sample if base else False),
+        recorded=table.optional_truth("recorded", base.recorded if base else True),
         format=table.choice("format", ("file", "content", ""), (base and base.format) or "") or None,
     )
     if option.enum and kind != "string":

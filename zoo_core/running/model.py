@@ -268,7 +268,9 @@ class Model:
             checkpoint=_described(self.checkpoint),
             seed=request.seed,
             prompt=request.prompt,
-            options=dict(request.options),
+            options={
+                name: value for name, value in request.options.items() if self.card.options[name].recorded
+            },
             metadata=dict(metadata or {}),
             dtype=self.dtype,
             device=self.device.type,

@@ -126,9 +126,8 @@ def begin_shard(
 
 def record_of(any_record: Record, request: Request) -> Record:
     """Return the record that a sample of the same run will have, without metadata."""
-    return replace(
-        any_record, seed=request.seed, prompt=request.prompt, options=dict(request.options), metadata={}
-    )
+    options = {name: value for name, value in request.options.items() if name in any_record.options}
+    return replace(any_record, seed=request.seed, prompt=request.prompt, options=options, metadata={})
 
 
 def shard_path(target: Path, shard: Shard) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import zoo_core
 from zoo_core import (
     Batch,
     Checkpoint,
@@ -29,7 +30,9 @@ from zoo_gpt.decoding.decode import decode, require_numbers
 from zoo_gpt.decoding.inference import default_dtype, optimize_for_inference
 from zoo_gpt.decoding.likelihood import log_likelihoods, token_log_likelihoods
 from zoo_gpt.decoding.sampling import SamplingOptions, TokenSampler
+from zoo_gpt.decoding.speculative import Pace, fits, speculate
 from zoo_gpt.network.checkpoint import load_transformer
+from zoo_gpt.network.transformer import Transformer
 from zoo_gpt.text.chat import encode_chat, read_tools
 from zoo_gpt.text.growing import GrowingTexts
 from zoo_gpt.text.logprobs import describe
@@ -56,6 +59,7 @@ class TextOptions(SamplingOptions):
     regex: str | None
     grammar: str | None
     logprobs: int | None
+    draft: str | None
     overflow: str
 
 
@@ -111,6 +115,7 @@ class GPT:
         self.dtype = dtype or default_dtype(device)
         self.transformer = optimize_for_inference(transformer, device=device, dtype=self.dtype)
         self.context = transformer.config.context
+        self._drafts: dict[str, tuple[Transformer, Pace]] = {}
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         """Continue the batch's prompts; every step has the texts so far.
@@ -120,12 +125,37 @@ class GPT:
         """
         texts = self.begin(batch)
         for index, tokens in enumerate(
-            decode(self.transformer, texts.prompts, texts.steps, texts.sample), start=1
+            self._decode(texts, read_options(TextOptions, batch.options)), start=1
         ):
             step = texts.push(index, tokens)
             yield step
             if step.index == step.total:
                 return
+
+    def _decode(self, texts: GrowingTexts, options: TextOptions) -> Iterator[Tensor]:
+        """Yield the next token of every text; a draft proposes them where a text is alone."""
+        if options.draft is not None and len(texts.prompts) == 1:
+            (prompt,), (draft, pace) = texts.prompts, self._draft(options.draft)
+            if fits(self.transformer, draft, len(prompt) + texts.steps) and not pace.has_failed:
+                return speculate(
+                    self.transformer, draft, prompt, texts.steps, texts.sample, texts.sampler, pace
+                )
+        return decode(self.transformer, texts.prompts, texts.steps, texts.sample)
+
+    def _draft(self, name: str) -> tuple[Transformer, Pace]:
+        """Return the network of a draft model, which must have the same tokens, and whether it pays."""
+        if name not in self._drafts:
+            other = zoo_core.load(name, device=str(self.transformer.device)).generator
+            tokens = self.vocabulary.tokens
+            if not isinstance(other, GPT) or any(
+                a != b for a, b in zip(other.vocabulary.tokens, tokens, strict=False)
+            ):
+                raise OptionError(
+                    f"--draft {name}: its tokens are not those of {self.tokenizer.source}.",
+                    "Give a smaller model of the same family.",
+                )
+            self._drafts[name] = other.transformer, Pace()
+        return self._drafts[name]
 
     def running_batch(self) -> RunningTexts:
         """Return texts that join and leave at every token."""
