@@ -9,6 +9,7 @@ import diffusers
 import pytest
 import torch
 import transformers
+from zoo_latent.inference import pack_convolutions
 from zoo_latent.networks.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
 from zoo_latent.networks.autoencoder_tiny import AutoencoderTiny, TinyConfig
 from zoo_latent.networks.dit import DiT, DiTConfig
@@ -200,3 +201,33 @@ def test_the_tiny_autoencoder_works_as_diffusers():
     latents = theirs.encode(images).latents
     assert relative_error(ours.encode(images), latents) < 1e-5
     assert relative_error(ours.decode(latents), theirs.decode(latents).sample) < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["sd1", "sdxl"])
+@pytest.mark.parametrize("size", [(8, 8), (10, 7)])
+def test_packed_convolutions_predict_the_same_at_any_size(kind, size):
+    torch.manual_seed(0)
+    config = UNetConfig(**{**SMALL, **UNETS[kind]})
+    network = randomized(UNet(config))
+    x, context, pooled = torch.randn(2, 4, *size), torch.randn(2, 7, 12), torch.randn(2, 5)
+    sizes = torch.ones(2, 6)
+    with torch.inference_mode():
+        expected = network(x, 17, context, pooled, sizes)
+        pack_convolutions(network, 8, x.device, x.dtype)
+        assert not any(isinstance(m, torch.nn.Conv2d) and m.kernel_size != (1, 1) for m in network.modules())
+        assert relative_error(network(x, 17, context, pooled, sizes), expected) < 1e-5
+
+
+def test_a_packed_autoencoder_decodes_and_encodes_the_same():
+    torch.manual_seed(0)
+    config = AutoencoderKLConfig(
+        block_out_channels=(8, 16), down_block_types=("DownEncoderBlock2D",) * 2, norm_num_groups=4,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+    )  # fmt: skip
+    network = randomized(AutoencoderKL(config))
+    images, latents = torch.rand(2, 3, 12, 20), torch.randn(2, 4, 6, 10)
+    with torch.inference_mode():
+        expected = network.encode(images), network.decode(latents)
+        pack_convolutions(network, 8, images.device, images.dtype)
+        assert relative_error(network.encode(images), expected[0]) < 1e-5
+        assert relative_error(network.decode(latents), expected[1]) < 1e-5

@@ -14,6 +14,7 @@ from zoo_latent.text.prompts import weighted_parts, windows
 from zoo_latent.tiling import decode_tiled
 
 import zoo_core as zoo
+from zoo_core.testing.hub import LoopbackHub
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,9 @@ def test_previews_are_the_affine_map_that_fits_the_decoder(model: zoo.Model):
     decoder, latents = Affine(), torch.randn(2, 4, 5, 6)
     with torch.inference_mode():
         expected = decoder.decode(latents).clamp(-1, 1)
-        assert torch.allclose(LinearPreview(decoder)(latents), expected, atol=1e-4)
+        assert torch.allclose(
+            LinearPreview(decoder, latents.device, latents.dtype)(latents), expected, atol=1e-4
+        )
     [sample] = model.generate("fox", seed=0, steps=8, keep_frames=True)
     assert [frame.shape for frame in sample.frames] == [(16, 16, 3)] * 7
 
@@ -101,3 +104,11 @@ def test_half_precision_variants_and_shards_run(tmp_path: Path, model: zoo.Model
     names = [path.name for path in (tmp_path / "model").rglob("*.safetensors")]
     assert any("fp16" in name for name in names) or len(names) > 3
     assert torch.allclose(draw(other), draw(model), atol=0.05)
+
+
+def test_a_repository_of_the_hub_runs(folder: Path, model: zoo.Model, loopback_hub: LoopbackHub):
+    files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    loopback_hub.add("org/small-sd", files, license="creativeml-openrail-m")
+    remote = zoo.load("hf:org/small-sd", device="cpu")
+    assert remote.card.license == "creativeml-openrail-m"
+    assert torch.equal(draw(remote), draw(model))

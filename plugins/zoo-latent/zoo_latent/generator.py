@@ -15,6 +15,7 @@ from zoo_latent.checkpoint import Parts, build_autoencoder, read_folder
 from zoo_latent.class_to_image import ClassToImage
 from zoo_latent.denoiser import Denoiser
 from zoo_latent.editing import Edit, EditOptions, keeping, noised
+from zoo_latent.inference import pack_convolutions
 from zoo_latent.preview import LinearPreview
 from zoo_latent.single_file import read_single_file
 from zoo_latent.text_to_image import TextToImage
@@ -23,6 +24,8 @@ from zoo_latent.unconditional import Unconditional
 
 DEFAULT_STEPS = {"dpmpp-2m": 25}
 """Default number of steps of samplers for which zoo-ddpm has another."""
+USUAL_SIDE = 64
+"""Height and width of the latents that the autoencoder's layers are laid out for; others work too."""
 LARGEST_WHOLE = 128 * 128
 """Most latents that are decoded at once; more are decoded in tiles."""
 DENOISERS: Mapping[str, Callable[[Parts, torch.device, torch.dtype], Denoiser]] = {
@@ -72,7 +75,8 @@ class LatentDiffusion:
         self.denoiser: Denoiser = kind(parts, device, self.dtype)
         self.autoencoder = build_autoencoder(parts.autoencoder, self.dtype, device)
         _check_channels(parts, self.denoiser, self.autoencoder.config.channels)
-        self.preview = LinearPreview(self.autoencoder)
+        pack_convolutions(self.autoencoder, USUAL_SIDE, device, self.dtype)
+        self.preview = LinearPreview(self.autoencoder, device, self.dtype)
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         """Make the batch's images; every step but the last previews them roughly.

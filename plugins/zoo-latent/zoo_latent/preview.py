@@ -18,8 +18,8 @@ class LinearPreview:
     nothing beside a step.
     """
 
-    def __init__(self, autoencoder: Autoencoder) -> None:
-        self.autoencoder = autoencoder
+    def __init__(self, autoencoder: Autoencoder, device: torch.device, dtype: torch.dtype) -> None:
+        self.autoencoder, self.device, self.dtype = autoencoder, device, dtype
         self._map: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, latents: Tensor) -> Tensor:
@@ -34,8 +34,7 @@ class LinearPreview:
     def _fit(self) -> tuple[Tensor, Tensor]:
         config, random = self.autoencoder.config, torch.Generator().manual_seed(0)
         latents = torch.randn(SAMPLES, config.channels, SIDE, SIDE, generator=random)
-        parameter = next(self.autoencoder.parameters())
-        images = self.autoencoder.decode(latents.to(parameter)).float().cpu()
+        images = self.autoencoder.decode(latents.to(self.device, self.dtype)).float().cpu()
         colours = F.avg_pool2d(images, config.factor).permute(0, 2, 3, 1).flatten(0, 2)  # (pixels, 3)
         rows = latents.permute(0, 2, 3, 1).flatten(0, 2)  # (pixels, c)
         rows = torch.cat([rows, torch.ones(len(rows), 1)], dim=1)

@@ -15,6 +15,7 @@ from zoo_ddpm.sampling import Network
 
 from zoo_core import Batch, OptionError, Options, WeightsError, classifier_free_guidance, read_options
 from zoo_latent.checkpoint import Parts, build_encoder, build_unet
+from zoo_latent.inference import pack_convolutions
 from zoo_latent.lora import Adapter
 from zoo_latent.text.encoder import Embedding, TextEncoder
 from zoo_latent.text.inversion import NewWord
@@ -102,6 +103,8 @@ class TextToImage:
         if adapters.embedding is not None:
             widths = [encoder.config.hidden_size for encoder, _ in encoders]
             new = NewWord.read(Path(adapters.embedding), widths)
+        side = unet.config.sample_size or 64
+        pack_convolutions(unet, side if isinstance(side, int) else max(side), device, dtype)
         self.encoder, self.unet, self.adapters = TextEncoder(encoders, device), unet, adapters
         self.encoder.new = new
         self.in_channels, self.channels = unet.config.in_channels, unet.config.out_channels

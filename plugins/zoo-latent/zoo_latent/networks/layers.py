@@ -83,11 +83,12 @@ class Downsample(nn.Module):
 
     def __init__(self, c: int, padding: int) -> None:
         super().__init__()
+        self.pads_at_the_end = padding == 0
         self.conv = nn.Conv2d(c, c, 3, stride=2, padding=padding)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, c, h, w) to (n, c, h/2, w/2), rounded up with a padding of 1."""
-        half: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)) if self.conv.padding == (0, 0) else x)
+        half: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)) if self.pads_at_the_end else x)
         return half
 
 
