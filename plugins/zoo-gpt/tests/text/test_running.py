@@ -103,3 +103,6 @@ def test_memory_follows_the_longest_sequence(model):
     assert sequences._end - max(sequences._filled) < ROOM
     assert sequences._kv.shape[2] <= 4
     assert sequences._kv.shape[4] <= 6 * ROOM
+    for row in (1, 0):
+        sequences.leave(row)
+    assert sequences._kv.numel() == 0

@@ -89,6 +89,9 @@ class RunningSequences:
             self.tokens[row], self._filled[row] = self.tokens[last], self._filled[last]
         self.tokens.pop()
         self._filled.pop()
+        if not self.tokens:
+            # What a text finds does not depend on those before it, and an idle server gives its memory back.
+            self._kv, self._end = self._memory(0, 0), 0
 
     def _read(self, tokens: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Read a sequence alone; return its next token's logits, and its keys and values."""
