@@ -10,8 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from zoo_ddpm import checkpoint
-from zoo_ddpm.unet import UNet, UNetConfig
+from zoo_ddpm.unet import UNet
+from zoo_ddpm.unet_config import UNetConfig
 
+import zoo_core as zoo
 from zoo_core import Checkpoint, WeightsError
 
 CONFIG = UNetConfig(
@@ -151,3 +153,30 @@ def test_weights_that_do_not_fit_the_config_are_refused(unet, tmp_path, change):
     save_file(tensors, tmp_path / WEIGHTS)
     with pytest.raises(WeightsError, match=r"conv_in\."):
         checkpoint.read(opened(tmp_path)).build_unet()
+
+
+@pytest.mark.parametrize("beside", [True, False], ids=["beside unet", "alone"])
+def test_a_folder_of_the_training_script_runs_with_its_averaged_weights(unet, tmp_path, beside):
+    checkpoint.write(tmp_path / "unet_ema", unet, SCHEDULER, {})
+    (tmp_path / "unet_ema/scheduler_config.json").unlink()
+    config = json.loads((tmp_path / "unet_ema/config.json").read_text())
+    (tmp_path / "unet_ema/config.json").write_text(json.dumps(config | {"decay": 0.999, "power": 0.75}))
+    if beside:
+        checkpoint.write(tmp_path / "unet", UNet(unet.config), SCHEDULER, {})
+
+    with pytest.warns(zoo.ZooNote, match=r"no scheduler/scheduler_config\.json; the defaults of DDPM"):
+        model = zoo.load(tmp_path, device="cpu")
+    with pytest.warns(zoo.ZooNote):
+        parts = checkpoint.read(opened(tmp_path))
+
+    assert torch.equal(parts.build_unet().conv_in.weight, unet.conv_in.weight)
+    assert next(iter(model.generate(n=1, seed=0, steps=1))).tensor.isfinite().all()
+
+
+def test_the_unet_of_a_latent_pipeline_is_not_drawn_as_an_image(unet, tmp_path):
+    checkpoint.write(tmp_path / "unet", unet, SCHEDULER, {})
+    (tmp_path / "vqvae").mkdir()
+    (tmp_path / "vqvae/config.json").write_text('{"_class_name": "VQModel"}')
+
+    with pytest.raises(zoo.ZooError):
+        zoo.load(tmp_path, device="cpu")

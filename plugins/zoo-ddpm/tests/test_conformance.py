@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 from zoo_ddpm import checkpoint
-from zoo_ddpm.unet import UNet, UNetConfig
+from zoo_ddpm.unet import UNet
+from zoo_ddpm.unet_config import UNetConfig
 
 import zoo_core as zoo
 from zoo_core.testing import GeneratorConformance, embedded_models

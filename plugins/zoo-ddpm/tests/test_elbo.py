@@ -22,7 +22,8 @@ from zoo_ddpm.samplers import log_variance
 from zoo_ddpm.sampling import sampler_steps
 from zoo_ddpm.schedule import SchedulerConfig
 from zoo_ddpm.timesteps import SamplerStep
-from zoo_ddpm.unet import UNet, UNetConfig
+from zoo_ddpm.unet import UNet
+from zoo_ddpm.unet_config import UNetConfig
 
 import zoo_core as zoo
 from zoo_core import Noise, OptionError, ZooError

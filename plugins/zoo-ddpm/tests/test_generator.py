@@ -9,7 +9,8 @@ import pytest
 import torch
 from zoo_ddpm import checkpoint
 from zoo_ddpm.generator import batch_size
-from zoo_ddpm.unet import UNet, UNetConfig
+from zoo_ddpm.unet import UNet
+from zoo_ddpm.unet_config import UNetConfig
 
 import zoo_core as zoo
 from zoo_core import OptionError, WeightsError

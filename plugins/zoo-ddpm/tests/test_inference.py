@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from zoo_ddpm.inference import optimize_for_inference
-from zoo_ddpm.unet import UNet, UNetConfig, Upsample
+from zoo_ddpm.unet import UNet, Upsample
+from zoo_ddpm.unet_config import UNetConfig
 
 from zoo_core.kernels import PackedConv, PackedUpsampleConv, WinogradConv
 

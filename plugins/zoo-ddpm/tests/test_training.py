@@ -14,7 +14,7 @@ import zoo_ddpm
 from torch import Tensor
 from zoo_ddpm.schedule import SchedulerConfig
 from zoo_ddpm.training import DDPMTrainable, Labels, create
-from zoo_ddpm.unet import UNetConfig
+from zoo_ddpm.unet_config import UNetConfig
 
 import zoo_core as zoo
 from zoo_core import OptionError, Options, TrainingData

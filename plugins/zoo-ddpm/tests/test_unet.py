@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 from zoo_ddpm.checkpoint import current_names
-from zoo_ddpm.unet import UNet, UNetConfig
+from zoo_ddpm.unet import UNet
+from zoo_ddpm.unet_config import UNetConfig
 
 from zoo_core import WeightsError
 
@@ -213,43 +214,44 @@ def test_what_config_json_leaves_out_means_what_it_means_in_diffusers():
 @pytest.mark.parametrize(
     ("option", "value", "expected"),
     [
-        ("scale_of_everything", 2, "no such option"),
-        ("act_fn", "gelu", "'silu'"),
-        ("attn_norm_num_groups", 8, "null"),
-        ("class_embed_type", "timestep", "null"),
-        ("downsample_type", "resnet", "'conv'"),
-        ("mid_block_type", None, "'UNetMidBlock2D'"),
-        ("resnet_time_scale_shift", "scale_shift", "'default'"),
-        ("time_embedding_dim", 64, "null"),
-        ("time_embedding_type", "fourier", "'positional'"),
-        ("upsample_type", "resnet", "'conv'"),
-        ("sample_size", 12, "a multiple of 8"),
-        ("sample_size", [16, 16, 16], "two of them"),
-        ("sample_size", "16", "a whole number"),
-        ("in_channels", 0, "a whole number"),
-        ("in_channels", True, "a whole number"),
-        ("out_channels", 3.0, "a whole number"),
-        ("layers_per_block", None, "a whole number"),
-        ("block_out_channels", [], "a list of whole numbers"),
-        ("block_out_channels", 32, "a list of whole numbers"),
-        ("block_out_channels", [32, 32, 64, 70], "multiples of 8"),
-        ("down_block_types", ["DownBlock2D"] * 2, "4 levels"),
-        ("down_block_types", ["SkipDownBlock2D"] * 4, "DownBlock2D and AttnDownBlock2D"),
-        ("up_block_types", ["UpBlock2D"] * 3, "4 levels"),
+        ("act_fn", "mish", "one of silu"),
+        ("block_type", "x", "unknown setting 'block_type'"),
+        ("attn_norm_num_groups", 8, "expected one of None"),
+        ("class_embed_type", "timestep", "expected one of None"),
+        ("downsample_type", "resnet", "expected one of conv"),
+        ("mid_block_type", "UNetMidBlock2DCrossAttn", "expected one of UNetMidBlock2D"),
+        ("resnet_time_scale_shift", "scale_shift", "expected one of default"),
+        ("time_embedding_dim", 64, "expected one of None"),
+        ("time_embedding_type", "fourier", "expected one of positional"),
+        ("upsample_type", "resnet", "expected one of conv"),
+        ("sample_size", 12, "expected a multiple of 8"),
+        ("sample_size", 2**40, "an integer from 1 to 8,192"),
+        ("sample_size", [16, 16, 16], "a list of 2"),
+        ("sample_size", [16, 2**40], "an integer from 1 to 8,192"),
+        ("sample_size", "16", "an integer"),
+        ("in_channels", 0, "an integer from 1"),
+        ("in_channels", True, "an integer from 1"),
+        ("out_channels", 3.0, "an integer from 1"),
+        ("layers_per_block", 10**9, "an integer from 1 to 64"),
+        ("block_out_channels", [], "0 levels"),
+        ("block_out_channels", 32, "a list"),
+        ("block_out_channels", [32, 32, 64, 70], "which norm_num_groups 8 does not divide"),
+        ("down_block_types", ["DownBlock2D"] * 2, "expected 4, one a level"),
+        ("down_block_types", ["SkipDownBlock2D"] * 4, "one of DownBlock2D, AttnDownBlock2D"),
+        ("up_block_types", ["UpBlock2D"] * 3, "expected 4, one a level"),
         ("up_block_types", "UpBlock2D", "a list"),
-        ("attention_head_dim", 48, "a divisor"),
-        ("attention_head_dim", 0, "a whole number"),
-        ("norm_num_groups", None, "a whole number"),
-        ("norm_eps", 0, "a number above 0"),
-        ("mid_block_scale_factor", -1, "a number above 0"),
-        ("dropout", 1, "from 0 up to 1"),
-        ("downsample_padding", 2, "0 or 1"),
-        ("freq_shift", 16, "below 16"),
+        ("attention_head_dim", 48, "does not divide"),
+        ("attention_head_dim", 0, "an integer from 1"),
+        ("norm_eps", 0, "a number from 1e-12"),
+        ("mid_block_scale_factor", -1, "a number from 1e-06"),
+        ("dropout", 1, "a number from 0 to 0.999"),
+        ("downsample_padding", 2, "one of 0, 1"),
+        ("freq_shift", 16, "less than 16"),
         ("freq_shift", "1", "a number"),
         ("flip_sin_to_cos", 1, "true or false"),
-        ("add_attention", None, "true or false"),
         ("center_input_sample", "no", "true or false"),
-        ("num_class_embeds", -1, "a whole number"),
+        ("num_class_embeds", -1, "an integer from 1 to 1,048,576"),
+        ("num_class_embeds", 10**12, "an integer from 1 to 1,048,576"),
     ],
 )
 def test_an_unknown_option_or_an_unsupported_value_is_refused_by_name(option, value, expected):
@@ -257,13 +259,27 @@ def test_an_unknown_option_or_an_unsupported_value_is_refused_by_name(option, va
         UNetConfig.from_json(BUTTERFLIES | {option: value}, "hf:someone/something: config.json")
     assert caught.value.message.startswith("hf:someone/something: config.json: ")
     assert option in caught.value.message
-    assert expected in caught.value.remedy
+    assert expected in caught.value.message
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("option", ["layers_per_block", "norm_num_groups", "add_attention", "dropout"])
+def test_an_option_that_is_null_is_left_out(option):
+    without = {key: value for key, value in BUTTERFLIES.items() if key != option}
+    small = {"block_out_channels": [32, 64, 128, 128]}
+    assert UNetConfig.from_json(without | small | {option: None}) == UNetConfig.from_json(without | small)
+
+
+def test_how_weights_were_averaged_says_nothing_about_the_network():
+    ema = {"decay": 0.9999, "inv_gamma": 1.0, "min_decay": 0.0, "optimization_step": 500, "power": 0.75,
+           "update_after_step": 0, "use_ema_warmup": True}  # fmt: skip
+    assert UNetConfig.from_json(BUTTERFLIES | ema) == UNetConfig.from_json(BUTTERFLIES)
 
 
 def test_an_odd_first_level_is_refused_because_sines_and_cosines_come_in_pairs():
     config = {"block_out_channels": [9], "norm_num_groups": 3, "attention_head_dim": 3}
     blocks = {"down_block_types": ["DownBlock2D"], "up_block_types": ["UpBlock2D"]}
-    with pytest.raises(WeightsError, match="block_out_channels is 9"):
+    with pytest.raises(WeightsError, match="block_out_channels begins with 9"):
         UNetConfig.from_json(config | blocks)
 
 

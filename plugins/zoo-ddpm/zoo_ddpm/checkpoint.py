@@ -2,11 +2,13 @@
 
 A repository holds ``config.json``, ``scheduler_config.json`` and ``diffusion_pytorch_model.*`` either at its
 root (google/ddpm-*, 1aurent/ddpm-mnist, and what we write) or in the folders ``unet/`` and ``scheduler/``
-(most others). Values that diffusers has no place for, such as class names, are in config.json under ``zoo``.
+(most others). Beside or instead of ``unet/``, diffusers' training script saves averaged weights in
+``unet_ema/``. Values that diffusers has no place for, such as class names, are in config.json under ``zoo``.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo_core import Checkpoint, WeightsError, load_network, save_checkpoint
-from zoo_ddpm.unet import UNet, UNetConfig
+from zoo_core import Checkpoint, WeightsError, ZooNote, load_network, save_checkpoint
+from zoo_ddpm.unet import UNet
+from zoo_ddpm.unet_config import UNetConfig
 
 OLD_ATTENTION_NAMES: Mapping[str, str] = {
     "query": "to_q",
@@ -58,8 +61,10 @@ def read(checkpoint: Checkpoint) -> Parts:
     Raises:
         WeightsError: It has neither layout, or a network that zoo-ddpm does not support.
     """
-    if checkpoint.has("unet/config.json"):
-        unet, scheduler = "unet/", "scheduler/"
+    if folder := next(
+        (each for each in ("unet_ema/", "unet/") if checkpoint.has(f"{each}config.json")), None
+    ):
+        unet, scheduler = folder, "scheduler/"
     elif checkpoint.has("config.json"):
         unet, scheduler = "", ""
     else:
@@ -68,13 +73,27 @@ def read(checkpoint: Checkpoint) -> Parts:
             "Use a checkpoint in the layout of diffusers' UNet2DModel (google/ddpm-*, sd-class-*).",
         )
     config = checkpoint.json(f"{unet}config.json")
+    scheduler_config = _scheduler_config(checkpoint, scheduler)
     return Parts(
         unet_config=UNetConfig.from_json(config, f"{checkpoint.source}: {unet}config.json"),
-        scheduler_config=checkpoint.json(f"{scheduler}scheduler_config.json"),
+        scheduler_config=scheduler_config,
         zoo=config.get("zoo", {}),
         checkpoint=checkpoint,
         weights=f"{unet}diffusion_pytorch_model",
     )
+
+
+def _scheduler_config(checkpoint: Checkpoint, folder: str) -> Mapping[str, Any]:
+    """Return the content of scheduler_config.json, which ``checkpoint-500/`` of diffusers' script lacks."""
+    if folder and not checkpoint.has(f"{folder}scheduler_config.json"):
+        warnings.warn(
+            f"{checkpoint.source} has no {folder}scheduler_config.json; the defaults of DDPMScheduler are "
+            "used. Copy the file there if the model was trained with others.",
+            ZooNote,
+            stacklevel=2,
+        )
+        return {"_class_name": "DDPMScheduler"}
+    return checkpoint.json(f"{folder}scheduler_config.json")
 
 
 def write(

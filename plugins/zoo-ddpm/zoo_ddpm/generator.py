@@ -30,7 +30,7 @@ from zoo_ddpm.inference import optimize_for_inference
 from zoo_ddpm.prediction import Network, Predictor, guided, labelled, predictor
 from zoo_ddpm.sampling import SamplingPlan, plan_sampling
 from zoo_ddpm.schedule import SchedulerConfig
-from zoo_ddpm.unet import UNetConfig
+from zoo_ddpm.unet_config import UNetConfig
 
 _log = logging.getLogger(__name__)
 

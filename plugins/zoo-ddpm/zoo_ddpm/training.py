@@ -15,7 +15,8 @@ from zoo_core import Loss, OptionError, Options, TrainingData, read_options
 from zoo_ddpm import checkpoint
 from zoo_ddpm.prediction import target
 from zoo_ddpm.schedule import BetaSchedule, PredictionType, SchedulerConfig
-from zoo_ddpm.unet import UNet, UNetConfig
+from zoo_ddpm.unet import UNet
+from zoo_ddpm.unet_config import UNetConfig
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 

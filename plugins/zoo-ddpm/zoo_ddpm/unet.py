@@ -5,7 +5,8 @@ appendix B: a U-Net of residual blocks with group normalisation and SiLU, self-a
 resolutions, and the timestep entering every residual block through a sinusoidal embedding.
 
 Parameters are named as in published checkpoints of diffusers' ``UNet2DModel`` (google/ddpm-*, sd-class-*),
-so that their tensors load without renaming, and :class:`UNetConfig` holds the options of their config.json.
+so that their tensors load without renaming. :class:`~zoo_ddpm.unet_config.UNetConfig` holds the options of
+their config.json.
 Read from the smallest part to the whole. In shape comments n is the batch, c channels, h × w the image,
 e the width of the time embedding.
 """
@@ -13,200 +14,12 @@ e the width of the time embedding.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_core import WeightsError
-
-ONLY_VALUES: Mapping[str, Any] = {
-    "act_fn": "silu",
-    "attn_norm_num_groups": None,
-    "class_embed_type": None,
-    "downsample_type": "conv",
-    "mid_block_type": "UNetMidBlock2D",
-    "resnet_time_scale_shift": "default",
-    "time_embedding_dim": None,
-    "time_embedding_type": "positional",
-    "upsample_type": "conv",
-}
-"""Options of config.json for which this network knows one value, the one that leaving them out means."""
-
-WITHOUT_EFFECT = frozenset({"num_train_timesteps", "zoo"})
-"""Keys of config.json that say nothing about this network: the first sizes a *learned* time embedding."""
-
-DOWN_BLOCKS = ("DownBlock2D", "AttnDownBlock2D")
-UP_BLOCKS = ("UpBlock2D", "AttnUpBlock2D")
-
-
-@dataclass(frozen=True)
-class UNetConfig:
-    """What a U-Net is made of: the options of config.json under their own names, with their own defaults.
-
-    Raises:
-        WeightsError: if an option has a value that no such network can have.
-    """
-
-    sample_size: int | tuple[int, int] | None = None
-    """Height and width of the images it was trained on; one number for squares."""
-    in_channels: int = 3
-    """Channels of x_t."""
-    out_channels: int = 3
-    """Channels of the prediction: twice ``in_channels`` where the variance is learned too."""
-    block_out_channels: tuple[int, ...] = (224, 448, 672, 896)
-    """Channels at each level, from the full resolution down; each further level halves height and width."""
-    down_block_types: tuple[str, ...] = (
-        "DownBlock2D",
-        "AttnDownBlock2D",
-        "AttnDownBlock2D",
-        "AttnDownBlock2D",
-    )
-    """The levels on the way down, with or without self-attention."""
-    up_block_types: tuple[str, ...] = ("AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D")
-    """The levels on the way up, from the lowest resolution."""
-    layers_per_block: int = 2
-    """Residual blocks per level on the way down; the way up has one more."""
-    add_attention: bool = True
-    """Whether the middle, at the lowest resolution, has self-attention."""
-    attention_head_dim: int | None = 8
-    """Channels of one attention head; None for a single head."""
-    norm_num_groups: int = 32
-    """Groups of every group normalisation."""
-    norm_eps: float = 1e-5
-    """Epsilon of every group normalisation."""
-    dropout: float = 0.0
-    """Dropout probability inside residual blocks, in training."""
-    downsample_padding: int = 1
-    """Zeros around the image before a stride-2 convolution; 0 pads the bottom and right edges only."""
-    mid_block_scale_factor: float = 1.0
-    """Every residual sum in the middle is divided by it."""
-    freq_shift: float = 0.0
-    """Time frequency i of k is 10000^(-i/(k - freq_shift)): 1 in the paper's code, 0 in most later work."""
-    flip_sin_to_cos: bool = True
-    """Whether the cosines of the time embedding come before the sines."""
-    center_input_sample: bool = False
-    """Whether images arrive in [0, 1] and the network shifts them to [-1, 1]."""
-    num_class_embeds: int | None = None
-    """Number of class labels, the null class of classifier-free guidance included; None if unconditional."""
-
-    def __post_init__(self) -> None:
-        self._check_kinds()
-        levels = len(self.block_out_channels)
-        for name, known in (("down_block_types", DOWN_BLOCKS), ("up_block_types", UP_BLOCKS)):
-            types = getattr(self, name)
-            _require(len(types) == levels, name, types, f"one block type for each of {levels} levels")
-            _require(all(kind in known for kind in types), name, types, f"a list of {' and '.join(known)}")
-        groups = self.norm_num_groups
-        for channels in self.block_out_channels:
-            _require(channels % groups == 0, "block_out_channels", channels, f"multiples of {groups} groups")
-        self._check_heads()
-        half = self.block_out_channels[0] // 2
-        _require(
-            self.block_out_channels[0] % 2 == 0, "block_out_channels", 2 * half + 1, "an even first number"
-        )
-        _require(self.freq_shift < half, "freq_shift", self.freq_shift, f"a number below {half}")
-        if self.sample_size is not None:
-            for side in self.image_size:
-                multiple = 2 ** (levels - 1)
-                _require(side % multiple == 0, "sample_size", side, f"a multiple of {multiple}")
-
-    def _check_heads(self) -> None:
-        """Check that heads divide the channels of every block with self-attention."""
-        channels = self.block_out_channels
-        attending = {c for c, kind in zip(channels, self.down_block_types, strict=True) if "Attn" in kind}
-        attending |= {
-            c for c, kind in zip(reversed(channels), self.up_block_types, strict=True) if "Attn" in kind
-        }
-        for c in sorted(attending | ({channels[-1]} if self.add_attention else set())):
-            head = self.attention_head_dim or c
-            _require(c % head == 0, "attention_head_dim", head, f"a divisor of {c} channels")
-
-    def _check_kinds(self) -> None:
-        """Check each option by itself: its type and its range."""
-        size = self.sample_size
-        sizes = size if isinstance(size, tuple) else (size,)
-        proper = size is None or (all(map(_is_count, sizes)) and len(sizes) == (2 if size is sizes else 1))
-        _require(proper, "sample_size", size, "a whole number above 0, two of them, or null")
-        channels = self.block_out_channels
-        proper = isinstance(channels, tuple) and len(channels) > 0 and all(map(_is_count, channels))
-        _require(proper, "block_out_channels", channels, "a list of whole numbers above 0")
-        for name in ("down_block_types", "up_block_types"):
-            _require(
-                isinstance(getattr(self, name), tuple), name, getattr(self, name), "a list of block types"
-            )
-        for name in ("in_channels", "out_channels", "layers_per_block", "norm_num_groups"):
-            _require(_is_count(getattr(self, name)), name, getattr(self, name), "a whole number above 0")
-        for name in ("attention_head_dim", "num_class_embeds"):
-            value = getattr(self, name)
-            _require(value is None or _is_count(value), name, value, "a whole number above 0, or null")
-        for name in ("add_attention", "flip_sin_to_cos", "center_input_sample"):
-            _require(isinstance(getattr(self, name), bool), name, getattr(self, name), "true or false")
-        for name in ("norm_eps", "mid_block_scale_factor"):
-            value = getattr(self, name)
-            _require(_is_number(value) and value > 0, name, value, "a number above 0")
-        _require(_is_number(self.freq_shift), "freq_shift", self.freq_shift, "a number")
-        proper = _is_number(self.dropout) and 0 <= self.dropout < 1
-        _require(proper, "dropout", self.dropout, "a number from 0 up to 1")
-        padding = self.downsample_padding
-        _require(_is_number(padding) and padding in (0, 1), "downsample_padding", padding, "0 or 1")
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width of the images the network was trained on.
-
-        Raises:
-            WeightsError: if config.json does not say.
-        """
-        _require(self.sample_size is not None, "sample_size", None, "the height and width of the images")
-        return self.sample_size if isinstance(self.sample_size, tuple) else (self.sample_size,) * 2  # type: ignore[return-value]
-
-    @classmethod
-    def from_json(cls, config: Mapping[str, Any], source: str = "config.json") -> UNetConfig:
-        """Read the content of a config.json; keys that begin with an underscore are its metadata.
-
-        Raises:
-            WeightsError: names ``source`` and the option that is unknown or has a value no network here has.
-        """
-        known = {field.name for field in fields(cls)}
-        options: dict[str, Any] = {}
-        try:
-            for name, value in config.items():
-                if value is None and name not in known and name not in ONLY_VALUES:
-                    continue  # null counts as left out
-                if name in ONLY_VALUES:
-                    only = "null" if ONLY_VALUES[name] is None else repr(ONLY_VALUES[name])
-                    _require(value == ONLY_VALUES[name], name, value, only)
-                elif name in known:
-                    options[name] = tuple(value) if isinstance(value, list) else value
-                elif not name.startswith("_") and name not in WITHOUT_EFFECT:
-                    _require(False, name, value, "no such option")
-            return cls(**options)
-        except WeightsError as error:
-            raise WeightsError(f"{source}: {error.message}", error.remedy) from None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what config.json holds; diffusers' ``UNet2DModel`` reads it back to the same network."""
-        return {"_class_name": "UNet2DModel", **asdict(self)}
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _require(condition: bool, name: str, value: object, expected: str) -> None:
-    if not condition:
-        raise WeightsError(
-            f"The network's option {name} is {value!r}.",
-            f"zoo-ddpm reads {expected}; use another checkpoint or correct that file.",
-        )
+from zoo_ddpm.unet_config import UNetConfig
 
 
 def sinusoidal_embedding(t: Tensor, config: UNetConfig) -> Tensor:
@@ -404,9 +217,9 @@ class UNet(nn.Module):
             c = c_out
         self.mid_block = MidBlock(c, config)
         self.up_blocks = nn.ModuleList()
-        for c_out, kind in zip(reversed(channels), config.up_block_types, strict=True):
+        for c_out, up_kind in zip(reversed(channels), config.up_block_types, strict=True):
             taken = [c_skips.pop() for _ in range(config.layers_per_block + 1)]
-            attention, last = kind == "AttnUpBlock2D", not c_skips
+            attention, last = up_kind == "AttnUpBlock2D", not c_skips
             self.up_blocks.append(UpBlock(c, taken, c_out, config, attention, last))
             c = c_out
         self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, c, config.norm_eps)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from zoo_ddpm.checkpoint import current_names
 from zoo_ddpm.sampling import Network
-from zoo_ddpm.unet import UNet, UNetConfig
+from zoo_ddpm.unet import UNet
+from zoo_ddpm.unet_config import UNetConfig
 
 from zoo_core import Batch, Options, load_network
 from zoo_latent.checkpoint import Parts, require_class
