@@ -43,6 +43,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         "engines",
         "environment",
         "installing",
+        "kernels",
         "manifest",
         "plugins",
         "registry",

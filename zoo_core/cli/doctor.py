@@ -81,6 +81,7 @@ def _environment(catalog: Catalog) -> tuple[dict[str, Any], list[ZooError]]:
         "zoo-core": importlib.metadata.version("zoo-core"),
         "Python": f"{platform.python_version()} ({sys.executable})",
         "torch": _version("torch"),
+        "Compiled step": _compiled_step(),
         "huggingface-hub": _version("huggingface-hub"),
         "Zoo data": str(files.data_dir()),
         "Hub cache": f"{cache} ({megabytes(free)} free)",
@@ -108,3 +109,11 @@ def _version(distribution: str) -> str:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
+
+
+def _compiled_step() -> str:
+    """Say whether text models run compiled code on this CPU."""
+    from zoo_core.kernels.decoder.native import missing
+
+    reason = missing()
+    return f"no, torch computes: {reason}" if reason else "yes"

@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     "--dtype",
     metavar="DTYPE",
     default="auto",
-    help="auto, float32, bfloat16, float16, float64, or int8 if the plugin supports it.",
+    help="auto, float32, bfloat16, float16, float64, or int8 or int4 if supported.",
     show_default=True,
 )
 @click.option(

@@ -18,7 +18,7 @@ OUTPUTS = ("image", "text")
 CAPABILITIES = ("score", "latents", "next-token", "chat")
 """What a generator can do besides generating; each names a protocol in :mod:`zoo_core.protocols`."""
 
-QUANTIZED = ("int8",)
+QUANTIZED = ("int8", "int4")
 """Weight types other than floating-point ones, for plugins that say they support them."""
 
 OptionType = Literal["string", "integer", "number", "boolean"]

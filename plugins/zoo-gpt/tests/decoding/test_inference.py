@@ -155,7 +155,8 @@ def test_the_quantization_engine_of_the_process_is_restored(checkpoint):
     assert torch.backends.quantized.engine == before
 
 
-def test_float32_uses_packed_layers(checkpoint):
+def test_without_the_compiled_step_float32_uses_packed_layers(checkpoint, monkeypatch):
+    monkeypatch.setattr("zoo_gpt.decoding.inference.why_not", lambda config: "not here")
     if not has_packed_linear(torch.float32):
         pytest.skip("needs oneDNN")
     network = optimize_for_inference(load_transformer(checkpoint), device=CPU, dtype=torch.float32)

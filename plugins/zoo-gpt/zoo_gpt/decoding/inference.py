@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 
 import torch
@@ -9,10 +10,12 @@ from torch import nn
 
 from zoo_core import OptionError
 from zoo_core.kernels import HalfLinear, Int8Linear, PackedLinear, has_fbgemm, has_packed_linear
+from zoo_gpt.decoding.compiled import INT4, TYPES, CompiledTransformer, converter, why_not
 from zoo_gpt.network.attention import Attention
 from zoo_gpt.network.mlp import MLP
 from zoo_gpt.network.transformer import Transformer
 
+LOG = logging.getLogger(__name__)
 HALVES = (torch.float16, torch.bfloat16)
 
 
@@ -37,8 +40,15 @@ def optimize_for_inference(network: Transformer, *, device: torch.device, dtype:
         dtype: Type of the weights.
 
     Raises:
-        OptionError: This device has no int8 layers.
+        OptionError: This device has no layers for ``dtype``.
     """
+    if device.type == "cpu" and dtype in TYPES:
+        reason = why_not(network.config)
+        if reason is None:
+            return CompiledTransformer(network, converter(dtype))
+        LOG.info("torch computes this model, more slowly: %s", reason)
+        if dtype == INT4:
+            raise OptionError(f"--dtype int4 cannot be used: {reason}.", "Use --dtype auto.")
     packed = _packed_layer(device, dtype)
     if packed is None:
         return network.to(device, dtype)
@@ -64,6 +74,8 @@ def optimize_for_inference(network: Transformer, *, device: torch.device, dtype:
 
 def _packed_layer(device: torch.device, dtype: torch.dtype) -> type[nn.Module] | None:
     """Return the layer to use for a type; None: torch's own."""
+    if dtype == INT4:
+        raise OptionError("--dtype int4 needs a CPU.", "Use --dtype auto, or --device cpu.")
     if dtype == torch.int8:
         if device.type != "cpu" or not has_fbgemm():
             raise OptionError("--dtype int8 needs an x86 CPU.", "Use --dtype auto, or --device cpu on x86.")

@@ -1,0 +1,181 @@
+"""The transformer with its layers as compiled code on a CPU: one call computes a token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from zoo_core import WeightsError
+from zoo_core.kernels import (
+    CompiledDecoder,
+    DecoderShape,
+    Groups,
+    LayerWeights,
+    LinearWeights,
+    NormWeights,
+    quantise,
+    why_not_compiled,
+)
+from zoo_gpt.network.cache import KVCache
+from zoo_gpt.network.config import TransformerConfig
+from zoo_gpt.network.mlp import MLP
+from zoo_gpt.network.rope import Rope
+from zoo_gpt.network.transformer import Block, Transformer
+
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "quick_gelu": "quick_gelu",
+    "relu": "relu",
+    "silu": "silu",
+}
+"""The compiled activations, by their names in published configs."""
+COMPUTED = (
+    *("vocab_size", "width", "layers", "heads", "head_dim", "context", "mlp_width", "vocab_out", "kv_heads"),
+    *("activation", "gated", "rms_norm", "norm_eps", "rope", "attention_scale", "windows", "qk_norm"),
+    *("qkv_bias", "out_bias", "mlp_bias", "parallel", "tied", "dropout"),
+)
+"""The settings that the compiled layers follow; any other must have its default."""
+INT4: torch.dtype = torch.int4  # type: ignore[attr-defined]
+BITS = {torch.int8: 8, INT4: 4}
+TYPES = (torch.float32, torch.bfloat16, torch.float16, *BITS)
+"""Types of weights that the compiled layers read."""
+ROWS = 128
+"""Rows computed in one call: their inputs stay in a core's cache while the weights pass."""
+
+Convert = Callable[[Tensor], Tensor | Groups]
+"""Maps a weight (out, in) to the type it is read in."""
+
+
+def why_not(config: TransformerConfig) -> str | None:
+    """Say why the compiled layers cannot compute this network on this machine; None: they can."""
+    default = TransformerConfig(**{name: getattr(config, name) for name in COMPUTED})
+    others = [name for name, value in vars(config).items() if value != getattr(default, name)]
+    if config.activation not in ACTIVATIONS:
+        others.append("activation")
+    if config.qk_norm not in (None, "head"):
+        others.append("qk_norm")
+    if isinstance(config.rope, Rope) and config.rope.depends_on_length:
+        others.append("rope")
+    if others:
+        return f"the compiled step does not know this {', '.join(others)}"
+    return why_not_compiled()
+
+
+def converter(dtype: torch.dtype) -> Convert:
+    """Return what converts a weight to a type: int8 and int4 in groups of 32 inputs.
+
+    The result raises WeightsError for a weight that is too large for float16.
+    """
+    if dtype in BITS:
+        return partial(quantise, bits=BITS[dtype])
+
+    def convert(weight: Tensor) -> Tensor:
+        converted = weight.detach().to(dtype)
+        if dtype == torch.float16 and converted.isinf().any() and not weight.isinf().any():
+            raise WeightsError("A weight is too large for float16.", "Use --dtype float32.")
+        return converted
+
+    return convert
+
+
+class CompiledTransformer(Transformer):
+    """A transformer on the CPU that computes in float32 from weights of any type.
+
+    Args:
+        network: The network. Its linear layers are emptied one by one as they are packed.
+        convert: What converts its weights.
+    """
+
+    def __init__(self, network: Transformer, convert: Convert) -> None:
+        nn.Module.__init__(self)
+        config = self.config = network.config
+        self.embedding, self.positions = network.embedding, network.positions
+        self.blocks = nn.ModuleList()
+        self.norm = network.norm
+        for parameter in self.norm.parameters():  # one tensor still mapped would keep its file in memory
+            parameter.data = parameter.data.to(torch.float32, copy=True)
+        head = network.embedding if network.head is None else network.head
+        self.decoder = CompiledDecoder(
+            DecoderShape(
+                width=config.width,
+                heads=config.heads,
+                kv_heads=config.kv_heads,
+                head_dim=config.head_dim,
+                mlp_width=config.mlp_width,
+                activation=ACTIVATIONS[config.activation],
+                gated=config.gated,
+                rms_norm=config.rms_norm,
+                parallel=config.parallel,
+                eps=config.norm_eps,
+                scale=config.attention_scale or config.head_dim**-0.5,
+            ),
+            [partial(_take_layer, network.blocks, layer, convert) for layer in range(config.layers)],
+            _norm(network.norm),
+            LinearWeights(convert(head.get_parameter("weight")[: config.vocab_out])),
+            None if config.rope is None else config.rope.rotation,
+            config.context,
+            torch.get_num_threads(),
+        )
+
+    def must_read_again(self, length: int) -> bool:
+        """Return False: no rope that depends on the length is compiled."""
+        return False
+
+    @torch.no_grad()
+    def features(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
+        """Map tokens (n, t) to features (n, t, width), all or some of which :meth:`logits` takes."""
+        n, t = tokens.shape
+        if cache is None:
+            cache = KVCache(self.config, n, t, tokens.device, torch.float32)
+        parts = []
+        for part in torch.split(tokens, max(1, ROWS // n), dim=1):
+            x = self._embedded(part, cache)
+            parts.append(self.decoder.features(x, cache.kv, cache.length, cache.left_padding))
+            cache.advance(part.shape[1])
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Map features (…, width) to logits (…, vocab_out)."""
+        logits = self.decoder.logits(features.flatten(0, -2))
+        return logits.view(*features.shape[:-1], logits.shape[1])
+
+    def _embedded(self, tokens: Tensor, cache: KVCache) -> Tensor:
+        x: Tensor = self.embedding(tokens).float()
+        if self.positions is not None:
+            positions = torch.arange(cache.length, cache.length + tokens.shape[1])[None]
+            if cache.left_padding is not None:
+                positions = (positions - cache.left_padding[:, None]).clamp(0, self.config.context - 1)
+            x = x + self.positions(positions).float()
+        return x
+
+
+def _take_layer(blocks: nn.ModuleList, layer: int, convert: Convert) -> LayerWeights:
+    """Return the weights of a layer, and drop the layer from the network."""
+    block = cast(Block, blocks[layer])
+    blocks[layer] = nn.Identity()
+    attention, mlp = block.attention, cast(MLP, block.mlp)
+
+    def linear(module: nn.Linear) -> LinearWeights:
+        return LinearWeights(convert(module.weight), module.bias)
+
+    return LayerWeights(
+        norm1=_norm(cast(nn.Module, block.norm1)),
+        norm2=_norm(cast(nn.Module, block.norm2)),
+        q_norm=_norm(attention.q_norm) if attention.q_norm is not None else None,
+        k_norm=_norm(attention.k_norm) if attention.k_norm is not None else None,
+        qkv=linear(attention.qkv),
+        out=linear(attention.out),
+        up=[linear(part) for part in (mlp.gate, mlp.up) if part is not None],
+        down=linear(mlp.down),
+        window=attention.window,
+    )
+
+
+def _norm(norm: nn.Module) -> NormWeights:
+    return NormWeights(norm.get_parameter("weight"), getattr(norm, "bias", None))

@@ -1,0 +1,301 @@
+"""A decoder whose layers are computed by compiled code: its description, its weights in panels, its calls."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoo_core.kernels.decoder import layout as l
+from zoo_core.kernels.decoder.panels import GROUP, Groups, pack_floats, pack_groups
+from zoo_core.kernels.decoder.team import team_of
+
+FLOAT_FORMATS = {torch.float32: l.F32, torch.float16: l.F16, torch.bfloat16: l.BF16}
+
+
+@dataclass(frozen=True)
+class DecoderShape:
+    """What the layers of a decoder compute, and of what size."""
+
+    width: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    mlp_width: int
+    activation: str
+    """One of ``layout.ACTIVATIONS``."""
+    gated: bool
+    rms_norm: bool
+    parallel: bool
+    """The MLP reads the same input as attention."""
+    eps: float
+    scale: float
+    """Factor of the attention scores."""
+
+
+@dataclass(frozen=True)
+class NormWeights:
+    """The weight and the bias of a norm, each (width,)."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+@dataclass(frozen=True)
+class LinearWeights:
+    """A linear layer's weight (out, in), in floating point or in groups, and its bias (out,)."""
+
+    weight: Tensor | Groups
+    bias: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """The weights of a layer."""
+
+    norm1: NormWeights
+    norm2: NormWeights
+    q_norm: NormWeights | None
+    k_norm: NormWeights | None
+    qkv: LinearWeights
+    out: LinearWeights
+    up: Sequence[LinearWeights]
+    """The gate, if there is one, and the layer that it gates."""
+    down: LinearWeights
+    window: int | None
+
+
+class CompiledLinear:
+    """A linear layer in panels.
+
+    Args:
+        parts: Layers with the same input; their results stand side by side.
+        adds: The result is added to what it is written to.
+    """
+
+    def __init__(self, parts: Sequence[LinearWeights], adds: bool = False) -> None:
+        lanes = self.lanes = _lanes()
+        whole = lanes if len(parts) == 1 else GROUP  # so that the parts' results are whole groups
+        panels, biases = [], []
+        for part in parts:
+            weight = part.weight
+            if isinstance(weight, Groups):
+                kind = l.Q8 if weight.bits == 8 else l.Q4 if weight.offset is None else l.Q4M
+                inputs, out = GROUP * weight.q.shape[1], len(weight.q)
+                panels.append(pack_groups(weight, lanes, whole))
+            else:
+                kind = FLOAT_FORMATS[weight.dtype]
+                inputs, out = weight.shape[1] + -weight.shape[1] % GROUP, len(weight)
+                panels.append(pack_floats(weight, lanes, whole))
+            bias = torch.zeros(out + -out % whole)
+            if part.bias is not None:
+                bias[:out] = part.bias.detach()
+            biases.append(bias)
+        self.weights = panels[0] if len(panels) == 1 else torch.cat(panels)
+        self.bias = torch.cat(biases)
+        self.out = out
+        self.inputs = inputs
+        self.description = [
+            kind,
+            len(self.weights),
+            self.weights[0].nbytes,
+            inputs,
+            self.weights.data_ptr(),
+            self.bias.data_ptr(),
+            int(adds),
+        ]
+
+
+def _lanes() -> int:
+    import llvmlite.binding
+
+    return 16 if llvmlite.binding.get_host_cpu_features().get("avx512bw") else 8
+
+
+class CompiledDecoder:
+    """All layers of a decoder, its last norm and its head.
+
+    Args:
+        shape: What the layers compute.
+        layers: Their weights, each taken when the one before is packed.
+        norm: The last norm.
+        head: The layer from features to logits.
+        rotation: Maps positions (p,) to cos and sin (p, d), d ≤ head_dim/2; None: nothing rotates.
+        positions: Number of positions that the network has.
+        threads: Number of threads.
+    """
+
+    def __init__(
+        self,
+        shape: DecoderShape,
+        layers: Sequence[Callable[[], LayerWeights]],
+        norm: NormWeights,
+        head: LinearWeights,
+        rotation: Callable[[Tensor], tuple[Tensor, Tensor]] | None,
+        positions: int,
+        threads: int,
+    ) -> None:
+        self.shape, self.rotation, self.positions = shape, rotation, positions
+        self.team = team_of(threads)
+        self.lock = threading.Lock()
+        """The working memory serves one call at a time."""
+        self._kept: list[Tensor | CompiledLinear] = []  # what addresses point to
+        table = torch.tensor([self._layer(make()) for make in layers], dtype=torch.int64)
+        self.table = table
+        self.norm = self._norm(norm)
+        self.head = CompiledLinear([head])
+        self.constants = torch.tensor([shape.eps, shape.scale])
+        self.turns: tuple[Tensor, Tensor] | None = None
+        self.rows = 0
+        self.scores = torch.empty(threads, 0)
+
+    def _norm(self, norm: NormWeights | None) -> list[int]:
+        if norm is None:
+            return [0, 0]
+        weight = norm.weight.detach().float().clone()
+        bias = torch.zeros_like(weight) if norm.bias is None else norm.bias.detach().float().clone()
+        self._kept += [weight, bias]
+        return [weight.data_ptr(), bias.data_ptr()]
+
+    def _layer(self, layer: LayerWeights) -> list[int]:
+        linears = [
+            CompiledLinear([layer.qkv]),
+            CompiledLinear([layer.out], adds=True),
+            CompiledLinear(layer.up),
+            CompiledLinear([layer.down], adds=True),
+        ]
+        self._kept += linears
+        norms = [layer.norm1, layer.norm2, layer.q_norm, layer.k_norm]
+        description = [place for norm in norms for place in self._norm(norm)]
+        for linear in linears:
+            description += linear.description
+        return [*description, layer.window or 0]
+
+    def features(self, x: Tensor, cache: Tensor, length: int, left_padding: Tensor | None) -> Tensor:
+        """Add rows to the cache and return their features, (n, t, width) float32.
+
+        Args:
+            x: Embeddings (n, t, width) float32.
+            cache: (layers, 2, n, kv_heads, capacity, head_dim) float32, contiguous, with room for t more.
+            length: Positions filled so far.
+            left_padding: (n,) int64, positions at the start of each sequence that nothing attends to.
+        """
+        with self.lock:
+            return self._features(x, cache, length, left_padding)
+
+    def _features(self, x: Tensor, cache: Tensor, length: int, left_padding: Tensor | None) -> Tensor:
+        n, t, width = x.shape
+        out = torch.empty(n, t, width)
+        shape = self.shape
+        self._make_room(n * t, cache.shape[4])
+        self.x[: n * t, :width] = x.detach().reshape(n * t, width)
+        padding = left_padding if left_padding is not None else torch.zeros(n, dtype=torch.int64)
+        turned, cos, sin = self._turned(min(length + t, self.positions))
+        block = torch.tensor(
+            [
+                l.LAYERS_KIND,
+                self.team.barrier.data_ptr(),
+                self.team.threads,
+                len(self.table),
+                self.table.data_ptr(),
+                width,
+                shape.heads,
+                shape.kv_heads,
+                shape.head_dim,
+                self.mlp,
+                int(shape.gated),
+                l.ACTIVATIONS.index(shape.activation),
+                int(shape.rms_norm),
+                int(shape.parallel),
+                self.constants.data_ptr(),
+                self.constants.data_ptr() + 4,
+                turned,
+                cos,
+                sin,
+                *self.norm,
+                n,
+                t,
+                length,
+                cache.shape[4],
+                cache.data_ptr(),
+                padding.data_ptr(),
+                self.positions - 1,
+                *self.places,
+                out.data_ptr(),
+            ],
+            dtype=torch.int64,
+        )
+        self.team(block.data_ptr())
+        return out
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Map features (rows, width) float32 to logits (rows, vocabulary) float32."""
+        rows, width = features.shape
+        x = features.detach().contiguous()
+        if width < self.head.inputs:
+            x = torch.nn.functional.pad(x, (0, self.head.inputs - width))
+        rounded = torch.empty(rows, _rounded_bytes(self.head.inputs), dtype=torch.uint8)
+        out = torch.empty(rows, self.head.weights.shape[0] * self.head.lanes)
+        block = torch.tensor(
+            [
+                l.PRODUCT_KIND,
+                self.team.barrier.data_ptr(),
+                self.team.threads,
+                rows,
+                x.data_ptr(),
+                4 * x.shape[1],
+                rounded.data_ptr(),
+                rounded.shape[1],
+                out.data_ptr(),
+                4 * out.shape[1],
+                *self.head.description,
+            ],
+            dtype=torch.int64,
+        )
+        self.team(block.data_ptr())
+        return out[:, : self.head.out]
+
+    def _turned(self, count: int) -> tuple[int, int, int]:
+        """Return half of the channels that rotate, and where cos and sin of ``count`` positions are."""
+        if self.rotation is None:
+            return 0, 0, 0
+        if self.turns is None or len(self.turns[0]) < count:
+            count = min(self.positions, 2 * count)
+            cos, sin = self.rotation(torch.arange(count))
+            self.turns = cos.float().contiguous(), sin.float().contiguous()
+        cos, sin = self.turns
+        return cos.shape[1], cos.data_ptr(), sin.data_ptr()
+
+    @torch.inference_mode(False)
+    def _make_room(self, rows: int, capacity: int) -> None:
+        """Allocate working memory for some rows and for scores of ``capacity`` keys."""
+        shape, lanes = self.shape, self.head.lanes
+        scores = shape.heads // shape.kv_heads * (capacity + -capacity % lanes)
+        if rows <= self.rows and scores <= self.scores.shape[1]:
+            return
+        self.rows = max(rows, self.rows)
+        width = shape.width + -shape.width % GROUP
+        self.mlp = shape.mlp_width + -shape.mlp_width % GROUP
+        attended = shape.heads * shape.head_dim
+        attended += -attended % GROUP
+        qkv = (shape.heads + 2 * shape.kv_heads) * shape.head_dim
+        hidden = self.mlp * (2 if shape.gated else 1)
+        rounded = _rounded_bytes(max(width, attended, self.mlp))
+        self.x, self.normed, self.second = (torch.zeros(self.rows, width) for _ in range(3))
+        self.qkvs = torch.zeros(self.rows, qkv + -qkv % lanes)
+        self.attended = torch.zeros(self.rows, attended)
+        self.hidden = torch.zeros(self.rows, hidden)
+        self.rounded, self.rounded2 = (torch.zeros(self.rows, rounded, dtype=torch.uint8) for _ in range(2))
+        self.scores = torch.zeros(self.team.threads, scores)
+        buffers = [self.x, self.normed, self.second, self.qkvs, self.attended, self.hidden]
+        buffers += [self.rounded, self.rounded2, self.scores]
+        sizes = [self.x, self.qkvs, self.attended, self.hidden, self.rounded, self.scores]
+        self.places = [buffer.data_ptr() for buffer in buffers] + [buffer[0].nbytes for buffer in sizes]
+
+
+def _rounded_bytes(inputs: int) -> int:
+    """Return the bytes of a row in int16, with a scale and a sum for each group."""
+    return 2 * inputs + 8 * (inputs // GROUP)
