@@ -1,7 +1,7 @@
 """Weights in panels of output channels, as the compiled products read them.
 
-The blocks of GGUF keep their values: a scale, its 4- or 8-bit integers and an offset are copied, never
-rounded again. Layouts: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md and ggml-common.h.
+Integers come in groups with a scale, and an offset for 4 bits, as in the types Q8_0 and Q4_1 of ggml
+(https://github.com/ggml-org/ggml, ggml-common.h).
 """
 
 from __future__ import annotations
@@ -57,25 +57,6 @@ def quantise(weight: Tensor, bits: int) -> Groups:
 def _steps(x: Tensor, scale: Tensor) -> Tensor:
     steps = 1 / scale.float()
     return (x * steps.masked_fill_(scale == 0, 0)[..., None]).round_()
-
-
-def from_gguf(kind: str, blocks: Tensor) -> Groups:
-    """Read the blocks of a GGUF tensor: Q4_0, Q4_1 or Q8_0.
-
-    Args:
-        kind: The tensor's type.
-        blocks: (out, bytes of a row) uint8.
-    """
-    halves = {"Q4_0": 1, "Q4_1": 2, "Q8_0": 1}[kind]
-    size = 2 * halves + (GROUP if kind == "Q8_0" else GROUP // 2)
-    rows = blocks.view(len(blocks), -1, size)
-    scales = rows[..., : 2 * halves].contiguous().view(torch.float16)
-    q = rows[..., 2 * halves :]
-    if kind == "Q8_0":
-        q = q.contiguous().view(torch.int8)
-    else:  # low nibbles are the first 16 inputs
-        q = torch.cat([q & 15, q >> 4], dim=-1)
-    return Groups(q, scales[..., 0], scales[..., 1] if halves == 2 else None)
 
 
 def pack_floats(weight: Tensor, lanes: int, whole: int) -> Tensor:
