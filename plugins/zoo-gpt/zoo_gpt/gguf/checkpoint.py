@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zoo_core import Checkpoint
 from zoo_gpt.gguf.file import Blocks, GGUFFile, read_gguf
-from zoo_gpt.gguf.layouts import TABLES, Settings, config_of, layout_of, published_name, rows_by_half
+from zoo_gpt.gguf.layouts import TABLES, SettingsReader, config_of, layout_of, published_name, rows_by_half
 from zoo_gpt.gguf.tokenizer import tokenizer_config_of, tokenizer_of
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class GGUFCheckpoint(Checkpoint):
         Raises:
             WeightsError: The architecture has no such tensor, or its shape does not fit.
         """
-        settings = Settings(self.file)
+        settings = SettingsReader(self.file)
         layout, config = layout_of(settings), self.json("config.json")
         heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
         found: dict[str, Blocks] = {}
@@ -91,7 +91,7 @@ class GGUFCheckpoint(Checkpoint):
 
     def tensors(self, stem: str, inside: str | None = None) -> dict[str, Tensor]:
         """Return all tensors in float32, as the ``gguf`` library computes them from their blocks."""
-        offset = layout_of(Settings(self.file)).offset
+        offset = layout_of(SettingsReader(self.file)).offset
         tensors = {}
         for name, blocks in self.blocks.items():
             numbers = blocks.numbers()

@@ -42,7 +42,7 @@ LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_positio
 """The settings of Llama 3's rope besides its factor, of which GGUF has only the result."""
 
 
-class Settings:
+class SettingsReader:
     """The settings of one file, read by name."""
 
     def __init__(self, file: GGUFFile) -> None:
@@ -82,7 +82,7 @@ class Layout:
     """How an architecture of llama.cpp is stored."""
 
     names: Mapping[str, str]
-    config: Callable[[Settings], dict[str, Any]]
+    config: Callable[[SettingsReader], dict[str, Any]]
     """Returns the settings that a Llama has not."""
     activation: str = "hidden_act"
     function: str = "silu"
@@ -103,7 +103,7 @@ def config_of(file: GGUFFile) -> dict[str, Any]:
     Raises:
         WeightsError: The architecture is not supported, or a setting is missing.
     """
-    settings = Settings(file)
+    settings = SettingsReader(file)
     layout = layout_of(settings)
     if file.settings.get("split.count", 0):
         raise settings.error("it is one of several parts, which are not put together")
@@ -133,7 +133,7 @@ def config_of(file: GGUFFile) -> dict[str, Any]:
     return config | _token_ids(file)
 
 
-def layout_of(settings: Settings) -> Layout:
+def layout_of(settings: SettingsReader) -> Layout:
     """Return the layout of a file's architecture."""
     if settings.architecture not in LAYOUTS:
         raise settings.error(
@@ -159,7 +159,7 @@ def rows_by_half(rows: int, heads: int) -> NDArray[np.intp]:
     return np.arange(rows).reshape(heads, rows // heads // 2, 2).swapaxes(1, 2).ravel()
 
 
-def _rope(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
+def _rope(settings: SettingsReader, config: Mapping[str, Any]) -> dict[str, Any]:
     kind = settings.get("rope.scaling.type", str, default="none")
     original = settings.get("rope.scaling.original_context_length", int, default=0)
     if (divisors := settings.table("rope_freqs")) is not None:
@@ -180,7 +180,7 @@ def _rope(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _llama3(settings: Settings, divisors: list[float], theta: float) -> dict[str, Any]:
+def _llama3(settings: SettingsReader, divisors: list[float], theta: float) -> dict[str, Any]:
     """Return the settings of Llama 3 that give these divisors.
 
     Raises:
@@ -201,16 +201,16 @@ def _llama3(settings: Settings, divisors: list[float], theta: float) -> dict[str
     return scaling
 
 
-def _llama(settings: Settings) -> dict[str, Any]:
+def _llama(settings: SettingsReader) -> dict[str, Any]:
     tensors = settings.file.tensors
     return {"attention_bias": "blk.0.attn_q.bias" in tensors, "mlp_bias": "blk.0.ffn_up.bias" in tensors}
 
 
-def _nothing(settings: Settings) -> dict[str, Any]:
+def _nothing(settings: SettingsReader) -> dict[str, Any]:
     return {}
 
 
-def _phi3(settings: Settings) -> dict[str, Any]:
+def _phi3(settings: SettingsReader) -> dict[str, Any]:
     dims = settings.get("rope.dimension_count", int, default=0)
     head = settings.get("embedding_length", int) // settings.get("attention.head_count", int)
     window = settings.get("attention.sliding_window", int, default=0)
@@ -218,7 +218,7 @@ def _phi3(settings: Settings) -> dict[str, Any]:
     return {"sliding_window": window or None, **share}
 
 
-def _gemma2(settings: Settings) -> dict[str, Any]:
+def _gemma2(settings: SettingsReader) -> dict[str, Any]:
     # llama.cpp knows the largest model by its layers; the file does not say how scores are scaled.
     head_dim = settings.get("attention.key_length", int)
     by_width = settings.get("embedding_length", int) // settings.get("attention.head_count", int)
@@ -230,7 +230,7 @@ def _gemma2(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _gemma3(settings: Settings) -> dict[str, Any]:
+def _gemma3(settings: SettingsReader) -> dict[str, Any]:
     head_dim = settings.get("attention.key_length", int)
     by_width = settings.get("embedding_length", int) // settings.get("attention.head_count", int)
     return {
