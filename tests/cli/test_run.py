@@ -336,7 +336,7 @@ def test_workers_write_what_one_process_writes(zoo):
 def test_a_sample_that_cannot_be_made_costs_no_other(zoo, monkeypatch, tmp_path):
     from zoo_core.engines.sampler import Sampler, SamplingJob
     from zoo_core.running.model import Model
-    from zoo_core.running.planning import Plan
+    from zoo_core.running.planning import Plan, PromptLine
 
     make = Model.make
 
@@ -346,7 +346,7 @@ def test_a_sample_that_cannot_be_made_costs_no_other(zoo, monkeypatch, tmp_path)
         return make(self, requests, **how)
 
     monkeypatch.setattr(Model, "make", fail_on_seed_4)
-    plan = Plan(range(3, 7), (None,), {"steps": 1, "level": 0.0, "frame": False})
+    plan = Plan(range(3, 7), (PromptLine(None),), {"steps": 1, "level": 0.0, "frame": False})
     made = Sampler(SamplingJob("toy-grey", plan, folder=str(tmp_path / "out"))).run(range(4))
 
     assert [each.problem for each in made] == [None, ("Seed 4 fails.", "Leave it out."), None, None]
