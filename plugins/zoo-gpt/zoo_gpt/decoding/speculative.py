@@ -100,7 +100,8 @@ def speculate(
     exact = True  # all was read as plain decoding reads it
     while made < steps:
         start, before = time.perf_counter(), made
-        if uncertain:
+        again = uncertain
+        if again:
             reader.read_again(committed, len(prompt))
             exact = True
         # The prompt is read alone, as plain decoding does.
@@ -124,7 +125,7 @@ def speculate(
                 break
         for each in (reader, proposer):
             each.cache.length = min(each.cache.length, len(committed) - 1)
-        pace.add(made - before, time.perf_counter() - start, proposed=bool(proposals))
+        pace.add(made - before, time.perf_counter() - start, proposed=bool(proposals) or again)
 
 
 def _propose(
