@@ -265,7 +265,7 @@ MISTAKES = [
     ("schema = 1\n[plugin]\nname = 'x'", "[plugin] summary: expected text; the key is missing"),
     ("schema = 1\n[plugin]\nname = 'x'\nsummary = ' '", "[plugin] summary: expected text, not ' '"),
     (PLUGIN + "license = 'mit'", "[plugin] license: expected no such key"),
-    (PLUGIN + 'quantized = ["int3"]', "[plugin] quantized: expected some of int8, not 'int3'"),
+    (PLUGIN + 'quantized = ["int3"]', "[plugin] quantized: expected some of int8, int4, not 'int3'"),
     (PLUGIN + "lists_models = 1", "[plugin] lists_models: expected true or false, not 1"),
     (PLUGIN + "homepage = 3", "[plugin] homepage: expected an address https://…, not 3"),
     (PLUGIN + "[[modell]]", "modell: expected no such key; did you mean 'model'?"),

@@ -11,13 +11,14 @@ from made_samples import make_image, make_record
 
 from zoo_core.errors import OptionError, OutputError
 from zoo_core.running.merging import merge
-from zoo_core.running.planning import Plan
+from zoo_core.running.planning import Plan, PromptLine
 from zoo_core.running.shards import Shard, ShardFile, record_of
 from zoo_core.samples.folder import RunFolder
 from zoo_core.samples.lines import JsonLines
 from zoo_core.samples.sample import Sample
 
-PLAN = Plan(range(5, 12), ("a", None), {"label": (1, 2, 3), "guidance": 1.5, "sampler": "ddim"})
+LINES = (PromptLine("a"), PromptLine(None))
+PLAN = Plan(range(5, 12), LINES, {"label": (1, 2, 3), "guidance": 1.5, "sampler": "ddim"})
 
 
 @pytest.mark.parametrize("total", [1, 7, 64, 1000])

@@ -7,8 +7,8 @@ plugin that was just installed is found.
 
 from __future__ import annotations
 
-import importlib
 import os
+import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -189,10 +189,8 @@ class Environment:
 
         self.host.load(card.plugin)
         checkpoint = get_checkpoint(card) if card.weights else None
-        module, _, attribute = card.target.partition(":")
         with plugin_errors(card.plugin, f"building its extractor {card.name}", "Run again with --debug."):
-            target: Any = getattr(importlib.import_module(module), attribute)
-            return cast("Extractor | TextExtractor", target(checkpoint, device))
+            return cast("Extractor | TextExtractor", pkgutil.resolve_name(card.target)(checkpoint, device))
 
     def convert(self, path: Path, folder: Path) -> str:
         """Convert a foreign checkpoint into a new folder; return the name of the plugin that did it."""

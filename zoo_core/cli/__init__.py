@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import os
+import pkgutil
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -149,8 +149,7 @@ def _no_command(name: str, ctx: click.Context) -> Exception:
 
 
 def _attribute(target: str) -> click.Command:
-    module, _, attribute = target.partition(":")
-    command: click.Command = getattr(importlib.import_module(module), attribute)
+    command: click.Command = pkgutil.resolve_name(target)
     return command
 
 

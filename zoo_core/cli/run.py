@@ -18,7 +18,6 @@ from zoo_core.cli.console import device_option, say, working, write
 from zoo_core.cli.engines import engine_flags, engine_option
 from zoo_core.cli.flags import Seeds, shard_option
 from zoo_core.cli.model_command import ModelCommand, card_of, command_of
-from zoo_core.cli.prompts import read_prompts
 from zoo_core.environment import Environment
 from zoo_core.errors import OptionError, ZooNote
 from zoo_core.manifest.cards import ModelCard
@@ -153,6 +152,7 @@ def _command_for(name: str, base: click.Command, args: Sequence[str]) -> click.C
 def _run(request: RunRequest) -> None:
     """Generate the samples; check everything before anything is downloaded, loaded or written."""
     from zoo_core.cli.engines import chosen_engine
+    from zoo_core.cli.prompts import read_prompts
     from zoo_core.cli.reporting import print_json_array, print_paths, progress_bar
     from zoo_core.cli.run_on_engine import indexed, run_on_engine
     from zoo_core.cli.texts import NullOutput, stream

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any, cast
+import pkgutil
+from typing import cast
 
 from zoo_core.engines.protocol import Job, Worker
 from zoo_core.errors import PluginError, ZooError
@@ -19,10 +19,8 @@ def build_worker(job: Job, device: str | None) -> Worker:
     Raises:
         ZooError: The worker's own; anything else that it raises becomes one.
     """
-    module, _, attribute = job.target.partition(":")
     try:
-        target: Any = getattr(importlib.import_module(module), attribute)
-        return cast("Worker", target(**job.arguments, device=device))
+        return cast("Worker", pkgutil.resolve_name(job.target)(**job.arguments, device=device))
     except ZooError:
         raise
     except Exception as error:

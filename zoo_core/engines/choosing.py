@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -59,7 +59,5 @@ def create_engine(name: str, options: Mapping[str, Any]) -> Engine:
         key: option.check(given) if (given := options.get(key)) is not None else option.default
         for key, option in card.options.items()
     }
-    module, _, attribute = card.target.partition(":")
     with plugin_errors(card.plugin, f"starting its engine {name}", "Run again with --debug."):
-        target: Any = getattr(importlib.import_module(module), attribute)
-        return cast("Engine", target(**values))
+        return cast("Engine", pkgutil.resolve_name(card.target)(**values))

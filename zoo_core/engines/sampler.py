@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,5 +140,4 @@ class Sampler:
 
 def open_index(target: str, folder: Path) -> Index:
     """Return the index of a folder."""
-    module, _, attribute = target.partition(":")
-    return cast("Index", getattr(importlib.import_module(module), attribute)(folder))
+    return cast("Index", pkgutil.resolve_name(target)(folder))

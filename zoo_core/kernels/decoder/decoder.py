@@ -179,10 +179,12 @@ class CompiledDecoder:
 
         Args:
             x: Embeddings (n, t, width) float32.
-            cache: (layers, 2, n, kv_heads, capacity, head_dim) float32, contiguous, with room for t more.
+            cache: (layers, 2, n, kv_heads, capacity, head_dim) float32, the first rows of contiguous memory
+                with room for t more positions.
             length: Positions filled so far.
             left_padding: (n,) int64, positions at the start of each sequence that nothing attends to.
         """
+        _check_cache(cache, x.shape[0], length + x.shape[1])
         with self.lock:
             return self._features(x, cache, length, left_padding)
 
@@ -220,6 +222,7 @@ class CompiledDecoder:
                 t,
                 length,
                 cache.shape[4],
+                cache.stride(1) // cache.stride(2),
                 cache.data_ptr(),
                 padding.data_ptr(),
                 self.positions - 1,
@@ -294,6 +297,17 @@ class CompiledDecoder:
         buffers += [self.rounded, self.rounded2, self.scores]
         sizes = [self.x, self.qkvs, self.attended, self.hidden, self.rounded, self.scores]
         self.places = [buffer.data_ptr() for buffer in buffers] + [buffer[0].nbytes for buffer in sizes]
+
+
+def _check_cache(cache: Tensor, n: int, positions: int) -> None:
+    """Refuse memory that the compiled code would read wrongly, or write outside of."""
+    _, _, rows, heads, capacity, dims = cache.shape
+    row = heads * capacity * dims
+    inner = (2 * cache.stride(1), cache.stride(1), row, capacity * dims, dims, 1)
+    if cache.dtype != torch.float32 or cache.stride() != inner or cache.stride(1) % row:
+        raise ValueError(f"the cache is {cache.dtype} with strides {cache.stride()}, not rows of float32")
+    if rows != n or positions > capacity:
+        raise ValueError(f"the cache has {rows} rows of {capacity} positions; {n} of {positions} are needed")
 
 
 def _rounded_bytes(inputs: int) -> int:

@@ -49,7 +49,8 @@ LAYER = WINDOW + 1
     TOKENS,  # of each sequence
     LENGTH,  # positions in the cache before this step
     CAPACITY,
-    CACHE,  # address of (layers, 2, sequences, kv_heads, capacity, head_dim) float32
+    CACHE_ROWS,  # sequences that the cache has room for
+    CACHE,  # address of (layers, 2, cache_rows, kv_heads, capacity, head_dim) float32
     PADDING,  # address of an int64 for each sequence
     MAX_POSITION,
     X,  # address of (rows, X_BYTES): the residual stream
@@ -68,8 +69,8 @@ LAYER = WINDOW + 1
     ROUNDED_BYTES,
     SCORES_BYTES,  # of a thread
     FEATURES,  # address of the result, (rows, width) float32
-) = range(44)
-BLOCK = 44
+) = range(45)
+BLOCK = 45
 LAYERS_KIND, PRODUCT_KIND = range(2)
 
 # The block of a single product; it begins with KIND, SYNC and THREADS.

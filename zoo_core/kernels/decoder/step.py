@@ -126,9 +126,9 @@ def rotate_and_cache(block, layer, number, row, head):
             normalise(at, at, dims, get(norm, 0), get(norm, 1), eps, rms)
         if half:
             rotate(at, get(block, l.COS) + turn, get(block, l.SIN) + turn, half)
-    sequences, capacity = get(block, l.SEQUENCES), get(block, l.CAPACITY)
-    keys = ((number * 2 * sequences + sequence) * kv_heads + head) * capacity + slot
-    values = keys + sequences * kv_heads * capacity
+    cache_rows, capacity = get(block, l.CACHE_ROWS), get(block, l.CAPACITY)
+    keys = ((number * 2 * cache_rows + sequence) * kv_heads + head) * capacity + slot
+    values = keys + cache_rows * kv_heads * capacity
     copy(key, get(block, l.CACHE) + keys * bytes_, dims)
     copy(value, get(block, l.CACHE) + values * bytes_, dims)
 
@@ -145,9 +145,9 @@ def attend_group(block, layer, number, row, head, scores):
     if window:
         first = max(first, slot - window + 1)
     first = min(first, slot)  # padding sees itself
-    sequences, capacity = get(block, l.SEQUENCES), get(block, l.CAPACITY)
-    keys = ((number * 2 * sequences + sequence) * kv_heads + head) * capacity + first
-    values = keys + sequences * kv_heads * capacity
+    cache_rows, capacity = get(block, l.CACHE_ROWS), get(block, l.CAPACITY)
+    keys = ((number * 2 * cache_rows + sequence) * kv_heads + head) * capacity + first
+    values = keys + cache_rows * kv_heads * capacity
     queries = get(block, l.QKVS) + row * get(block, l.QKV_BYTES) + bytes_ * head * group
     out = get(block, l.ATTENDED) + row * get(block, l.ATTENDED_BYTES) + bytes_ * head * group
     cache, room = get(block, l.CACHE), (capacity + LANES - 1) // LANES * LANES

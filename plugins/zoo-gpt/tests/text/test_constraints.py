@@ -114,10 +114,10 @@ class Any(Only):
 
 
 def test_a_mask_that_allows_everything_changes_nothing():
-    options, noise = SamplingOptions(0.7, 8, 0.9), Noise(range(50))
+    options, seeds = SamplingOptions(0.7, 8, 0.9), range(50)
     logits = torch.randn(50, 10, generator=torch.Generator().manual_seed(0))
-    plain = TokenSampler(options, [[0]] * 50, noise, 10, 1)(logits)
-    masked = TokenSampler(options, [[0]] * 50, noise, 10, 1, [Any() for _ in range(50)])(logits)
+    plain = TokenSampler(options, [[0]] * 50, Noise(seeds), 10, 1)(logits)
+    masked = TokenSampler(options, [[0]] * 50, Noise(seeds), 10, 1, [Any() for _ in seeds])(logits)
     assert torch.equal(plain, masked)
 
 

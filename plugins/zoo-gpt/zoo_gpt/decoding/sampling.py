@@ -68,15 +68,10 @@ class TokenSampler:
 
     def __call__(self, logits: Tensor) -> Tensor:
         """Map logits (n, vocab) to tokens (n,) int64."""
-        if self.masks:
-            logits = apply_masks(logits, self.masks)
         if self.uniforms is None:
-            if self.seen is not None:  # of all filters only this one can change the likeliest token
-                logits = apply_repetition_penalty(logits, self.seen, self.filters["repetition_penalty"])
-            tokens = logits.argmax(dim=1)
+            tokens = self._ranked(logits).argmax(dim=1)
         else:
-            probabilities = distribution(logits, seen=self.seen, **self.filters)
-            tokens = draw(probabilities, self.uniforms[:, self.step])
+            tokens = draw(self._distribution(logits), self.uniforms[:, self.step])
         self.step += 1
         if self.seen is not None:
             self.seen.scatter_(1, tokens[:, None], True)
@@ -98,17 +93,24 @@ class TokenSampler:
 
     def is_certain(self, logits: Tensor) -> bool:
         """Return True if the next tokens stay the same when logits change by rounding alone."""
-        if self.masks:
-            logits = apply_masks(logits, self.masks)
         if self.uniforms is None:
-            if self.seen is not None:
-                logits = apply_repetition_penalty(logits, self.seen, self.filters["repetition_penalty"])
-            largest = logits.topk(2, dim=1).values
+            largest = self._ranked(logits).topk(2, dim=1).values
             return bool((largest[:, 0] - largest[:, 1] > ROUNDING * largest[:, 0].abs()).all())
-        probabilities = distribution(logits, seen=self.seen, **self.filters)
+        probabilities = self._distribution(logits)
         numbers = self.uniforms[:, self.step]
         low, high = (numbers - ROUNDING).clamp(min=0), (numbers + ROUNDING).clamp(max=1 - 2**-24)
         return bool((draw(probabilities, low) == draw(probabilities, high)).all())
+
+    def _ranked(self, logits: Tensor) -> Tensor:
+        """Return logits (n, vocab) of which the largest is the likeliest token that is allowed."""
+        logits = apply_masks(logits, self.masks) if self.masks else logits
+        if self.seen is None:  # of all filters only this one can change the likeliest token
+            return logits
+        return apply_repetition_penalty(logits, self.seen, self.filters["repetition_penalty"])
+
+    def _distribution(self, logits: Tensor) -> Tensor:
+        logits = apply_masks(logits, self.masks) if self.masks else logits
+        return distribution(logits, seen=self.seen, **self.filters)
 
 
 def apply_masks(logits: Tensor, masks: Sequence[TokenMask]) -> Tensor:

@@ -23,6 +23,7 @@ from zoo_core import (
     TokenMask,
     Vocabulary,
     WeightsError,
+    ZooError,
     create_token_masks,
     read_options,
 )
@@ -145,7 +146,10 @@ class GPT:
     def _draft(self, name: str) -> tuple[Transformer, Pace]:
         """Return the network of a draft model, which must have the same tokens, and whether it pays."""
         if name not in self._drafts:
-            other = zoo_core.load(name, device=str(self.transformer.device)).generator
+            try:
+                other = zoo_core.load(name, device=str(self.transformer.device)).generator
+            except ZooError as error:
+                raise OptionError(f"--draft {name}: {error.message}", error.remedy) from error
             tokens = self.vocabulary.tokens
             if not isinstance(other, GPT) or any(
                 a != b for a, b in zip(other.vocabulary.tokens, tokens, strict=False)

@@ -165,7 +165,7 @@ class Decoder(nn.Module):
         self.mid_block = MidBlock(up[0], groups, attention)
         lasts = [False] * (len(up) - 1) + [True]
         self.up_blocks = nn.ModuleList(
-            DecoderBlock(c_in, c_out, layers, groups, last)
+            DecoderBlock(c_in, c_out, layers + 1, groups, last)
             for (c_in, c_out), last in zip(pairwise((up[0], *up)), lasts, strict=True)
         )
         self.conv_norm_out = nn.GroupNorm(groups, up[-1], EPS)
@@ -186,11 +186,15 @@ class AutoencoderKL(nn.Module):
     def __init__(self, config: AutoencoderKLConfig) -> None:
         super().__init__()
         self.config = config
-        c, channels = config.latent_channels, config.block_out_channels
-        shape = (channels, config.layers_per_block, config.norm_num_groups, config.mid_block_add_attention)
+        c = config.latent_channels
+        shape = (
+            config.block_out_channels,
+            config.layers_per_block,
+            config.norm_num_groups,
+            config.mid_block_add_attention,
+        )
         self.encoder = Encoder(config.in_channels, 2 * c, *shape)
-        channels, layers, groups, attention = shape
-        self.decoder = Decoder(c, config.out_channels, channels, layers + 1, groups, attention)
+        self.decoder = Decoder(c, config.out_channels, *shape)
         self.quant_conv = nn.Conv2d(2 * c, 2 * c, 1) if config.use_quant_conv else None
         self.post_quant_conv = nn.Conv2d(c, c, 1) if config.use_post_quant_conv else None
 

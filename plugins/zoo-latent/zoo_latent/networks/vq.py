@@ -64,17 +64,18 @@ class VQModel(nn.Module):
     def __init__(self, config: VQConfig) -> None:
         super().__init__()
         self.config = config
-        c, dim, channels = config.latent_channels, config.channels, config.block_out_channels
-        layers, groups, attention = (
+        c, dim = config.latent_channels, config.channels
+        shape = (
+            config.block_out_channels,
             config.layers_per_block,
             config.norm_num_groups,
             config.mid_block_add_attention,
         )
-        self.encoder = Encoder(config.in_channels, c, channels, layers, groups, attention)
+        self.encoder = Encoder(config.in_channels, c, *shape)
         self.quant_conv = nn.Conv2d(c, dim, 1)
         self.quantize = nn.ModuleDict({"embedding": nn.Embedding(config.num_vq_embeddings, dim)})
         self.post_quant_conv = nn.Conv2d(dim, c, 1)
-        self.decoder = Decoder(c, config.out_channels, channels, layers + 1, groups, attention)
+        self.decoder = Decoder(c, config.out_channels, *shape)
 
     def encode(self, images: Tensor, normal: Tensor | None = None) -> Tensor:
         """Map images (n, 3, h, w) in [-1, 1] to latents (n, c, h/factor, w/factor), before quantization."""
