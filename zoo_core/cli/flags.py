@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from zoo_core.cli.prompts import read_text
 from zoo_core.errors import OptionError
 from zoo_core.manifest.cards import Option
 from zoo_core.running.shards import Shard
@@ -21,6 +20,8 @@ class OptionValue(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the value; fail with what was expected if it is invalid."""
+        from zoo_core.cli.prompts import read_text  # imports numpy, which help does not need
+
         if not isinstance(value, str):
             return value
         try:
