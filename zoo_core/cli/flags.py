@@ -8,7 +8,6 @@ import click
 
 from zoo_core.errors import OptionError
 from zoo_core.manifest.cards import Option
-from zoo_core.running.shards import Shard
 
 
 class OptionValue(click.ParamType[Any]):
@@ -57,6 +56,8 @@ class ShardValue(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the Shard."""
+        from zoo_core.running.shards import Shard
+
         try:
             return Shard.parse(value) if isinstance(value, str) else value
         except OptionError as error:
