@@ -11,6 +11,7 @@ from diffusers.loaders.lora_conversion_utils import _convert_non_diffusers_lora_
 from pipelines import saved, stable_diffusion
 from safetensors.torch import save_file
 from test_pipelines import difference, expected, made
+from zoo_latent.lora import Adapter
 
 import zoo_core as zoo
 from zoo_core import OptionError, WeightsError
@@ -124,3 +125,19 @@ def test_a_new_word_is_read_from_a_file(tmp_path: Path):
     save_file({"<toy>": torch.randn(2, 7)}, tmp_path / "toy.safetensors")
     with pytest.raises(WeightsError, match="for another model"):
         made(zoo.load(tmp_path / "model", device="cpu"), "a", embedding=str(tmp_path / "toy.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "wrong"),
+    [
+        ("{", "not a JSON object"),
+        ("[]", "not a JSON object"),
+        ('{"unet.use_rslora": true}', "use_rslora is not supported"),
+        ('{"unet.alpha_pattern": {"to_q": 4}}', "alpha_pattern is not supported"),
+    ],
+)
+def test_a_lora_whose_settings_are_not_supported_is_refused(tmp_path: Path, metadata: str, wrong: str):
+    pair = {"unet.conv_in.lora_A.weight": torch.ones(2, 4), "unet.conv_in.lora_B.weight": torch.ones(4, 2)}
+    save_file(pair, tmp_path / "lora.safetensors", {"lora_adapter_metadata": metadata})
+    with pytest.raises(WeightsError, match=wrong):
+        Adapter(tmp_path / "lora.safetensors")

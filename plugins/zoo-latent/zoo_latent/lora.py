@@ -33,6 +33,8 @@ NETWORKS = (
     ("text_encoder.", "text_encoder"), ("lora_te1_", "text_encoder"), ("lora_te_", "text_encoder"),
 )  # fmt: skip
 """Beginnings of names, and the network that each means."""
+OTHER_SCALES = ("use_rslora", "use_dora", "alpha_pattern")
+"""Settings of peft by which the scale is not α / r alone."""
 OTHER_KINDS = ("hada_", "lokr_", "dora_scale", "lora_magnitude_vector", "lora_mid")
 
 
@@ -162,15 +164,20 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, float]]:
     tensors = checkpoint.tensors(stem)
     alphas: dict[str, float] = {}
     if stem == "adapter_model" and checkpoint.has("adapter_config.json"):
-        alphas = _alphas({"unet": checkpoint.json("adapter_config.json")})
+        alphas = _alphas({"unet": checkpoint.json("adapter_config.json")}, path)
     file = files.get(f"{stem}.safetensors")
     if file is not None:
         from safetensors import safe_open
 
         with safe_open(file, "pt") as opened:
             text = (opened.metadata() or {}).get("lora_adapter_metadata", "{}")
-        flat = json.loads(text)
-        alphas |= _alphas({network: _under(flat, f"{network}.") for _, network in NETWORKS})
+        try:
+            flat = json.loads(text)
+        except (ValueError, RecursionError):
+            flat = None
+        if not isinstance(flat, dict):
+            raise WeightsError(f"{path}: lora_adapter_metadata is not a JSON object.", "Get a fresh copy.")
+        alphas |= _alphas({network: _under(flat, f"{network}.") for _, network in NETWORKS}, path)
     return tensors, alphas
 
 
@@ -178,6 +185,10 @@ def _under(settings: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {key.removeprefix(prefix): value for key, value in settings.items() if key.startswith(prefix)}
 
 
-def _alphas(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+def _alphas(configs: Mapping[str, Mapping[str, Any]], path: Path) -> dict[str, float]:
+    """Return α of each network that states it; WeightsError for another setting that changes the scale."""
+    for config in configs.values():
+        if setting := next((name for name in OTHER_SCALES if config.get(name)), None):
+            raise WeightsError(f"{path}: {setting} is not supported.", "Give a LoRA without it.")
     alphas = {network: config.get("lora_alpha") for network, config in configs.items()}
     return {network: float(alpha) for network, alpha in alphas.items() if isinstance(alpha, int | float)}
