@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from packaging.requirements import Requirement
 from zoo_core.testing.plugins import write_plugin
 
 ROOT = Path(__file__).parents[2]
+HIDDEN = re.compile(r"zoo|__|(pip|uv)([-.]|$)")
+"""Names in a site folder that another environment does not see: the zoo's, and installers'."""
 
 
 def third_parties(folder: Path, needed: Iterable[str] | None = None) -> Path:
@@ -33,7 +36,7 @@ def third_parties(folder: Path, needed: Iterable[str] | None = None) -> Path:
     seen = None if needed is None else {entry for name in _closure(needed) for entry in _entries(name)}
     for site in map(Path, getsitepackages()):
         for entry in site.iterdir():
-            hidden = entry.name.lower().startswith(("zoo", "pip", "uv", "__")) or entry.suffix == ".pth"
+            hidden = HIDDEN.match(entry.name.lower()) or entry.suffix == ".pth"
             if not hidden and (seen is None or entry.name in seen):
                 (folder / entry.name).symlink_to(entry)
     return folder
