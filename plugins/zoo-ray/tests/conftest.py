@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -65,20 +64,25 @@ def site(folder: Path, version: str = "1.0") -> str:
     return str(folder)
 
 
-@pytest.fixture(scope="session")
-def s3():
+@pytest.fixture(scope="module")
+def variables():
+    """Set what other modules must not see: the import path and environment variables."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def s3(variables):
     """The address of an S3 server; its credentials are in the environment, also of the cluster."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", 0)
     server.start()
     host, port = server.get_host_and_port()
-    os.environ |= {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
+    variables.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    variables.setenv("AWS_ACCESS_KEY_ID", "test")
+    variables.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    variables.setenv("AWS_DEFAULT_REGION", "us-east-1")
     import s3fs
 
     s3fs.S3FileSystem().mkdir("zoo")
@@ -86,14 +90,15 @@ def s3():
     server.stop()
 
 
-@pytest.fixture(scope="session")
-def cluster(tmp_path_factory, s3):
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, variables, s3):
     """A head without room for workers, and two machines with a CPU each."""
     here = site(tmp_path_factory.mktemp("site"))
-    sys.path.insert(0, here)
+    variables.syspath_prepend(here)
     support = str(Path(__file__).parents[3] / "tests" / "support")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, support, os.environ.get("PYTHONPATH")]))
-    os.environ["RAY_DEDUP_LOGS_SKIP_REGEX"] = "."  # as the engine does, before Ray is imported
+    path = os.pathsep.join(filter(None, [here, support, os.environ.get("PYTHONPATH")]))
+    variables.setenv("PYTHONPATH", path)
+    variables.setenv("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # as the engine does, before Ray is imported
     from ray.cluster_utils import Cluster
 
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **SMALL})
@@ -101,7 +106,6 @@ def cluster(tmp_path_factory, s3):
         made.add_node(num_cpus=1, **SMALL)
     yield made
     made.shutdown()
-    sys.path.remove(here)
 
 
 @pytest.fixture
