@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Literal
 
@@ -18,6 +16,7 @@ from zoo_serve.openai.fields import TEXT_REFUSED, Refused, unsupported
 from zoo_serve.openai.sse import DONE, EventStream, begun, event, guarded
 from zoo_serve.openai.texts import (
     TEXT_OPTIONS,
+    AnswerHead,
     GrowingText,
     TextBody,
     finish_reason,
@@ -183,23 +182,12 @@ def _prompt(card: ModelCard, messages: list[Message]) -> tuple[Prompt, dict[str,
     return last["content"], {"chat": True}
 
 
-class _Answer:
+class _Answer(AnswerHead):
     """The parts of one answer."""
 
     def __init__(self, body: ChatRequest, card: ModelCard) -> None:
+        super().__init__("chatcmpl", card)
         self.request = body
-        self.id = f"chatcmpl-{secrets.token_hex(12)}"
-        self.created = int(time.time())
-        self.model = card.id
-
-    def body(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "object": kind,
-            "created": self.created,
-            "model": self.model,
-            "choices": choices,
-        }
 
     def choice(self, index: int, sample: StoredSample) -> dict[str, Any]:
         return {

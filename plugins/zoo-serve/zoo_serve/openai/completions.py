@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -19,6 +17,7 @@ from zoo_serve.openai.sse import DONE, EventStream, begun, event, guarded
 from zoo_serve.openai.text_logprobs import logprobs_of, score_prompt
 from zoo_serve.openai.texts import (
     TEXT_OPTIONS,
+    AnswerHead,
     GrowingText,
     TextBody,
     finish_reason,
@@ -79,27 +78,19 @@ async def completions(body: CompletionRequest, request: HTTPRequest) -> Response
         return EventStream(guarded(state, job, answer.stream(state, job, await begun(job))))
     samples = await state.finish(job, request)
     choices = [answer.choice(index, sample) for index, sample in enumerate(samples)]
-    return JSON(answer.body(choices) | {"usage": usage(samples, body.n or 1)})
+    return JSON(answer.body(KIND, choices) | {"usage": usage(samples, body.n or 1)})
 
 
-class _Answer:
+KIND = "text_completion"
+
+
+class _Answer(AnswerHead):
     """The parts of one answer."""
 
     def __init__(self, body: CompletionRequest, card: ModelCard, prompts: list[str]) -> None:
+        super().__init__("cmpl", card)
         self.request = body
         self.prompts = prompts
-        self.id = f"cmpl-{secrets.token_hex(12)}"
-        self.created = int(time.time())
-        self.model = card.id
-
-    def body(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "object": "text_completion",
-            "created": self.created,
-            "model": self.model,
-            "choices": choices,
-        }
 
     def echoed(self, index: int) -> str:
         return self.prompts[index // (self.request.n or 1)] if self.request.echo else ""
@@ -125,10 +116,10 @@ class _Answer:
                 index = what.sample.index
                 done[index] = await state.keep(what)
                 rest = growing[index].grow(self.echoed(index) + (what.sample.text or ""))
-                yield event(self.body([self.choice(index, done[index], rest)]))
+                yield event(self.body(KIND, [self.choice(index, done[index], rest)]))
             elif new := growing[what.index].grow(self.echoed(what.index) + (what.text or "")):
-                yield event(self.body([self.piece(what.index, new)]))
+                yield event(self.body(KIND, [self.piece(what.index, new)]))
         if self.request.wants_usage:
             samples = [done[index] for index in sorted(done)]
-            yield event(self.body([]) | {"usage": usage(samples, self.request.n or 1)})
+            yield event(self.body(KIND, []) | {"usage": usage(samples, self.request.n or 1)})
         yield DONE

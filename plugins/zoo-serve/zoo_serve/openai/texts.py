@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import secrets
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -109,6 +111,21 @@ def plan(
 
 def _characters(prompt: Prompt) -> int:
     return len(prompt) if isinstance(prompt, str) else sum(len(json.dumps(message)) for message in prompt)
+
+
+class AnswerHead:
+    """What an answer and all parts of its stream begin with; ``prefix`` is that of its id."""
+
+    def __init__(self, prefix: str, card: ModelCard) -> None:
+        self._head = {
+            "id": f"{prefix}-{secrets.token_hex(12)}",
+            "created": int(time.time()),
+            "model": card.id,
+        }
+
+    def body(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return an answer, or a part of it, with these choices."""
+        return {**self._head, "object": kind, "choices": choices}
 
 
 def finish_reason(sample: StoredSample) -> str:
