@@ -107,11 +107,27 @@ def names(folder: Path) -> set[str]:
     }
 
 
-def content(path: Path, timed: tuple[str, ...]) -> dict[str, bytes]:
-    """Return every file of a result by its path inside it."""
+def content(path: Path, timed: tuple[str, ...]) -> dict[str, object]:
+    """Return what is in every file of a result, by its path inside it: bytes, of a ``.pt`` file its values."""
     if path.is_file():
         return {path.name: path.read_bytes()}
-    return {name: (path / name).read_bytes() for name in sorted(names(path)) if name not in timed}
+    inside = (name for name in sorted(names(path)) if name not in timed)
+    return {
+        name: values(path / name) if name.endswith(".pt") else (path / name).read_bytes() for name in inside
+    }
+
+
+def values(path: Path) -> object:
+    """Return what a training checkpoint holds; its pickle also tells which strings are one object."""
+
+    def plain(value: object) -> object:
+        if isinstance(value, torch.Tensor):
+            return str(value.dtype), tuple(value.shape), value.numpy().tobytes()
+        if isinstance(value, dict):
+            return {key: plain(each) for key, each in value.items()}
+        return [plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+    return plain(torch.load(path, weights_only=True))
 
 
 def as_trained_elsewhere() -> dict[str, dict[str, torch.Tensor]]:

@@ -241,6 +241,8 @@ def read_json(path: Path, default: Any) -> Any:
 def write_state(path: Path, value: Any) -> None:
     """Replace a state file with ``value`` as JSON; bytes are written as they are.
 
+    What a killed writer left beside it is removed.
+
     Raises:
         ZooError: The file cannot be written.
     """
@@ -249,6 +251,7 @@ def write_state(path: Path, value: Any) -> None:
         write_atomically(path, data, overwrite=True)
     except OutputError as error:
         raise ZooError(f"{path} cannot be written: {error.message}", _STATE_REMEDY) from error
+    sweep(path.parent)
 
 
 @contextmanager
