@@ -108,7 +108,7 @@ def names(folder: Path) -> set[str]:
 
 
 def content(path: Path, timed: tuple[str, ...]) -> dict[str, object]:
-    """Return what is in every file of a result, by its path inside it: bytes, of a ``.pt`` file its values."""
+    """Return every file of a result by its path inside it: its bytes, of a ``.pt`` file its values."""
     if path.is_file():
         return {path.name: path.read_bytes()}
     inside = (name for name in sorted(names(path)) if name not in timed)
