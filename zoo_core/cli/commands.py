@@ -16,6 +16,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "pull": ("zoo_core.cli.weights:pull", "Download the weights of models."),
         "rm": ("zoo_core.cli.weights:remove", "Delete the downloaded weights of models."),
         "cache": ("zoo_core.cli.weights:cache", "List what is in the Hub cache."),
+        "push": ("zoo_core.cli.push:push", "Publish a model's folder on the Hub."),
         "convert": ("zoo_core.cli.weights:convert", "Convert a foreign checkpoint to safetensors."),
     },
     "Plugins": {
@@ -53,11 +54,12 @@ MEANT = {
     "info": "show",
     "inspect": "show",
     "models": "list",
-    "push": "pull",
+    "publish": "push",
     "remove": "rm",
     "reproduce": "replay",
     "sample": "run",
     "update": "install --upgrade",
+    "upload": "push",
     "upgrade": "install --upgrade",
     "verify": "check",
 }

@@ -1,7 +1,7 @@
 """The loopback Hub: a real HTTP server on this machine for the real huggingface_hub client.
 
 It serves repositories made of bytes, with commits, branches, LFS names for large files, gated and private
-repositories. It logs requests and simulates faults. ::
+repositories. It takes uploads (:mod:`zoo_core.testing.hub_uploads`), logs requests and simulates faults. ::
 
     with LoopbackHub(tmp_path) as hub:
         commit = hub.add("org/model", {"config.json": b"{}", "model.safetensors": weights})
@@ -27,8 +27,10 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from zoo_core.testing.hub_uploads import answer_post, receive
+
 TOKEN = "hf_loopback"
-"""The only token that this Hub accepts; it gives access to private repositories."""
+"""The only token that this Hub accepts; it gives access to private repositories and may write."""
 
 Kind = Literal["truncate", "corrupt", "drop", "slow"] | int
 """A fault in the content of a file, or an HTTP status."""
@@ -115,6 +117,7 @@ def isolation(home: Path) -> dict[str, str]:
         "HF_TOKEN": "",
         "HF_HUB_OFFLINE": "0",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_XET": "1",  # the loopback Hub takes uploads by LFS
         "HF_ENDPOINT": "http://127.0.0.1:9",
         "NO_PROXY": "127.0.0.1",
     }
@@ -126,6 +129,8 @@ class LoopbackHub:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.repositories: dict[str, Repository] = {}
+        self.objects: dict[str, bytes] = {}
+        """LFS objects that were uploaded, by sha256; a commit makes them files."""
         self.requests: list[Request] = []
         self.page_size = 1000
         """Entries per page of a listing."""
@@ -209,7 +214,8 @@ class LoopbackHub:
             kind: A status such as 401, 403, 404, 429 or 500; or, for the content of files, ``truncate``
                 (the second half is missing), ``corrupt`` (one byte differs), ``drop`` (the connection breaks
                 in the middle) or ``slow`` (half of it, a pause, the rest).
-            pattern: A shell pattern for the whole path.
+            pattern: A shell pattern for the whole path. An upload of an object (PUT ``/lfs/SHA256``) can be
+                ``slow``, or dropped before it is stored.
             times: Number of requests to affect; None: all.
             seconds: Pause of ``slow``.
         """
@@ -230,7 +236,7 @@ class LoopbackHub:
 
     def fault_for(self, method: str, path: str) -> Fault | None:
         """Return the fault for a request: a status affects any, other faults only the content of files."""
-        has_content = method == "GET" and "/resolve/" in path
+        has_content = (method == "GET" and "/resolve/" in path) or method == "PUT"
         with self._lock:
             for fault in self._faults:
                 if (has_content or isinstance(fault.kind, int)) and fault.strikes(path):
@@ -294,6 +300,36 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # the client was killed, or closed the connection
 
     do_HEAD = do_GET
+
+    def do_POST(self) -> None:
+        """Answer a request that changes something."""
+        path, body = urlsplit(self.path).path, self._body()
+        fault = self.hub.fault_for(self.command, path)
+        try:
+            if fault and isinstance(fault.kind, int):
+                raise _Refused(fault.kind, "The loopback Hub simulates this fault.")
+            if self._token() != TOKEN:
+                raise _Refused(401, "Invalid username or password.")
+            status, value = answer_post(self.hub, path, body)
+            self._send_json(value, {}, status=status)
+        except _Refused as refused:
+            self._send_headers(refused.status, 0, refused.headers)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def do_PUT(self) -> None:
+        """Take an LFS object. Its address is secret, and the client sends no token."""
+        path = urlsplit(self.path).path
+        try:
+            fault, body = self.hub.fault_for(self.command, path), self._body()
+            if fault and fault.kind == "drop":
+                self.connection.shutdown(socket.SHUT_RDWR)
+                self.close_connection = True
+                return
+            simulated = fault.kind if fault and isinstance(fault.kind, int) else None
+            self._send_headers(simulated or receive(self.hub, path, body, fault), 0, {})
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
 
     def _describe(self, rest: str) -> tuple[Any, dict[str, str]]:
         """Return the API's description of a repository, and headers."""
@@ -378,11 +414,22 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(fault.seconds)
         self.wfile.write(content[middle:])
 
-    def _send_json(self, value: Any, headers: dict[str, str]) -> None:
+    def _send_json(self, value: Any, headers: dict[str, str], *, status: int = 200) -> None:
         body = json.dumps(value).encode()
-        self._send_headers(200, len(body), {"Content-Type": "application/json", **headers})
-        if self.command == "GET":
+        self._send_headers(status, len(body), {"Content-Type": "application/json", **headers})
+        if self.command != "HEAD":
             self.wfile.write(body)
+
+    def _body(self) -> bytes:
+        """Return the content of a request, which may come in chunks."""
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
     def _send_headers(self, status: int, length: int, headers: dict[str, str]) -> None:
         self.send_response(status)

@@ -26,11 +26,11 @@ def ask(repo: str, revision: str) -> Listing:
     Raises:
         WeightsError: It does not exist, is not allowed, or cannot be reached; each with its remedy.
     """
-    with _explained(repo, revision):
+    with explained(repo, revision):
         from huggingface_hub.constants import HF_HUB_ETAG_TIMEOUT
 
         # Without a timeout the client would wait forever.
-        info = _client().model_info(repo, revision=revision, files_metadata=True, timeout=HF_HUB_ETAG_TIMEOUT)
+        info = client().model_info(repo, revision=revision, files_metadata=True, timeout=HF_HUB_ETAG_TIMEOUT)
         if info.sha is None:
             raise ValueError("the answer names no commit")
         files = {
@@ -56,12 +56,12 @@ def download(repo: str, commit: str, name: str, *, again: bool = False, progress
     Raises:
         WeightsError: It cannot be downloaded.
     """
-    with _explained(repo, commit, name), _bars(progress):
+    with explained(repo, commit, name), bars(progress):
         if again:
             # The client replaces the blob, not an existing entry: a copy in place of a link would stay.
             cached_file(repo, commit, name).unlink(missing_ok=True)
         try:
-            _client().hf_hub_download(
+            client().hf_hub_download(
                 repo,
                 name,
                 revision=commit,
@@ -100,14 +100,15 @@ def sweep(repo: str) -> None:
             continue  # another process was faster, or another user owns it
 
 
-def _client() -> HfApi:
+def client() -> HfApi:
+    """Return the Hub's client."""
     from huggingface_hub import HfApi
 
     return HfApi(endpoint=endpoint(), library_name="zoo-core")
 
 
 @contextmanager
-def _bars(wanted: bool) -> Iterator[None]:
+def bars(wanted: bool) -> Iterator[None]:
     """Let the client show progress bars, which it does only on a terminal; or turn them off."""
     from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
@@ -126,7 +127,8 @@ def _bars(wanted: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(repo: str, revision: str, name: str | None = None) -> Iterator[None]:
+def explained(repo: str, revision: str, name: str | None = None, *, writing: bool = False) -> Iterator[None]:
+    """Raise what the client raises as a WeightsError with its remedy."""
     try:
         yield
     except WeightsError:
@@ -134,4 +136,4 @@ def _explained(repo: str, revision: str, name: str | None = None) -> Iterator[No
     except Exception as error:
         from zoo_core.weights.problems import explain
 
-        raise explain(error, repo, revision, name) from error
+        raise explain(error, repo, revision, name, writing=writing) from error

@@ -55,6 +55,10 @@ _BAD_TOKEN = (
     "Renew it: hf auth login, or correct or unset HF_TOKEN",
 )
 _NOT_ALLOWED = ("Your token may not read {repo}", "Give it read access on {endpoint}/settings/tokens")
+_MAY_NOT_WRITE = (
+    "Your token may not write to {repo}",
+    "Give it write access on {endpoint}/settings/tokens, or name a repository of yours",
+)
 _TOO_MANY = (
     "The Hub limits the number of requests (status 429)",
     f"Wait a few minutes; users who are logged in may send more: {_LOG_IN}",
@@ -97,7 +101,9 @@ _BY_ERRNO = {
 }
 
 
-def explain(error: Exception, repo: str, revision: str, name: str | None = None) -> WeightsError:
+def explain(
+    error: Exception, repo: str, revision: str, name: str | None = None, *, writing: bool = False
+) -> WeightsError:
     """Return the error for a failure of the Hub client, with what to do about it.
 
     Args:
@@ -105,6 +111,7 @@ def explain(error: Exception, repo: str, revision: str, name: str | None = None)
         repo: The repository.
         revision: The branch, tag or commit.
         name: The file; None if the listing was asked for.
+        writing: True if something was to be uploaded.
     """
     error = _root(error)
     what = f"{name} of {repo}" if name else repo
@@ -112,7 +119,7 @@ def explain(error: Exception, repo: str, revision: str, name: str | None = None)
         return not_cached(what)
     path = getattr(error, "filename", None) or cache_folder()
     status = error.response.status_code if isinstance(error, hub.HfHubHTTPError) else None
-    problem = _problem(error, status)
+    problem = _problem(error, status, writing)
     message, remedy = (
         sentence.format(
             what=what,
@@ -131,7 +138,9 @@ def explain(error: Exception, repo: str, revision: str, name: str | None = None)
     return kind(message + ".", remedy + ".")
 
 
-def _problem(error: Exception, status: int | None) -> Problem:
+def _problem(error: Exception, status: int | None, writing: bool) -> Problem:
+    if writing and status == 403:
+        return _MAY_NOT_WRITE
     if isinstance(error, hub.GatedRepoError):
         return _GATED_LOGGED_OUT if get_token() is None else _GATED_NOT_GRANTED
     for kind, problem in _BY_CLASS:
@@ -148,8 +157,8 @@ def _problem(error: Exception, status: int | None) -> Problem:
 
 
 def _root(error: Exception) -> Exception:
-    """Return the first cause: the client wraps it after it has looked into its cache."""
-    wrappers = (hub.LocalEntryNotFoundError, ValueError)
+    """Return the first cause: the client wraps it after it has looked into its cache, or sent a file."""
+    wrappers = (hub.LocalEntryNotFoundError, ValueError, RuntimeError)
     while isinstance(error, wrappers) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     return error

@@ -49,11 +49,16 @@ def tensor_names(path: Path) -> frozenset[str]:
     Raises:
         WeightsError: The file is damaged, or is no such file.
     """
+    return frozenset(tensor_shapes(path))
+
+
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor in a ``.safetensors`` file, as :func:`tensor_names` does."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "np") as file:
-            return frozenset(file.keys())
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise _damaged(path, "safetensors", error) from error
 

@@ -9,6 +9,7 @@ AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101); gradients clipped by their g
 
 from __future__ import annotations
 
+import json
 import signal
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,6 +35,8 @@ BETAS = (0.9, 0.999)
 """AdamW's betas for a trainable that has no ``betas`` attribute."""
 RECORDS = "training"
 """Sub-folder of the run's folder for everything but the model."""
+SETTINGS = "settings.json"
+"""File in it with the run's configuration and the step of the published model; ``zoo push`` reads it."""
 
 
 class Items(Protocol):
@@ -357,6 +360,8 @@ class _Run:
         self._check_finite()
         if self.accelerator.is_main_process:
             self.metrics_log.draw()
+            settings = json.dumps(asdict(self.config) | {"step": self.step}, indent=2)
+            (self.folder / RECORDS / SETTINGS).write_text(settings + "\n", encoding="utf-8")
             self.trainable.save(self.folder, {name: a.network for name, a in self.averages.items()})
             if with_samples and self.draw_samples:
                 self.draw_samples(self.folder, self.step)
