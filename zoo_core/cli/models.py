@@ -35,9 +35,15 @@ _LABELS = 100
 @click.option("--all", "everything", is_flag=True, help="Include models whose plugin is not installed.")
 @click.option("--output", metavar="TYPE", help="Only models with this output: image or text.")
 @click.option("--plugin", metavar="NAME", help="Only models of this plugin.")
+@click.option("--built-in", is_flag=True, help="Only models whose weights are in their plugin: no download.")
 @json_option
 def list_models(
-    pattern: str | None, everything: bool, output: str | None, plugin: str | None, as_json: bool
+    pattern: str | None,
+    everything: bool,
+    output: str | None,
+    plugin: str | None,
+    built_in: bool,
+    as_json: bool,
 ) -> None:
     """List the models that can be run.
 
@@ -45,6 +51,8 @@ def list_models(
     """
     catalog = Environment.current().catalog
     cards = catalog.match(pattern, everything=everything, output=output, plugin=plugin)
+    if built_in:
+        cards = [card for card in cards if isinstance(card.weights, EmbeddedWeights)]
     if not cards and not as_json:
         click.echo("No installed model matches.\nSee all known models: zoo list --all", err=True)
     _print_cards(cards, catalog, as_json)
@@ -167,7 +175,7 @@ def _print_cards(
         headings.append("From")
         for row, card in zip(rows, cards, strict=True):
             row.append(_registry(card, catalog) or card.plugin)
-    print_table(headings, rows, drop=("Licence", "Family", "Weights", "Makes", "Size", "From"))
+    print_table(headings, rows, drop=("Licence", "Family", "Size", "Makes", "From", "Weights"))
 
 
 def _registry(card: ModelCard, catalog: Catalog) -> str | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo_core.cli.console import json_option, print_json, print_problem, print_table, write
+from zoo_core.cli.console import json_option, print_json, print_problem, print_table, say, write
 from zoo_core.errors import PluginError, RegistryError, ZooError
 from zoo_core.registry import Registry, configured, refresh, registries
 from zoo_core.registry.addresses import is_address
@@ -162,6 +162,39 @@ def check(file: str | None, resolve: bool, as_json: bool) -> None:
             write(f"{location}: {mistakes} errors, {len(findings) - mistakes} warnings")
     if errors:
         sys.exit(1)
+
+
+@registry.command()
+@click.option("-o", "output", type=click.Path(path_type=Path), required=True, help="The folder to write to.")
+@click.option(
+    "--samples",
+    type=click.Path(path_type=Path),
+    help="A folder with MODEL.png or MODEL.txt, to show what models make.",
+)
+@click.option(
+    "--make-samples", is_flag=True, help="Make those that are missing, of models that are built in."
+)
+@click.option("--registry", "name", metavar="NAME", help="Only this registry.")
+def page(output: Path, samples: Path | None, make_samples: bool, name: str | None) -> None:
+    """Build a static directory of plugins and models, in HTML without scripts.
+
+    It has samples, licences, options and the lines to type. What registries say is escaped.
+    """
+    from zoo_core.registry.page import write_pages
+
+    if make_samples:
+        from zoo_core.cli.registry_samples import make_missing
+
+        if samples is None:
+            raise click.UsageError("--make-samples needs a folder for them: --samples FOLDER")
+        make_missing(samples)
+    found = _chosen(name)
+    for each in found:
+        for problem in each.problems:
+            print_problem(problem, source=f"{each.name}: ")
+    pages = write_pages([entry for each in found for entry in each.entries], output, samples)
+    write(f"{output / 'index.html'}")
+    say(f"{pages} pages.")
 
 
 def _resolve(found: Registry) -> Iterator[Finding]:

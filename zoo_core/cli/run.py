@@ -18,6 +18,7 @@ from zoo_core.cli.console import device_option, say, working, write
 from zoo_core.cli.engines import engine_flags, engine_option
 from zoo_core.cli.flags import Seeds, shard_option
 from zoo_core.cli.model_command import ModelCommand, card_of, command_of
+from zoo_core.cli.viewing import open_option, preview_option, viewing
 from zoo_core.environment import Environment
 from zoo_core.errors import OptionError, ZooNote
 from zoo_core.manifest.cards import ModelCard
@@ -79,6 +80,8 @@ if TYPE_CHECKING:
     metavar="N",
     help="Samples per batch. [default: the model's preference]",
 )
+@open_option
+@preview_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only: the record of every sample.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress bar.")
 def run(**values: Any) -> None:
@@ -117,6 +120,8 @@ class RunRequest:
     dtype: str
     adapter: str | None
     batch_size: int | None
+    open_result: bool
+    preview: str
     as_json: bool
     quiet: bool
 
@@ -173,6 +178,8 @@ def _run(request: RunRequest) -> None:
     )
     if request.output == "-" and as_json:
         raise OptionError("Texts and JSON cannot both go to standard output.", "Leave out -o - or --json.")
+    if request.open_result and request.target == "-":
+        raise OptionError("A text that is printed cannot be opened.", "Give it a file: -o text.txt")
     if request.shard:
         _check_shard(request)
     if engine is not None and request.adapter is not None:
@@ -182,7 +189,8 @@ def _run(request: RunRequest) -> None:
     streamed = engine is None and texts_on_screen and card.output == "text" and len(plan) == 1
     report = print_json_array() if as_json else print_paths()
     with (
-        report as tell,
+        report as told,
+        viewing(told, open_result=request.open_result, preview="off" if as_json else request.preview) as tell,
         _interruption_explained(request.target, streamed=streamed),
         NullOutput()
         if (streamed or (as_json and prints_texts)) and not resume

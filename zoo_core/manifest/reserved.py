@@ -16,7 +16,7 @@ LOCAL_ENGINE = "local"
 RUN_OPTIONS = frozenset({
     "model", "prompt", "prompts", "n", "seed", "seeds", "output", "caption", "save_steps", "resume", "force",
     "device", "dtype", "batch_size", "json", "as_json", "quiet", "help", "debug", "on_step", "keep_frames",
-    "shard", "engine", "devices", "adapter",
+    "shard", "engine", "devices", "adapter", "open_result", "open", "preview",
 })
 # fmt: on
 """Names that ``zoo run`` or ``Model.generate`` use, and so no option of a model can have."""
