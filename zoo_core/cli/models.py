@@ -175,7 +175,8 @@ def _print_cards(
         headings.append("From")
         for row, card in zip(rows, cards, strict=True):
             row.append(_registry(card, catalog) or card.plugin)
-    print_table(headings, rows, drop=("Licence", "Family", "Size", "Makes", "From", "Weights"))
+    narrow = ("Licence", "Family", "Size", "Makes", "From", "Weights")
+    print_table(headings, rows, drop=[each for each in narrow if each in headings])
 
 
 def _registry(card: ModelCard, catalog: Catalog) -> str | None:

@@ -1,6 +1,6 @@
 """A static directory of plugins and models: HTML and CSS, without scripts.
 
-Everything in a registry comes from strangers. It is shown as text: escaped, without control characters, and a
+Everything in a registry comes from strangers. It is drawn as text: escaped, without control characters, and a
 link only where it is an http address. The pages load nothing from elsewhere.
 """
 
@@ -46,18 +46,18 @@ def write_pages(entries: Sequence[Entry], folder: Path, samples: Path | None = N
     """
     chosen = {entry.name: entry for entry in reversed(entries)}
     entries = [chosen[name] for name in sorted(chosen)]
-    shown: dict[str, str] = {}
+    drawn: dict[str, str] = {}
     for card in (card for entry in entries for card in entry.manifest.models):
         if sample := samples and _sample_of(card, samples):
             name = f"samples/{file_name(card.id)}{sample.suffix}"
             if sample.suffix == ".png":
                 write_atomically(folder / name, sample.read_bytes(), overwrite=True)
-                shown[card.id] = f'<img src="{name}" alt="Samples of {_text(card.id)}" loading="lazy">'
+                drawn[card.id] = f'<img src="{name}" alt="Samples of {_text(card.id)}" loading="lazy">'
             else:
                 text = sample.read_text(encoding="utf-8", errors="replace")[:2000]
-                shown[card.id] = f'<pre class="sample">{_text(text, keep=chr(10))}</pre>'
-    pages = {f"{file_name(entry.name)}.html": _plugin_page(entry, shown) for entry in entries}
-    pages["index.html"] = _index(entries, shown)  # last: no plugin's name takes its place
+                drawn[card.id] = f'<pre class="sample">{_text(text, keep=chr(10))}</pre>'
+    pages = {f"{file_name(entry.name)}.html": _plugin_page(entry, drawn) for entry in entries}
+    pages["index.html"] = _index(entries, drawn)  # last: no plugin's name takes its place
     for name, content in {"style.css": STYLE, **pages}.items():
         write_atomically(folder / name, content.encode(), overwrite=True)
     return len(pages)
@@ -73,16 +73,16 @@ def _sample_of(card: ModelCard, samples: Path) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _index(entries: Sequence[Entry], shown: Mapping[str, str]) -> str:
+def _index(entries: Sequence[Entry], drawn: Mapping[str, str]) -> str:
     models = [(entry, card) for entry in entries for card in entry.manifest.models]
-    models.sort(key=lambda each: each[1].id not in shown)
+    models.sort(key=lambda each: each[1].id not in drawn)
     rows = "".join(
         f"<tr><td>{_page_of(entry)}<td>{_text(entry.manifest.summary)}<td>{len(entry.manifest.models)}"
         f"<td><code>zoo install {_text(entry.name)}</code>\n"
         for entry in entries
     )
     cards = "".join(
-        f"<div>{shown.get(card.id, '') if card.output == 'image' else ''}"
+        f"<div>{drawn.get(card.id, '') if card.output == 'image' else ''}"
         f'<a href="{file_name(entry.name)}.html#{file_name(card.id)}">{_text(card.id)}</a><br>'
         f"{_text(card.summary)}<br><small>{_text(card.output)}, {_text(card.license)}</small></div>\n"
         for entry, card in models
@@ -95,7 +95,7 @@ def _index(entries: Sequence[Entry], shown: Mapping[str, str]) -> str:
     )
 
 
-def _plugin_page(entry: Entry, shown: Mapping[str, str]) -> str:
+def _plugin_page(entry: Entry, drawn: Mapping[str, str]) -> str:
     package, manifest = entry.package, entry.manifest
     rows = {
         "Install": f"<code>zoo install {_text(entry.name)}</code>",
@@ -110,7 +110,7 @@ def _plugin_page(entry: Entry, shown: Mapping[str, str]) -> str:
         _HEAD.format(title=_text(entry.name))
         + f'<p><a href="index.html">The zoo</a><h1>{_text(entry.name)}</h1><p>{_text(manifest.summary)}\n'
         + _table(rows)
-        + "".join(_model(card, shown.get(card.id, "")) for card in manifest.models)
+        + "".join(_model(card, drawn.get(card.id, "")) for card in manifest.models)
     )
 
 
