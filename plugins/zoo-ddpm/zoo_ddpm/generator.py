@@ -27,8 +27,8 @@ from zoo_core import (
 from zoo_ddpm import checkpoint as layout
 from zoo_ddpm.elbo import variational_bound
 from zoo_ddpm.inference import optimize_for_inference
-from zoo_ddpm.prediction import Network, Predictor, guided, labelled, predictor
-from zoo_ddpm.sampling import SamplingPlan, plan_sampling
+from zoo_ddpm.prediction import Network, Predictor, guided, labelled
+from zoo_ddpm.sampling import SamplingPlan, plan_sampling, predictor
 from zoo_ddpm.schedule import SchedulerConfig
 from zoo_ddpm.unet_config import UNetConfig
 

@@ -1,7 +1,7 @@
 """How to sample: a sampler, its steps along a noise schedule, its options. Public, for other plugins too.
 
 :func:`plan_sampling` makes a :class:`SamplingPlan` of a scheduler config and what a user asks for;
-:meth:`SamplingPlan.run` runs it with any network, which :func:`~zoo_ddpm.prediction.predictor` wraps::
+:meth:`SamplingPlan.run` runs it with any network, which :func:`predictor` wraps::
 
     plan = plan_sampling(SchedulerConfig.from_json(...), sampler="heun", steps=20)
     predict = predictor(network, plan.config)
@@ -19,24 +19,45 @@ from typing import Any
 from torch import Tensor
 
 from zoo_core import Noise, OptionError
-from zoo_ddpm.prediction import LabelledNetwork, Network, Prediction, Predictor, guided, labelled, predictor
+from zoo_ddpm import prediction
+from zoo_ddpm.flow import SCHEDULER, FlowConfig, flow_predictor
+from zoo_ddpm.prediction import LabelledNetwork, Network, Prediction, Predictor, guided, labelled
 from zoo_ddpm.samplers import SAMPLERS, BrownianNoise, Sampler, Trajectory
 from zoo_ddpm.schedule import SchedulerConfig
 from zoo_ddpm.sigmas import SIGMA_SPACINGS
 from zoo_ddpm.timesteps import SamplerStep, distilled_timesteps, fractional_timesteps, timesteps
 
 __all__ = [
-    "SAMPLERS", "SIGMA_SPACINGS", "LabelledNetwork", "Network", "Prediction", "Predictor", "Sampler",
-    "SamplerStep", "SamplingPlan", "SchedulerConfig", "Trajectory", "guided", "labelled", "plan_sampling",
-    "predictor", "sampler_steps",
+    "SAMPLERS", "SIGMA_SPACINGS", "FlowConfig", "LabelledNetwork", "Network", "Prediction", "Predictor",
+    "Sampler", "SamplerStep", "SamplingPlan", "Schedule", "SchedulerConfig", "Trajectory", "guided",
+    "labelled", "plan_sampling", "predictor", "read_schedule", "sampler_steps",
 ]  # fmt: skip
+
+Schedule = SchedulerConfig | FlowConfig
+"""What a model was trained with: a noise schedule, or a flow."""
+
+
+def read_schedule(config: Mapping[str, Any], source: str = "scheduler_config.json") -> Schedule:
+    """Read a parsed ``scheduler_config.json``; WeightsError names an option that is not supported."""
+    kind = FlowConfig if config.get("_class_name") == SCHEDULER else SchedulerConfig
+    return kind.from_json(config, source)
+
+
+def predictor(network: Network, config: Schedule, use_clipped_model_output: bool = False) -> Predictor:
+    """Return a function that turns the network's output into predictions.
+
+    Of a flow the output is the velocity; else see :func:`zoo_ddpm.prediction.predictor`.
+    """
+    if isinstance(config, FlowConfig):
+        return flow_predictor(network, config)
+    return prediction.predictor(network, config, use_clipped_model_output)
 
 
 @dataclass(frozen=True)
 class SamplingPlan:
     """A sampler with its options bound, and its steps."""
 
-    config: SchedulerConfig
+    config: Schedule
     """The schedule the model was trained with."""
     sampler: Sampler
     steps: Sequence[SamplerStep]
@@ -65,7 +86,7 @@ class SamplingPlan:
 
 
 def plan_sampling(
-    config: SchedulerConfig,
+    config: Schedule,
     sampler: str | None = None,
     steps: int | None = None,
     spacing: str | None = None,
@@ -95,7 +116,11 @@ def plan_sampling(
             f"--sampler {name} chooses its steps itself.",
             "Leave out --steps, --spacing and --sigmas; give --tolerance.",
         )
-    T = config.original_inference_steps if row.layout == "distilled" else config.num_train_timesteps
+    T = config.num_train_timesteps
+    if row.layout == "distilled":
+        if isinstance(config, FlowConfig):
+            raise OptionError(f"--sampler {name} is not for flows.", "Use another --sampler, such as euler.")
+        T = config.original_inference_steps
     count = steps or min(row.steps or T, T)
     return SamplingPlan(
         config=config,
@@ -126,7 +151,7 @@ def _check_option(sampler: str, key: str, value: Any) -> None:
 
 
 def sampler_steps(
-    config: SchedulerConfig,
+    config: Schedule,
     sampler: str,
     steps: int,
     spacing: str | None = None,
@@ -147,6 +172,8 @@ def sampler_steps(
     Raises:
         OptionError: The schedule has no such timesteps.
     """
+    if isinstance(config, FlowConfig):
+        return _flow_steps(config, steps, spacing, sigmas)
     row = SAMPLERS[sampler]
     alphas_bar = config.alphas_bar().tolist()
     to_data = row.end == "clean" or getattr(config, row.end) in (True, "zero")
@@ -181,6 +208,22 @@ def sampler_steps(
             )
     here = [alphas_bar[int(t)] if t == int(t) else 1 / (1 + config.sigma_at(t) ** 2) for t in ts]
     return [SamplerStep(*step) for step in zip(ts, here, [*here[1:], end], strict=True)]
+
+
+def _flow_steps(
+    config: FlowConfig, steps: int, spacing: str | None, sigmas: Sequence[float] | None
+) -> list[SamplerStep]:
+    if spacing is not None or sigmas is not None:
+        flag = "--sigmas" if spacing is None else "--spacing"
+        raise OptionError(
+            f"{flag} is not for flows: this model's file lays out the steps.", f"Leave out {flag}."
+        )
+    if steps > config.num_train_timesteps:
+        raise OptionError(
+            f"--steps {steps}: the model has {config.num_train_timesteps} timesteps.",
+            f"Give --steps from 1 to {config.num_train_timesteps}.",
+        )
+    return config.steps(steps)
 
 
 def _along_sigmas(

@@ -154,3 +154,43 @@ def latent_diffusion(folder: Path) -> Any:
     pipeline = diffusers.LDMPipeline(randomized(vqvae), randomized(unet), scheduler)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def t5_tokenizer() -> transformers.T5TokenizerFast:
+    """Return a tokenizer like T5's, of letters and one word."""
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -3.0), ("▁red", -4.0)]
+    return transformers.T5TokenizerFast(vocab=pieces + [(letter, -5.0) for letter in LETTERS], extra_ids=0)
+
+
+def stable_diffusion_3(folder: Path, t5: bool = True, shift: float = 3.0, **settings: Any) -> Any:
+    """Return a pipeline like Stable Diffusion 3's, perhaps without T5."""
+    torch.manual_seed(0)
+    one, two = tokenizer(folder / "scratch"), tokenizer(folder / "scratch_2", pad="!")
+    three = t5_tokenizer()
+    config = transformers.T5Config(
+        vocab_size=len(three), d_model=32, d_kv=8, d_ff=40, num_layers=2, num_heads=2,
+        feed_forward_proj="gated-gelu",
+    )  # fmt: skip
+    transformer = diffusers.SD3Transformer2DModel(
+        **{
+            "sample_size": 8, "in_channels": 16, "num_layers": 2, "attention_head_dim": 8,
+            "num_attention_heads": 2, "joint_attention_dim": 32, "caption_projection_dim": 16,
+            "pooled_projection_dim": 12, "pos_embed_max_size": 12, **settings,
+        }
+    )  # fmt: skip
+    pipeline = diffusers.StableDiffusion3Pipeline(
+        transformer=randomized(transformer),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=shift),
+        vae=autoencoder(
+            latent_channels=16, scaling_factor=1.5305, shift_factor=0.0609, use_quant_conv=False,
+            use_post_quant_conv=False,
+        ),
+        text_encoder=encoder(len(one), projected=True),
+        tokenizer=one,
+        text_encoder_2=encoder(len(two), projected=True, width=8, hidden_act="gelu"),
+        tokenizer_2=two,
+        text_encoder_3=randomized(transformers.T5EncoderModel(config)) if t5 else None,
+        tokenizer_3=three if t5 else None,
+    )  # fmt: skip
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
 from diffusers.loaders.lora_conversion_utils import _convert_non_diffusers_lora_to_diffusers
-from pipelines import saved, stable_diffusion
+from pipelines import saved, stable_diffusion, stable_diffusion_3
 from safetensors.torch import save_file
 from test_pipelines import difference, expected, made
 from zoo_latent.lora import Adapter
@@ -85,6 +87,29 @@ def test_a_lora_is_added_to_the_weights(tmp_path: Path, layout: Any):
     assert len(sample.record.metadata["lora_sha256"]) == 64
 
 
+def test_the_scale_of_each_layer_is_that_of_peft(tmp_path: Path):
+    pipeline = stable_diffusion_3(tmp_path)
+    model = zoo.load(saved(pipeline, tmp_path), device="cpu")
+    config = peft.LoraConfig(
+        r=4, lora_alpha=6, use_rslora=True, target_modules=["to_q", "add_k_proj", "ff.net.2"],
+        rank_pattern={"to_q": 2}, alpha_pattern={"0.attn.to_q": 5, "net.2": 3}, init_lora_weights=False,
+    )  # fmt: skip
+    pipeline.transformer.add_adapter(config)
+    tensors = peft.get_peft_model_state_dict(pipeline.transformer)
+    settings = {f"transformer.{key}": value for key, value in config.to_dict().items()}
+    save_file(
+        {f"transformer.{name}": tensor.contiguous() for name, tensor in tensors.items()},
+        tmp_path / "lora.safetensors",
+        {"lora_adapter_metadata": json.dumps(settings, default=list)},
+    )
+    noise = zoo.Noise([0, 1]).normal(16, 8, 8)
+    images = pipeline(
+        ["a red fox"] * 2, num_inference_steps=3, latents=noise, height=16, width=16, output_type="pt"
+    ).images
+    assert difference(made(model, steps=3, lora=str(tmp_path / "lora.safetensors")), images * 2 - 1) < 1e-4
+    assert difference(made(model, steps=3), images * 2 - 1) > 0.01
+
+
 @pytest.mark.parametrize(
     ("tensors", "wrong"),
     [
@@ -132,8 +157,10 @@ def test_a_new_word_is_read_from_a_file(tmp_path: Path):
     [
         ("{", "not a JSON object"),
         ("[]", "not a JSON object"),
-        ('{"unet.use_rslora": true}', "use_rslora is not supported"),
-        ('{"unet.alpha_pattern": {"to_q": 4}}', "alpha_pattern is not supported"),
+        ('{"unet.use_dora": true}', "use_dora is not supported"),
+        ('{"unet.alpha_pattern": {"(a+)+$": 4}}', "alpha_pattern is no table"),
+        ('{"unet.alpha_pattern": {"to_q": "4"}}', "lora_alpha is '4'; expected a number"),
+        ('{"unet.lora_alpha": NaN}', "lora_alpha is nan; expected a number"),
     ],
 )
 def test_a_lora_whose_settings_are_not_supported_is_refused(tmp_path: Path, metadata: str, wrong: str):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pipelines import dit, saved, stable_diffusion
+from pipelines import dit, saved, stable_diffusion, stable_diffusion_3
 
 import zoo_core as zoo
 from zoo_core.testing import GeneratorConformance, PluginConformance
@@ -26,6 +26,17 @@ class TestStableDiffusion(GeneratorConformance):
     def subject(cls, tmp_path_factory: pytest.TempPathFactory) -> zoo.Model:
         folder: Path = tmp_path_factory.mktemp("sd")
         return zoo.load(saved(stable_diffusion(folder), folder), device="cpu")
+
+
+class TestStableDiffusion3(GeneratorConformance):
+    prompt = "a red fox"
+    options = {"steps": 2}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def subject(cls, tmp_path_factory: pytest.TempPathFactory) -> zoo.Model:
+        folder: Path = tmp_path_factory.mktemp("sd3")
+        return zoo.load(saved(stable_diffusion_3(folder), folder), device="cpu")
 
 
 class TestDiT(GeneratorConformance):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from pipelines import dit, saved, stable_diffusion
+from pipelines import dit, saved, stable_diffusion, stable_diffusion_3
 from safetensors.torch import load_file, save_file
 from test_pipelines import image, mask
 
@@ -22,15 +23,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return saved(stable_diffusion(made), made)
 
 
+@pytest.fixture(scope="module")
+def folder_3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("sd3")
+    return saved(stable_diffusion_3(made), made)
+
+
 @pytest.fixture
 def copy(folder: Path, tmp_path: Path) -> Path:
-    """Return a copy of the pipeline, its large files linked."""
-    for file in folder.rglob("*"):
-        if file.is_file():
-            target = tmp_path / "model" / file.relative_to(folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(file.read_bytes())
-    return tmp_path / "model"
+    return Path(shutil.copytree(folder, tmp_path / "model"))
+
+
+@pytest.fixture
+def copy_3(folder_3: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(folder_3, tmp_path / "model"))
+
+
+def change_config(folder: Path, part: str, change: dict[str, Any]) -> None:
+    name = "scheduler_config.json" if part == "scheduler" else "config.json"
+    path = folder / part / name
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
 
 
 @pytest.mark.parametrize(
@@ -57,11 +69,54 @@ def copy(folder: Path, tmp_path: Path) -> Path:
 def test_a_config_that_describes_another_network_is_refused_by_name(
     copy: Path, file: str, change: dict[str, Any], wrong: str
 ):
-    name = "scheduler_config.json" if file == "scheduler" else "config.json"
-    path = copy / file / name
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    change_config(copy, file, change)
     with pytest.raises(WeightsError, match=wrong) as caught:
         zoo.load(copy, device="cpu")
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "wrong"),
+    [
+        ("transformer", {"qk_norm": "layer_norm"}, "qk_norm is 'layer_norm'"),
+        ("transformer", {"a_setting_of_tomorrow": 1}, "unknown setting 'a_setting_of_tomorrow'"),
+        ("transformer", {"num_layers": 10**9}, "num_layers"),
+        ("transformer", {"num_layers": 3}, "do not fit"),
+        ("transformer", {"attention_head_dim": 4}, "caption_projection_dim is 16, the width 8"),
+        ("transformer", {"_class_name": "FluxTransformer2DModel"}, "the network is 'FluxTransformer2DModel'"),
+        ("text_encoder_3", {"feed_forward_proj": "gated-silu"}, "feed_forward_proj is 'gated-silu'"),
+        ("text_encoder_3", {"num_layers": 3}, "do not fit"),
+        ("text_encoder_3", {"model_type": "umt5"}, "model_type is 'umt5'"),
+        ("text_encoder", {"architectures": ["CLIPTextModel"]}, "do not fit|CLIPTextModelWithProjection"),
+        ("scheduler", {"use_dynamic_shifting": True}, "use_dynamic_shifting is True"),
+        ("scheduler", {"_class_name": "FlowMatchHeunDiscreteScheduler"}, "FlowMatchHeunDiscreteScheduler"),
+    ],
+)
+def test_a_config_of_a_flow_that_is_not_implemented_is_refused_by_name(
+    copy_3: Path, part: str, change: dict[str, Any], wrong: str
+):
+    change_config(copy_3, part, change)
+    with pytest.raises(WeightsError, match=wrong) as caught:
+        zoo.load(copy_3, device="cpu")
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ({"prompt": "a fox " * 5_000}, r"has [\d,]+ tokens; at most"),
+        ({"width": 18}, "must be multiples of 4"),
+        ({"width": 400}, "at most 48 along a side"),
+        ({"sampler": "lcm"}, "--sampler lcm is not for flows"),
+        ({"spacing": "karras"}, "--spacing is not for flows"),
+        ({"embedding": "word.safetensors"}, "--embedding is not for Stable Diffusion 3"),
+    ],
+)
+def test_an_option_that_a_flow_cannot_follow_is_refused(folder_3: Path, options: dict[str, Any], wrong: str):
+    prompt = options.get("prompt", "fox")
+    rest = {key: value for key, value in options.items() if key != "prompt"}
+    with pytest.raises(OptionError, match=wrong) as caught:
+        list(zoo.load(folder_3, device="cpu").generate(prompt, **{"steps": 2, **rest}))
     assert caught.value.remedy
 
 

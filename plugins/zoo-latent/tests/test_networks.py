@@ -13,9 +13,11 @@ from zoo_latent.inference import pack_convolutions
 from zoo_latent.networks.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
 from zoo_latent.networks.autoencoder_tiny import AutoencoderTiny, TinyConfig
 from zoo_latent.networks.dit import DiT, DiTConfig
+from zoo_latent.networks.mmdit import MMDiT, MMDiTConfig
 from zoo_latent.networks.unet import UNet, UNetConfig
 from zoo_latent.networks.vq import VQConfig, VQModel
 from zoo_latent.text.clip import ClipConfig, ClipText, clip_tensors
+from zoo_latent.text.t5 import T5Config, T5Text
 
 from zoo_core import load_network
 from zoo_core.testing.golden import GoldenCase, relative_error
@@ -167,6 +169,44 @@ def test_the_diffusion_transformer_predicts_as_the_golden_case():
         assert relative_error(network(latent, t, labels), case[f"outputs/out_t{t}"]) < 5e-5
     mixed = network(latent, case["inputs/timesteps_mixed"], labels)
     assert relative_error(mixed, case["outputs/out_mixed"]) < 5e-5
+
+
+MMDIT = {
+    "sample_size": 8, "in_channels": 4, "out_channels": 4, "num_layers": 3, "attention_head_dim": 8,
+    "num_attention_heads": 2, "joint_attention_dim": 12, "caption_projection_dim": 16,
+    "pooled_projection_dim": 6, "pos_embed_max_size": 9,
+}  # fmt: skip
+MMDITS = {"3": {}, "3.5 large": {"qk_norm": "rms_norm"},
+          "3.5 medium": {"qk_norm": "rms_norm", "dual_attention_layers": (0, 1)}}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", MMDITS)
+def test_the_multimodal_transformer_predicts_as_diffusers(kind):
+    torch.manual_seed(0)
+    theirs = randomized(diffusers.SD3Transformer2DModel(**MMDIT, **MMDITS[kind]))
+    config = MMDiTConfig.from_json(config_of(theirs), "sd3")
+    ours = load_network(lambda: MMDiT(config), theirs.state_dict(), "sd3")
+    x, words, pooled = torch.randn(2, 4, 8, 12), torch.randn(2, 7, 12), torch.randn(2, 6)
+    for t in (1000.0, 17.5):
+        expected = theirs(x, words, pooled, torch.tensor([t, t])).sample
+        assert relative_error(ours(x, t, words, pooled), expected) < 1e-5
+
+
+@pytest.mark.parametrize("feed_forward", ["gated-gelu", "relu"])
+def test_t5_encodes_as_transformers(feed_forward):
+    torch.manual_seed(0)
+    config = transformers.T5Config(
+        vocab_size=30, d_model=16, d_kv=6, d_ff=20, num_layers=3, num_heads=2, feed_forward_proj=feed_forward,
+        relative_attention_num_buckets=8, relative_attention_max_distance=20,
+    )  # fmt: skip
+    theirs = randomized(transformers.T5EncoderModel(config))
+    for name, weight in theirs.named_parameters():
+        if "SelfAttention.q" in name or "relative" in name:
+            weight.data *= 3
+    read = T5Config.from_json(config.to_dict(), "t5")
+    ours = T5Text(read, theirs.state_dict, "t5", torch.device("cpu"), torch.float32)
+    ids = torch.randint(0, 30, (2, 40))
+    assert relative_error(ours(ids), theirs(ids).last_hidden_state) < 1e-5
 
 
 def test_the_quantizing_autoencoder_works_as_diffusers():

@@ -20,10 +20,12 @@ from pipelines import (
     latent_diffusion,
     saved,
     stable_diffusion,
+    stable_diffusion_3,
     stable_diffusion_xl,
 )
 
 import zoo_core as zoo
+from zoo_core.testing.golden import relative_error
 
 PROMPT, NEGATIVE = "a red fox", "blue 2"
 SEEDS = [0, 1]
@@ -113,6 +115,33 @@ def test_sdxl(tmp_path: Path, zeros: bool):
     assert difference(made(model, negative_prompt=NEGATIVE), theirs) < 1e-4
 
 
+@pytest.mark.parametrize(
+    ("t5", "settings"),
+    [(True, {}), (False, {}), (True, {"qk_norm": "rms_norm", "dual_attention_layers": (0,)})],
+)
+def test_stable_diffusion_3(tmp_path: Path, t5: bool, settings: dict[str, Any]):
+    pipeline = stable_diffusion_3(tmp_path, t5, **settings)
+    model = zoo.load(saved(pipeline, tmp_path), device="cpu")
+    encoder, texts = model.generator.denoiser.encoder, [PROMPT, NEGATIVE]
+    words, _, pooled, _ = pipeline.encode_prompt(texts, None, None, do_classifier_free_guidance=False)
+    ours = encoder.encode(texts, 1)
+    assert relative_error(ours.words, words) < 1e-5
+    assert relative_error(ours.pooled, pooled) < 1e-5
+    noise = zoo.Noise(SEEDS).normal(16, 8, 12)
+
+    def theirs(**arguments: Any) -> torch.Tensor:
+        images = pipeline(
+            [PROMPT] * 2, num_inference_steps=20, latents=noise, height=16, width=24, output_type="pt",
+            **arguments,
+        ).images  # fmt: skip
+        return images * 2 - 1
+
+    size = {"height": 16, "width": 24}
+    guided = theirs(negative_prompt=[NEGATIVE] * 2)
+    assert difference(made(model, negative_prompt=NEGATIVE, **size), guided) < 1e-4
+    assert difference(made(model, guidance_scale=1.0, **size), theirs(guidance_scale=1.0)) < 1e-4
+
+
 def test_a_tiny_autoencoder_in_place_of_the_large_one(tmp_path: Path):
     pipeline = stable_diffusion(tmp_path)
     pipeline.vae = diffusers.AutoencoderTiny(
@@ -130,9 +159,9 @@ def test_a_tiny_autoencoder_in_place_of_the_large_one(tmp_path: Path):
 def fed(monkeypatch: pytest.MonkeyPatch):
     """Return a function that feeds a pipeline's module, and the autoencoder, our noise, draw after draw."""
 
-    def feed(module: str, order: Sequence[int] = (0, 1)) -> None:
+    def feed(module: str, order: Sequence[int] = (0, 1), shape: tuple[int, ...] = SHAPE) -> None:
         streams = zoo.Noise(SEEDS)
-        ours = [streams.normal(*SHAPE) for _ in range(2)]
+        ours = [streams.normal(*shape) for _ in range(2)]
         draws = [ours[i] for i in order]
         take = lambda *_, **__: draws.pop(0)  # noqa: E731
         monkeypatch.setattr(importlib.import_module(module), "randn_tensor", take)
@@ -168,6 +197,20 @@ def test_an_image_is_changed(tmp_path: Path, fed: Any, strength: float):
     ).images
     ours = made(model, input=str(file), strength=strength)
     assert difference(ours, images * 2 - 1) < 1e-4
+
+
+def test_an_image_is_changed_by_a_flow(tmp_path: Path, fed: Any):
+    base = stable_diffusion_3(tmp_path)
+    model = zoo.load(saved(base, tmp_path), device="cpu")
+    pipeline = diffusers.StableDiffusion3Img2ImgPipeline(**base.components)
+    pipeline.set_progress_bar_config(disable=True)
+    file = image(tmp_path)
+    fed("diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3_img2img", shape=(16, 8, 8))
+    images = pipeline(
+        [PROMPT] * 2, image=Image.open(file), strength=0.5, num_inference_steps=20, output_type="pt",
+        height=16, width=16,
+    ).images  # fmt: skip
+    assert difference(made(model, input=str(file), strength=0.5), images * 2 - 1) < 1e-4
 
 
 @pytest.mark.parametrize("channels", [4, 9])

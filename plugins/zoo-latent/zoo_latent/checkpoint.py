@@ -13,9 +13,11 @@ from zoo_ddpm.checkpoint import current_names
 from zoo_core import Checkpoint, WeightsError, load_network
 from zoo_latent.networks.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
 from zoo_latent.networks.autoencoder_tiny import AutoencoderTiny, TinyConfig
+from zoo_latent.networks.mmdit import MMDiT, MMDiTConfig
 from zoo_latent.networks.unet import UNet, UNetConfig
 from zoo_latent.networks.vq import VQConfig, VQModel
 from zoo_latent.text.clip import ClipConfig, ClipText, clip_tensors
+from zoo_latent.text.t5 import T5Tokenizer
 from zoo_latent.text.tokenizer import ClipTokenizer
 
 Autoencoder = AutoencoderKL | VQModel | AutoencoderTiny
@@ -62,6 +64,8 @@ class Parts:
     """Text encoders, each with a function that reads its tokenizer for a number of tokens."""
     scheduler: Mapping[str, Any]
     source: str
+    t5: tuple[Part, Callable[[int], T5Tokenizer]] | None = None
+    """A third text encoder, which a copy of the checkpoint may lack."""
 
 
 def read_folder(checkpoint: Checkpoint) -> Parts:
@@ -85,6 +89,9 @@ def read_folder(checkpoint: Checkpoint) -> Parts:
 
     index = checkpoint.json("model_index.json")
     suffixes = [s for s in ("", "_2") if _names_a_class(index.get(f"text_encoder{s}"))]
+    t5 = None
+    if _names_a_class(index.get("text_encoder_3")):
+        t5 = part("text_encoder_3"), lambda size: T5Tokenizer.read(checkpoint, "tokenizer_3/", size)
     denoiser = next((f for f in ("unet", "transformer") if checkpoint.has(f"{f}/config.json")), "unet")
     autoencoder = "vqvae" if checkpoint.has("vqvae/config.json") else "vae"
     return Parts(
@@ -94,6 +101,7 @@ def read_folder(checkpoint: Checkpoint) -> Parts:
         tuple(map(encoder, suffixes)),
         checkpoint.json("scheduler/scheduler_config.json"),
         checkpoint.source,
+        t5,
     )
 
 
@@ -107,6 +115,13 @@ def build_unet(part: Part, dtype: torch.dtype, device: torch.device) -> UNet:
     require_class(part, "UNet2DConditionModel")
     config = UNetConfig.from_json(part.config, part.source)
     return load_network(lambda: UNet(config), part.tensors(), part.source, dtype, device)
+
+
+def build_mmdit(part: Part, dtype: torch.dtype, device: torch.device) -> MMDiT:
+    """Build the multimodal transformer; WeightsError if it is another network, or its tensors do not fit."""
+    require_class(part, "SD3Transformer2DModel")
+    config = MMDiTConfig.from_json(part.config, part.source)
+    return load_network(lambda: MMDiT(config), part.tensors(), part.source, dtype, device)
 
 
 def build_autoencoder(part: Part, dtype: torch.dtype, device: torch.device) -> Autoencoder:

@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from zoo_ddpm.sampling import SchedulerConfig, plan_sampling, predictor
+from zoo_ddpm.sampling import plan_sampling, predictor, read_schedule
 
 from zoo_core import Batch, Checkpoint, OptionError, Step, WeightsError, ZooError, read_options
 from zoo_latent.checkpoint import Parts, build_autoencoder, read_folder
@@ -17,6 +17,7 @@ from zoo_latent.denoiser import Denoiser
 from zoo_latent.editing import Edit, EditOptions, keeping, noised
 from zoo_latent.inference import pack_convolutions
 from zoo_latent.preview import LinearPreview
+from zoo_latent.sd3 import StableDiffusion3
 from zoo_latent.single_file import read_single_file
 from zoo_latent.text_to_image import TextToImage
 from zoo_latent.tiling import decode_tiled
@@ -31,6 +32,8 @@ LARGEST_WHOLE = 128 * 128
 DENOISERS: Mapping[str, Callable[[Parts, torch.device, torch.dtype], Denoiser]] = {
     "DiTPipeline": ClassToImage,
     "LDMPipeline": Unconditional,
+    "StableDiffusion3Pipeline": StableDiffusion3,
+    "StableDiffusion3Img2ImgPipeline": StableDiffusion3,
 }
 """The denoiser of a pipeline, if it is not TextToImage."""
 
@@ -68,7 +71,7 @@ class LatentDiffusion:
         is_folder = checkpoint.has("model_index.json")
         parts = read_folder(checkpoint) if is_folder else read_single_file(checkpoint)
         self.source, self.dtype, self.device = parts.source, dtype or torch.float32, device
-        self.scheduler = SchedulerConfig.from_json(
+        self.scheduler = read_schedule(
             parts.scheduler, f"{checkpoint.source}: scheduler/scheduler_config.json"
         )
         kind = DENOISERS.get(parts.index.get("_class_name", ""), TextToImage)

@@ -7,9 +7,10 @@ diffusers does; those of kohya-ss's scripts write underscores for dots, and for 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,13 @@ DOWN = (
 UP = tuple(name.replace("lora_A", "lora_B").replace("down", "up") for name in DOWN)
 """Ends of the names of A and B; α has the same beginning."""
 NETWORKS = (
-    ("base_model.model.", "unet"), ("unet.", "unet"), ("lora_unet_", "unet"),
+    ("base_model.model.", "unet"), ("unet.", "unet"), ("lora_unet_", "unet"), ("transformer.", "transformer"),
     ("text_encoder_2.", "text_encoder_2"), ("lora_te2_", "text_encoder_2"),
     ("text_encoder.", "text_encoder"), ("lora_te1_", "text_encoder"), ("lora_te_", "text_encoder"),
 )  # fmt: skip
 """Beginnings of names, and the network that each means."""
-OTHER_SCALES = ("use_rslora", "use_dora", "alpha_pattern")
-"""Settings of peft by which the scale is not α / r alone."""
+PLAIN = re.compile(r"[A-Za-z0-9_.]+")
+"""Names in peft's tables, which are regular expressions there; only those without signs are read."""
 OTHER_KINDS = ("hada_", "lokr_", "dora_scale", "lora_magnitude_vector", "lora_mid")
 
 
@@ -52,6 +53,39 @@ class Delta:
         return (self.factor * product).reshape(weight.shape).to(weight)
 
 
+@dataclass(frozen=True)
+class Scaling:
+    """What peft's settings of one network say of the scale."""
+
+    alpha: float | None = None
+    """α of every layer; None: r."""
+    pattern: Mapping[str, float] = field(default_factory=dict)
+    """α of layers by the ends of their names."""
+    by_root: bool = False
+    """α / √r instead of α / r (Kalajdzievski 2023, arXiv:2312.03732)."""
+
+    @classmethod
+    def read(cls, config: Mapping[str, Any], path: Path) -> Scaling:
+        """Read peft's settings; WeightsError for one that is damaged or not supported."""
+        alpha, table = config.get("lora_alpha"), config.get("alpha_pattern") or {}
+        if config.get("use_dora"):
+            raise WeightsError(f"{path}: use_dora is not supported.", "Give a LoRA without it.")
+        if not isinstance(table, dict) or not all(map(PLAIN.fullmatch, table)):
+            raise WeightsError(f"{path}: alpha_pattern is no table by names of layers.", "Get a fresh copy.")
+        for value in (alpha, *table.values()):
+            if value is not None and (type(value) not in (int, float) or not math.isfinite(value)):
+                raise WeightsError(
+                    f"{path}: lora_alpha is {value!r:.40}; expected a number.", "Get a fresh copy."
+                )
+        return cls(alpha, table, bool(config.get("use_rslora")))
+
+    def factor(self, layer: str, rank: int) -> float:
+        """Return the factor of a layer of this name, with dots."""
+        named = (alpha for end, alpha in self.pattern.items() if f".{layer}".endswith(f".{end}"))
+        alpha = next(named, rank if self.alpha is None else self.alpha)
+        return alpha / (math.sqrt(rank) if self.by_root else rank)
+
+
 class Adapter:
     """An adapter that can be added to networks.
 
@@ -65,7 +99,7 @@ class Adapter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        tensors, alphas = _read(path)
+        tensors, scalings = _read(path)
         other = next((name for name in tensors if any(kind in name for kind in OTHER_KINDS)), None)
         if other:
             raise WeightsError(
@@ -83,15 +117,16 @@ class Adapter:
             if up is None or up.dim() < 2 or up.shape[1] != len(tensor):
                 raise WeightsError(f"{path} is damaged: {start} is incomplete.", "Get a fresh copy.")
             network, layer = _layer(start, path)
-            rank = len(tensor)
-            alpha = float(tensors[start + ".alpha"]) if start + ".alpha" in tensors else None
-            alpha = alphas.get(network, rank) if alpha is None else alpha
-            self.deltas[network, layer] = Delta(up, tensor, alpha / rank)
+            rank, dotted = len(tensor), start.removeprefix(_prefix(start, path)[0])
+            factor = scalings.get(network, Scaling()).factor(dotted, rank)
+            if start + ".alpha" in tensors:
+                factor = float(tensors[start + ".alpha"]) / rank
+            self.deltas[network, layer] = Delta(up, tensor, factor)
         if not self.deltas:
             raise WeightsError(f"{path} is no LoRA: it has no pairs of matrices.", "Give a file of a LoRA.")
 
     def add(self, networks: Mapping[str, nn.Module], scale: float) -> None:
-        """Add it to the networks, ``unet``, ``text_encoder`` and ``text_encoder_2``.
+        """Add it to the networks, ``unet`` or ``transformer``, ``text_encoder`` and ``text_encoder_2``.
 
         Raises:
             WeightsError: It names a layer that they do not have, or one of another shape; nothing is changed.
@@ -126,11 +161,17 @@ def _weights(network: nn.Module) -> dict[str, nn.Parameter]:
     return found
 
 
+def _prefix(start: str, path: Path) -> tuple[str, str]:
+    """Return the beginning of a tensor's name that means a network, and the network."""
+    pair = next((pair for pair in NETWORKS if start.startswith(pair[0])), None)
+    if pair is None:
+        raise WeightsError(f"{path} has {start}, of no network that is known.", "Give a file of a LoRA.")
+    return pair
+
+
 def _layer(start: str, path: Path) -> tuple[str, str]:
     """Return the network and the layer that the beginning of a tensor's name means."""
-    prefix, network = next((pair for pair in NETWORKS if start.startswith(pair[0])), ("", ""))
-    if not network:
-        raise WeightsError(f"{path} has {start}, of no network that is known.", "Give a file of a LoRA.")
+    prefix, network = _prefix(start, path)
     # Before diffusers 0.22 a layer of attention is "attn1.processor.to_q", and "to_out" has no number.
     layer = start.removeprefix(prefix).replace(".processor.", ".").replace(".", "_")
     layer = re.sub(r"_attn(\d)_to_out$", r"_attn\1_to_out_0", layer)
@@ -149,8 +190,8 @@ def _original_layer(layer: str) -> str:
     return name.removesuffix(".weight").replace(".", "_")
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Return an adapter's tensors, and α by network where the file says so once for all."""
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Scaling]]:
+    """Return an adapter's tensors, and what its settings say of their scale, by network."""
     folder, stem = path.parent, path.name.removesuffix(path.suffix)
     if path.is_dir():
         folder = path
@@ -162,9 +203,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, float]]:
     }
     checkpoint = Checkpoint(str(path), files, "")
     tensors = checkpoint.tensors(stem)
-    alphas: dict[str, float] = {}
+    scalings: dict[str, Scaling] = {}
     if stem == "adapter_model" and checkpoint.has("adapter_config.json"):
-        alphas = _alphas({"unet": checkpoint.json("adapter_config.json")}, path)
+        scalings["unet"] = Scaling.read(checkpoint.json("adapter_config.json"), path)
     file = files.get(f"{stem}.safetensors")
     if file is not None:
         from safetensors import safe_open
@@ -177,18 +218,11 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, float]]:
             flat = None
         if not isinstance(flat, dict):
             raise WeightsError(f"{path}: lora_adapter_metadata is not a JSON object.", "Get a fresh copy.")
-        alphas |= _alphas({network: _under(flat, f"{network}.") for _, network in NETWORKS}, path)
-    return tensors, alphas
+        for network in dict.fromkeys(network for _, network in NETWORKS):
+            if own := _under(flat, f"{network}."):
+                scalings[network] = Scaling.read(own, path)
+    return tensors, scalings
 
 
 def _under(settings: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {key.removeprefix(prefix): value for key, value in settings.items() if key.startswith(prefix)}
-
-
-def _alphas(configs: Mapping[str, Mapping[str, Any]], path: Path) -> dict[str, float]:
-    """Return α of each network that states it; WeightsError for another setting that changes the scale."""
-    for config in configs.values():
-        if setting := next((name for name in OTHER_SCALES if config.get(name)), None):
-            raise WeightsError(f"{path}: {setting} is not supported.", "Give a LoRA without it.")
-    alphas = {network: config.get("lora_alpha") for network, config in configs.items()}
-    return {network: float(alpha) for network, alpha in alphas.items() if isinstance(alpha, int | float)}

@@ -17,11 +17,15 @@ from zoo_core import Batch, OptionError, Options, WeightsError, classifier_free_
 from zoo_latent.checkpoint import Parts, build_encoder, build_unet
 from zoo_latent.inference import pack_convolutions
 from zoo_latent.lora import Adapter
+from zoo_latent.text.clip import ClipText
 from zoo_latent.text.encoder import Embedding, TextEncoder
 from zoo_latent.text.inversion import NewWord
+from zoo_latent.text.tokenizer import ClipTokenizer
 
 DEFAULT_GUIDANCE, DEFAULT_GUIDANCE_XL = 7.5, 5.0
 DEFAULT_GUIDANCE_LCM = 8.5
+USUAL_SIDE = 64
+"""Height and width of the latents where the config names none."""
 MAX_PIXELS = 2**24
 """Most pixels of an image."""
 
@@ -71,6 +75,9 @@ class TextToImage:
         WeightsError: A part is not supported, or its tensors do not fit.
     """
 
+    NAME = "unet"
+    """The network's name in an adapter."""
+
     def __init__(self, parts: Parts, device: torch.device, dtype: torch.dtype) -> None:
         self.parts, self.dtype, self.device = parts, dtype, device
         self.zeros_for_no_negative = bool(parts.index.get("force_zeros_for_empty_prompt", False))
@@ -93,9 +100,9 @@ class TextToImage:
         for part, read_tokenizer in parts.encoders:
             encoder = build_encoder(part, dtype, device)
             encoders.append((encoder, read_tokenizer(encoder.config.vocab_size)))
-        unet = build_unet(parts.denoiser, dtype, device)
+        network = self._build(dtype, device)
         if adapters.lora is not None:
-            networks: dict[str, nn.Module] = {"unet": unet}
+            networks: dict[str, nn.Module] = {self.NAME: network}
             for suffix, (encoder, _) in zip(("", "_2"), encoders, strict=False):
                 networks[f"text_encoder{suffix}"] = encoder
             Adapter(Path(adapters.lora)).add(networks, adapters.lora_scale)
@@ -103,29 +110,51 @@ class TextToImage:
         if adapters.embedding is not None:
             widths = [encoder.config.hidden_size for encoder, _ in encoders]
             new = NewWord.read(Path(adapters.embedding), widths)
-        side = unet.config.sample_size or 64
-        pack_convolutions(unet, side if isinstance(side, int) else max(side), device, dtype)
-        self.encoder, self.unet, self.adapters = TextEncoder(encoders, device), unet, adapters
+        side = network.config.sample_size or USUAL_SIDE
+        pack_convolutions(network, side if isinstance(side, int) else max(side), device, dtype)
+        self.network, self.adapters = network, adapters
+        self.encoder = self._text_encoder(encoders)
         self.encoder.new = new
-        self.in_channels, self.channels = unet.config.in_channels, unet.config.out_channels
-        width, expected = sum(e.config.hidden_size for e, _ in encoders), self.unet.config.cross_attention_dim
-        if any(each != width for each in self.unet.config.by_level(expected)):
+        self.in_channels, self.channels = network.config.in_channels, network.config.out_channels
+        self._check()
+
+    def _build(self, dtype: torch.dtype, device: torch.device) -> Any:
+        """Build the network."""
+        return build_unet(self.parts.denoiser, dtype, device)
+
+    def _text_encoder(self, encoders: list[tuple[ClipText, ClipTokenizer]]) -> TextEncoder:
+        return TextEncoder(encoders, self.device)
+
+    def _check(self) -> None:
+        """Raise WeightsError if the text encoders do not give what the network takes."""
+        config, width = self.network.config, self.encoder.width
+        if any(each != width for each in config.by_level(config.cross_attention_dim)):
             raise WeightsError(
-                f"{parts.source}: the text encoders give {width} numbers a word; the U-Net takes {expected}.",
+                f"{self.parts.source}: the text encoders give {width} numbers a word; the U-Net takes "
+                f"{config.cross_attention_dim}.",
                 "Get a complete copy of the checkpoint.",
             )
-        if self.unet.config.addition_embed_type and not self.encoder.is_double:
+        if config.addition_embed_type and not self.encoder.is_double:
             raise WeightsError(
-                f"{parts.source}: the U-Net needs pooled prompts, which the text encoder does not give.",
+                f"{self.parts.source}: the U-Net needs pooled prompts, which the text encoder does not give.",
                 "Get a complete copy of the checkpoint.",
             )
 
     @property
     def default_guidance(self) -> float:
         """The guidance scale where none is given: that of diffusers' pipelines."""
-        if self.unet.config.time_cond_proj_dim:
+        if self.network.config.time_cond_proj_dim:
             return DEFAULT_GUIDANCE_LCM
-        return DEFAULT_GUIDANCE_XL if self.unet.config.addition_embed_type else DEFAULT_GUIDANCE
+        return DEFAULT_GUIDANCE_XL if self.network.config.addition_embed_type else DEFAULT_GUIDANCE
+
+    @property
+    def knows_guidance(self) -> bool:
+        """True if the network was given the guidance scale in training: it has learned what guidance does."""
+        return bool(self.network.config.time_cond_proj_dim)
+
+    def _grid(self, factor: int) -> tuple[int, int]:
+        """Return what the sides of an image are multiples of, and the largest side, in pixels."""
+        return factor, MAX_PIXELS
 
     def latent_size(self, options: Options, factor: int, given: tuple[int, int] | None) -> tuple[int, int]:
         """Return the requested size, else that of an input image, else the one that the model learned.
@@ -134,15 +163,21 @@ class TextToImage:
             OptionError: It is no multiple of ``factor``, or too large.
         """
         sizes = read_options(SizeOptions, options)
-        side = self.unet.config.sample_size or 64
+        step, largest = self._grid(factor)
+        side = self.network.config.sample_size or USUAL_SIDE
         learned = side if isinstance(side, tuple) else (side, side)
         height, width = given or (factor * learned[0], factor * learned[1])
-        size = sizes.height or height // factor * factor, sizes.width or width // factor * factor
-        if any(side % factor or not side for side in size):
-            nearest = [max(-(-side // factor), 1) * factor for side in size]
+        size = sizes.height or height // step * step, sizes.width or width // step * step
+        if any(side % step or not side for side in size):
+            nearest = [max(-(-side // step), 1) * step for side in size]
             raise OptionError(
-                f"--width and --height must be multiples of {factor}, not {size[1]} and {size[0]}.",
+                f"--width and --height must be multiples of {step}, not {size[1]} and {size[0]}.",
                 f"Try --width {nearest[1]} --height {nearest[0]}.",
+            )
+        if max(size) > largest:
+            raise OptionError(
+                f"{size[1]} × {size[0]} pixels are too many for this model; at most {largest} along a side.",
+                "Make a smaller image, and enlarge it: zoo run aura-sr --input IMAGE",
             )
         if size[0] * size[1] > MAX_PIXELS:
             raise OptionError(
@@ -168,8 +203,7 @@ class TextToImage:
         if adapters != self.adapters:
             self._load(adapters)
         scale = self.default_guidance if options.guidance_scale is None else options.guidance_scale
-        # A model that was given the guidance scale in training has learned what guidance does.
-        guided = scale > 1 and not self.unet.config.time_cond_proj_dim
+        guided = scale > 1 and not self.knows_guidance
         positives = [prompt or "" for prompt in batch.prompts]
         negatives = options.negative_prompt if guided else (None,) * batch.n
         counts = [
@@ -186,14 +220,14 @@ class TextToImage:
             groups.append(Group(index, embedding.words, self._added(embedding, image_size, scale)))
 
         def network(x: Tensor, t: float) -> Tensor:
-            out = torch.empty(len(x), self.unet.config.out_channels, *x.shape[2:], device=x.device)
+            out = torch.empty(len(x), self.channels, *x.shape[2:], device=x.device)
             for group in groups:
                 rows = x[group.rows]
                 if beside is not None:
                     rows = torch.cat([rows, beside[group.rows]], dim=1)
                 rows = rows.to(self.dtype)
                 rows = torch.cat([rows, rows]) if guided else rows
-                predicted = self.unet(rows, t, group.context, **group.added).float()
+                predicted = self.network(rows, t, group.context, **group.added).float()
                 if guided:
                     unconditional, conditional = predicted.chunk(2)
                     predicted = classifier_free_guidance(conditional, unconditional, scale)
@@ -206,7 +240,7 @@ class TextToImage:
     def _added(self, embedding: Embedding, size: tuple[int, int], scale: float) -> dict[str, Any]:
         """Return what the U-Net takes beside the words: sizes and pooled prompts, or the guidance scale."""
         added: dict[str, Any] = {}
-        n, config = len(embedding.words), self.unet.config
+        n, config = len(embedding.words), self.network.config
         if config.addition_embed_type:
             sizes = torch.tensor([[*size, 0, 0, *size]], dtype=torch.float32, device=self.device)
             added |= {"pooled": embedding.pooled, "sizes": sizes.expand(n, -1)}

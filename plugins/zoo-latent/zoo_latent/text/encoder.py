@@ -41,6 +41,11 @@ class TextEncoder:
         self.is_double = encoders[-1][0].projection is not None
 
     @property
+    def width(self) -> int:
+        """Numbers for a word."""
+        return sum(encoder.config.hidden_size for encoder, _ in self.encoders)
+
+    @property
     def length(self) -> int:
         """Tokens in a window, its start and its end included."""
         return min(encoder.config.max_position_embeddings for encoder, _ in self.encoders)

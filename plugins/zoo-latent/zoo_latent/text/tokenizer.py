@@ -32,8 +32,6 @@ class ClipTokenizer:
 
     def __init__(self, backend: tokenizers.Tokenizer, source: str, padding: str = END) -> None:
         self.backend = backend
-        backend.no_truncation()
-        backend.no_padding()
         ids = [backend.token_to_id(token) for token in (START, END, padding)]
         found = [id for id in ids if id is not None]
         if len(found) < len(ids):
@@ -52,18 +50,7 @@ class ClipTokenizer:
         Raises:
             WeightsError: They are missing or damaged, or have more tokens than the encoder.
         """
-        name = next((n for n in ("tokenizer.json", "vocab.json") if checkpoint.has(folder + n)), None)
-        if name is None:
-            raise WeightsError(f"{checkpoint.source} has no {folder}tokenizer.json.", REMEDY)
-        source = f"{checkpoint.source}: {folder}{name}"
-        try:
-            backend = _read_backend(checkpoint, folder, name)
-        except WeightsError:
-            raise
-        except Exception as error:  # the library raises nothing more precise
-            raise WeightsError(f"{source} cannot be read as a tokenizer: {error}.", REMEDY) from error
-        if vocab_size is not None and (count := backend.get_vocab_size()) > vocab_size:
-            raise WeightsError(f"{source} has {count:,} tokens; the encoder has only {vocab_size:,}.", REMEDY)
+        backend, source = read_backend(checkpoint, folder, vocab_size)
         return cls(backend, source, _padding(checkpoint, folder))
 
     @classmethod
@@ -84,16 +71,42 @@ class ClipTokenizer:
         return str(self.backend.to_str(pretty=True)).encode()
 
     def encode(self, text: str) -> list[int]:
-        """Return the tokens of a text.
+        """Return the tokens of a text; OptionError if it is not valid Unicode."""
+        return encoded(self.backend, text)
 
-        Raises:
-            OptionError: It is not valid Unicode.
-        """
-        try:
-            ids: list[int] = self.backend.encode(text, add_special_tokens=False).ids
-        except (TypeError, UnicodeEncodeError) as error:
-            raise OptionError("The prompt is not valid Unicode.", "Give it in UTF-8.") from error
-        return ids
+
+def encoded(backend: tokenizers.Tokenizer, text: str) -> list[int]:
+    """Return the tokens of a text without marks at its ends; OptionError if it is not valid Unicode."""
+    try:
+        ids: list[int] = backend.encode(text, add_special_tokens=False).ids
+    except (TypeError, UnicodeEncodeError) as error:
+        raise OptionError("The prompt is not valid Unicode.", "Give it in UTF-8.") from error
+    return ids
+
+
+def read_backend(
+    checkpoint: Checkpoint, folder: str, vocab_size: int | None = None
+) -> tuple[tokenizers.Tokenizer, str]:
+    """Read a tokenizer of the library in a folder of a checkpoint; return it and its file, for messages.
+
+    Raises:
+        WeightsError: It is missing or damaged, or has more tokens than the encoder.
+    """
+    name = next((n for n in ("tokenizer.json", "vocab.json") if checkpoint.has(folder + n)), None)
+    if name is None:
+        raise WeightsError(f"{checkpoint.source} has no {folder}tokenizer.json.", REMEDY)
+    source = f"{checkpoint.source}: {folder}{name}"
+    try:
+        backend = _read_backend(checkpoint, folder, name)
+    except WeightsError:
+        raise
+    except Exception as error:  # the library raises nothing more precise
+        raise WeightsError(f"{source} cannot be read as a tokenizer: {error}.", REMEDY) from error
+    if vocab_size is not None and (count := backend.get_vocab_size()) > vocab_size:
+        raise WeightsError(f"{source} has {count:,} tokens; the encoder has only {vocab_size:,}.", REMEDY)
+    backend.no_truncation()
+    backend.no_padding()
+    return backend, source
 
 
 def _read_backend(checkpoint: Checkpoint, folder: str, name: str) -> tokenizers.Tokenizer:
