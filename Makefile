@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # One thread per worker: two workers of two threads would wait for each other on two cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-quick lint format docs images wheels bench digits kjv digits-by-tokens clean
+.PHONY: browser demo test test-quick lint format docs images wheels bench digits kjv digits-by-tokens clean
 
 demo: .venv/ready
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/demo.sh
@@ -64,6 +64,10 @@ kjv: .venv/ready
 
 digits-by-tokens: .venv/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh plugins/zoo-gpt/recipes/imagegpt-digits.sh
+
+# Debian's chromium, in which the tests of zoo-studio run; without one they are skipped.
+browser:
+	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends chromium; }
 
 clean:
 	rm -rf .venv out

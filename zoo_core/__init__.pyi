@@ -104,6 +104,7 @@ from .samples.folder import RunFolder as RunFolder
 from .samples.images import to_bytes as to_bytes
 from .samples.lines import sample_line as sample_line
 from .samples.record import Record as Record
+from .samples.replay import read_record as read_record
 from .samples.sample import Sample as Sample
 from .samples.sheet import ContactSheet as ContactSheet
 from .samples.single import sample_bytes as sample_bytes
@@ -116,3 +117,5 @@ from .weights import load_weights as load_weights
 from .weights import read_config as read_config
 from .weights import save_checkpoint as save_checkpoint
 from .weights import save_weights as save_weights
+from .weights.labels import Labels as Labels
+from .weights.labels import labels_of as labels_of

@@ -67,6 +67,14 @@ def test_a_token_is_needed_where_one_is_set(start):
     assert [model.id for model in client.models.list()] == ["words"]  # the only one named
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("gpt-kjv")
+    signed_in = httpx.get(f"{server.url}/docs?token=a-long-secret&x=1")
+    assert (signed_in.status_code, signed_in.headers["location"]) == (303, "/docs?x=1")
+    assert "HttpOnly" in signed_in.headers["set-cookie"]
+    assert "SameSite=strict" in signed_in.headers["set-cookie"]
+    cookies = dict(signed_in.cookies)
+    assert httpx.get(f"{server.url}/docs", cookies=cookies).status_code == 200
+    assert httpx.get(f"{server.url}/docs", cookies={"zoo-token": "wrong"}).status_code == 401
+    assert httpx.get(f"{server.url}/docs?token=wrong").status_code == 401
     made = client.completions.create(model="words", prompt="x")
     # An id that cannot be guessed is its own secret.
     assert httpx.get(server.url + made.choices[0].zoo["file"]).status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -21,50 +22,68 @@ class _Size(click.ParamType[int]):
             self.fail(f"{error.message} {error.remedy}", param, ctx)
 
 
+SERVER_OPTIONS = (
+    click.option(
+        "--host", default="127.0.0.1", show_default=True, help="Address to listen on; others need a token."
+    ),
+    click.option(
+        "--port", type=click.IntRange(0, 65535), default=8484, show_default=True, help="Port to listen on."
+    ),
+    click.option(
+        "--token",
+        envvar="ZOO_SERVE_TOKEN",
+        show_envvar=True,
+        metavar="TOKEN",
+        help="Token that clients must send. Other users of this machine can see it, but not the variable.",
+    ),
+    click.option(
+        "--allow-host",
+        "host_names",
+        multiple=True,
+        metavar="NAME",
+        help="Name under which clients reach the server, beside localhost and IP addresses.",
+    ),
+    click.option(
+        "--allow-hub", is_flag=True, help="Let requests name hf: repositories, and download weights."
+    ),
+    click.option(
+        "--memory",
+        type=_Size(),
+        metavar="SIZE",
+        help="Weights to keep loaded, such as 8G. [default: no limit]",
+    ),
+    click.option(
+        "--queue", type=click.IntRange(1), default=256, show_default=True, help="Samples that may wait."
+    ),
+    click.option(
+        "--batch-size", type=click.IntRange(1), help="Samples per batch. [default: the model's preference]"
+    ),
+    click.option(
+        "--timeout", type=click.FloatRange(1), default=600, show_default=True, help="Seconds per request."
+    ),
+    click.option(
+        "--grace",
+        type=click.FloatRange(1),
+        default=60,
+        show_default=True,
+        help="Seconds that running answers get when the server is stopped.",
+    ),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."),
+    click.option("--dtype", default="auto", show_default=True, help="auto, float32, float16 or bfloat16."),
+)
+"""The flags of a server: those of :class:`zoo_serve.config.ServerConfig`."""
+
+
+def server_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the flags of a server to a command; pass their values to ``ServerConfig``."""
+    for option in reversed(SERVER_OPTIONS):
+        command = option(command)
+    return command
+
+
 @click.command("serve")
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
-@click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; others need a token."
-)
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8484, show_default=True, help="Port to listen on."
-)
-@click.option(
-    "--token",
-    envvar="ZOO_SERVE_TOKEN",
-    show_envvar=True,
-    metavar="TOKEN",
-    help="Token that clients must send. Other users of this machine can see it; the variable they cannot.",
-)
-@click.option(
-    "--allow-host",
-    "host_names",
-    multiple=True,
-    metavar="NAME",
-    help="Name under which clients reach the server, beside localhost and IP addresses.",
-)
-@click.option("--allow-hub", is_flag=True, help="Let requests name hf: repositories, and download weights.")
-@click.option(
-    "--memory", type=_Size(), metavar="SIZE", help="Weights to keep loaded, such as 8G. [default: no limit]"
-)
-@click.option(
-    "--queue", type=click.IntRange(1), default=256, show_default=True, help="Samples that may wait."
-)
-@click.option(
-    "--batch-size", type=click.IntRange(1), help="Samples per batch. [default: the model's preference]"
-)
-@click.option(
-    "--timeout", type=click.FloatRange(1), default=600, show_default=True, help="Seconds per request."
-)
-@click.option(
-    "--grace",
-    type=click.FloatRange(1),
-    default=60,
-    show_default=True,
-    help="Seconds that running answers get when the server is stopped.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
-@click.option("--dtype", default="auto", show_default=True, help="auto, float32, float16 or bfloat16.")
+@server_options
 @click.option("-q", "--quiet", is_flag=True, help="Log problems only.")
 def serve(quiet: bool, **values: Any) -> None:
     """Serve models over HTTP: OpenAI's API and the zoo's own.

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from zoo_core import Record, Sample, sample_bytes, sample_line
+from PIL import Image
+
+from zoo_core import Record, Sample, sample_bytes, sample_line, to_bytes
 from zoo_serve.problems import Refusal
 
+if TYPE_CHECKING:
+    import torch
+
 MAX_BYTES = 256 * 2**20
+PREVIEW = (512, 512)
+"""Largest width and height of a preview."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +73,17 @@ class SampleStore:
             _, oldest = self._samples.popitem(last=False)
             self._bytes -= _size(oldest)
 
+    def find(self, id: str) -> StoredSample | None:
+        """Return a sample; None if it is not there, or not any more."""
+        return self._samples.get(id)
+
     def get(self, id: str) -> StoredSample:
         """Return a sample.
 
         Raises:
             Refusal: There is none of that id, or not any more.
         """
-        if sample := self._samples.get(id):
+        if sample := self.find(id):
             return sample
         raise Refusal(
             "There is no sample of that id, or it has made room for newer ones.",
@@ -79,6 +91,15 @@ class SampleStore:
             status=404,
             code="sample_not_found",
         )
+
+
+def preview_png(tensor: torch.Tensor) -> bytes:
+    """Return a small PNG of an image (c, h, w) in [-1, 1], without a record."""
+    image = Image.fromarray(to_bytes(tensor))
+    image.thumbnail(PREVIEW)
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 def _size(sample: StoredSample) -> int:

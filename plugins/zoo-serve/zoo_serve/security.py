@@ -2,6 +2,9 @@
 
 A page of any site can have a visitor's browser send requests to this machine. Its Origin gives it away; with
 DNS rebinding, where the site's name points to this machine, its Host does.
+
+A program sends the token in a header. A browser opens a page with ``?token=…`` once and keeps it as a cookie,
+which it sends to no page of another site.
 """
 
 from __future__ import annotations
@@ -10,9 +13,11 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Mapping
+from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import URL, Headers, QueryParams
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zoo_serve.config import ServerConfig
@@ -20,6 +25,8 @@ from zoo_serve.problems import Refusal, answer
 
 _OPEN = re.compile(r"/health|/zoo/samples/[0-9a-f]{32}(\.\w+)?")
 """What needs no token: a sample's address is a secret itself, which clients fetch without headers."""
+
+_COOKIE = "zoo-token"
 
 
 class Doorkeeper:
@@ -33,14 +40,22 @@ class Doorkeeper:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer with the reason."""
         if scope["type"] == "http":
-            if refusal := self._refusal(scope["path"], Headers(scope=scope)):
+            headers = Headers(scope=scope)
+            if refusal := self._refusal(headers):
                 return await answer(refusal)(scope, receive, send)
+            if self.token is not None and not _OPEN.fullmatch(scope["path"]):
+                if scope["method"] == "GET" and self._is_token(
+                    QueryParams(scope["query_string"]).get("token")
+                ):
+                    return await self._sign_in(scope)(scope, receive, send)
+                if not self._is_token(_token_of(headers)):
+                    return await answer(_no_token())(scope, receive, send)
         elif scope["type"] == "websocket":
             return None  # there are none; the server closes the connection
         await self.app(scope, receive, send)
         return None
 
-    def _refusal(self, path: str, headers: Mapping[str, str]) -> Refusal | None:
+    def _refusal(self, headers: Mapping[str, str]) -> Refusal | None:
         host = headers.get("host", "")
         if not self._is_known(host):
             return Refusal(
@@ -57,16 +72,17 @@ class Doorkeeper:
                 status=403,
                 code="origin_not_allowed",
             )
-        if self.token is not None and not _OPEN.fullmatch(path):
-            kind, _, given = headers.get("authorization", "").partition(" ")
-            if kind.lower() != "bearer" or not hmac.compare_digest(given.encode(), self.token.encode()):
-                return Refusal(
-                    "The token is missing or wrong.",
-                    "Send the header Authorization: Bearer TOKEN; in OpenAI's client it is the api_key.",
-                    status=401,
-                    code="invalid_api_key",
-                )
         return None
+
+    def _is_token(self, given: str | None) -> bool:
+        return given is not None and hmac.compare_digest(given.encode(), (self.token or "").encode())
+
+    def _sign_in(self, scope: Scope) -> RedirectResponse:
+        """Return a redirection to the same page without the token, which the browser keeps as a cookie."""
+        page = URL(scope=scope).remove_query_params("token")
+        answer = RedirectResponse(page.replace(scheme="", netloc=""), 303)
+        answer.set_cookie(_COOKIE, self.token or "", httponly=True, samesite="strict")
+        return answer
 
     def _is_known(self, host: str) -> bool:
         """Return True for names of this server, and for IP addresses, which no DNS can rebind."""
@@ -81,3 +97,25 @@ class Doorkeeper:
         except ValueError:
             return False
         return True
+
+
+def _token_of(headers: Mapping[str, str]) -> str | None:
+    """Return the token that a request carries in its header or its cookie."""
+    kind, _, given = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return given
+    try:
+        cookie = SimpleCookie(headers.get("cookie", "")).get(_COOKIE)
+    except CookieError:
+        return None
+    return cookie.value if cookie else None
+
+
+def _no_token() -> Refusal:
+    return Refusal(
+        "The token is missing or wrong.",
+        "Send the header Authorization: Bearer TOKEN; in OpenAI's client it is the api_key. "
+        "In a browser, open the address once with ?token=TOKEN.",
+        status=401,
+        code="invalid_api_key",
+    )

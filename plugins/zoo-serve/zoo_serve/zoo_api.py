@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import APIRouter
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
 
-from zoo_core import make_plan, to_bytes
+from zoo_core import make_plan
 from zoo_serve.engine.job import Advanced, Finished, Job
 from zoo_serve.models import describe, public_id
 from zoo_serve.openai.sse import EventStream, begun, event, guarded
 from zoo_serve.problems import JSON, Refusal
+from zoo_serve.samples import preview_png
 from zoo_serve.state import ServerState, state_of
 
 router = APIRouter(tags=["The zoo"])
 
-PREVIEW = (512, 512)
-"""Largest width and height of a preview."""
 _TYPES = {".png": "image/png", ".jsonl": "application/jsonl"}
 
 
@@ -126,13 +123,7 @@ async def _events(state: ServerState, job: Job, events: AsyncIterator[Any]) -> A
 
 def _step(what: Advanced, job: Job) -> dict[str, Any]:
     """Return a step as JSON; a preview is the base64 of a PNG."""
-    preview = None
-    if what.tensor is not None:
-        image = Image.fromarray(to_bytes(what.tensor))
-        image.thumbnail(PREVIEW)
-        file = io.BytesIO()
-        image.save(file, "PNG", compress_level=1)
-        preview = base64.b64encode(file.getvalue()).decode()
+    preview = None if what.tensor is None else base64.b64encode(preview_png(what.tensor)).decode()
     return {
         "index": what.index,
         "step": what.step,

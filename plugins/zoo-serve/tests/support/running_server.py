@@ -21,9 +21,9 @@ TIMEOUT = 120
 
 
 class Server:
-    """A running ``zoo serve``."""
+    """A running ``zoo serve``, or another command that serves."""
 
-    def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, command: str = "serve", **variables: str) -> None:
         write_stranger(folder / "site")
         self.log = folder / f"log-{time.monotonic_ns()}"
         with socket.socket() as free:
@@ -32,9 +32,9 @@ class Server:
         self.url = f"http://127.0.0.1:{port}"
         environment = os.environ | isolation(folder / "home") | variables
         environment["PYTHONPATH"] = str(folder / "site")
-        command = [sys.executable, "-m", "zoo_core", "serve", *arguments, "--port", str(port)]
+        words = [sys.executable, "-m", "zoo_core", command, *arguments, "--port", str(port)]
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
+            self.process = subprocess.Popen(words, env=environment, stdout=log, stderr=log, cwd=folder)
         self.http = httpx.Client(base_url=self.url, timeout=TIMEOUT)
         self._wait()
 

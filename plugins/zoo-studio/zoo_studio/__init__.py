@@ -1,0 +1,1 @@
+"""A page for the zoo; its command, `zoo studio`, is declared in `zoo.toml`."""
