@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,6 +14,10 @@ from PIL import Image
 
 from zoo_core import OutputError, Sample
 from zoo_core.samples import read_record, to_bytes
+from zoo_core.samples.origin import SOURCE_TYPE
+
+RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+IPTC = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
 
 
 def rule(x: np.ndarray) -> np.ndarray:
@@ -88,6 +93,20 @@ def test_every_format_gives_its_record_back(tmp_path: Path, suffix: str, channel
     assert read_record(path) == sample.record
     with Image.open(path) as image:
         assert image.size == (8, 8)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".gif", ".apng"])
+def test_every_format_says_that_a_model_made_it(tmp_path: Path, suffix: str) -> None:
+    path = make_image(7).save(tmp_path / f"x{suffix}")
+    if suffix == ".gif":  # which Pillow does not look into
+        packet = path.read_bytes().partition(b"\x21\xff\x0bXMP DataXMP")[2].partition(b"\x01\xff\xfe")[0]
+    else:
+        with Image.open(path) as image:
+            image.load()
+            assert image.getxmp()["xmpmeta"]["RDF"]["Description"]["DigitalSourceType"] == SOURCE_TYPE
+            packet = image.info.get("xmp") or image.info["XML:com.adobe.xmp"].encode()
+    (description,) = ElementTree.fromstring(packet).iter(f"{RDF}Description")
+    assert description.attrib[f"{IPTC}DigitalSourceType"] == SOURCE_TYPE
 
 
 def test_webp_is_lossless_and_jpeg_shows_transparency_on_white(tmp_path: Path) -> None:

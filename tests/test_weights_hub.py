@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,32 @@ def test_what_another_tool_fetched_is_used(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert get_checkpoint(card(commit)).source.endswith(commit)
     assert get_checkpoint(card()).source.endswith(commit)
+
+
+@pytest.mark.parametrize(
+    ("licence", "clause"),
+    [
+        ("creativeml-openrail-m", "forbids harmful uses"),
+        ("CC-BY-NC-SA-4.0", "allows no commercial use"),
+        ("other", "has terms of its own"),
+        ("mit", None),
+        ("apache-2.0", None),
+        ("openrail\x1b[2J", "openrail\\\\x1b"),
+    ],
+)
+def test_use_clauses_are_told_before_the_first_download(
+    loopback_hub: LoopbackHub, caplog: pytest.LogCaptureFixture, licence: str, clause: str | None
+) -> None:
+    loopback_hub.add(REPO, FILES)
+    model = replace(card(), license=licence)
+    get_checkpoint(model, check=lambda checkpoint: None)
+    told = caplog.text
+    assert bool(told) == (clause is not None)
+    if clause is not None:
+        assert re.search(clause, told)
+        assert f"Read it: {loopback_hub.endpoint}/{REPO}" in told
+    get_checkpoint(model)
+    assert caplog.text == told  # once
 
 
 # The lock file

@@ -103,6 +103,7 @@ from .running.shards import begin_shard as begin_shard
 from .samples.folder import RunFolder as RunFolder
 from .samples.images import to_bytes as to_bytes
 from .samples.lines import sample_line as sample_line
+from .samples.origin import generated_png as generated_png
 from .samples.record import Record as Record
 from .samples.replay import read_record as read_record
 from .samples.sample import Sample as Sample

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from zoo_core.errors import OutputError
+from zoo_core.samples.origin import XMP, add_to_gif
 from zoo_core.samples.provenance import png_chunks, record_text
 
 if TYPE_CHECKING:
@@ -75,11 +76,11 @@ def encode_still(image: Image, suffix: str, record: Record) -> bytes:
     """Return an image file: PNG with its record inside, lossless WebP, or JPEG (on white)."""
     if suffix == ".png":
         return encode_png(image, png_chunks([record]))
-    file = io.BytesIO()
+    file, mark = io.BytesIO(), XMP.encode()
     if suffix == ".webp":
-        image.save(file, "WEBP", lossless=True)
+        image.save(file, "WEBP", lossless=True, xmp=mark)
     else:
-        _on_white(image).save(file, "JPEG", quality=95, subsampling=0)
+        _on_white(image).save(file, "JPEG", quality=95, subsampling=0, xmp=mark)
     return file.getvalue()
 
 
@@ -110,7 +111,7 @@ def encode_animation(frames: Sequence[Levels], image: Image, suffix: str, record
     else:
         note = {"format": "PNG", "pnginfo": png_chunks([record])}
     shown[0].save(file, save_all=True, append_images=shown[1:], duration=durations, loop=0, **note)
-    return file.getvalue()
+    return add_to_gif(file.getvalue()) if suffix == ".gif" else file.getvalue()
 
 
 def encode_images(images: Sequence[Image], suffix: str, record: Record, milliseconds: int) -> bytes:
@@ -126,12 +127,12 @@ def encode_images(images: Sequence[Image], suffix: str, record: Record, millisec
     if suffix == ".gif":
         note = {"format": "GIF", "comment": record_text(record).encode()}
     elif suffix == ".webp":
-        note = {"format": "WEBP"}
+        note = {"format": "WEBP", "xmp": XMP.encode()}
     if len(images) > 1:
         note |= {"save_all": True, "append_images": images[1:], "duration": milliseconds, "loop": 0}
     file = io.BytesIO()
     images[0].save(file, **note)
-    return file.getvalue()
+    return add_to_gif(file.getvalue()) if suffix == ".gif" else file.getvalue()
 
 
 def decode(file: Path | BinaryIO, size: tuple[int, int]) -> Image | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo_core.errors import OutputError
 from zoo_core.samples.containers import GIF_SIGNATURES, PNG_SIGNATURE, gif_comments, png_texts
+from zoo_core.samples.origin import add_to_png
 from zoo_core.samples.record import Record
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def describe(record: Record) -> str:
 
 
 def png_chunks(records: Iterable[Record], layout: Mapping[str, Any] | None = None) -> PngInfo:
-    """Return text chunks for a PNG: each record's JSON, and standard keywords for people and other tools.
+    """Return text chunks for a PNG: each record's JSON, standard keywords for people, and the mark of origin.
 
     Args:
         records: The record of the one sample, or of all samples of a contact sheet.
@@ -68,7 +69,7 @@ def png_chunks(records: Iterable[Record], layout: Mapping[str, Any] | None = Non
             if layout is not None:
                 chunks.add_itxt(_LAYOUT, json.dumps(layout))
         chunks.add_itxt(_RECORD, record_text(record))
-    return chunks
+    return add_to_png(chunks)
 
 
 def carries_its_record(path: Path) -> bool:

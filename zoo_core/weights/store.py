@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +18,15 @@ from zoo_core.manifest.cards import (
     WeightsFile,
 )
 from zoo_core.weights import hub, lock
-from zoo_core.weights.cache import cached_file, etag_of, is_offline
+from zoo_core.weights.cache import cached_file, endpoint, etag_of, is_offline
 from zoo_core.weights.checkpoint import Checkpoint
 from zoo_core.weights.commits import DEFAULT_REVISION, ask, commit_of, listing_of, not_cached
 from zoo_core.weights.digest import combine, map_in_threads, sha256
+from zoo_core.weights.licences import use_notice
 from zoo_core.weights.lock import Claim, Listing
 from zoo_core.weights.verify import Finding, verify
+
+_log = logging.getLogger(__name__)
 
 SMALL = (".json", ".txt", ".jinja")
 """Suffixes of files that are no weights."""
@@ -60,7 +64,8 @@ def get_checkpoint(
     """Return the verified checkpoint of a card, fetching what is not here yet.
 
     Files from the Hub are compared with the card, the lock file and their ETags every time. A file that
-    differs is fetched once more; if that does not help, or the network is forbidden, it is refused. This
+    differs is fetched once more; if that does not help, or the network is forbidden, it is refused. Use
+    clauses of the licence are logged as a warning before the first download. This
     imports neither torch nor, for files that are here already, huggingface_hub: in a thread of its own it is
     done before torch is imported.
 
@@ -81,9 +86,15 @@ def get_checkpoint(
         return _from_folder(str(weights.folder), weights.folder, weights.files)
     assert weights is not None, "the card has no weights"
     commit = weights.revision or commit_of(weights.repo, DEFAULT_REVISION, update=update)
-    if check and any(not os.path.isfile(cached_file(weights.repo, commit, f.name)) for f in weights.files):
-        small = [file for file in weights.files if _is_small(file)]
+    missing = [f for f in weights.files if not os.path.isfile(cached_file(weights.repo, commit, f.name))]
+    small = [file for file in weights.files if _is_small(file)]
+    if check and missing:
         check(ensure_files(weights.repo, commit, small, progress=False))
+    is_first = missing and all(file in missing or file in small for file in weights.files)
+    if is_first and isinstance(card, ModelCard):
+        notice = use_notice(card.license, f"{endpoint()}/{weights.repo}")
+        if notice is not None:
+            _log.warning(notice)
     checkpoint = ensure_files(weights.repo, commit, weights.files, progress=progress, announce=announce)
     if weights.revision is None:
         lock.record_pin(weights.repo, DEFAULT_REVISION, commit)

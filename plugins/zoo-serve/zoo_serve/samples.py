@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from zoo_core import Record, Sample, sample_bytes, sample_line, to_bytes
+from zoo_core import Record, Sample, generated_png, sample_bytes, sample_line, to_bytes
 from zoo_serve.problems import Refusal
 
 if TYPE_CHECKING:
@@ -97,9 +96,7 @@ def preview_png(tensor: torch.Tensor) -> bytes:
     """Return a small PNG of an image (c, h, w) in [-1, 1], without a record."""
     image = Image.fromarray(to_bytes(tensor))
     image.thumbnail(PREVIEW)
-    file = io.BytesIO()
-    image.save(file, "PNG", compress_level=1)
-    return file.getvalue()
+    return generated_png(image, compress_level=1)
 
 
 def _size(sample: StoredSample) -> int:

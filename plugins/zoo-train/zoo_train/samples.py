@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from zoo_core import ContactSheet, ZooError, load
+from zoo_core import ContactSheet, ZooError, generated_png, load
 from zoo_train.loop import RECORDS
 
 COUNT = 16
@@ -24,7 +24,7 @@ def draw_sheet(folder: Path, step: int, captions: Sequence[str] = ()) -> None:
     sheet = ContactSheet(COUNT)
     for sample in load(folder).generate(captions, n=COUNT, seed=SEED):
         sheet.paste(sample.image)
-    sheet.image.save(_samples_folder(folder) / f"step-{step:08d}.png")
+    (_samples_folder(folder) / f"step-{step:08d}.png").write_bytes(generated_png(sheet.image))
 
 
 def draw_texts(folder: Path, step: int) -> None:
