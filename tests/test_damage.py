@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +17,11 @@ import torch
 from made_samples import make_record
 from PIL import Image
 
+import zoo_core
 from zoo_core.data.images import read_image
-from zoo_core.errors import ZooError
+from zoo_core.environment import Environment
+from zoo_core.errors import PluginError, ZooError
+from zoo_core.manifest.cards import EmbeddedWeights
 from zoo_core.manifest.reader import read_manifest
 from zoo_core.plugins.discovery import read_toml
 from zoo_core.samples.images import encode_images
@@ -128,6 +133,14 @@ def damaged(content: bytes, seed: str) -> bytes:
     return bytes(data)
 
 
+def check(error: ZooError, what: str) -> None:
+    """Assert that both lines of an error are lines, and no longer than one can read."""
+    for line in (error.message, error.remedy):
+        assert line, f"{what} is refused without a word"
+        assert line.isprintable(), f"{what}: {line!r}"
+        assert len(line) <= 2000, f"{what}: {len(line)} characters"
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_damaged_file_is_read_or_refused_in_two_lines(name: str, tmp_path: Path) -> None:
     make, read = FILES[name]
@@ -142,10 +155,57 @@ def test_a_damaged_file_is_read_or_refused_in_two_lines(name: str, tmp_path: Pat
             read(path)
         except ZooError as error:
             refused += 1
-            for line in (error.message, error.remedy):
-                assert line, f"copy {seed} is refused without a word"
-                assert line.isprintable(), f"copy {seed}: {line!r}"
-                assert len(line) <= 2000, f"copy {seed}: {len(line)} characters"
+            check(error, f"copy {seed}")
         except Exception as error:
             pytest.fail(f"copy {seed} of {name} ends in {type(error).__name__}: {error}")
     assert refused, "no copy was damaged enough to be refused"
+
+
+VALUES = (
+    *(None, True, False, 0, -1, 1, 2, 3, 7, 65535, 2**40, 10**30, 1.5, 1e308, float("nan"), float("inf")),
+    *("", "x" * 100, "\x1b]0;a\x07", [], {}, [1, 2], [[]], {"a": 1}, [0], [10**9] * 3, ["a"]),
+)
+CONFIGS = {
+    f"{card.id}/{file.name}": file
+    for card in Environment.current().catalog.models.values()
+    if isinstance(card.weights, EmbeddedWeights)
+    for file in sorted(card.weights.folder.glob("*config.json"))
+}
+
+
+def places(value: object, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Return the way to every value inside ``value``; of a list, to its first three."""
+    keys = (
+        list(value)
+        if isinstance(value, dict)
+        else range(min(len(value), 3))
+        if isinstance(value, list)
+        else ()
+    )
+    return [path for key in keys for path in [(*at, key), *places(value[key], (*at, key))]]
+
+
+def replaced(value: Any, at: tuple[str | int, ...], new: object) -> Any:
+    """Return a copy of ``value`` with ``new`` at the place ``at``."""
+    if not at:
+        return new
+    copy = value.copy()
+    copy[at[0]] = replaced(value[at[0]], at[1:], new)
+    return copy
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_model_with_any_value_in_its_config_is_loaded_or_refused(name: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(CONFIGS[name].parent, tmp_path / "model")
+    config = json.loads(CONFIGS[name].read_text())
+    chance = random.Random(name)
+    for _ in range(30):
+        at, new = chance.choice(places(config)), chance.choice(VALUES)
+        (folder / CONFIGS[name].name).write_text(json.dumps(replaced(config, at, new)))
+        try:
+            zoo_core.load(folder, device="cpu")
+        except PluginError as error:
+            pytest.fail(f"{at} = {new!r}: {error.message}")
+        except ZooError as error:
+            check(error, f"{at} = {new!r}")

@@ -199,7 +199,7 @@ class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.embedding, self.conv = nn.Embedding(10, 4), nn.Conv2d(4, 4, 3)
-        self.start = nn.Parameter(torch.randn(3, 4))
+        self.start = nn.Parameter(torch.randn(3, 4) * 0.5 / torch.ones(2).sum())
 
 net = load_network(Net, Net().state_dict(), "test")
 assert not net.training and not net.start.requires_grad
@@ -215,6 +215,18 @@ def test_loading_a_network_initialises_nothing() -> None:
 def test_a_network_that_cannot_be_built_is_the_files_fault() -> None:
     with pytest.raises(WeightsError, match="The config of test describes no network"):
         load_network(lambda: nn.Conv2d(3, 4, 3, groups=2), {}, "test")
+
+
+def test_a_config_of_far_more_layers_than_the_weights_is_refused_before_they_are_built() -> None:
+    built = []
+
+    def layer() -> nn.Module:
+        built.append(1)
+        return nn.Linear(2, 2)
+
+    with pytest.raises(WeightsError, match="far more than the weights"):
+        load_network(lambda: nn.Sequential(*(layer() for _ in range(10**5))), {}, "test")
+    assert len(built) < 100
 
 
 def test_a_checkpoint_that_was_saved_is_read_back(tmp_path: Path) -> None:

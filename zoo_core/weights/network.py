@@ -43,10 +43,11 @@ def load_network(
     """
     import torch
 
-    from zoo_core.weights.meta import without_initialisation
+    from zoo_core.weights.meta import limited, without_initialisation
 
     try:
-        with torch.device("meta"), without_initialisation():
+        # Modules may register a parameter and replace it, to tie it to another: so more than in the file.
+        with torch.device("meta"), without_initialisation(), limited(100 + 4 * len(tensors)):
             network = build()
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise WeightsError(

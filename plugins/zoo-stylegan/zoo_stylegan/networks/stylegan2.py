@@ -101,8 +101,8 @@ def fir_kernel(like: Tensor) -> Tensor:
 def _fir_kernel(dtype: torch.dtype, device: torch.device) -> Tensor:
     # Cached, because each copy to a GPU would wait for it.
     with torch.inference_mode(False):
-        taps = torch.tensor(FILTER, dtype=dtype, device=device)
-        return torch.outer(taps, taps) / taps.sum().square()
+        total = sum(FILTER) ** 2
+        return torch.tensor([[a * b / total for b in FILTER] for a in FILTER], dtype=dtype, device=device)
 
 
 def fir_filter(x: Tensor, pad: int, gain: float) -> Tensor:
