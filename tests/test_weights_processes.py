@@ -80,6 +80,7 @@ def test_a_pull_that_was_killed_goes_on_where_it_was(loopback_hub: LoopbackHub) 
     first = digest(start())
     assert loopback_hub.count("GET", "*/one.safetensors") == 1
     assert loopback_hub.count("GET", "*/two.safetensors") == 2
+    assert not partial[0].exists()
     assert digest(start()) == first
 
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from zoo_core.errors import WeightsError
-from zoo_core.weights.cache import cache_folder, cached_file, endpoint, repo_folder
+from zoo_core.weights.cache import cache_folder, cached_file, endpoint, folder_name, repo_folder
 from zoo_core.weights.lock import Claim, Listing
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-
-_ABANDONED = 600.0
-"""Seconds without a write after which a partial file counts as abandoned."""
 
 
 def ask(repo: str, revision: str) -> Listing:
@@ -91,13 +87,18 @@ def check_room(repo: str, size: int) -> None:
 
 
 def sweep(repo: str) -> None:
-    """Delete the partial files of killed downloads; the client never resumes them."""
+    """Delete the partial files of killed downloads; the client never resumes them.
+
+    Whoever downloads a blob holds its lock, so one whose lock is free is nobody's.
+    """
+    from filelock import Timeout
+    from huggingface_hub.utils import WeakFileLock
+
     for path in (repo_folder(repo) / "blobs").glob("*.incomplete"):
-        try:
-            if time.time() - path.stat().st_mtime > _ABANDONED:
-                path.unlink()
-        except OSError:
-            continue  # another process was faster, or another user owns it
+        lock = cache_folder() / ".locks" / folder_name(repo) / f"{path.name.split('.')[0]}.lock"
+        # A file of another user cannot be deleted.
+        with suppress(Timeout, OSError), WeakFileLock(lock, timeout=0.1):
+            path.unlink(missing_ok=True)
 
 
 def client() -> HfApi:
