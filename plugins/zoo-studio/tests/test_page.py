@@ -35,7 +35,8 @@ def test_a_strangers_model_is_found_by_search_and_shows_its_options(page, studio
     page.get_by_role("button", name="words").press("Enter")
     expect(page.get_by_text("Not for commercial use, by the licence of its authors.")).to_be_visible()
     expect(page.get_by_role("checkbox", name="Chat")).to_be_visible()
-    draw(page, Prompt="It was ", Seed="7", Max_tokens="9")
+    draw(page, Prompt="It was ", Seed="7", Max_tokens="9", Delay="0.2")
+    expect(page.locator("#zoo-gallery figure > .zoo-text")).to_have_text(re.compile("^[a-z]{1,8}$"))
     expect(page.get_by_role("button", name=SEED_7)).to_have_text(re.compile("^[a-z]{9}$"))
 
 
@@ -112,6 +113,20 @@ def test_an_image_goes_to_a_file_option(choose, tmp_path):
     expect(page.get_by_role("heading", name="Earlier")).to_be_visible()
 
 
+def test_a_sample_becomes_the_input_of_another_model(choose):
+    page = choose("stylegan2-digits")
+    draw(page, Seed="7")
+    page.get_by_role("button", name=SEED_7).click()
+    page.get_by_role("combobox", name="As input of").click()
+    page.get_by_role("option", name="squares: Input").click()
+    page.get_by_role("button", name="Use", exact=True).click()
+    expect(page.get_by_role("heading", name="squares")).to_be_visible()
+    draw(page, Seed="7", Level="0")
+    expect(page.get_by_role("heading", name="Earlier")).to_be_visible()
+    page.get_by_role("button", name=SEED_7).first.click()
+    expect(page.locator("#zoo-details")).to_contain_text("/serve/uploads/")
+
+
 def test_next_tokens_and_log_probabilities_are_shown(choose):
     page = choose("gpt-kjv")
     field(page, "Prompt").fill("In the beginning God")
@@ -160,12 +175,17 @@ def test_a_walk_leads_from_a_sample_to_another_seed(choose):
 def test_a_conversation_is_streamed(choose):
     page = choose("tiny-chat")
     message = page.locator("#zoo-chat").get_by_role("textbox", name="Message")
+    chat = page.locator("#zoo-chat")
+    seen = """new Set(); new MutationObserver(() =>
+        window.seen.add(document.querySelector("[data-testid=bot]")?.innerText)
+    ).observe(document.querySelector("#zoo-chat"), {subtree: true, childList: true, characterData: true})"""
+    page.evaluate(f"window.seen = {seen}")
     message.fill("the cat")
     message.press("Enter")
-    chat = page.locator("#zoo-chat")
     expect(chat.get_by_text("the cat", exact=True)).to_be_visible()
     expect(chat.get_by_test_id("bot")).to_have_count(1)
     expect(message).to_have_value("")
+    page.wait_for_function("window.seen.size > 3")  # the answer, as it grew
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

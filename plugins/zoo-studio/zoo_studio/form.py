@@ -122,6 +122,17 @@ def seed_of(text: str) -> int | None:
     return int(text)
 
 
+def image_takers(cards: Mapping[str, ModelCard]) -> list[tuple[str, str]]:
+    """Return the options that are files of models that make images, each with its name on the page."""
+    return [
+        (f"{id}: {_label(option)}", f"{id}\n{option.name}")
+        for id, card in cards.items()
+        if card.output == "image"
+        for option in card.options.values()
+        if option.format == "file"
+    ]
+
+
 def _label(option: Option) -> str:
     return option.name.replace("_", " ").capitalize()
 

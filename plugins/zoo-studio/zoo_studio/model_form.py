@@ -20,9 +20,9 @@ def add_form(results: Results, filled: Filled) -> None:
     """Add the components of a model, filled in, and connect them with the results."""
     form = _Form(results, filled)
     form.add_buttons()
-    form.add_options()
     if "chat" in form.card.capabilities:
         form.add_chat()
+    form.add_options()
     form.connect()
 
 
@@ -72,20 +72,14 @@ class _Form:
     def add_chat(self) -> None:
         begun: Any = [] if isinstance(self.filled.prompt, str) else messages(self.filled.prompt or ())
         with gradio.Accordion("Chat", open=True, elem_id="zoo-chat"):
-            chat = gradio.Chatbot(begun, show_label=False, height=360)
-            message = gradio.Textbox(
+            self.chat = gradio.Chatbot(begun, show_label=False, height=360, buttons=["copy_all"])
+            self.message = gradio.Textbox(
                 label="Message",
                 show_label=False,
                 placeholder="Message",
                 interactive=True,
                 submit_btn=True,
             )
-        message.submit(
-            self._on_message,
-            [message, chat, self.seed, *self.options],
-            [chat, message, self.results.status],
-            show_progress="hidden",
-        )
 
     def connect(self) -> None:
         results = self.results
@@ -98,6 +92,13 @@ class _Form:
         )
         self.stop.click(self._on_stop)
         self.peek.click(self._on_peek, self.prompt, results.insight, show_progress="hidden")
+        if "chat" in self.card.capabilities:
+            self.message.submit(
+                self._on_message,
+                [self.message, self.chat, self.seed, *self.options],
+                [self.chat, self.message, self.results.status],
+                show_progress="hidden",
+            )
 
     def _values(self, given: Sequence[Any]) -> dict[str, Any]:
         options = (*self.shown, *self.more)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +88,12 @@ class _Page:
         results.fill.click(
             self._on_fill, results.selected, [*self.chosen, results.status], show_progress="hidden"
         )
+        results.hand.click(
+            self._on_hand,
+            [results.selected, results.taker],
+            [*self.chosen, results.status],
+            show_progress="hidden",
+        )
         results.pin.click(
             self._on_pin,
             [results.drawn, results.pinned],
@@ -140,6 +147,19 @@ class _Page:
         except Exception as error:
             return *(gradio.skip(),) * 3, error_html(error)
         return *self._choose(filled), said_html(" ".join(["The form is filled.", *notes]))
+
+    async def _on_hand(self, selected: str | None, taker: str | None) -> Values:
+        """Begin the form of another model with a sample as its input."""
+        try:
+            sample = self.results.sample(selected)
+            if taker is None:
+                raise Refusal("No model is chosen.", "Choose one that takes an image.")
+            model, _, option = taker.partition("\n")
+            file = await asyncio.to_thread(self.state.uploads.keep, sample.png, option)
+        except Exception as error:
+            return *(gradio.skip(),) * 3, error_html(error)
+        filled = Filled(model, options={option: str(file)})
+        return *self._choose(filled), said_html(f"The image is the input of {model}. Press Draw.")
 
     async def _on_pin(self, drawn: Drawing | None, pinned: Drawing | None) -> Values:
         """Pin the run, and fill the form with its record; or take the pin away."""

@@ -11,7 +11,7 @@ from zoo_serve.problems import Refusal
 from zoo_serve.samples import StoredSample
 
 from zoo_studio.drawing import Drawing, Studio
-from zoo_studio.form import seed_of
+from zoo_studio.form import image_takers, seed_of
 from zoo_studio.gallery import error_html, gallery_html, said_html, sample_html, status_html
 from zoo_studio.replay import filled_from
 from zoo_studio.walk import Walk, walk_html
@@ -63,6 +63,10 @@ class Results:
                 self.again = gradio.Button("Again", size="sm", min_width=80)
                 self.vary = gradio.Button("Vary seed", size="sm", min_width=80)
                 self.fill = gradio.Button("Fill the form", size="sm", min_width=80)
+            takers = image_takers(self.studio.state.models.cards())
+            with gradio.Row(visible=False) as self.hand_row:
+                self.taker = gradio.Dropdown(takers, label="As input of", scale=3)
+                self.hand = gradio.Button("Use", size="sm", scale=1)
             with gradio.Row(visible=False) as self.walk_row:
                 self.walk_to = gradio.Textbox(label="Walk to seed", placeholder="a seed", scale=3)
                 self.walk = gradio.Button("Walk", size="sm", scale=1)
@@ -72,7 +76,7 @@ class Results:
         self.gallery.select(
             self._on_select,
             None,
-            [self.selected, self.details, self.shown, self.walk_row, self.walked],
+            [self.selected, self.details, self.shown, self.hand_row, self.walk_row, self.walked],
             show_progress="hidden",
         )
         for button, repeat in ((self.again, self._on_again), (self.vary, self._on_vary)):
@@ -129,9 +133,11 @@ class Results:
             sample = self.sample(event.id)
             card = self.studio.state.models.find(sample.record.model)
         except Exception as error:
-            return None, gradio.Column(visible=True), error_html(error), gradio.Row(visible=False), ""
+            hidden = gradio.Row(visible=False)
+            return None, gradio.Column(visible=True), error_html(error), hidden, hidden, ""
+        takes = gradio.Row(visible=bool(sample.png and self.taker.choices))
         walks = gradio.Row(visible="latents" in card.capabilities)
-        return sample.id, gradio.Column(visible=True), sample_html(sample), walks, ""
+        return sample.id, gradio.Column(visible=True), sample_html(sample), takes, walks, ""
 
     async def _on_again(
         self, request: gradio.Request, selected: str | None, *kept: Any
