@@ -21,6 +21,9 @@ from .data.images import memory_limit as memory_limit
 from .data.images import read_idx as read_idx
 from .data.images import read_image as read_image
 from .data.images import read_mnist as read_mnist
+from .data.tiles import upscale_tiles as upscale_tiles
+from .data.upscaling import read_image_to_upscale as read_image_to_upscale
+from .data.upscaling import upscaled_image as upscaled_image
 from .engines.building import build_worker as build_worker
 from .engines.protocol import Accept as Accept
 from .engines.protocol import Engine as Engine

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from zoo_gigagan.upsampler.network import Upsampler, UpsamplerConfig
-from zoo_gigagan.upsampler.tiles import crop, mirrored, tiles, upscale, weights
 
-from zoo_core import WeightsError, load_network
+from zoo_core import WeightsError, load_network, upscale_tiles
 
 TOLERANCE = 1e-5
 PUBLISHED = {
@@ -67,7 +66,9 @@ def test_tiled_images_are_the_golden_ones(golden, relative_error, kind):
 
     image = case["inputs/image_uint8"].permute(2, 0, 1).float() / 255
     weight = torch.full((32, 32), 0.5) if kind == "overlapped_constant" else None
-    *_, (done, total, result) = upscale(image, 8, upsample, overlap=overlap, batch_size=5, weight=weight)
+    *_, (done, total, result) = upscale_tiles(
+        image, 8, 4, upsample, overlap=overlap, batch_size=5, weight=weight
+    )
     assert done == total
     assert relative_error(result, case[f"outputs/{kind}_float"]) < TOLERANCE
 
@@ -97,31 +98,3 @@ def test_the_published_network_has_the_published_tensors():
 def test_configs_that_cannot_be_built_are_refused(change, message):
     with pytest.raises(WeightsError, match=message):
         UpsamplerConfig.read(PUBLISHED | change, "test")
-
-
-def test_tiles_mirror_the_image_beyond_its_edges():
-    assert mirrored(torch.arange(-3, 8), 4).tolist() == [3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1]
-    assert mirrored(torch.arange(-3, 3), 1).tolist() == [0] * 6
-    image = torch.arange(6.0).view(1, 2, 3)
-    tile = crop(image, tiles(2, 3, 4, overlap=False)[0], 4, (4, 4))
-    assert tile[0, 0].tolist() == [0, 1, 2, 1]
-    assert tile[0, :, 0].tolist() == [0, 3, 0, 3]
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 40), (7, 9), (8, 8), (20, 29)])
-@pytest.mark.parametrize("overlap", [False, True])
-def test_tiles_of_an_interpolating_network_give_the_interpolated_image(size, overlap):
-    image = torch.rand(3, *size)
-
-    def upsample(tiles, indices):
-        return torch.nn.functional.interpolate(tiles, scale_factor=4, mode="nearest")
-
-    *_, (_, _, result) = upscale(image, 8, upsample, overlap=overlap, batch_size=3)
-    expected = torch.nn.functional.interpolate(image[None], scale_factor=4, mode="nearest")[0]
-    torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)
-
-
-def test_weights_of_the_two_passes_add_up_to_one():
-    own = weights(32)
-    torch.testing.assert_close(own + own.roll((16, 16), (0, 1)), torch.ones(32, 32))
-    assert own[16, 16] > 0.99

@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 from zoo_gigagan.upsampler.network import Upsampler, UpsamplerConfig
-from zoo_gigagan.upsampler.upscaler import MAX_PIXELS
 
 import zoo_core as zoo
 from zoo_core import HubWeights, ModelCard, OptionError, WeightsFile, save_weights
 from zoo_core.catalog import Catalog
+from zoo_core.data.upscaling import MAX_PIXELS
 from zoo_core.testing import GeneratorConformance
 from zoo_core.testing.fixtures import isolated_home, loopback_hub
 

@@ -20,9 +20,10 @@ from zoo_core import read_config
 from zoo_gigagan.adaptive_conv import AdaptiveConv
 from zoo_gigagan.resolutions import Size
 from zoo_gigagan.upsampler.layers import ResnetBlock, StyleNetwork, Transformer
-from zoo_gigagan.upsampler.tiles import FACTOR
 
 MODEL_TYPE = "gigagan-upsampler"
+FACTOR = 4
+"""Output side over input side."""
 MAX_LEVELS = 15
 
 

@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from zoo_core import Loss, OptionError, Options, TrainingData, read_options, save_checkpoint
 from zoo_gigagan.discriminator import Discriminator, DiscriminatorConfig, DiscriminatorInTraining, r1_penalty
 from zoo_gigagan.resolutions import MAX_LEVELS, read_channels, resolutions
-from zoo_gigagan.upsampler.network import MODEL_TYPE, StyleNetworkConfig, Upsampler, UpsamplerConfig
-from zoo_gigagan.upsampler.tiles import FACTOR
+from zoo_gigagan.upsampler.network import FACTOR, MODEL_TYPE, StyleNetworkConfig, Upsampler, UpsamplerConfig
 from zoo_gigagan.upsampler.upscaler import NOISE_STD
 
 

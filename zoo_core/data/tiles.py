@@ -1,7 +1,8 @@
-"""Upscale an image of any size with a network of one size, tile by tile and without seams.
+"""Upscale an image tile by tile and without seams.
 
-With overlap there are two passes, the second offset by half a tile. Each pass weights the middle of its tiles
-most, so that the seams of neither show.
+For a network of one size: with overlap there are two passes, the second offset by half a tile. Each pass
+weights the middle of its tiles most, so that the seams of neither show. For a convolutional network: each
+tile is upscaled with what surrounds it, a halo as wide as the network looks, and the halo is cut off.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-FACTOR = 4
-"""Output side over input side."""
 SIGMA, SHARPNESS = 0.5, 8
 """The weight of a pixel, by its distance from the tile's middle, is a Gaussian raised to a power."""
 
@@ -70,11 +69,13 @@ def weights(side: int) -> Tensor:
     return own / (own + other)
 
 
-def upscale(
+def upscale_tiles(
     image: Tensor,
     side: int,
+    factor: int,
     upsample: Callable[[Tensor, list[int]], Tensor],
     *,
+    halo: int = 0,
     overlap: bool = False,
     batch_size: int = 8,
     weight: Tensor | None = None,
@@ -84,34 +85,47 @@ def upscale(
     Args:
         image: (3, h, w) in [0, 1].
         side: Side of an input tile.
-        upsample: Maps tiles (n, 3, side, side) and their indices to (n, 3, 4 side, 4 side) in [0, 1].
+        factor: Output side over input side.
+        upsample: Maps tiles (n, 3, s, s) and their indices to (n, 3, factor s, factor s) in [0, 1]; s is the
+            side with the halo on either side of it.
+        halo: Pixels around a tile that are upscaled with it and cut off; the image is mirrored at its edges.
         overlap: Whether to make a second pass.
         batch_size: Number of tiles at a time.
-        weight: Weight of each pixel of an output tile, (4 side, 4 side); None: :func:`weights`.
+        weight: Weight of each pixel of an output tile, (factor side, factor side); None: :func:`weights`.
 
     Yields:
-        The number of tiles done, their total, and with the last tile the result, (3, 4h, 4w).
+        The number of tiles done, their total, and with the last tile the result, (3, factor h, factor w).
     """
     _, height, width = image.shape
     padded = (math.ceil(height / side) * side, math.ceil(width / side) * side)
+    if halo:
+        padded = (height, width)  # one tile then sees what its neighbours see
     places = tiles(height, width, side, overlap=overlap)
-    out = torch.zeros(3, FACTOR * height, FACTOR * width)
+    out = torch.zeros(3, factor * height, factor * width)
     if overlap and weight is None:
-        weight = weights(FACTOR * side)
+        weight = weights(factor * side)
     for start in range(0, len(places), batch_size):
         indices = list(range(start, min(start + batch_size, len(places))))
-        upsampled = upsample(torch.stack([crop(image, places[i], side, padded) for i in indices]), indices)
+        cropped = [_with_halo(image, places[i], side, halo, padded) for i in indices]
+        upsampled = upsample(torch.stack(cropped), indices)
+        if halo:
+            inside = slice(factor * halo, factor * (halo + side))
+            upsampled = upsampled[:, :, inside, inside]
         for index, pixels in zip(indices, upsampled, strict=True):
             pixels = pixels.float().cpu()
-            _add(out, pixels if weight is None else pixels * weight, places[index])
+            _add(out, pixels if weight is None else pixels * weight, places[index], factor)
         done = indices[-1] + 1
         yield done, len(places), out if done == len(places) else None
 
 
-def _add(out: Tensor, pixels: Tensor, tile: Tile) -> None:
+def _with_halo(image: Tensor, tile: Tile, side: int, halo: int, padded: tuple[int, int]) -> Tensor:
+    return crop(image, Tile(tile.top - halo, tile.left - halo), side + 2 * halo, padded)
+
+
+def _add(out: Tensor, pixels: Tensor, tile: Tile, factor: int) -> None:
     """Add an output tile in its place, cropped to the image."""
     side = pixels.shape[1]
-    top, left = FACTOR * tile.top, FACTOR * tile.left
+    top, left = factor * tile.top, factor * tile.left
     bottom, right = min(top + side, out.shape[1]), min(left + side, out.shape[2])
     first, second = max(-top, 0), max(-left, 0)
     if top + first < bottom and left + second < right:
