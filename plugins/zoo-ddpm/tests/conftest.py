@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from zoo_core.testing.golden import GoldenCase, relative_error
 
+sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside the tests
 FOLDER = Path(__file__).parent / "golden"
 
 

@@ -173,6 +173,25 @@ def test_a_folder_of_the_training_script_runs_with_its_averaged_weights(unet, tm
     assert next(iter(model.generate(n=1, seed=0, steps=1))).tensor.isfinite().all()
 
 
+def test_a_checkpoint_of_the_training_script_takes_the_scheduler_one_folder_above(unet, tmp_path):
+    folder = tmp_path / "checkpoint-500"
+    checkpoint.write(folder / "unet", unet, SCHEDULER, {})
+    (tmp_path / "scheduler").mkdir()
+    cosine = SCHEDULER | {"beta_schedule": "squaredcos_cap_v2"}
+    (tmp_path / "scheduler/scheduler_config.json").write_text(json.dumps(cosine))
+    (folder / "unet/scheduler_config.json").unlink()
+
+    with pytest.warns(zoo.ZooNote, match=r"scheduler_config\.json is used, one folder above checkpoint-500"):
+        assert checkpoint.read(opened(folder)).scheduler_config == cosine
+    with pytest.warns(zoo.ZooNote, match="one folder above"):
+        assert zoo.load(folder, device="cpu").generator.scheduler.beta_schedule == "squaredcos_cap_v2"
+    folder.rename(tmp_path / "other")
+    with pytest.warns(zoo.ZooNote, match="the defaults of DDPM"):
+        assert checkpoint.read(opened(tmp_path / "other")).scheduler_config == {
+            "_class_name": "DDPMScheduler"
+        }
+
+
 def test_the_unet_of_a_latent_pipeline_is_not_drawn_as_an_image(unet, tmp_path):
     checkpoint.write(tmp_path / "unet", unet, SCHEDULER, {})
     (tmp_path / "vqvae").mkdir()

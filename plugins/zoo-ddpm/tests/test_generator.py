@@ -131,7 +131,7 @@ def test_guidance_of_zero_ignores_the_label(conditional):
         (
             {"guidance_scale": 2.0},
             "--guidance-scale 2: this model has no null class, so it cannot be guided.",
-            "Leave out --guidance-scale.",
+            "Leave out --guidance-scale, or name a weaker model by --guide.",
         ),
         ({"steps": 101}, "--steps 101: the model has 100 timesteps.", "Give --steps from 1 to 100."),
         (

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from zoo_ddpm.inference import optimize_for_inference
-from zoo_ddpm.unet import UNet, Upsample
+from zoo_ddpm.unet import UNet
+from zoo_ddpm.unet_blocks import Upsample
 from zoo_ddpm.unet_config import UNetConfig
 
 from zoo_core.kernels import PackedConv, PackedUpsampleConv, WinogradConv
@@ -21,6 +22,23 @@ PLAIN: dict[str, Any] = {
     "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
     "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
     "norm_num_groups": 8,
+}
+ADM: dict[str, Any] = {
+    "resnet_time_scale_shift": "scale_shift",
+    "attn_norm_num_groups": 8,
+    "downsample_type": "resnet",
+    "upsample_type": "resnet",
+    "down_block_types": ("ResnetDownsampleBlock2D", "AttnDownBlock2D"),
+    "up_block_types": ("AttnUpBlock2D", "ResnetUpsampleBlock2D"),
+}
+"""The blocks of guided-diffusion and of consistency models."""
+NCSNPP: dict[str, Any] = {
+    "down_block_types": ("AttnSkipDownBlock2D", "SkipDownBlock2D"),
+    "up_block_types": ("SkipUpBlock2D", "AttnSkipUpBlock2D"),
+    "time_embedding_type": "fourier",
+    "norm_num_groups": None,
+    "attention_head_dim": None,
+    "mid_block_scale_factor": 2**0.5,
 }
 CONFIGS = {
     "several heads": UNetConfig(**PLAIN),
@@ -33,6 +51,11 @@ CONFIGS = {
     "scaled middle, one head": UNetConfig(
         **PLAIN | {"mid_block_scale_factor": 1.5, "attention_head_dim": None}
     ),
+    "resampling residual blocks, gain and shift": UNetConfig(**PLAIN | ADM),
+    "gain and shift, labels": UNetConfig(
+        **PLAIN | ADM | {"num_class_embeds": 11, "downsample_type": "conv", "upsample_type": "conv"}
+    ),
+    "NCSN++": UNetConfig(**PLAIN | NCSNPP),
     "without attention": UNetConfig(
         **PLAIN | {"add_attention": False, "down_block_types": ("DownBlock2D",) * 2}
     ),
@@ -69,7 +92,7 @@ def test_the_prepared_network_predicts_what_the_plain_one_does(relative_error, n
     prepared = optimize_for_inference(copy.deepcopy(unet), device=CPU)
     x, labels = inputs(unet.config)
     with torch.inference_mode():
-        for t in (500, torch.tensor(17), torch.tensor([999, 0, 3])):
+        for t in (500, torch.tensor(17), torch.tensor([999, 1, 3])):
             ours = prepared(x, t, labels)
             assert relative_error(ours, unet(x, t, labels)) <= 1e-5
             assert ours.is_contiguous()
@@ -83,7 +106,9 @@ def test_the_winograd_configuration_does_take_that_path():
     assert PackedUpsampleConv in kinds
 
 
-@pytest.mark.parametrize("name", ["several heads", "one head", "Winograd", "labels"])
+@pytest.mark.parametrize(
+    "name", ["several heads", "one head", "Winograd", "labels", "gain and shift, labels", "NCSN++"]
+)
 def test_bfloat16_is_as_close_as_bfloat16_can_be(relative_error, name):
     unet = random_unet(CONFIGS[name])
     prepared = optimize_for_inference(copy.deepcopy(unet), device=CPU, dtype=torch.bfloat16)

@@ -64,7 +64,7 @@ def test_without_eta_a_stochastic_sampler_is_deterministic(eta_sampler):
 
 
 @pytest.mark.parametrize("spacing", [*SPACINGS, *SIGMA_SPACINGS])
-@pytest.mark.parametrize("sampler", sorted(SAMPLERS.keys() - {"lcm", "dpm-adaptive"}))
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS.keys() - {"lcm", "consistency", "dpm-adaptive"}))
 def test_every_sampler_takes_every_spacing(sampler, spacing):
     steps = sampler_steps(SchedulerConfig(), sampler, 12, spacing)
 
@@ -189,7 +189,7 @@ def test_ddpm_draws_no_noise_at_timestep_zero():
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_schedule_that_begins_with_pure_noise_is_sampled(sampler, prediction_type):
     config = SchedulerConfig(rescale_betas_zero_snr=True, prediction_type=prediction_type)
-    spacing = None if sampler in ("lcm", "dpm-adaptive") else "trailing"
+    spacing = None if sampler in ("lcm", "consistency", "dpm-adaptive") else "trailing"
     plan = plan_sampling(config, sampler, steps_for(sampler, 10), spacing)
     predict = predictor(lambda x, t: 0.5 * x, config)
 

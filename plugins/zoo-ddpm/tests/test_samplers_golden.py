@@ -15,6 +15,7 @@ import diffusers
 import pytest
 import torch
 from torch import Tensor
+from zoo_ddpm.guidance import Gradient, classifier_guided
 from zoo_ddpm.prediction import Network, Prediction, predictor
 from zoo_ddpm.samplers import SAMPLERS, ddim
 from zoo_ddpm.sampling import plan_sampling, sampler_steps
@@ -22,9 +23,6 @@ from zoo_ddpm.schedule import SchedulerConfig
 from zoo_ddpm.timesteps import SamplerStep
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
-
-OTHER_TASKS = {"p_sample_guided_20", "ddim20_guided_eta0", "ddim_reverse20"}
-"""Runs that are guided by a classifier, or lead from data to noise."""
 
 
 def network(learned: bool) -> Network:
@@ -56,10 +54,14 @@ class Runs:
         config: SchedulerConfig,
         steps: Sequence[SamplerStep],
         use_clipped_model_output: bool = False,
+        gradient: Gradient | None = None,
         **options: Any,
     ) -> None:
         learned = config.variance_type.startswith("learned")
         predict = predictor(network(learned), config, use_clipped_model_output)
+        if gradient is not None:
+            in_mean = SAMPLERS[sampler].takes_gradient
+            predict = classifier_guided(predict, gradient, config.network_time, in_mean=in_mean)
         xs, x_0s = [self.case["inputs/x_T"].to(self.dtype)], []
 
         def normal() -> Tensor:
@@ -213,8 +215,6 @@ def test_ddpm_and_ddim_follow_guided_diffusion(golden, relative_error, dtype):
     runs = Runs(golden("sampler_openai"), relative_error, dtype)
 
     for run, about in runs.case.runs.items():
-        if run in OTHER_TASKS:
-            continue
         T = about["num_train_timesteps"]
         config = SchedulerConfig(
             num_train_timesteps=T,
@@ -222,16 +222,21 @@ def test_ddpm_and_ddim_follow_guided_diffusion(golden, relative_error, dtype):
             prediction_type={"EPSILON": "epsilon", "START_X": "sample"}[about["model_mean_type"]],
             variance_type=about["model_var_type"].lower(),
             clip_sample=about["clip_denoised"],
+            rescale_timesteps=about["rescale_timesteps"],
         )
+        gradient = (lambda x, t: 0.5 * torch.cos(x) - 0.2) if "cond_fn" in about else None
         steps = walk(config, about["timestep_map"][::-1])
-        if about["rescale_timesteps"]:
-            steps = [step._replace(t=step.t * 1000 / T) for step in steps]
         if about["method"] == "ddim_sample_loop":
-            runs.check(run, "ddim", config, steps, use_clipped_model_output=True, eta=about["eta"])
-        else:
-            runs.check(run, "ddpm", config, steps, variance=config.variance_type)
+            eta = about["eta"]
+            runs.check(run, "ddim", config, steps, use_clipped_model_output=True, gradient=gradient, eta=eta)
+        elif about["method"] == "p_sample_loop":
+            runs.check(run, "ddpm", config, steps, gradient=gradient, variance=config.variance_type)
+        else:  # from data to noise: each step ends where the next one begins
+            ends = [*(step.alpha_bar for step in steps[-2::-1]), 0.0]
+            up = [step._replace(alpha_bar_prev=end) for step, end in zip(steps[::-1], ends, strict=True)]
+            runs.check(run, "ddim", config, up)
 
-    assert runs.compared == 18
+    assert runs.compared == 24
     assert not runs.misses
 
 

@@ -7,9 +7,20 @@ from typing import TYPE_CHECKING
 from zoo_core import hookimpl
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
-    from zoo_core import Checkpoint, Generator, ModelCard, Options, Trainable, TrainerCard, TrainingData
+    from zoo_core import (
+        Checkpoint,
+        Conversion,
+        Generator,
+        ModelCard,
+        Options,
+        Trainable,
+        TrainerCard,
+        TrainingData,
+    )
 
 
 @hookimpl
@@ -30,6 +41,14 @@ def zoo_check_config(checkpoint: Checkpoint) -> None:
 
     source = f"{checkpoint.source}: scheduler_config.json"
     SchedulerConfig.from_json(read(checkpoint).scheduler_config, source)
+
+
+@hookimpl
+def zoo_convert_checkpoint(path: Path) -> Conversion | None:
+    """Convert a network or a noisy classifier of OpenAI's, or a port of Ho et al.'s, told by its tensors."""
+    from zoo_ddpm.single_file import convert
+
+    return convert(path)
 
 
 @hookimpl

@@ -3,11 +3,13 @@
 A repository holds ``config.json``, ``scheduler_config.json`` and ``diffusion_pytorch_model.*`` either at its
 root (google/ddpm-*, 1aurent/ddpm-mnist, and what we write) or in the folders ``unet/`` and ``scheduler/``
 (most others). Beside or instead of ``unet/``, diffusers' training script saves averaged weights in
-``unet_ema/``. Values that diffusers has no place for, such as class names, are in config.json under ``zoo``.
+``unet_ema/``. Values that diffusers has no place for, such as class names, are in config.json under ``zoo``;
+so is, in what ``zoo convert`` wrote, the content of scheduler_config.json.
 """
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo_core import Checkpoint, WeightsError, ZooNote, load_network, save_checkpoint
+from zoo_core import Checkpoint, OptionError, WeightsError, ZooNote, load_network, save_checkpoint
+from zoo_ddpm.classifier import CLASS_NAME, NoisyClassifier
 from zoo_ddpm.unet import UNet
 from zoo_ddpm.unet_config import UNetConfig
 
@@ -73,27 +76,69 @@ def read(checkpoint: Checkpoint) -> Parts:
             "Use a checkpoint in the layout of diffusers' UNet2DModel (google/ddpm-*, sd-class-*).",
         )
     config = checkpoint.json(f"{unet}config.json")
-    scheduler_config = _scheduler_config(checkpoint, scheduler)
+    zoo = config.get("zoo", {})
+    converted = isinstance(zoo, dict) and isinstance(zoo.get("scheduler"), dict)
+    scheduler_config = zoo["scheduler"] if converted else _scheduler_config(checkpoint, unet, scheduler)
     return Parts(
         unet_config=UNetConfig.from_json(config, f"{checkpoint.source}: {unet}config.json"),
         scheduler_config=scheduler_config,
-        zoo=config.get("zoo", {}),
+        zoo=zoo,
         checkpoint=checkpoint,
-        weights=f"{unet}diffusion_pytorch_model",
+        weights="model" if converted else f"{unet}diffusion_pytorch_model",
     )
 
 
-def _scheduler_config(checkpoint: Checkpoint, folder: str) -> Mapping[str, Any]:
-    """Return the content of scheduler_config.json, which ``checkpoint-500/`` of diffusers' script lacks."""
-    if folder and not checkpoint.has(f"{folder}scheduler_config.json"):
-        warnings.warn(
-            f"{checkpoint.source} has no {folder}scheduler_config.json; the defaults of DDPMScheduler are "
-            "used. Copy the file there if the model was trained with others.",
-            ZooNote,
-            stacklevel=2,
+def open_folder(path: str, flag: str) -> Checkpoint:
+    """Open a folder with a network beside the model; it is not verified, like any folder that is given.
+
+    Raises:
+        OptionError: There is none; names ``flag``.
+    """
+    folder = Path(path).expanduser().absolute()
+    if not (folder / "config.json").is_file() and not (folder / "unet/config.json").is_file():
+        raise OptionError(
+            f"{flag} {path}: no folder with a config.json.",
+            "Convert a .pt file to one: zoo convert FILE -o FOLDER",
         )
-        return {"_class_name": "DDPMScheduler"}
-    return checkpoint.json(f"{folder}scheduler_config.json")
+    found = [*folder.glob("*.*"), *folder.glob("*/*.*")]
+    return Checkpoint(str(folder), {path.relative_to(folder).as_posix(): path for path in found}, "")
+
+
+def read_classifier(checkpoint: Checkpoint) -> NoisyClassifier:
+    """Return the noisy classifier that ``zoo convert`` wrote.
+
+    Raises:
+        WeightsError: It is another network, or not whole.
+    """
+    config = checkpoint.json("config.json")
+    if config.get("_class_name") != CLASS_NAME:
+        raise WeightsError(
+            f"{checkpoint.source} is no noisy classifier.",
+            "Convert one of guided-diffusion's: zoo convert 64x64_classifier.pt -o FOLDER",
+        )
+    encoder = UNetConfig.from_json(config, f"{checkpoint.source}: config.json")
+    return load_network(lambda: NoisyClassifier(encoder), checkpoint.tensors("model"), checkpoint.source)
+
+
+def _scheduler_config(checkpoint: Checkpoint, unet: str, folder: str) -> Mapping[str, Any]:
+    """Return the content of scheduler_config.json, which ``checkpoint-500/`` of diffusers' script lacks.
+
+    The script writes it one folder above, when it ends.
+    """
+    name = f"{folder}scheduler_config.json"
+    if not folder or checkpoint.has(name):
+        return checkpoint.json(name)
+    root = checkpoint.files[f"{unet}config.json"].parents[1]
+    if re.fullmatch(r"checkpoint-\d+", root.name) and (above := root.parent / name).is_file():
+        warnings.warn(f"{above} is used, one folder above {root.name}.", ZooNote, stacklevel=2)
+        return Checkpoint(str(root.parent), {name: above}, "").json(name)
+    warnings.warn(
+        f"{checkpoint.source} has no {name}; the defaults of DDPMScheduler are "
+        "used. Copy the file there if the model was trained with others.",
+        ZooNote,
+        stacklevel=2,
+    )
+    return {"_class_name": "DDPMScheduler"}
 
 
 def write(

@@ -17,7 +17,8 @@ import numpy as np
 from torch import Tensor
 
 from zoo_core import Between, read_config
-from zoo_ddpm.prediction import Network, Prediction, Predictor
+from zoo_ddpm.preconditioning import Network
+from zoo_ddpm.prediction import Prediction, Predictor
 from zoo_ddpm.timesteps import SamplerStep
 
 SCHEDULER = "FlowMatchEulerDiscreteScheduler"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,9 +25,12 @@ from zoo_core import (
     read_options,
 )
 from zoo_ddpm import checkpoint as layout
+from zoo_ddpm.classifier import NoisyClassifier
 from zoo_ddpm.elbo import variational_bound
-from zoo_ddpm.inference import optimize_for_inference
-from zoo_ddpm.prediction import Network, Predictor, guided, labelled
+from zoo_ddpm.guidance import autoguided, classifier_gradient, classifier_guided, within
+from zoo_ddpm.inference import Denoiser, optimize_for_inference
+from zoo_ddpm.preconditioning import Network
+from zoo_ddpm.prediction import Predictor, guided, labelled
 from zoo_ddpm.sampling import SamplingPlan, plan_sampling, predictor
 from zoo_ddpm.schedule import SchedulerConfig
 from zoo_ddpm.unet_config import UNetConfig
@@ -36,6 +39,8 @@ _log = logging.getLogger(__name__)
 
 DEFAULT_GUIDANCE = 1.5
 """Default guidance scale of a model with a null class."""
+DEFAULT_AUTOGUIDANCE = 2.0
+"""Default guidance scale away from a weaker network."""
 
 BATCH_MEMORY = 2**30
 MAX_BATCH = 64
@@ -56,7 +61,25 @@ class SamplingOptions:
     tolerance: float | None
     label: tuple[int | None, ...]
     guidance_scale: float | None
+    guidance_interval: str | None
+    guidance_rescale: float | None
+    guide: str | None
+    classifier: str | None
+    classifier_scale: float | None
     clip: str | None
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How samples are guided."""
+
+    scale: float
+    """Of classifier-free guidance, or away from ``weaker``; 1 is none."""
+    rescale: float = 0.0
+    interval: tuple[float, float] | None = None
+    weaker: Denoiser | None = None
+    classifier: NoisyClassifier | None = None
+    classifier_scale: float = 1.0
 
 
 class DDPM:
@@ -80,13 +103,24 @@ class DDPM:
             parts.scheduler_config, f"{checkpoint.source}: scheduler_config.json"
         )
         _check_channels(config, self.scheduler, checkpoint.source)
+        if config.class_embed_type == "identity":
+            raise WeightsError(
+                f"{checkpoint.source}: class_embed_type is identity: its classes are vectors, not labels.",
+                "Use a model with labels, or without classes.",
+            )
         count = config.num_class_embeds
+        if config.class_embed_type and not count:
+            raise WeightsError(
+                f"{checkpoint.source}: num_class_embeds is missing, the number of classes.",
+                "Add it to config.json.",
+            )
         self.classes = Classes.read(parts.zoo, f"{checkpoint.source}: config.json", count) if count else None
         self.shape = (config.in_channels, *config.image_size)
         self.batch_size = batch_size(config, guided=self.null_class is not None)
         self.dtype = dtype or torch.float32
         self._device = device
         self._network = optimize_for_inference(parts.build_unet(), device=device, dtype=self.dtype)
+        self._guides: dict[str, Any] = {}
 
     @property
     def null_class(self) -> int | None:
@@ -107,15 +141,18 @@ class DDPM:
                 self.scheduler.sampler,
             )
         plan = self._plan(options)
-        guidance_scale = self._guidance_scale(options.guidance_scale)
-        labels = self._labels(options.label, batch.noise)
-        metadata = tuple(map(self.classes.describe, labels)) if self.classes and labels else None
+        guidance = self._guidance(options)
+        labels = self._labels(options.label, batch.noise, guidance)
+        metadata = None
+        if labels:
+            classes = self.classes or Classes(len(labels))
+            metadata = tuple(map(classes.describe, labels))
         x_T = batch.noise.normal(*self.shape)
         if plan.sampler.alone:
-            yield from self._one_by_one(plan, x_T, labels, guidance_scale, batch.noise, metadata)
+            yield from self._one_by_one(plan, x_T, labels, guidance, batch.noise, metadata)
             return
         total = len(plan.steps)
-        steps = plan.run(self._predictor(plan, labels, guidance_scale), x_T, batch.noise)
+        steps = plan.run(self._predictor(plan, labels, guidance), x_T, batch.noise)
         for index, (x, x_0) in enumerate(steps, start=1):
             yield Step(index, total, (x if index == total else x_0).clamp(-1, 1), metadata=metadata)
 
@@ -124,23 +161,32 @@ class DDPM:
         plan: SamplingPlan,
         x: Tensor,
         labels: list[int] | None,
-        guidance_scale: float,
+        guidance: Guidance,
         noise: Noise,
         metadata: tuple[Mapping[str, Any], ...] | None,
     ) -> Iterator[Step]:
         """Sample one image after the other: a step of this generator is an image."""
         for i in range(len(x)):
-            predict = self._predictor(plan, labels and labels[i : i + 1], guidance_scale)
+            predict = self._predictor(plan, labels and labels[i : i + 1], guidance)
             for step, _ in plan.run(predict, x[i : i + 1], noise):
                 x = torch.cat([x[:i], step, x[i + 1 :]])
             yield Step(i + 1, len(x), x.clamp(-1, 1), metadata=metadata)
 
-    def _predictor(self, plan: SamplingPlan, labels: list[int] | None, guidance_scale: float) -> Predictor:
+    def _predictor(self, plan: SamplingPlan, labels: list[int] | None, guidance: Guidance) -> Predictor:
         # Guidance leaves the range of images. With the ε from before the clipping, every step would push x_t
         # further out of it, until the image is saturated.
-        return predictor(
-            self._bind(labels, guidance_scale), plan.config, use_clipped_model_output=guidance_scale != 1
-        )
+        classifier = guidance.classifier
+        clipped = guidance.scale != 1 or classifier is not None
+        own = labels if self.classes else None
+        predict = predictor(self._bind(own, guidance), plan.config, use_clipped_model_output=clipped)
+        if classifier is not None and labels is not None:
+            y = torch.tensor(labels, device=self._device)
+            gradient = classifier_gradient(classifier, y, guidance.classifier_scale)
+            in_mean = plan.sampler.takes_gradient
+            predict = classifier_guided(predict, gradient, plan.config.network_time, in_mean=in_mean)
+        if guidance.interval is None:
+            return predict
+        return within(guidance.interval, predict, predictor(self._bind(own, Guidance(1.0)), plan.config))
 
     def log_likelihood(self, data: Tensor, noise: Noise) -> Score:
         """Return a lower bound of the log-likelihood of images (n, c, h, w) uint8, with T network calls.
@@ -156,6 +202,11 @@ class DDPM:
                 f"The model scores 8-bit images of shape {self.shape}, not {tuple(data.shape[1:])}.",
                 "Resize or convert them first.",
             )
+        if self.scheduler.preconditioning:
+            raise ZooError(
+                "This model was trained on noise levels, not to the bound of Ho et al.",
+                "Score with another model.",
+            )
         if self.classes and self.null_class is None:
             raise ZooError(
                 "This class-conditional model has no null class, so it cannot score images without labels.",
@@ -168,7 +219,7 @@ class DDPM:
                 part = x_t[start : start + self.batch_size].float().to(self._device)
                 labels = None if self.null_class is None else [self.null_class] * len(part)
                 # The bound is summed in float64, which not every accelerator has.
-                outputs.append(self._bind(labels, 1.0)(part, t).cpu().double())
+                outputs.append(self._bind(labels, Guidance(1.0))(part, t).cpu().double())
             return torch.cat(outputs)
 
         predict = predictor(network, self.scheduler)
@@ -188,30 +239,91 @@ class DDPM:
             tolerance=options.tolerance,
         )
 
-    def _guidance_scale(self, scale: float | None) -> float:
+    def _guidance(self, options: SamplingOptions) -> Guidance:
+        interval = None
+        if options.guidance_interval is not None:
+            levels = numbers(options.guidance_interval, "--guidance-interval")
+            if len(levels) != 2 or not 0 <= levels[0] < levels[1]:
+                raise OptionError(
+                    f"--guidance-interval {options.guidance_interval}: not two noise levels, lowest first.",
+                    "Give --guidance-interval 0.2,5.",
+                )
+            interval = (levels[0], levels[1])
+        if options.classifier_scale is not None and options.classifier is None:
+            raise OptionError("--classifier-scale needs --classifier.", "Add --classifier FOLDER.")
+        return Guidance(
+            self._guidance_scale(options.guidance_scale, options.guide),
+            options.guidance_rescale or 0.0,
+            interval,
+            self._guide(options.guide, self._open_weaker) if options.guide else None,
+            self._guide(options.classifier, self._open_classifier) if options.classifier else None,
+            1.0 if options.classifier_scale is None else options.classifier_scale,
+        )
+
+    def _guidance_scale(self, scale: float | None, guide: str | None) -> float:
+        if guide is not None:
+            return DEFAULT_AUTOGUIDANCE if scale is None else scale
         if self.null_class is not None:
             return DEFAULT_GUIDANCE if scale is None else scale
         if scale not in (None, 1):
             raise OptionError(
                 f"--guidance-scale {scale:g}: this model has no null class, so it cannot be guided.",
-                "Leave out --guidance-scale.",
+                "Leave out --guidance-scale, or name a weaker model by --guide.",
             )
         return 1.0
 
-    def _labels(self, given: Sequence[int | None], noise: Noise) -> list[int] | None:
+    def _guide(self, path: str, open_guide: Callable[[str], Any]) -> Any:
+        """Return the network in a folder, which is opened once."""
+        if path not in self._guides:
+            with torch.inference_mode(False):  # a classifier's weights take part in gradients
+                self._guides[path] = open_guide(path)
+        return self._guides[path]
+
+    def _open_weaker(self, path: str) -> Denoiser:
+        parts = layout.read(layout.open_folder(path, "--guide"))
+        config = parts.unet_config
+        labels = config.num_class_embeds, self.classes.total if self.classes else None
+        if (config.in_channels, *config.image_size) != self.shape or labels[0] != labels[1]:
+            raise OptionError(
+                f"--guide {path}: a network of other images or classes than this model's.",
+                "Give a smaller or less trained network of the same kind.",
+            )
+        return optimize_for_inference(parts.build_unet(), device=self._device, dtype=self.dtype)
+
+    def _open_classifier(self, path: str) -> NoisyClassifier:
+        classifier = layout.read_classifier(layout.open_folder(path, "--classifier"))
+        config, count = classifier.config, self.classes.count if self.classes else None
+        if self.scheduler.preconditioning:
+            raise OptionError(
+                "--classifier: this model has noise levels in place of timesteps.", "Leave out --classifier."
+            )
+        if (config.in_channels, *config.image_size) != self.shape or count not in (None, config.out_channels):
+            raise OptionError(
+                f"--classifier {path}: for {config.out_channels} classes of images of "
+                f"{(config.in_channels, *config.image_size)}; the model has {count or 'no'} of {self.shape}.",
+                "Give a classifier of the same images and classes.",
+            )
+        return classifier.to(self._device)
+
+    def _labels(self, given: Sequence[int | None], noise: Noise, guidance: Guidance) -> list[int] | None:
         if self.classes:
             return draw_labels(given, self.classes.count, noise)
+        if guidance.classifier is not None:
+            return draw_labels(given, guidance.classifier.config.out_channels, noise)
         if any(label is not None for label in given):
             raise OptionError("--label: this model has no classes.", "Leave out --label.")
         return None
 
-    def _bind(self, labels: list[int] | None, guidance_scale: float) -> Network:
-        if labels is None:
-            return labelled(self._network, None)
-        tensor = torch.tensor(labels, device=self._device)
-        if guidance_scale == 1 or self.null_class is None:
-            return labelled(self._network, tensor)
-        return guided(self._network, tensor, self.null_class, guidance_scale)
+    def _bind(self, labels: list[int] | None, guidance: Guidance) -> Network:
+        tensor = None if labels is None else torch.tensor(labels, device=self._device)
+        network = labelled(self._network, tensor)
+        if guidance.scale == 1:
+            return network
+        if guidance.weaker is not None:
+            return autoguided(network, labelled(guidance.weaker, tensor), guidance.scale)
+        if self.null_class is None or tensor is None:
+            return network
+        return guided(self._network, tensor, self.null_class, guidance.scale, guidance.rescale)
 
 
 def numbers(text: str, flag: str) -> list[float]:

@@ -5,7 +5,7 @@ Nearly all the time of a step is spent in convolutions; the layers here use the 
 attention with one head needs half as many linear layers, and images stay channels-last throughout.
 
 :func:`optimize_for_inference` puts these layers into a :class:`~zoo_ddpm.unet.UNet`, whose own ``forward``
-then runs them. Read ``unet.py`` first: it says what is computed, this file says how.
+then runs them. Read ``unet_blocks.py`` and ``unet.py`` first: it says what is computed, this file says how.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo_core.kernels import PackedUpsampleConv, Size, has_packed_conv, pack_3x3, pack_conv, pack_linear
-from zoo_ddpm.unet import Attention, Downsample, ResnetBlock, UNet, Upsample
+from zoo_ddpm.ncsnpp import SkipDownBlock, SkipUpBlock, filter_down
+from zoo_ddpm.unet import UNet
+from zoo_ddpm.unet_blocks import Attention, Downsample, ResnetBlock, Upsample, average, repeat
 
 Denoiser = Callable[[Tensor, Tensor | float, Tensor | None], Tensor]
 """(x, t, labels) to the network's prediction, as ``UNet.forward``; the prediction has the dtype of x."""
@@ -67,10 +69,12 @@ def _replace_layers(unet: UNet, size: Size, dtype: torch.dtype) -> None:
     """Replace every layer that handles images; what makes the time embedding is small and stays float32."""
     unet.set_submodule("conv_in", pack_conv(unet.conv_in, size, dtype))
     for down, up in zip(unet.down_blocks, reversed(unet.up_blocks), strict=True):
-        _replace_block(down, size, dtype)
         _replace_block(up, size, dtype)
-        if down.downsamplers:
-            size = (size[0] // 2, size[1] // 2)
+        half = (size[0] // 2, size[1] // 2)
+        # NCSN++ adds the halved image to what its level hands down, and the level above draws at full size.
+        _replace_block(down, size, dtype, halved=half)
+        if down is not unet.down_blocks[-1]:
+            size = half
     _replace_block(unet.mid_block, size, dtype)
     unet.set_submodule("conv_out", pack_conv(unet.conv_out, unet.config.image_size, dtype))
     # One tensor still mapped from a file keeps all of the file in memory.
@@ -78,60 +82,91 @@ def _replace_layers(unet: UNet, size: Size, dtype: torch.dtype) -> None:
         parameter.data = parameter.data.clone()
 
 
-def _replace_block(block: nn.Module, size: Size, dtype: torch.dtype) -> None:
+def _replace_block(block: nn.Module, size: Size, dtype: torch.dtype, halved: Size | None = None) -> None:
     replacements: dict[type[nn.Module], Callable[..., nn.Module]] = {
         ResnetBlock: PackedResnetBlock,
         Attention: _pack_attention,
         Downsample: PackedDownsample,
-        Upsample: _pack_upsample,
+        Upsample: PackedUpsample,
     }
-    for layers in block.children():
-        assert isinstance(layers, nn.ModuleList)
-        for i, layer in enumerate(layers):
-            layers[i] = replacements[type(layer)](layer, size, dtype)
+    for path, layer in list(block.named_modules()):
+        if replacement := replacements.get(type(layer)):
+            block.set_submodule(path, replacement(layer, size, dtype))
+    if isinstance(block, (SkipDownBlock, SkipUpBlock)) and block.skip_conv is not None:
+        block.set_submodule("skip_conv", pack_conv(block.skip_conv, halved or size, dtype))
 
 
-def _group_norm(norm: nn.GroupNorm, x: Tensor) -> Tensor:
-    """Normalise (n, c, h, w), in float32 where that is faster."""
+def _group_norm(
+    norm: nn.GroupNorm, x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None
+) -> Tensor:
+    """Normalise (n, c, h, w), in float32 where that is faster, with another gain and shift if given."""
     _, c, h, w = x.shape
     if h * w < GROUP_NORM_PIXELS and c // norm.num_groups < GROUP_NORM_CHANNELS:
         x = x.float()
-    return F.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
+    weight, bias = (norm.weight, norm.bias) if weight is None else (weight, bias)
+    return F.group_norm(x, norm.num_groups, weight, bias, norm.eps)
 
 
-def _both(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    return conv.weight, conv.get_parameter("bias")
+def _both(layer: nn.Conv2d | nn.Linear) -> tuple[Tensor, Tensor]:
+    return layer.weight, layer.get_parameter("bias")
 
 
 class PackedResnetBlock(nn.Module):
-    """:class:`~zoo_ddpm.unet.ResnetBlock` on packed convolutions."""
+    """:class:`~zoo_ddpm.unet_blocks.ResnetBlock` on packed convolutions."""
 
     def __init__(self, block: ResnetBlock, size: Size, dtype: torch.dtype) -> None:
         super().__init__()
         self.norm1, self.norm2 = block.norm1, block.norm2
-        self.time_weight = block.time_emb_proj.weight
-        # The time shift comes right after the first convolution: one bias does for both.
-        self.time_bias = block.time_emb_proj.bias + block.conv1.get_parameter("bias")
-        self.conv1 = pack_3x3(*_both(block.conv1), size, dtype)
+        self.time_weight, time_bias = _both(block.time_emb_proj)
+        self.scale_shift, self.scale = block.scale_shift, block.scale
+        self.resample = block.resample
+        h, w = size
+        if block.resample in (average, filter_down):
+            size = (h // 2, w // 2)
+        elif block.resample is not None:
+            size = (2 * h, 2 * w)
+        # Repeated pixels and a convolution are one transposed convolution.
+        self.repeats = block.resample is repeat and block.scale_shift
+        self.conv1: nn.Module
+        if self.repeats:
+            self.conv1 = PackedUpsampleConv(block.conv1, (h, w), dtype)
+        else:
+            self.conv1 = pack_3x3(*_both(block.conv1), size, dtype)
+        # A time shift comes right after the first convolution: one bias does for both.
+        self.time_bias = time_bias if self.scale_shift else time_bias + block.conv1.get_parameter("bias")
         self.conv2 = pack_3x3(*_both(block.conv2), size, dtype)
         self.conv_shortcut = block.conv_shortcut and pack_conv(block.conv_shortcut, size, dtype)
-        self.scale = block.scale
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """Map x (n, c_in, h, w) and emb (n or 1, e) to (n, c_out, h, w)."""
-        shift = F.linear(emb, self.time_weight, self.time_bias)  # (n or 1, c_out)
-        shared = len(shift) == 1
+        """Map x (n, c_in, h, w) and emb (n or 1, e) to (n, c_out, h', w')."""
+        time = F.linear(emb, self.time_weight, self.time_bias)  # (n or 1, c_out or 2 c_out)
         h = F.silu(_group_norm(self.norm1, x), inplace=True).to(x.dtype)
-        h = self.conv1(h, shift[0] if shared else torch.zeros_like(shift[0]))
-        if not shared:
-            h += shift[:, :, None, None]
-        h = F.silu(_group_norm(self.norm2, h), inplace=True).to(x.dtype)
+        if self.resample is not None:
+            x = self.resample(x)
+            h = h if self.repeats else self.resample(h)
+        h = self._with_scale_shift(h, time) if self.scale_shift else self._with_shift(h, time)
+        h = F.silu(h, inplace=True).to(x.dtype)
         out: Tensor = self.conv2(h, None, x if self.conv_shortcut is None else self.conv_shortcut(x))
         return out if self.scale == 1 else out.div_(self.scale)
 
+    def _with_shift(self, h: Tensor, shift: Tensor) -> Tensor:
+        shared = len(shift) == 1
+        h = self.conv1(h, shift[0] if shared else torch.zeros_like(shift[0]))
+        if not shared:
+            h += shift[:, :, None, None]
+        return _group_norm(self.norm2, h)
+
+    def _with_scale_shift(self, h: Tensor, time: Tensor) -> Tensor:
+        gain, shift = (1 + time[:, : time.shape[1] // 2]), time[:, time.shape[1] // 2 :]
+        h, norm = self.conv1(h), self.norm2
+        if len(time) == 1:  # the norm's own gain and shift do
+            return _group_norm(norm, h, gain[0] * norm.weight, gain[0] * norm.bias + shift[0])
+        normed = _group_norm(norm, h)
+        return torch.addcmul(shift[:, :, None, None].to(normed), normed, gain[:, :, None, None].to(normed))
+
 
 class PackedAttention(nn.Module):
-    """:class:`~zoo_ddpm.unet.Attention` of several heads, its linear layers packed, three of them as one."""
+    """:class:`~zoo_ddpm.unet_blocks.Attention` of several heads, its linear layers packed, three as one."""
 
     def __init__(self, attention: Attention, size: Size, dtype: torch.dtype) -> None:
         super().__init__()
@@ -159,7 +194,7 @@ class PackedAttention(nn.Module):
 
 
 class PackedSingleHeadAttention(nn.Module):
-    """:class:`~zoo_ddpm.unet.Attention` of one head, with two linear layers in place of four.
+    """:class:`~zoo_ddpm.unet_blocks.Attention` of one head, with two linear layers in place of four.
 
     With one head, nothing stands between the layers of queries and keys but a scalar product, and nothing
     between those of values and output but a weighted mean: each pair is one matrix. What the keys' bias adds
@@ -203,18 +238,27 @@ def _pack_attention(attention: Attention, size: Size, dtype: torch.dtype) -> nn.
 
 
 class PackedDownsample(nn.Module):
-    """:class:`~zoo_ddpm.unet.Downsample` on a packed convolution."""
+    """:class:`~zoo_ddpm.unet_blocks.Downsample` on a packed convolution."""
 
     def __init__(self, downsample: Downsample, size: Size, dtype: torch.dtype) -> None:
         super().__init__()
         self.pads_at_the_end = downsample.conv.padding == (0, 0)
         self.conv = pack_conv(downsample.conv, size, dtype)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
         """Map (n, c, h, w) to (n, c, h/2, w/2)."""
         half: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)) if self.pads_at_the_end else x)
         return half
 
 
-def _pack_upsample(upsample: Upsample, size: Size, dtype: torch.dtype) -> PackedUpsampleConv:
-    return PackedUpsampleConv(upsample.conv, size, dtype)
+class PackedUpsample(nn.Module):
+    """:class:`~zoo_ddpm.unet_blocks.Upsample` as one transposed convolution."""
+
+    def __init__(self, upsample: Upsample, size: Size, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.conv = PackedUpsampleConv(upsample.conv, size, dtype)
+
+    def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
+        """Map (n, c, h, w) to (n, c, 2h, 2w)."""
+        double: Tensor = self.conv(x)
+        return double

@@ -14,11 +14,9 @@ import torch
 from torch import Tensor
 
 from zoo_core import classifier_free_guidance
+from zoo_ddpm.preconditioning import PRECONDITIONING, Network
 from zoo_ddpm.schedule import SchedulerConfig
 from zoo_ddpm.timesteps import SamplerStep
-
-Network = Callable[[Tensor, float], Tensor]
-"""(x_t, t) to the output, all labels bound; (n, c, h, w) to (n, c or 2 c, h, w)."""
 
 LabelledNetwork = Callable[[Tensor, float, Tensor | None], Tensor]
 """(x_t, t, labels (n,)) to the output."""
@@ -34,6 +32,8 @@ class Prediction:
     """The noise."""
     variance: Tensor | None
     """The network's variance channels, where it learned the variance."""
+    gradient: Tensor | None = None
+    """A classifier's gradient by x_t, for samplers that move their mean by it."""
 
 
 Predictor = Callable[[Tensor, SamplerStep], Prediction]
@@ -50,12 +50,16 @@ def predictor(network: Network, config: SchedulerConfig, use_clipped_model_outpu
             stays the network's.
     """
     learned = config.variance_type.startswith("learned")
+    precondition = PRECONDITIONING.get(config.preconditioning or "")
 
     def predict(x_t: Tensor, step: SamplerStep) -> Prediction:
-        output, variance = network(x_t, step.t), None
+        signal, noise = math.sqrt(step.alpha_bar), math.sqrt(1 - step.alpha_bar)
+        if precondition is not None:
+            x_0 = precondition(network, config, x_t / signal, step.sigma)
+            return Prediction(clip_x0(x_0, config), (x_t - signal * x_0) / noise, None)
+        output, variance = network(x_t, config.network_time(step.t)), None
         if learned:
             output, variance = output.chunk(2, dim=1)
-        signal, noise = math.sqrt(step.alpha_bar), math.sqrt(1 - step.alpha_bar)
         if config.prediction_type == "epsilon":
             x_0, epsilon = (x_t - noise * output) / signal, output
         elif config.prediction_type == "v_prediction":
@@ -99,12 +103,14 @@ def labelled(network: LabelledNetwork, labels: Tensor | None) -> Network:
     return lambda x_t, t: network(x_t, t, labels)
 
 
-def guided(network: LabelledNetwork, labels: Tensor, null_class: int, scale: float) -> Network:
+def guided(
+    network: LabelledNetwork, labels: Tensor, null_class: int, scale: float, rescale: float = 0.0
+) -> Network:
     """Bind labels (n,) with classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598, eq. 6).
 
     ``scale`` 0 is unconditional, 1 conditional, more exaggerates the label (the paper's w is ``scale`` − 1).
     ε, v and x_0 depend on each other linearly, so any of them can be guided. Both halves run as one batch;
-    variance channels are the conditional ones.
+    variance channels are the conditional ones. ``rescale``: see :func:`rescaled`.
     """
     both = torch.cat([labels, torch.full_like(labels, null_class)])
 
@@ -112,6 +118,19 @@ def guided(network: LabelledNetwork, labels: Tensor, null_class: int, scale: flo
         conditional, unconditional = network(torch.cat([x_t, x_t]), t, both).chunk(2)
         c = x_t.shape[1]
         mean = classifier_free_guidance(conditional[:, :c], unconditional[:, :c], scale)
+        mean = rescaled(mean, conditional[:, :c], rescale)
         return torch.cat([mean, conditional[:, c:]], dim=1)
 
     return network_with_guidance
+
+
+def rescaled(guided: Tensor, conditional: Tensor, share: float) -> Tensor:
+    """Pull the standard deviation of a guided prediction towards the conditional one's, both (n, c, h, w).
+
+    Lin et al. 2023 (arXiv:2305.08891), equations 15 and 16; ``share`` 0 changes nothing.
+    """
+    if share == 0:
+        return guided
+    dims = (1, 2, 3)
+    ratio = conditional.std(dims, keepdim=True) / guided.std(dims, keepdim=True)
+    return share * ratio * guided + (1 - share) * guided

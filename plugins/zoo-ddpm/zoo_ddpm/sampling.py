@@ -21,7 +21,8 @@ from torch import Tensor
 from zoo_core import Noise, OptionError
 from zoo_ddpm import prediction
 from zoo_ddpm.flow import SCHEDULER, FlowConfig, flow_predictor
-from zoo_ddpm.prediction import LabelledNetwork, Network, Prediction, Predictor, guided, labelled
+from zoo_ddpm.preconditioning import Network
+from zoo_ddpm.prediction import LabelledNetwork, Prediction, Predictor, guided, labelled, rescaled
 from zoo_ddpm.samplers import SAMPLERS, BrownianNoise, Sampler, Trajectory
 from zoo_ddpm.schedule import SchedulerConfig
 from zoo_ddpm.sigmas import SIGMA_SPACINGS
@@ -30,7 +31,7 @@ from zoo_ddpm.timesteps import SamplerStep, distilled_timesteps, fractional_time
 __all__ = [
     "SAMPLERS", "SIGMA_SPACINGS", "FlowConfig", "LabelledNetwork", "Network", "Prediction", "Predictor",
     "Sampler", "SamplerStep", "SamplingPlan", "Schedule", "SchedulerConfig", "Trajectory", "guided",
-    "labelled", "plan_sampling", "predictor", "read_schedule", "sampler_steps",
+    "labelled", "plan_sampling", "predictor", "read_schedule", "rescaled", "sampler_steps",
 ]  # fmt: skip
 
 Schedule = SchedulerConfig | FlowConfig
@@ -194,7 +195,8 @@ def sampler_steps(
             low, high = config.sigma_range()
             low, high = config.sigma_min or low, config.sigma_max or high
             # The lowest level is the end of the last step, unless clean data are.
-            levels = SIGMA_SPACINGS[spacing](steps + (end < 1), low, high)
+            rho = {"rho": config.rho} if spacing == "karras" else {}
+            levels = SIGMA_SPACINGS[spacing](steps + (end < 1), low, high, **rho)
             return _along_sigmas(config, row, levels, end)[:steps]
         if row.layout == "fractional":
             ts = fractional_timesteps(spacing, steps, T, config.steps_offset)

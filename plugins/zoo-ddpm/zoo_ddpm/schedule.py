@@ -20,11 +20,12 @@ from torch import Tensor
 from zoo_core import Between, WeightsError, read_config
 from zoo_ddpm.betas import BETA_SCHEDULES, zero_terminal_snr
 from zoo_ddpm.diffusers_schedulers import CLASSES, FALLBACK, OWN_OPTIONS, WITHOUT_EFFECT
+from zoo_ddpm.sigmas import exponential, karras
 
 SMALLEST_ALPHA_BAR = 2.0**-24
 """Stands for ᾱ = 0 where σ would be infinite, as in diffusers."""
 
-_OURS = ("sampler", "solver", "replaced")
+_OURS = ("sampler", "solver", "replaced", "preconditioning")
 """Fields that are not options of the file."""
 
 REMEDY = "Correct that file, or use another checkpoint."
@@ -57,10 +58,20 @@ class SchedulerConfig:
     """``scaled_linear`` is linear in √β, ``squaredcos_cap_v2`` the cosine schedule."""
     trained_betas: tuple[Share, ...] | None = None
     """Betas given one by one; they win over ``beta_schedule``."""
+    sigma_schedule: Literal[None, "karras", "exponential"] = None
+    """Noise levels from ``sigma_min`` to ``sigma_max``, so spaced, instead of betas."""
+    rho: Annotated[float, Between(1, 100)] = 7.0
+    """The exponent of ``karras``."""
     rescale_betas_zero_snr: bool = False
     """Shift the schedule so that x_{T−1} is pure noise."""
     prediction_type: PredictionType = "epsilon"
     """What the network was trained to give: ``epsilon``, ``v_prediction`` or ``sample`` (x_0)."""
+    preconditioning: Literal[None, "edm", "consistency", "score"] = None
+    """How the output leads to x_0, if not by ``prediction_type``: see ``zoo_ddpm.preconditioning``."""
+    sigma_data: Level = 0.5
+    """The standard deviation of the data, which ``edm`` and ``consistency`` assume."""
+    rescale_timesteps: bool = False
+    """The network is given t · 1000/T; not in diffusers."""
     variance_type: VarianceType = "fixed_small"
     """Variance of the reverse steps: see :func:`zoo_ddpm.samplers.log_variance`."""
     clip_sample: bool = True
@@ -101,6 +112,8 @@ class SchedulerConfig:
         T = self.num_train_timesteps
         if self.trained_betas is not None and len(self.trained_betas) != T:
             raise ValueError(f"trained_betas has {len(self.trained_betas)} values; expected {T:,}.")
+        if self.sigma_schedule and not 0 < (self.sigma_min or 0) < (self.sigma_max or 0):
+            raise ValueError(f"sigma_min is {self.sigma_min} and sigma_max {self.sigma_max}: no range.")
         betas = self.betas()
         if not bool(((betas > 0) & (betas <= 1)).all()):
             raise ValueError(
@@ -169,8 +182,15 @@ class SchedulerConfig:
         table = _sigmas(self)
         return float(np.interp(math.log(sigma), np.log(table), np.arange(len(table))))
 
+    def network_time(self, t: float) -> float:
+        """Return what the network is given for timestep t."""
+        return t * 1000 / self.num_train_timesteps if self.rescale_timesteps else t
+
     def betas(self) -> Tensor:
         """β_0 … β_{T−1}, float64, shape (T,)."""
+        if self.sigma_schedule:
+            alphas_bar = self.alphas_bar()
+            return 1 - alphas_bar / torch.cat([torch.ones(1, dtype=torch.float64), alphas_bar[:-1]])
         if self.trained_betas is not None:
             betas = torch.tensor(self.trained_betas, dtype=torch.float64)
         else:
@@ -180,6 +200,14 @@ class SchedulerConfig:
 
     def alphas_bar(self) -> Tensor:
         """ᾱ_t = ∏_{s ≤ t} (1 − β_s), float64, shape (T,), descending (Ho et al. eq. 4)."""
+        if self.sigma_schedule:
+            T, low, high = self.num_train_timesteps, self.sigma_min or 0.0, self.sigma_max or 0.0
+            spaced = (
+                karras(T, low, high, self.rho)
+                if self.sigma_schedule == "karras"
+                else exponential(T, low, high)
+            )
+            return 1 / (1 + torch.tensor(spaced[::-1], dtype=torch.float64) ** 2)
         return torch.cumprod(1.0 - self.betas(), dim=0)
 
 
@@ -210,6 +238,10 @@ class _SchedulerFile(SchedulerConfig):
     use_lu_lambdas: bool = False
     use_flow_sigmas: Literal[False] = False
     use_dynamic_shifting: Literal[False] = False
+    clip_denoised: bool = True
+    s_noise: Level = 1.0
+    snr: Level = 0.15
+    correct_steps: Annotated[int, Between(0, 100)] = 1
 
     def resolved(self, class_name: str) -> SchedulerConfig:
         """Return the config of a file with this scheduler class."""
@@ -224,6 +256,15 @@ class _SchedulerFile(SchedulerConfig):
         }.items():
             if on:
                 own["timestep_spacing"] = spacing
+        own["preconditioning"] = CLASSES[class_name].preconditioning
+        if own["preconditioning"] == "consistency":
+            own["original_inference_steps"] = self.num_train_timesteps
+            own["clip_sample"] = self.clip_denoised
+        elif own["preconditioning"] == "edm":
+            own["timestep_spacing"] = self.sigma_schedule
+        elif own["preconditioning"] == "score":
+            # Its images are in [0, 1], where noise counts for twice as much.
+            own["sigma_min"], own["sigma_max"] = 2 * (self.sigma_min or 0.0), 2 * (self.sigma_max or 0.0)
         own["sampler"], own["solver"], exact = self._sampler(class_name)
         return SchedulerConfig(**own | {"replaced": None if exact else class_name})
 
@@ -241,6 +282,10 @@ class _SchedulerFile(SchedulerConfig):
             }, True  # fmt: skip
         if name == "dpmpp-2m":
             return self._dpmpp(order)
+        if name == "consistency":
+            return name, {"s_noise": self.s_noise}, True
+        if name == "predictor-corrector":
+            return name, {"snr": self.snr, "corrections": self.correct_steps}, True
         return name or FALLBACK, {}, name is not None
 
     def _dpmpp(self, order: int) -> tuple[str, dict[str, Any], bool]:

@@ -34,7 +34,7 @@ def beta(n: int, low: float, high: float, shape: float = 0.6) -> list[float]:
     return _floats(low + quantiles * (high - low))
 
 
-SIGMA_SPACINGS: Mapping[str, Callable[[int, float, float], list[float]]] = {
+SIGMA_SPACINGS: Mapping[str, Callable[..., list[float]]] = {
     "karras": karras,
     "exponential": exponential,
     "polyexponential": polyexponential,

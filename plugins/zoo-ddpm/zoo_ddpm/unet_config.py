@@ -17,9 +17,19 @@ WITHOUT_EFFECT = frozenset({
 """Keys that say nothing about this network: how a *learned* time embedding is sized, and how diffusers'
 training script averaged the weights (``unet_ema/``)."""
 
+NOT_IN_DIFFUSERS = ("attention_heads", "time_channels")
+
 Count = Annotated[int, Between(1, 65_536)]
-DownBlock = Literal["DownBlock2D", "AttnDownBlock2D"]
-UpBlock = Literal["UpBlock2D", "AttnUpBlock2D"]
+DownBlock = Literal[
+    "DownBlock2D", "AttnDownBlock2D", "ResnetDownsampleBlock2D", "SkipDownBlock2D", "AttnSkipDownBlock2D"
+]
+UpBlock = Literal["UpBlock2D", "AttnUpBlock2D", "ResnetUpsampleBlock2D", "SkipUpBlock2D", "AttnSkipUpBlock2D"]
+Resampling = Literal["conv", "resnet"]
+
+
+def groups_by_width(c: int) -> int:
+    """Return a quarter of the channels, at most 32."""
+    return min(c // 4, 32)
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ class UNetConfig:
         "AttnDownBlock2D",
         "AttnDownBlock2D",
     )
-    """The levels on the way down, with or without self-attention."""
+    """The levels on the way down, with or without self-attention; ``Skip``: see ``zoo_ddpm.ncsnpp``."""
     up_block_types: tuple[UpBlock, ...] = ("AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D")
     """The levels on the way up, from the lowest resolution."""
     layers_per_block: Annotated[int, Between(1, 64)] = 2
@@ -53,8 +63,21 @@ class UNetConfig:
     """Whether the middle, at the lowest resolution, has self-attention."""
     attention_head_dim: Annotated[int | None, Between(1, 65_536)] = 8
     """Channels of one attention head; None for a single head."""
-    norm_num_groups: Count = 32
-    """Groups of every group normalisation."""
+    attention_heads: Annotated[int | None, Between(1, 65_536)] = None
+    """Heads of every attention, instead of ``attention_head_dim``; not in diffusers."""
+    downsample_type: Resampling = "conv"
+    """How levels with attention halve the size: by a convolution or in a residual block.
+    ``ResnetDownsampleBlock2D`` has a residual block in any case, ``DownBlock2D`` a convolution."""
+    upsample_type: Resampling = "conv"
+    """The same on the way up."""
+    resnet_time_scale_shift: Literal["default", "scale_shift"] = "default"
+    """How a residual block takes the time embedding: added, or as a gain and a shift after the second norm
+    (Dhariwal & Nichol 2021, arXiv:2105.05233, section 3.1)."""
+    norm_num_groups: Annotated[int | None, Between(1, 65_536)] = 32
+    """Groups of every group normalisation; None: a quarter of the channels, at most 32, as in ``Skip`` blocks
+    in any case."""
+    attn_norm_num_groups: Annotated[int | None, Between(1, 65_536)] = None
+    """Groups of the norm in the middle's attention; None: ``norm_num_groups``."""
     norm_eps: Annotated[float, Between(1e-12, 1)] = 1e-5
     """Epsilon of every group normalisation."""
     dropout: Annotated[float, Between(0, 0.999)] = 0.0
@@ -67,10 +90,19 @@ class UNetConfig:
     """Time frequency i of k is 10000^(-i/(k - freq_shift)): 1 in the paper's code, 0 in most later work."""
     flip_sin_to_cos: bool = True
     """Whether the cosines of the time embedding come before the sines."""
+    time_embedding_type: Literal["positional", "fourier"] = "positional"
+    """``fourier``: t is a noise level, embedded by the sines and cosines of its logarithm; the output is
+    divided by it."""
+    time_channels: Annotated[int | None, Between(2, 65_536)] = None
+    """Width of the sines and cosines; None: the first level's; not in diffusers."""
+    time_embedding_dim: Annotated[int | None, Between(1, 65_536)] = None
+    """Width of the time embedding; None: four times the first level's."""
     center_input_sample: bool = False
     """Whether images arrive in [0, 1] and the network shifts them to [-1, 1]."""
     num_class_embeds: Annotated[int | None, Between(1, 2**20)] = None
     """Number of class labels, the null class of classifier-free guidance included; None if unconditional."""
+    class_embed_type: Literal[None, "timestep", "identity"] = None
+    """How a class is embedded: by a table, as a timestep is, or not at all: it is a vector already."""
 
     def __post_init__(self) -> None:
         channels, groups = self.block_out_channels, self.norm_num_groups
@@ -83,7 +115,7 @@ class UNetConfig:
                     f"{name} has {len(getattr(self, name))} entries; expected {levels}, one a level."
                 )
         for c in channels:
-            if c % groups:
+            if groups and c % groups:
                 raise ValueError(
                     f"block_out_channels has {c}, which norm_num_groups {groups} does not divide."
                 )
@@ -92,9 +124,16 @@ class UNetConfig:
         if self.freq_shift >= channels[0] // 2:
             raise ValueError(f"freq_shift is {self.freq_shift:g}; expected less than {channels[0] // 2}.")
         for c in self._attending_channels():
-            if c % (self.attention_head_dim or c):
+            for name in ("attention_head_dim", "attention_heads"):
+                if c % (getattr(self, name) or c):
+                    raise ValueError(f"{name} is {getattr(self, name)}, which does not divide {c} channels.")
+        if self.add_attention:
+            if self.resnet_time_scale_shift != "default" and self.attn_norm_num_groups is None:
+                raise ValueError("attn_norm_num_groups is missing, which scale_shift needs in the middle.")
+            if channels[-1] % (self.attn_norm_num_groups or 1):
                 raise ValueError(
-                    f"attention_head_dim is {self.attention_head_dim}, which does not divide {c} channels."
+                    f"attn_norm_num_groups is {self.attn_norm_num_groups}, which does not divide "
+                    f"{channels[-1]} channels."
                 )
         if self.sample_size is not None:
             for side in self.image_size:
@@ -108,6 +147,19 @@ class UNetConfig:
         up = zip(reversed(channels), self.up_block_types, strict=True)
         found = {c for pairs in (down, up) for c, kind in pairs if "Attn" in kind}
         return sorted(found | ({channels[-1]} if self.add_attention else set()))
+
+    @property
+    def embedding_width(self) -> int:
+        """Width of the time embedding."""
+        return self.time_embedding_dim or 4 * self.block_out_channels[0]
+
+    def groups(self, c: int) -> int:
+        """Return the groups of a norm of c channels."""
+        return self.norm_num_groups or groups_by_width(c)
+
+    def head_dim(self, c: int) -> int:
+        """Return the channels of an attention head, of c channels in all."""
+        return c // self.attention_heads if self.attention_heads else self.attention_head_dim or c
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -132,8 +184,16 @@ class UNetConfig:
         return cls(**{option.name: getattr(read, option.name) for option in fields(cls)})
 
     def to_json(self) -> dict[str, Any]:
-        """Return what config.json holds; diffusers' ``UNet2DModel`` reads it back to the same network."""
-        return {"_class_name": "UNet2DModel", **asdict(self)}
+        """Return what config.json holds; diffusers' ``UNet2DModel`` reads it back to the same network.
+
+        (But for options that it does not have, which only converted networks use.)
+        """
+        options = {
+            name: value
+            for name, value in asdict(self).items()
+            if value is not None or name not in NOT_IN_DIFFUSERS
+        }
+        return {"_class_name": "UNet2DModel", **options}
 
 
 @dataclass(frozen=True)
@@ -141,11 +201,4 @@ class _UNetFile(UNetConfig):
     """A config.json: also the options for which this network knows one value."""
 
     act_fn: Literal["silu", "swish"] = "silu"
-    attn_norm_num_groups: Literal[None] = None
-    class_embed_type: Literal[None] = None
-    downsample_type: Literal["conv"] = "conv"
     mid_block_type: Literal["UNetMidBlock2D"] = "UNetMidBlock2D"
-    resnet_time_scale_shift: Literal["default"] = "default"
-    time_embedding_dim: Literal[None] = None
-    time_embedding_type: Literal["positional"] = "positional"
-    upsample_type: Literal["conv"] = "conv"

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from zoo_ddpm.sampling import Network
+from zoo_ddpm.sampling import Network, rescaled
 
 from zoo_core import Batch, OptionError, Options, WeightsError, classifier_free_guidance, read_options
 from zoo_latent.checkpoint import Parts, build_encoder, build_unet
@@ -262,18 +262,6 @@ class TextToImage:
         if positive.pooled is None or negative.pooled is None:
             return Embedding(words, None)
         return Embedding(words, torch.cat([negative.pooled, positive.pooled]))
-
-
-def rescaled(guided: Tensor, conditional: Tensor, share: float) -> Tensor:
-    """Pull the standard deviation of a guided prediction towards the conditional one's, both (n, c, h, w).
-
-    Lin et al. 2023, "Common diffusion noise schedules and sample steps are flawed" (arXiv:2305.08891),
-    section 3.4; ``share`` 0 changes nothing.
-    """
-    if share == 0:
-        return guided
-    ratio = conditional.std(dim=(1, 2, 3), keepdim=True) / guided.std(dim=(1, 2, 3), keepdim=True)
-    return guided * (share * ratio + (1 - share))
 
 
 def guidance_embedding(scales: Tensor, width: int) -> Tensor:

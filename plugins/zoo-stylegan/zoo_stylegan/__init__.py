@@ -34,7 +34,7 @@ def zoo_create_generator(
 
 
 @hookimpl
-def zoo_convert_checkpoint(path: Path) -> Conversion:
+def zoo_convert_checkpoint(path: Path) -> Conversion | None:
     """Convert the generator in one of NVIDIA's pickles or in a plain ``.pt`` file."""
     from zoo_stylegan.formats.convert import convert
 

@@ -12,20 +12,22 @@ from typing import Any
 
 from zoo_ddpm.samplers.adaptive import dpm_adaptive
 from zoo_ddpm.samplers.brownian import BrownianNoise
+from zoo_ddpm.samplers.consistency import consistency
 from zoo_ddpm.samplers.ddpm import Normal, ddim, ddpm, log_variance
 from zoo_ddpm.samplers.dpm2 import dpm2, dpm2_ancestral
 from zoo_ddpm.samplers.dpmpp import dpmpp_2m, dpmpp_2m_sde, dpmpp_2s_ancestral, dpmpp_3m, dpmpp_sde
 from zoo_ddpm.samplers.euler import euler, euler_ancestral, heun
 from zoo_ddpm.samplers.lcm import lcm
 from zoo_ddpm.samplers.multistep import ipndm, lms, pndm
+from zoo_ddpm.samplers.predictor_corrector import predictor_corrector
 from zoo_ddpm.samplers.sigma import Denoiser, NoiseSource, Trajectory, in_sigma
 from zoo_ddpm.samplers.unipc import unipc
 
 __all__ = [
-    "SAMPLERS", "BrownianNoise", "Denoiser", "NoiseSource", "Normal", "Sampler", "Trajectory", "ddim", "ddpm",
-    "dpm2", "dpm2_ancestral", "dpm_adaptive", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2s_ancestral", "dpmpp_3m",
-    "dpmpp_sde", "euler", "euler_ancestral", "heun", "in_sigma", "ipndm", "lcm", "lms", "log_variance",
-    "pndm", "unipc",
+    "SAMPLERS", "BrownianNoise", "Denoiser", "NoiseSource", "Normal", "Sampler", "Trajectory",
+    "consistency", "ddim", "ddpm", "dpm2", "dpm2_ancestral", "dpm_adaptive", "dpmpp_2m", "dpmpp_2m_sde",
+    "dpmpp_2s_ancestral", "dpmpp_3m", "dpmpp_sde", "euler", "euler_ancestral", "heun", "in_sigma",
+    "ipndm", "lcm", "lms", "log_variance", "pndm", "predictor_corrector", "unipc",
 ]  # fmt: skip
 
 
@@ -50,6 +52,8 @@ class Sampler:
     """Options that a user may give, with their values; None: any number."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Arguments that a field of the scheduler config decides."""
+    takes_gradient: bool = False
+    """It moves its mean by a classifier's gradient itself."""
     brownian: bool = False
     """Its noise is of a Brownian path."""
     alone: bool = False
@@ -68,7 +72,7 @@ _FINAL = {**_LOWER, "euler_at_final": "euler_at_final"}
 SAMPLERS: Mapping[str, Sampler] = {
     "ddpm": Sampler(
         ddpm, in_sigma=False, steps=None, spacing="leading", layout="whole", end="clean",
-        settings={"variance": "variance_type"},
+        settings={"variance": "variance_type"}, takes_gradient=True,
     ),
     "ddim": Sampler(
         ddim, in_sigma=False, steps=50, spacing="leading", layout="whole", end="set_alpha_to_one",
@@ -102,5 +106,9 @@ SAMPLERS: Mapping[str, Sampler] = {
     "dpm-adaptive": Sampler(dpm_adaptive, steps=2, layout="ends", options={"tolerance": None}, alone=True),
     "lcm": Sampler(lcm, in_sigma=False, steps=4, spacing="trailing", layout="distilled", end="clean",
         settings={"timestep_scaling": "timestep_scaling"}),
+    "consistency": Sampler(
+        consistency, steps=2, layout="distilled", end="clean", settings={"lowest": "sigma_min"}
+    ),
+    "predictor-corrector": Sampler(predictor_corrector, steps=None, spacing="exponential"),
 }  # fmt: skip
 """The samplers by name."""

@@ -34,9 +34,15 @@ def ddpm(
         normal: The z of the algorithm; not drawn at timestep 0.
         variance: See :func:`log_variance`.
     """
+    previous = 1e-20  # in the step to clean data, their code takes the variance of the step before
     for step in steps:
         prediction = predict(x, step)
         x = step.posterior_mean(prediction.x_0, x)
+        if prediction.gradient is not None:  # Dhariwal & Nichol 2021 (arXiv:2105.05233), Algorithm 1
+            floor = 1e-20 if step.posterior_variance else previous
+            log_var = log_variance(variance, step, prediction.variance, floor)
+            x = x + torch.exp(log_var).to(x) * prediction.gradient
+        previous = step.posterior_variance
         # Trailing spacing ends above timestep 0, and so with noise, as published implementations do.
         if step.t > 0:
             sigma = torch.exp(0.5 * log_variance(variance, step, prediction.variance).to(x))
@@ -63,7 +69,7 @@ def ddim(
     for step in steps:
         prediction = predict(x, step)
         # A step between equal ᾱ has no variance; rounding could make it negative.
-        sigma = eta * math.sqrt(max(step.posterior_variance, 0.0))
+        sigma = eta * math.sqrt(max(step.posterior_variance, 0.0)) if eta else 0.0
         direction = math.sqrt(max(1 - step.alpha_bar_prev - sigma**2, 0.0))
         x = math.sqrt(step.alpha_bar_prev) * prediction.x_0 + direction * prediction.epsilon
         if sigma > 0:

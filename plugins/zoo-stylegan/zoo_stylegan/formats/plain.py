@@ -23,6 +23,8 @@ PARTS: Mapping[str, str] = {
     "noise.weight": "noise_strength",
 }
 """Tensors of a layer: their name here, and NVIDIA's."""
+MARKS = ("input.input", "style.1.", "to_rgb1.")
+"""Beginnings of names that only such a file has."""
 DERIVED = (".blur.kernel", ".upsample.kernel")
 """Filters, all of one known value: they are not read."""
 
