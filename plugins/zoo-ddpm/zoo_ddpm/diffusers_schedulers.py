@@ -55,7 +55,7 @@ CLASSES: Mapping[str, SchedulerClass] = {
     "DDIMParallelScheduler": _row("ddim", clip_sample=True),
     "DDIMInverseScheduler": _row("ddim", clip_sample=True),
     "RePaintScheduler": _row("ddpm", "eta", clip_sample=True),
-    "PNDMScheduler": _row("pndm", "skip_prk_steps", set_alpha_to_one=False),
+    "PNDMScheduler": _row("pndm", set_alpha_to_one=False),
     "LMSDiscreteScheduler": _row("lms"),
     "EulerDiscreteScheduler": _row("euler", "interpolation_type timestep_type"),
     "EulerAncestralDiscreteScheduler": _row("euler-ancestral"),

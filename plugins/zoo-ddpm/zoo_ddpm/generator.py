@@ -183,7 +183,7 @@ class DDPM:
             y = torch.tensor(labels, device=self._device)
             gradient = classifier_gradient(classifier, y, guidance.classifier_scale)
             in_mean = plan.sampler.takes_gradient
-            predict = classifier_guided(predict, gradient, plan.config.network_time, in_mean=in_mean)
+            predict = classifier_guided(predict, gradient, self.scheduler.network_time, in_mean=in_mean)
         if guidance.interval is None:
             return predict
         return within(guidance.interval, predict, predictor(self._bind(own, Guidance(1.0)), plan.config))
