@@ -36,7 +36,7 @@ def test_the_default_is_the_step_of_diffusers(shift: float):
     torch.testing.assert_close(ours, x, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", sorted(set(SAMPLERS) - {"lcm", "dpm-adaptive"}))
+@pytest.mark.parametrize("name", sorted(set(SAMPLERS) - {"lcm", "consistency", "dpm-adaptive"}))
 def test_every_sampler_makes_the_data_of_a_flow(name: str):
     config, noise = FlowConfig(shift=3.0), zoo.Noise(range(4))
     plan = plan_sampling(config, name, steps=120)

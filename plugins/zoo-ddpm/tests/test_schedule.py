@@ -164,7 +164,6 @@ def test_step_counts_that_do_not_fit_are_refused(sampler, steps, spacing, config
         ({"num_train_timesteps": 1, "rescale_betas_zero_snr": True}, "the betas run from nan to nan"),
         ({"timestep_value": [1, 2]}, "unknown setting 'timestep_value'"),
         ({"sampler": "ddim"}, "unknown setting 'sampler' of DDPMScheduler."),
-        ({"skip_prk_steps": True}, "unknown setting 'skip_prk_steps' of DDPMScheduler."),
         ({"predict_epsilon": "x"}, "predict_epsilon is 'x'; expected true or false"),
         (
             {"_class_name": "PNDMScheduler", "prediction_typ": "sample"},
