@@ -1,4 +1,4 @@
-"""Build docs/cli.md, models.md, repositories.md, checks.md and benchmarks.md.
+"""Build docs/cli.md, models.md, repositories.md, diffusion.md, checks.md and benchmarks.md.
 
 Usage: python tools/build_docs.py [--check]
 
@@ -138,6 +138,27 @@ def build_repositories() -> str:
     return f"# Text models by name\n\n{NOTE}{how}\n\n{table}\n"
 
 
+def build_diffusion() -> str:
+    """Return what zoo-ddpm does with each published network and scheduler whose config is in its tests."""
+    path = ROOT / "plugins/zoo-ddpm/tests/data/published.json"
+    how = (
+        "What zoo-ddpm does with U-Nets and schedulers that people name, by their `config.json` and "
+        "`scheduler_config.json`. A test reads every config: a network that runs has the number of "
+        "parameters shown, which is that of diffusers' own; what is refused is refused with the line shown. "
+        "**Proven** means that the files are the published ones, byte for byte. The others were rebuilt from "
+        "public figures, and are not proven. Where there is no number, the network is another plugin's, and "
+        "the scheduler alone is read."
+    )
+    rows = []
+    for each in json.loads(path.read_text("utf-8")):
+        parameters = f"{each['parameters']:,}" if "parameters" in each else ""
+        result = f"refused: {each['refused']}" if "refused" in each else f"`{each['sampler']}`"
+        proven = "proven" if each["proven"] else "rebuilt"
+        rows.append(f"| {each['name']} | {proven} | {parameters} | {result} |")
+    table = "\n".join(["| Model | Config | Parameters | Its sampler |", "|---|---|---|---|", *rows])
+    return f"# Diffusion models by name\n\n{NOTE}{how}\n\n{table}\n"
+
+
 def build_checks() -> str:
     """Return every check of the conformance suite: what it proves, why, and what to do if it fails."""
     how = (
@@ -237,6 +258,7 @@ def main() -> None:
         "cli.md": cli_page,
         "models.md": build_models(),
         "repositories.md": build_repositories(),
+        "diffusion.md": build_diffusion(),
         "checks.md": build_checks(),
         "benchmarks.md": build_benchmarks(),
     }
