@@ -75,9 +75,9 @@ def component_of(card: ModelCard, option: Option, value: Any = None) -> gradio.c
             **common,
         )
     if option.format == "file":
-        label = common["label"]
+        label = f"{common['label']}: {option.description}" if option.description else common["label"]
         return gradio.File(
-            value, label=label, type="binary", height=150, interactive=True, elem_classes="zoo-file"
+            value, label=label, type="binary", height=170, interactive=True, elem_classes="zoo-file"
         )
     if option.type == "boolean" and not option.per_sample:
         return gradio.Checkbox(bool(value), **common)
