@@ -13,12 +13,13 @@ from zoo_core.kernels.decoder.decoder import (
     NormWeights,
 )
 from zoo_core.kernels.decoder.native import missing as why_not_compiled
-from zoo_core.kernels.decoder.panels import Groups, quantise
+from zoo_core.kernels.decoder.panels import GROUP, Groups, quantise
 from zoo_core.kernels.linear import HalfLinear, Int8Linear, PackedLinear
 from zoo_core.kernels.winograd import TiledWinogradConv, WinogradConv, pack_3x3
 from zoo_core.kernels.workspace import Workspace, give_back_memory
 
 __all__ = [
+    "GROUP",
     "CompiledDecoder",
     "CudaGraph",
     "DecoderShape",

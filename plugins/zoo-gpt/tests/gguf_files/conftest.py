@@ -51,7 +51,7 @@ def write(
     extra: Callable[[gguf.GGUFWriter], None] = lambda writer: None,
     quantised: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
 ) -> Path:
-    """Write a model; matrices of the layers are quantised."""
+    """Write a model; its matrices are quantised."""
     config = model.config
     writer = gguf.GGUFWriter(path, architecture)
     for method, name in NUMBERS.items():
@@ -73,7 +73,7 @@ def write(
             data = _pairs(data, config.num_key_value_heads)
         if architecture in OFFSET and name.endswith("norm.weight"):
             data = data + 1
-        kind = quantised if data.ndim == 2 and "layers" in name else gguf.GGMLQuantizationType.F32
+        kind = quantised if data.ndim == 2 else gguf.GGMLQuantizationType.F32
         stored = gguf.quants.quantize(data, kind)
         theirs = names.get_name(name, try_suffixes=(".weight", ".bias"))
         assert theirs is not None, name

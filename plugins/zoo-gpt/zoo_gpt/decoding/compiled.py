@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import cast
 
@@ -20,6 +20,7 @@ from zoo_core.kernels import (
     quantise,
     why_not_compiled,
 )
+from zoo_gpt.gguf.quantised import QuantisedRows
 from zoo_gpt.network.cache import KVCache
 from zoo_gpt.network.config import TransformerConfig
 from zoo_gpt.network.mlp import MLP
@@ -48,8 +49,8 @@ TYPES = (torch.float32, torch.bfloat16, torch.float16, *BITS)
 ROWS = 128
 """Rows computed in one call: their inputs stay in a core's cache while the weights pass."""
 
-Convert = Callable[[Tensor], Tensor | Groups]
-"""Maps a weight (out, in) to the type it is read in."""
+Convert = Callable[[str, Tensor], Tensor | Groups]
+"""Maps a weight (out, in), by its name in the network, to the type it is read in."""
 
 
 def why_not(config: TransformerConfig) -> str | None:
@@ -67,21 +68,46 @@ def why_not(config: TransformerConfig) -> str | None:
     return why_not_compiled()
 
 
-def converter(dtype: torch.dtype) -> Convert:
+def converter(dtype: torch.dtype, quantised: Mapping[str, QuantisedRows] | None = None) -> Convert:
     """Return what converts a weight to a type: int8 and int4 in groups of 32 inputs.
+
+    A weight that its file has in no more bits than int8 or int4 stays as it is there.
+
+    Args:
+        dtype: One of ``TYPES``.
+        quantised: The file's quantised matrices, by their names in the network.
 
     The result raises WeightsError for a weight that is too large for float16.
     """
-    if dtype in BITS:
-        return partial(quantise, bits=BITS[dtype])
 
-    def convert(weight: Tensor) -> Tensor:
+    def convert(name: str, weight: Tensor) -> Tensor | Groups:
+        if bits := BITS.get(dtype):
+            rows = (quantised or {}).get(name)
+            if rows is not None and rows.bits <= bits:
+                return rows.groups(len(weight))
+            return quantise(weight, bits)
         converted = weight.detach().to(dtype)
         if dtype == torch.float16 and converted.isinf().any() and not weight.isinf().any():
             raise WeightsError("A weight is too large for float16.", "Use --dtype float32.")
         return converted
 
     return convert
+
+
+def dtype_of_file(
+    device: torch.device, network: Transformer, quantised: Mapping[str, QuantisedRows]
+) -> torch.dtype | None:
+    """Return the type in which all matrices are read as their file has them; None: there is none."""
+    if device.type != "cpu" or not quantised or why_not(network.config) is not None:
+        return None
+    names = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    if network.head is None:
+        names.append("embedding")
+    rows = [quantised.get(f"{name}.weight") for name in names]
+    bits = [each.bits for each in rows if each is not None]
+    if len(bits) < len(names):
+        return None
+    return INT4 if max(bits) == BITS[INT4] else torch.int8
 
 
 class CompiledTransformer(Transformer):
@@ -100,7 +126,8 @@ class CompiledTransformer(Transformer):
         self.norm = network.norm
         for parameter in self.norm.parameters():  # one tensor still mapped would keep its file in memory
             parameter.data = parameter.data.to(torch.float32, copy=True)
-        head = network.embedding if network.head is None else network.head
+        tied = network.head is None
+        head = network.get_submodule("embedding" if tied else "head")
         self.decoder = CompiledDecoder(
             DecoderShape(
                 width=config.width,
@@ -117,7 +144,12 @@ class CompiledTransformer(Transformer):
             ),
             [partial(_take_layer, network.blocks, layer, convert) for layer in range(config.layers)],
             _norm(network.norm),
-            LinearWeights(convert(head.get_parameter("weight")[: config.vocab_out])),
+            LinearWeights(
+                convert(
+                    "embedding.weight" if tied else "head.weight",
+                    head.get_parameter("weight")[: config.vocab_out],
+                )
+            ),
             None if config.rope is None else config.rope.rotation,
             config.context,
             torch.get_num_threads(),
@@ -161,18 +193,19 @@ def _take_layer(blocks: nn.ModuleList, layer: int, convert: Convert) -> LayerWei
     blocks[layer] = nn.Identity()
     attention, mlp = block.attention, cast(MLP, block.mlp)
 
-    def linear(module: nn.Linear) -> LinearWeights:
-        return LinearWeights(convert(module.weight), module.bias)
+    def linear(part: str) -> LinearWeights:
+        module = cast(nn.Linear, block.get_submodule(part))
+        return LinearWeights(convert(f"blocks.{layer}.{part}.weight", module.weight), module.bias)
 
     return LayerWeights(
         norm1=_norm(cast(nn.Module, block.norm1)),
         norm2=_norm(cast(nn.Module, block.norm2)),
         q_norm=_norm(attention.q_norm) if attention.q_norm is not None else None,
         k_norm=_norm(attention.k_norm) if attention.k_norm is not None else None,
-        qkv=linear(attention.qkv),
-        out=linear(attention.out),
-        up=[linear(part) for part in (mlp.gate, mlp.up) if part is not None],
-        down=linear(mlp.down),
+        qkv=linear("attention.qkv"),
+        out=linear("attention.out"),
+        up=[linear(part) for part in (["mlp.gate"] if mlp.gate is not None else []) + ["mlp.up"]],
+        down=linear("mlp.down"),
         window=attention.window,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from functools import partial
 
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from zoo_core import OptionError
 from zoo_core.kernels import HalfLinear, Int8Linear, PackedLinear, has_fbgemm, has_packed_linear
 from zoo_gpt.decoding.compiled import INT4, TYPES, CompiledTransformer, converter, why_not
+from zoo_gpt.gguf.quantised import QuantisedRows
 from zoo_gpt.network.attention import Attention
 from zoo_gpt.network.mlp import MLP
 from zoo_gpt.network.transformer import Transformer
@@ -28,7 +30,13 @@ def default_dtype(device: torch.device) -> torch.dtype:
     return torch.float16 if device.type == "cpu" and has_fbgemm() else torch.float32
 
 
-def optimize_for_inference(network: Transformer, *, device: torch.device, dtype: torch.dtype) -> Transformer:
+def optimize_for_inference(
+    network: Transformer,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    quantised: Mapping[str, QuantisedRows] | None = None,
+) -> Transformer:
     """Move a network to ``device`` with its weights in ``dtype`` and the fastest layers; change it in place.
 
     Weights are converted one by one, so that no second copy of them all is ever held. An embedding that is
@@ -38,6 +46,7 @@ def optimize_for_inference(network: Transformer, *, device: torch.device, dtype:
         network: The network, on the CPU.
         device: The device to compute on.
         dtype: Type of the weights.
+        quantised: The quantised matrices of the network's file, by their names in the network.
 
     Raises:
         OptionError: This device has no layers for ``dtype``.
@@ -45,7 +54,7 @@ def optimize_for_inference(network: Transformer, *, device: torch.device, dtype:
     if device.type == "cpu" and dtype in TYPES:
         reason = why_not(network.config)
         if reason is None:
-            return CompiledTransformer(network, converter(dtype))
+            return CompiledTransformer(network, converter(dtype, quantised))
         LOG.info("torch computes this model, more slowly: %s", reason)
         if dtype == INT4:
             raise OptionError(f"--dtype int4 cannot be used: {reason}.", "Use --dtype auto.")

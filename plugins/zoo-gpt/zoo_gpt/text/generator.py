@@ -27,11 +27,14 @@ from zoo_core import (
     create_token_masks,
     read_options,
 )
+from zoo_gpt.decoding.compiled import dtype_of_file
 from zoo_gpt.decoding.decode import decode, require_numbers
 from zoo_gpt.decoding.inference import default_dtype, optimize_for_inference
 from zoo_gpt.decoding.likelihood import log_likelihoods, token_log_likelihoods
 from zoo_gpt.decoding.sampling import SamplingOptions, TokenSampler
 from zoo_gpt.decoding.speculative import Pace, fits, speculate
+from zoo_gpt.gguf.checkpoint import GGUFCheckpoint
+from zoo_gpt.gguf.quantised import quantised_rows
 from zoo_gpt.network.checkpoint import load_transformer
 from zoo_gpt.network.transformer import Transformer
 from zoo_gpt.text.chat import encode_chat, read_tools
@@ -113,8 +116,13 @@ class GPT:
     ) -> None:
         transformer = load_transformer(checkpoint)
         self.tokenizer = tokenizer
-        self.dtype = dtype or default_dtype(device)
-        self.transformer = optimize_for_inference(transformer, device=device, dtype=self.dtype)
+        quantised = {}
+        if isinstance(checkpoint, GGUFCheckpoint) and checkpoint.adapter is None:
+            quantised = quantised_rows(checkpoint)
+        self.dtype = dtype or dtype_of_file(device, transformer, quantised) or default_dtype(device)
+        self.transformer = optimize_for_inference(
+            transformer, device=device, dtype=self.dtype, quantised=quantised
+        )
         self.context = transformer.config.context
         self._drafts: dict[str, tuple[Transformer, Pace]] = {}
 
