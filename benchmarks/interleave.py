@@ -59,14 +59,14 @@ def speedup(theirs: Sequence[float], ours: Sequence[float]) -> Spread:
     return Spread.of([a / b for a, b in zip(theirs, ours, strict=True)])
 
 
-def peak_memory() -> int:
-    """Return the peak memory of this process in bytes; the GPU's memory, if it used one."""
+def peak_memory(process: int | str = "self") -> int:
+    """Return the peak memory of a process in bytes; the GPU's memory, if this process used one."""
     torch = sys.modules.get("torch")
     if torch and torch.cuda.is_initialized():
         return int(torch.cuda.max_memory_allocated())
     try:
         # ru_maxrss would include the parent that this process was forked from.
-        status = Path("/proc/self/status").read_text(encoding="ascii")
+        status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
         return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024
     except FileNotFoundError:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -74,17 +74,20 @@ def peak_memory() -> int:
 
 
 class Served:
-    """Run a side in a separate process, ``python -m module …``, which calls :func:`serve`."""
+    """Run a side in a separate process, ``python -m module …``, which calls :func:`serve`.
+
+    Call it with what its rounds are told.
+    """
 
     def __init__(self, module: str, *arguments: object) -> None:
         command = [sys.executable, "-m", module, *map(str, arguments)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._answer()
 
-    def __call__(self) -> None:
+    def __call__(self, *words: object) -> None:
         """Run one round."""
         assert self.process.stdin
-        self.process.stdin.write("\n")
+        self.process.stdin.write(f"{' '.join(map(str, words))}\n")
         self.process.stdin.flush()
         self._answer()
 
@@ -94,6 +97,10 @@ class Served:
             if not line:
                 raise RuntimeError(f"{self.process.args} ended with {self.process.wait()}")
 
+    def peak(self) -> int:
+        """Return the peak memory of the process so far, in bytes; what it maps from files is included."""
+        return peak_memory(self.process.pid)
+
     def __enter__(self) -> Served:
         return self
 
@@ -101,11 +108,11 @@ class Served:
         self.process.communicate()
 
 
-def serve(run: Callable[[], object]) -> None:
+def serve(run: Callable[..., object]) -> None:
     """Run one round for every line on stdin; called in the process of a :class:`Served`."""
     print(READY, end="", flush=True)
-    for _ in sys.stdin:
-        run()
+    for line in sys.stdin:
+        run(*line.split())
         _wait_for_gpu()
         print(READY, end="", flush=True)
 
@@ -149,7 +156,7 @@ def write_results(
         comparisons: One mapping per case and baseline: ``case`` says what was run; ``baseline`` has a
             ``name`` and measurements; ``zoo`` has measurements by variant. All measurements are optional:
             ``seconds``, ``tokens_per_second``, ``speedup`` (a :class:`Spread`), ``time_ratio``,
-            ``peak_bytes``, ``difference``.
+            ``share`` (of the memory's rate), ``peak_bytes``, ``difference``.
         settings: What else is needed to repeat the run, such as ``per`` (what ``seconds`` are for: a step).
     """
     results = {

