@@ -238,7 +238,8 @@ def test_the_record_says_what_was_run_and_on_what() -> None:
 
 def test_each_sample_keeps_its_own_metadata() -> None:
     def generate(batch: Batch) -> Iterator[Step]:
-        yield Step(texts=("x",) * batch.n, metadata=tuple({"seed was": seed} for seed in batch.noise.seeds))
+        metadata = tuple({"seed was": seed} for seed in batch.noise.seeds)
+        yield Step(images=torch.zeros(batch.n, 3, 4, 4), metadata=metadata)
 
     samples = make_model(generate).generate(n=3, seed=4, batch_size=2)
     assert [sample.record.metadata for sample in samples] == [{"seed was": seed} for seed in (4, 5, 6)]
@@ -394,6 +395,9 @@ def raising(error: BaseException) -> Generate:
     return generate
 
 
+PAIR = torch.zeros(2, 3, 4, 4)
+
+
 def yielding(*steps: Any) -> Generate:
     return lambda batch: iter(steps)
 
@@ -429,10 +433,10 @@ def test_running_out_of_memory_has_a_remedy(error: BaseException) -> None:
     [
         ((), "yielded no step"),
         ((None,), "yielded None where a Step belongs"),
-        ((Step(),), "ended without an image or a text"),
+        ((Step(),), "ended without image samples"),
         ((Step(images=torch.zeros(1, 3, 4, 4)),), "made 1 samples where 2 were asked for"),
-        ((Step(texts=("a", "b", "c")),), "made 3 samples where 2 were asked for"),
-        ((Step(texts=("a", "b"), metadata=({},)),), "made 1 samples where 2 were asked for"),
+        ((Step(texts=("a", "b")),), "ended without image samples"),
+        ((Step(images=PAIR, metadata=({},)),), "made 1 samples where 2 were asked for"),
         ((Step(images=torch.zeros(2, 4, 4)),), "made images of shape (2, 4, 4), not (n, c, h, w)"),
         ((Step(images=torch.zeros(2, 2, 4, 4)),), "made images of shape (2, 2, 4, 4), not (n, c, h, w)"),
         ((Step(images=[0, 0]),), "made a list where a tensor belongs"),  # type: ignore[arg-type]

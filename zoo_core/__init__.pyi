@@ -111,6 +111,7 @@ from .samples.record import Record as Record
 from .samples.replay import read_record as read_record
 from .samples.sample import Sample as Sample
 from .samples.sheet import ContactSheet as ContactSheet
+from .samples.single import carrying_suffix as carrying_suffix
 from .samples.single import sample_bytes as sample_bytes
 from .samples.single import save_images as save_images
 from .weights import Between as Between

@@ -113,6 +113,16 @@ class Step:
     """Images so far, (n, c, h, w), floats in [-1, 1]; c is 1, 3 or 4."""
     texts: tuple[str, ...] | None = None
     """Texts so far, n of them."""
+    audio: torch.Tensor | None = None
+    """Audio so far, (n, channels, length), floats in [-1, 1]."""
+    videos: torch.Tensor | None = None
+    """Videos so far, (n, frames, c, h, w), floats in [-1, 1]; c is 1 or 3."""
+    points: torch.Tensor | None = None
+    """Points so far, (n, count, dimensions), floats: each sample is a cloud of points."""
+    tables: tuple[Mapping[str, Sequence[float | int | str]], ...] | None = None
+    """Tables so far: of each sample, columns by name, of numbers or of texts, all of one length."""
+    rate: float | None = None
+    """Of audio, the sampling rate in Hz; of videos, frames per second. Both need it."""
     metadata: tuple[Mapping[str, Any], ...] | None = None
     """What to record with each sample beside its options (a class that was drawn, why a text ended): JSON."""
 
@@ -120,6 +130,21 @@ class Step:
 
     def __eq__(self, other: object) -> bool:
         return _same_fields(self, other) if isinstance(other, Step) else NotImplemented
+
+    def rows(self, output: str) -> Any:
+        """Return the field with samples of one kind of output, such as ``images``; None without them."""
+        return getattr(self, RESULTS[output])
+
+
+RESULTS = {
+    "image": "images",
+    "text": "texts",
+    "audio": "audio",
+    "video": "videos",
+    "points": "points",
+    "table": "tables",
+}
+"""The field of a step with the samples of each kind of output."""
 
 
 @runtime_checkable
@@ -146,7 +171,7 @@ class Score:
     nats: torch.Tensor
     """(n,): log-likelihood of each item in nats, or a lower bound of it; float64."""
     size: torch.Tensor
-    """(n,): what a rate is taken over: dimensions of an image, tokens of a text."""
+    """(n,): what a rate is taken over: dimensions of an image, tokens of a text, number of points."""
     bound: bool = False
     """True if ``nats`` is a lower bound."""
 
@@ -161,7 +186,8 @@ class Scorer(Protocol):
     """Capability ``score``: the model can say how likely given data are."""
 
     def log_likelihood(self, data: Any, noise: Noise) -> Score:
-        """Score data: images as (n, c, h, w) uint8, texts as a sequence of n strings.
+        """Score data: images as (n, c, h, w) uint8, texts as a sequence of n strings, points as floats
+        (n, count, dimensions), whose score is the log-density of all of them.
 
         ``noise`` has one stream per item, for bounds that are estimated by sampling.
         """

@@ -181,3 +181,11 @@ class Environment:
             if "__pycache__" not in path.parts
         }
         return frozen.stdout, files
+
+
+def example_site(folder: Path, name: str) -> Path:
+    """A site folder with a plugin of ``examples/``: put it on ``PYTHONPATH`` or ``sys.path``."""
+    package = write_plugin(folder, name, None)
+    shutil.rmtree(package)
+    package.symlink_to(ROOT / "examples" / name / package.name)
+    return folder

@@ -48,3 +48,22 @@ def make_image(
 def make_text(seed: int = 0, text: str = "Once upon a time\n", **changes: Any) -> Sample:
     """Return a text sample."""
     return Sample(make_record(seed, output="text", **changes), index=seed, text=text)
+
+
+def make_sample(kind: str, seed: int = 0) -> Sample:
+    """Return a small sample of any kind of output, different for every seed."""
+    noise, record = Noise([seed]), make_record(seed, output=kind)
+    if kind == "image":
+        return make_image(seed)
+    if kind == "text":
+        return make_text(seed, f"Text {seed}\n")
+    if kind == "table":
+        values = noise.normal(20)[0].tolist()
+        table = {"height": values, "name": [f"row {i}, of {seed}" for i in range(20)]}
+        return Sample(record, seed, table=table)
+    shape = {"audio": (2, 4000), "video": (6, 3, 17, 32), "points": (300, 2)}[kind]
+    tensor = noise.normal(*shape)[0]
+    if kind != "points":
+        tensor = tensor.tanh()
+    frames = (noise.normal(*shape)[0].numpy(),) * 2 if kind == "points" else ()
+    return Sample(record, seed, tensor=tensor, rate=8000.0 if kind == "audio" else 12.5, frames=frames)

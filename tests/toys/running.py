@@ -9,7 +9,7 @@ import torch
 
 from zoo_core import Batch, Step
 
-from .sound import Teller, Toy
+from .sound import Player, Tabulator, Teller, Toy
 
 
 class YieldsNothing(Toy):
@@ -237,3 +237,28 @@ class PreviewsInSmall(Toy):
             assert step.images is not None
             small = step.index < step.total
             yield Step(step.index, step.total, step.images[:, :, ::2, ::2] if small else step.images)
+
+
+class PlaysTooLoud(Player):
+    """Its audio is outside [-1, 1]."""
+
+    caught_by = "other_kinds_of_output_are_sound"
+
+    def play(self, batch: Batch) -> torch.Tensor:
+        return 3 * super().play(batch)
+
+
+class PlaysAtNoRate(Player):
+    """Its audio has no sampling rate."""
+
+    caught_by = "other_kinds_of_output_are_sound"
+    rate = 0.0
+
+
+class TearsTables(Tabulator):
+    """A column of its tables lacks a row."""
+
+    caught_by = "other_kinds_of_output_are_sound"
+
+    def table(self, numbers: list[float]) -> dict[str, list[Any]]:
+        return {"height": numbers[1:], "name": ["a", "b", "c"]}

@@ -70,6 +70,54 @@ class Teller(Toy):
         return tuple(f"{prompt} {number}" for prompt, number in zip(batch.prompts, numbers, strict=True))
 
 
+class Player(Toy):
+    """Generate audio; keeps every contract."""
+
+    output = "audio"
+    rate = 8000.0
+
+    def generate(self, batch: Batch) -> Iterator[Step]:
+        yield Step(audio=self.play(batch), rate=self.rate)
+
+    def play(self, batch: Batch) -> torch.Tensor:
+        return batch.noise.normal(1, 16).tanh()
+
+
+class Filmer(Toy):
+    """Generate videos; keeps every contract."""
+
+    output = "video"
+
+    def generate(self, batch: Batch) -> Iterator[Step]:
+        yield Step(videos=batch.noise.normal(3, 3, 4, 4).tanh(), rate=25.0)
+
+
+class Scatterer(Toy):
+    """Generate points, and return their density; keeps every contract."""
+
+    output = "points"
+    capabilities = ("score",)
+
+    def generate(self, batch: Batch) -> Iterator[Step]:
+        yield Step(points=batch.noise.normal(5, 2))
+
+    def log_likelihood(self, data: torch.Tensor, noise: Noise) -> Score:
+        nats = torch.distributions.Normal(0.0, 1.0).log_prob(data.double()).sum((1, 2))
+        return Score(nats, torch.full((len(data),), data.shape[1]))
+
+
+class Tabulator(Toy):
+    """Generate tables; keeps every contract."""
+
+    output = "table"
+
+    def generate(self, batch: Batch) -> Iterator[Step]:
+        yield Step(tables=tuple(map(self.table, batch.noise.normal(3).tolist())))
+
+    def table(self, numbers: list[float]) -> dict[str, list[Any]]:
+        return {"height": numbers, "name": ["a", "b", "c"]}
+
+
 class Talker(Teller):
     """Answers conversations; keeps every contract."""
 

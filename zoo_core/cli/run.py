@@ -49,13 +49,15 @@ if TYPE_CHECKING:
     "--output",
     metavar="PATH",
     help="A folder gets one file a sample. A file gets one sample, or a contact sheet of several; x.jsonl "
-    "gets texts, one a line; - prints texts. [default: out/MODEL/ for images, - for texts]",
+    "gets texts, one a line; - prints texts. [default: - for texts, else out/MODEL/]",
 )
 @click.option(
-    "--caption", metavar="NAME", help="Label the images of a contact sheet with seed, prompt or an option."
+    "--caption", metavar="NAME", help="Label the cells of a contact sheet with seed, prompt or an option."
 )
 @click.option(
-    "--save-steps", type=click.Choice(["gif", "apng"]), help="Also save an animation of each image's steps."
+    "--save-steps",
+    type=click.Choice(["gif", "apng"]),
+    help="Also save an animation of each sample's steps.",
 )
 @shard_option
 @click.option("--resume", is_flag=True, help="Skip samples that are already in the output.")
@@ -85,7 +87,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only: the record of every sample.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress bar.")
 def run(**values: Any) -> None:
-    """Generate images or text with a model.
+    """Generate images, texts, audio, videos, points or tables with a model.
 
     MODEL is a local folder, an id or alias (zoo list), or a compatible repository on the Hub: ORG/REPO,
     ORG/REPO@REVISION, hf:ORG/REPO or its address. A PROMPT of - is read from standard input. See a model's

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from zoo_core.errors import OptionError, short_repr
 
-OUTPUTS = ("image", "text")
+OUTPUTS = ("image", "text", "audio", "video", "points", "table")
 """The kinds of sample."""
 
 CAPABILITIES = ("score", "latents", "next-token", "chat")

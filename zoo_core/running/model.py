@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 from collections import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -16,7 +17,8 @@ from zoo_core.noise import Noise
 from zoo_core.plugins.host import plugin_errors
 from zoo_core.protocols import Batch, Generator, Options, Prompt, Step
 from zoo_core.running.planning import Plan, PromptLine, Request, make_plan
-from zoo_core.samples.sample import Record, Sample, to_bytes
+from zoo_core.samples.kinds import KINDS
+from zoo_core.samples.sample import Record, Sample
 from zoo_core.weights import Checkpoint
 
 if TYPE_CHECKING:
@@ -143,11 +145,14 @@ class Model:
         """Run a batch; return the last step, and the previews before it."""
         frames: list[np.ndarray] = []
         last = None
+        kind = KINDS[self.card.output]
+        films = keep_frames and len(kind.image_suffixes) > 1
         with closing(self._steps(group)) as steps:
             for step in steps:
-                # One step behind: the last step's images are the result, not a preview.
-                if keep_frames and last is not None and last.images is not None and _is_kept(last):
-                    frames.append(to_bytes(last.images))
+                # One step behind: the last step has the result, not a preview.
+                if films and last is not None and _is_kept(last):
+                    rows = last.rows(kind.name)
+                    frames += [] if rows is None else [kind.previews(rows)]
                 last = step
                 if on_step:
                     on_step(Progress(group, step))
@@ -219,32 +224,33 @@ class Model:
 
         if last is None:
             raise self._broken_promise("yielded no step")
-        for what in (last.images, last.texts, last.metadata):
+        kind, rows = KINDS[self.card.output], last.rows(self.card.output)
+        for what in (rows, last.metadata):
             if what is not None and len(what) != len(group):
                 raise self._broken_promise(f"made {len(what)} samples where {len(group)} were asked for")
-        if last.images is None and last.texts is None:
-            raise self._broken_promise("ended without an image or a text")
-        if last.images is not None:
-            if not isinstance(last.images, torch.Tensor):
-                raise self._broken_promise(f"made a {type(last.images).__name__} where a tensor belongs")
-            if last.images.ndim != 4 or last.images.shape[1] not in (1, 3, 4):
-                raise self._broken_promise(
-                    f"made images of shape {tuple(last.images.shape)}, not (n, c, h, w)"
-                )
-            if not torch.isfinite(last.images).all():
-                raise ZooError(
-                    f"{self.card.id} produced NaN or infinity (in {self.dtype}).",
-                    "Its weights are damaged, or an option is too extreme: try the defaults."
-                    if self.dtype == "float32"
-                    else "Try --dtype float32.",
-                )
+        if rows is None:
+            raise self._broken_promise(f"ended without {self.card.output} samples")
+        if wrong := kind.problem(rows):
+            raise self._broken_promise(f"made {wrong}")
+        if kind.needs_rate and not (last.rate and math.isfinite(last.rate) and last.rate > 0):
+            raise self._broken_promise(f"gave its {kind.name} samples the rate {last.rate}")
+        is_tensor = isinstance(rows, torch.Tensor)
+        if is_tensor and not torch.isfinite(rows).all():
+            raise ZooError(
+                f"{self.card.id} produced NaN or infinity (in {self.dtype}).",
+                "Its weights are damaged, or an option is too extreme: try the defaults."
+                if self.dtype == "float32"
+                else "Try --dtype float32.",
+            )
         for row, request in enumerate(group):
             yield Sample(
                 record=self.record(request, last.metadata[row] if last.metadata else None),
                 index=request.index,
                 # A copy: a view would keep the whole batch in memory, and be an inference tensor.
-                tensor=None if last.images is None else last.images[row].to("cpu", torch.float32, copy=True),
-                text=None if last.texts is None else last.texts[row],
+                tensor=rows[row].to("cpu", torch.float32, copy=True) if is_tensor else None,
+                text=rows[row] if kind.name == "text" else None,
+                table=rows[row] if kind.name == "table" else None,
+                rate=last.rate,
                 frames=tuple(frame[row] for frame in frames),
             )
 

@@ -9,8 +9,9 @@ from zoo_core.samples.base import Output
 from zoo_core.samples.folder import RunFolder
 from zoo_core.samples.images import to_bytes, to_image
 from zoo_core.samples.lines import JsonLines
+from zoo_core.samples.match import Match
 from zoo_core.samples.provenance import describe
-from zoo_core.samples.replay import Match, check_replay, compare, read_record
+from zoo_core.samples.replay import check_replay, compare, read_record
 from zoo_core.samples.sheet import ContactSheet
 from zoo_core.samples.targets import open_output, save
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from zoo_core.files import check_folder, exists, explained, is_address, sweep, write_atomically
 from zoo_core.samples.base import Output
+from zoo_core.samples.kinds import FOLDER_SUFFIXES, KINDS
 from zoo_core.samples.provenance import read_records
 from zoo_core.samples.single import companions, recorded_at, steps_path, write_sample, write_steps
 
@@ -24,7 +25,7 @@ _REQUESTS = 16
 
 
 class RunFolder(Output):
-    """Writes each sample when it is done: ``seed0007.png``, or ``.txt`` for a text.
+    """Writes each sample when it is done: ``seed0007.png``, or ``.txt`` for a text, ``.wav`` for audio, ….
 
     A file is replaced only by the same sample (an equal record). If another sample has the name, the new
     name says the difference: ``seed0007-label3.png``. Memory does not grow with the number of samples; a
@@ -71,10 +72,11 @@ class RunFolder(Output):
 
     def write(self, sample: Sample) -> Path:
         """Write a sample under a name that no other sample has, and return its path."""
-        suffix = ".txt" if sample.tensor is None else ".png"
+        kind = KINDS[sample.kind]
+        suffix = kind.suffixes[0]
         for stem in self._stems(sample.record, suffix):
             path = self.path / (stem + suffix)
-            steps = steps_path(path, self._steps) if self._steps and sample.tensor is not None else None
+            steps = steps_path(path, self._steps) if self._steps in kind.image_suffixes else None
             if steps and exists(steps) and self._is_other_sample(steps, sample.record):
                 continue
             if self._put(sample, path):
@@ -143,7 +145,8 @@ class RunFolder(Output):
             else:
                 unread.append(path)
         for path, record in _records(unread):
-            if self._steps and path.suffix == ".png" and recorded_at(steps_path(path, self._steps)) != record:
+            films = self._steps in KINDS[record.output].image_suffixes
+            if self._steps and films and recorded_at(steps_path(path, self._steps)) != record:
                 continue
             yield path.name, record.identity
 
@@ -154,7 +157,7 @@ def records_in(folder: Path) -> Iterator[tuple[Path, Record]]:
 
 
 def _records(paths: Sequence[Path]) -> Iterator[tuple[Path, Record]]:
-    samples = [path for path in paths if path.suffix in (".png", ".txt")]
+    samples = [path for path in paths if path.suffix in FOLDER_SUFFIXES]
     if samples and is_address(samples[0]):  # each file is a request
         with ThreadPoolExecutor(_REQUESTS) as threads:
             found = list(threads.map(recorded_at, samples))

@@ -84,20 +84,20 @@ def encode_still(image: Image, suffix: str, record: Record) -> bytes:
     return file.getvalue()
 
 
-def encode_animation(frames: Sequence[Levels], image: Image, suffix: str, record: Record) -> bytes:
+def encode_animation(frames: Sequence[Image], suffix: str, record: Record) -> bytes:
     """Return an animation from the first frame to the finished image, which is shown longer.
 
     A GIF has 256 colors per frame and no partial transparency (the image is put on white); an APNG is exact.
 
     Args:
-        frames: Previews, 8-bit levels. Smaller ones (of a latent space) are enlarged.
-        image: The result, shown last even if it is not the last of ``frames``.
+        frames: Previews, and the result. Smaller previews (of a latent space) are enlarged.
         suffix: ``.gif`` or ``.apng``.
         record: Written into the GIF's comment or the PNG's text chunk.
     """
     from PIL.Image import Resampling
 
-    previews = [to_image(frame).convert(image.mode) for frame in frames]
+    image = frames[-1]
+    previews = [frame.convert(image.mode) for frame in frames[:-1]]
     shown = [frame.resize(image.size, Resampling.NEAREST) for frame in previews]
     if shown and shown[-1].tobytes() == image.tobytes():
         shown.pop()
@@ -160,6 +160,13 @@ def decode(file: Path | BinaryIO, size: tuple[int, int]) -> Image | None:
         raise OutputError(
             f"The image cannot be read: {error}.", "Copy the file again, or make the sample again."
         ) from None
+
+
+def image_in(data: bytes) -> Image:
+    """Return the image in the content of a file that was just made; it is decoded when it is used."""
+    from PIL import Image
+
+    return Image.open(io.BytesIO(data))
 
 
 def _on_white(image: Image) -> Image:

@@ -1,4 +1,4 @@
-"""Write and read records: in PNG text chunks, in GIF comments, in JSON sidecars of other formats."""
+"""Write and read records: inside of files that have a place for them, in JSON sidecars of others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo_core.errors import OutputError
-from zoo_core.samples.containers import GIF_SIGNATURES, PNG_SIGNATURE, gif_comments, png_texts
+from zoo_core.samples.containers import (
+    GIF_SIGNATURES,
+    PNG_SIGNATURE,
+    flac_comments,
+    gif_comments,
+    mp4_comments,
+    npz_records,
+    png_texts,
+    wav_comments,
+)
 from zoo_core.samples.origin import add_to_png
 from zoo_core.samples.record import Record
 
@@ -74,7 +83,7 @@ def png_chunks(records: Iterable[Record], layout: Mapping[str, Any] | None = Non
 
 def carries_its_record(path: Path) -> bool:
     """Return True for formats that hold a record inside; the others have a sidecar."""
-    return path.suffix.lower() in (".png", ".apng", ".gif")
+    return path.suffix.lower() in (".png", ".apng", ".gif", ".wav", ".flac", ".mp4", ".npz")
 
 
 def sidecar_path(path: Path) -> Path:
@@ -90,7 +99,8 @@ def sidecar_bytes(record: Record, data: bytes) -> bytes:
 def read_records(path: Path) -> Iterator[Record]:
     """Yield the records of a file: one of a sample, all of a contact sheet.
 
-    The file must be complete: a PNG or GIF up to its last block; others must match the hash in the sidecar.
+    The file must be complete: one with its record inside up to its last block, except a FLAC; others must
+    match the hash in the sidecar.
 
     Raises:
         OutputError: The file is missing, truncated or damaged, or holds no record that can be read.
@@ -157,9 +167,16 @@ def _read_notes(path: Path) -> Iterator[tuple[str, Any]]:
                     yield keyword.decode(), parse_json(text, where)
             elif start[:6] in GIF_SIGNATURES:
                 file.seek(0)
-                for comment in gif_comments(file, path, MAX_RECORD):
-                    if comment.startswith(_RECORD_START):
-                        yield _RECORD, parse_json(comment, where)
+                yield from _records_among(gif_comments(file, path, MAX_RECORD), where)
+            elif start[:4] == b"RIFF" and file.read(4) == b"WAVE":
+                yield from _records_among(wav_comments(file, path, MAX_RECORD), where)
+            elif start[:4] == b"fLaC":
+                file.seek(4)
+                yield from _records_among(flac_comments(file, path, MAX_RECORD), where)
+            elif start[4:8] == b"ftyp":
+                yield from _records_among(mp4_comments(file, path, MAX_RECORD), where)
+            elif path.suffix.lower() == ".npz":
+                yield from _records_among(npz_records(file, path, MAX_RECORD), where)
             elif path.suffix.lower() == ".safetensors":
                 yield from _safetensors_notes(start + file.read(MAX_RECORD), where)
             else:
@@ -171,6 +188,12 @@ def _read_notes(path: Path) -> Iterator[tuple[str, Any]]:
         raise OutputError(f"{path} is a folder.", "Give one of the files in it.") from None
     except OSError as error:
         raise OutputError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from None
+
+
+def _records_among(comments: Iterable[bytes], where: str) -> Iterator[tuple[str, Any]]:
+    for comment in comments:
+        if comment.startswith(_RECORD_START):
+            yield _RECORD, parse_json(comment, where)
 
 
 def _safetensors_notes(start: bytes, where: str) -> Iterator[tuple[str, Any]]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from zoo_core.errors import OutputError
 from zoo_core.samples.images import decode
+from zoo_core.samples.kinds import KINDS
+from zoo_core.samples.kinds.image import compare_encoded, compare_images
+from zoo_core.samples.kinds.text import compare_texts, read_text, text_bytes
 from zoo_core.samples.lines import read_line
+from zoo_core.samples.match import Match
 from zoo_core.samples.provenance import read_layout, read_records
 from zoo_core.samples.sheet import Layout
-from zoo_core.samples.single import sample_bytes, text_bytes
+from zoo_core.samples.single import sample_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,22 +24,7 @@ if TYPE_CHECKING:
     from zoo_core.samples.record import Record
     from zoo_core.samples.sample import Sample
 
-ROUNDING = 1
-"""Levels (of 255) by which rounding alone can change a pixel."""
-
 _NUMBERED = re.compile(r"(.+):(\d{1,9})")
-
-
-@dataclass(frozen=True)
-class Match:
-    """The result of comparing a reproduced sample with its file."""
-
-    verdict: Literal["identical", "rounding", "different"]
-    """``rounding``: no pixel differs by more than ROUNDING levels."""
-    sentence: str
-    """The verdict in words, with the figure."""
-    levels: int | None = None
-    """The largest difference of two pixels in 8-bit levels; None for texts and for images of two sizes."""
 
 
 def read_record(target: str | os.PathLike[str]) -> Record:
@@ -120,49 +107,22 @@ def compare(target: str | os.PathLike[str], again: Sample, *, interrupted: bool 
         OutputError: The file cannot be read.
     """
     path, number = _split_target(target)
-    if again.tensor is None:
+    kind = KINDS[again.kind]
+    if again.text is not None:
         old, new = _read_text(path, number, len(text_bytes(again))), text_bytes(again)
-        return _compare_texts(old, new[: len(old)] if interrupted else new)
-    return _compare_images(path, number, again)
-
-
-def _compare_texts(old: bytes, new: bytes) -> Match:
-    if old == new:
-        return Match("identical", "The text is the same.")
-    differing = (place for place, (a, b) in enumerate(zip(old, new, strict=False)) if a != b)
-    same = next(differing, min(len(old), len(new)))
-    characters = len(old[:same].decode("utf-8", "ignore"))
-    return Match("different", f"The texts differ from character {characters + 1} on.")
+        return compare_texts(old, new[: len(old)] if interrupted else new)
+    if (layout := read_layout(path)) is not None:
+        return compare_images(_cut(path, Layout.from_json(layout), (number or 1) - 1), again.image)
+    if path.suffix.lower() in kind.suffixes:
+        return kind.compare(path, again)
+    return compare_encoded(path, sample_bytes(again, path))
 
 
 def _read_text(path: Path, number: int | None, expected: int) -> bytes:
     """Return the text of a sample, at most one byte more than ``expected``."""
     if path.suffix.lower() == ".jsonl":
         return read_line(path, number)[0].encode("utf-8", "surrogatepass")
-    try:
-        with open(path, "rb") as file:
-            return file.read(expected + 1)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from None
-
-
-def _compare_images(path: Path, number: int | None, again: Sample) -> Match:
-    layout = read_layout(path)
-    if layout is None:
-        old = decode(path, again.image.size)
-        new = decode(io.BytesIO(sample_bytes(again, path)), again.image.size)
-    else:
-        old = _cut(path, Layout.from_json(layout), (number or 1) - 1)
-        new = again.image
-    if old is None or new is None or old.size != new.size:
-        return Match("different", "The images differ in size.")
-    levels = _largest_difference(old, new)
-    if levels == 0:
-        return Match("identical", "The image is the same, pixel for pixel.", 0)
-    apart = f"the largest difference is {levels} of 255 levels"
-    if levels <= ROUNDING:
-        return Match("rounding", f"The image is the same within rounding: {apart}.", levels)
-    return Match("different", f"The images differ: {apart}.", levels)
+    return read_text(path, expected + 1)
 
 
 def _cut(path: Path, layout: Layout, position: int) -> Image | None:
@@ -170,14 +130,6 @@ def _cut(path: Path, layout: Layout, position: int) -> Image | None:
     if sheet is None or position >= layout.count:
         raise OutputError(f"{path} does not match its own layout.", "It was changed: make the sheet again.")
     return layout.cut(sheet, position)
-
-
-def _largest_difference(one: Image, other: Image) -> int:
-    """Return the largest difference in 8-bit levels; modes are compared as RGBA."""
-    import numpy as np
-
-    levels = [np.asarray(image.convert("RGBA"), dtype=np.int16) for image in (one, other)]
-    return int(np.abs(levels[0] - levels[1]).max())
 
 
 def _split_target(target: str | os.PathLike[str]) -> tuple[Path, int | None]:

@@ -1,4 +1,4 @@
-"""A sample: one image or text with its record."""
+"""A sample: an image, a text or another kind of output, with its record."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo_core.errors import OutputError
-from zoo_core.samples.images import to_bytes, to_image
+from zoo_core.samples.images import to_bytes
+from zoo_core.samples.kinds import KINDS
 from zoo_core.samples.record import Record
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from PIL.Image import Image
+
+    from zoo_core.samples.kinds.tables import Columns
 
 __all__ = ["Record", "Sample", "to_bytes"]
 
@@ -26,10 +29,15 @@ class Sample:
     index: int
     """Position in the run, from 0."""
     tensor: torch.Tensor | None = None
-    """The image as a tensor (c, h, w), floats in [-1, 1]; c is 1, 3 or 4. None for a text."""
+    """An image (c, h, w) or a video (frames, c, h, w), floats in [-1, 1]; audio (channels, length), floats in
+    [-1, 1]; points (count, dimensions). None for texts and tables."""
     text: str | None = None
-    frames: tuple[np.ndarray[Any, np.dtype[np.uint8]], ...] = ()
-    """Previews in order, without the result, as ``to_bytes`` returns them."""
+    table: Columns | None = None
+    """Columns by name, of numbers or texts, all of one length."""
+    rate: float | None = None
+    """Of audio, the sampling rate in Hz; of a video, frames per second."""
+    frames: tuple[np.ndarray[Any, Any], ...] = ()
+    """Previews in order, without the result: of images as ``to_bytes`` returns them, of points themselves."""
 
     @property
     def seed(self) -> int:
@@ -37,17 +45,23 @@ class Sample:
         return self.record.seed
 
     @property
+    def kind(self) -> str:
+        """The kind of output: ``image``, ``text``, ``audio``, ``video``, ``points`` or ``table``."""
+        return self.record.output
+
+    @property
     def image(self) -> Image:
         """The image in 8 bits, as a file holds it: mode L, RGB or RGBA for 1, 3 or 4 channels.
 
-        A value x becomes level round(127.5 (x + 1)), ties to even, clamped to 0…255.
+        A value x becomes level round(127.5 (x + 1)), ties to even, clamped to 0…255. Of other kinds, what
+        shows the sample: the waveform of audio, frames of a video, a plot of points or a table.
 
         Raises:
             OutputError: The sample is a text, or the image contains NaN.
         """
-        if self.tensor is None:
+        if self.text is not None:
             raise OutputError("The sample is a text, not an image.", "Read sample.text.")
-        return to_image(to_bytes(self.tensor))
+        return KINDS[self.kind].image(self)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the sample with its record, atomically.

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from zoo_core.errors import OutputError
 from zoo_core.files import write_atomically
-from zoo_core.samples.images import ANIMATIONS, STILLS, encode_animation, encode_images, encode_still
+from zoo_core.samples.images import ANIMATIONS, encode_animation, encode_images, encode_still
+from zoo_core.samples.kinds import KINDS
+from zoo_core.samples.kinds.video import VIDEOS, encode_video
 from zoo_core.samples.provenance import (
     carries_its_record,
     read_records,
@@ -24,9 +26,6 @@ if TYPE_CHECKING:
     from zoo_core.samples.record import Record
     from zoo_core.samples.sample import Sample
 
-SUFFIXES = {"image": STILLS + ANIMATIONS, "text": (".txt",)}
-"""The formats of single files, by kind of sample."""
-
 
 def check_suffix(path: Path, kind: str) -> str:
     """Return the suffix of ``path`` in lower case.
@@ -35,10 +34,10 @@ def check_suffix(path: Path, kind: str) -> str:
         OutputError: The format does not hold samples of this kind.
     """
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES.get(kind, ()):
-        fit = ", ".join(SUFFIXES.get(kind, ())) or "nothing"
+    formats = dict.fromkeys((*KINDS[kind].suffixes, *KINDS[kind].image_suffixes))
+    if suffix not in formats:
         raise OutputError(
-            f"{path}: {kind} samples are written as {fit}.",
+            f"{path}: {kind} samples are written as {', '.join(formats)}.",
             "Change the suffix, or end the path with a slash for a folder.",
         )
     return suffix
@@ -66,7 +65,7 @@ def save_images(path: Path, images: Sequence[Image], record: Record, *, millisec
     """Write one image, or an animation of several, that a command made: not a sample of ``zoo run``.
 
     Args:
-        path: A new file: ``.png``, ``.apng``, ``.gif`` or ``.webp``.
+        path: A new file: ``.png``, ``.apng``, ``.gif``, ``.webp``, ``.mp4`` or ``.webm``.
         images: Of one size.
         record: How they were made. ``zoo replay`` prints ``metadata["command"]``, a list of words.
         milliseconds: Duration of a frame.
@@ -75,7 +74,12 @@ def save_images(path: Path, images: Sequence[Image], record: Record, *, millisec
         FileExistsError: The path is taken; nothing was changed.
         OutputError: The file cannot be written.
     """
-    data = encode_images(images, path.suffix.lower(), record, milliseconds)
+    suffix = path.suffix.lower()
+    data = (
+        encode_video(images, suffix, 1000 / milliseconds, record)
+        if suffix in VIDEOS
+        else encode_images(images, suffix, record, milliseconds)
+    )
     if carries_its_record(path):
         write_atomically(path, data)
     else:
@@ -127,17 +131,17 @@ def write_steps(sample: Sample, path: Path) -> None:
 
 def sample_bytes(sample: Sample, path: Path) -> bytes:
     """Return a sample's file content in the format of ``path``; OutputError if the suffix does not fit."""
-    suffix = check_suffix(path, "text" if sample.tensor is None else "image")
-    if sample.tensor is None:
-        return text_bytes(sample)
+    kind, suffix = KINDS[sample.kind], check_suffix(path, sample.kind)
+    if suffix in kind.suffixes:
+        return kind.encode(sample, suffix)
     if suffix in ANIMATIONS:
-        return encode_animation(sample.frames, sample.image, suffix, sample.record)
-    return encode_still(sample.image, suffix, sample.record)
+        return encode_animation(kind.film(sample), suffix, sample.record)
+    return encode_still(kind.image(sample), suffix, sample.record)
 
 
-def text_bytes(sample: Sample) -> bytes:
-    """Return a text sample in UTF-8; lone surrogates are kept, so that reading gives the same text."""
-    return (sample.text or "").encode("utf-8", "surrogatepass")
+def carrying_suffix(kind: str) -> str:
+    """Return the suffix of files that hold a sample and its record: ``.png``; of texts ``.jsonl``."""
+    return next((each for each in KINDS[kind].suffixes if carries_its_record(Path(f"x{each}"))), ".jsonl")
 
 
 def recorded_at(path: Path) -> Record | None:

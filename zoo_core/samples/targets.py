@@ -3,8 +3,11 @@
 ======================  ====================================================================
 ``out/``, ``out``       a folder, one file per sample; can be resumed
 ``x.png``, .jpg, .webp  one image: that file
-``x.png``               several images: their contact sheet
-``x.gif``, ``x.apng``   one image: the animation of its steps
+``x.wav``, .flac        audio: that file; likewise ``x.mp4``, .webm, .gif for a video, ``x.npz``,
+                        .csv for points and tables
+``x.png``               audio, a video, points, a table: an image of it (a waveform, a plot)
+``x.png``               several samples that are no texts: a contact sheet of their images
+``x.gif``, ``x.apng``   one image or points: the animation of its steps
 ``x.txt``               one text: that file
 ``x.jsonl``             texts, one per line; can be resumed
 ``-``                   texts, to the standard output
@@ -26,6 +29,8 @@ from zoo_core.files import as_path, check_folder, is_address, write_atomically
 from zoo_core.samples.base import Output
 from zoo_core.samples.folder import RunFolder
 from zoo_core.samples.images import ANIMATIONS, encode_png
+from zoo_core.samples.kinds import KINDS
+from zoo_core.samples.kinds.text import text_bytes
 from zoo_core.samples.lines import JsonLines
 from zoo_core.samples.provenance import png_chunks
 from zoo_core.samples.sheet import ContactSheet
@@ -34,7 +39,6 @@ from zoo_core.samples.single import (
     files_of,
     recorded_at,
     steps_path,
-    text_bytes,
     write_sample,
     write_steps,
 )
@@ -61,7 +65,7 @@ def open_output(
 
     Args:
         target: The value of ``-o``.
-        kind: ``image`` or ``text``.
+        kind: The kind of the samples: ``image``, ``text``, ….
         count: Number of samples.
         resume: Continue a folder or a ``.jsonl`` file.
         overwrite: Replace a file that exists.
@@ -78,7 +82,7 @@ def open_output(
     to_stdout = str(target) == "-"
     to_folder = not to_stdout and is_folder(target)
     to_lines = path.suffix.lower() == ".jsonl" and kind == "text" and not to_folder
-    to_sheet = path.suffix.lower() == ".png" and kind == "image" and not to_folder and count > 1
+    to_sheet = path.suffix.lower() == ".png" and kind != "text" and not to_folder and count > 1
     if resume and not (to_folder or to_lines):
         raise OutputError(
             f"{target} cannot be resumed: it is written when all samples are done.",
@@ -88,7 +92,9 @@ def open_output(
         raise OutputError(
             "Only a contact sheet has captions.", "Write several images to one .png: -n 16 -o sheet.png"
         )
-    if steps and (kind != "image" or to_sheet or path.suffix.lower() in ANIMATIONS):
+    if steps and steps not in KINDS[kind].image_suffixes:
+        raise OutputError(f"Steps of {kind} samples cannot be animated.", "Leave out --save-steps.")
+    if steps and (to_sheet or path.suffix.lower() in ANIMATIONS):
         raise OutputError(
             f"Steps cannot be saved with {'a contact sheet' if to_sheet else target}.",
             "Write the images to a folder, or one image to a file: -o x.png",
@@ -106,7 +112,7 @@ def open_output(
         return JsonLines(path, resume=resume, overwrite=overwrite)
     suffix = check_suffix(path, kind)
     if count > 1 and not to_sheet:
-        fit = "a .png for a contact sheet" if kind == "image" else "a .jsonl"
+        fit = "a .jsonl" if kind == "text" else "a .png for a contact sheet"
         raise OutputError(f"A {suffix} file holds one sample, not {count:,}.", f"Give a folder, or {fit}.")
     animation = (steps_path(path, steps),) if steps else ()
     for taken in files_of(path) + animation:

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo_core.protocols import Batch, Generator, Prompt, Step
+from zoo_core.protocols import RESULTS, Batch, Generator, Prompt, Step
 from zoo_core.running.model import Model
+from zoo_core.samples.sample import Sample
 
-Row = Tensor | str
-"""One sample: an image (c, h, w) or a text."""
+Row = Tensor | str | Mapping[str, Sequence[Any]]
+"""One sample: a tensor, a text, or the columns of a table."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,14 @@ def close(steps: Iterator[Step]) -> None:
         stop()
 
 
+def row_of(sample: Sample) -> Row:
+    """Return the content of a sample."""
+    if sample.tensor is not None:
+        return sample.tensor
+    return sample.text or "" if sample.table is None else sample.table
+
+
 def rows_of(step: Step) -> list[Row]:
     """Return the samples in a step."""
-    if step.images is not None:
-        return list(step.images.float().cpu())
-    return list(step.texts or ())
+    rows = next((rows for output in RESULTS if (rows := step.rows(output)) is not None), ())
+    return list(rows.float().cpu() if isinstance(rows, Tensor) else rows)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
+from typing import Any
 
 import torch
 
-from zoo_core.protocols import Step
+from zoo_core.protocols import RESULTS, Step
+from zoo_core.samples.kinds import KINDS
 from zoo_core.testing.runner import Row
 
 AROUND = 30
@@ -20,49 +22,47 @@ TOLERANCE = 1e-4
 def require_result(steps: Sequence[Step], output: str) -> None:
     """Require at least one step, the last of them with the output that the card declares."""
     assert steps, "The run yielded no step."
-    results = {"image": steps[-1].images, "text": steps[-1].texts}
-    assert results.get(output) is not None, f"The last step has no {output}."
+    assert steps[-1].rows(output) is not None, f"The last step has no {output}."
 
 
 def require_sound(steps: Sequence[Step], n: int) -> None:
     """Require steps that can be compared with another run and recorded."""
     require_rows(steps, n)
-    require_images(steps)
-    require_texts(steps)
+    for output in KINDS:
+        require_kind(steps, output)
     require_metadata(steps)
 
 
 def require_rows(steps: Sequence[Step], n: int) -> None:
     """Require n rows in every field of every step."""
     for step in steps:
-        for what in ("images", "texts", "metadata"):
+        for what in (*RESULTS.values(), "metadata"):
             rows = getattr(step, what)
             assert rows is None or len(rows) == n, (
                 f"Step {step.index} has {len(rows)} {what} for {n} samples."
             )
 
 
-def require_images(steps: Sequence[Step]) -> None:
-    """Require finite float images (n, c, h, w) in [-1, 1] with 1, 3 or 4 channels."""
+def require_kind(steps: Sequence[Step], output: str) -> None:
+    """Require what steps have of one kind of output to be sound: shapes, types, ranges, finite values."""
+    kind, field = KINDS[output], RESULTS[output]
     for step in steps:
-        if step.images is None:
+        rows = step.rows(output)
+        if rows is None:
             continue
-        where = f"The images of step {step.index}"
-        shape = tuple(step.images.shape)
-        assert step.images.is_floating_point(), f"{where} are {step.images.dtype}, not floats."
-        assert len(shape) == 4, f"{where} have the shape {shape}, not (n, c, h, w)."
-        assert shape[1] in (1, 3, 4), f"{where} have {shape[1]} channels, not 1, 3 or 4."
-        assert torch.isfinite(step.images).all(), f"{where} contain NaN or infinity."
-        largest = step.images.abs().max().item()
-        assert largest <= 1, f"{where} are outside [-1, 1]: the largest absolute value is {largest:g}."
-
-
-def require_texts(steps: Sequence[Step]) -> None:
-    """Require strings that UTF-8 can encode."""
-    for step in steps:
-        for text in step.texts or ():
-            assert isinstance(text, str), f"A text of step {step.index} is a {type(text).__name__}."
-            text.encode()
+        where = f"The {field} of step {step.index}"
+        wrong = kind.problem(rows)
+        assert wrong is None, f"{where} are {wrong}."
+        if isinstance(rows, torch.Tensor):
+            assert rows.is_floating_point(), f"{where} are {rows.dtype}, not floats."
+            assert torch.isfinite(rows).all(), f"{where} contain NaN or infinity."
+        outside = kind.out_of_range(rows)
+        assert outside is None, f"{where} are {outside}."
+        if kind.needs_rate:
+            assert (step.rate or 0) > 0, f"{where} have the rate {step.rate}."
+        if output == "text":
+            for text in rows:
+                text.encode()
 
 
 def require_metadata(steps: Sequence[Step]) -> None:
@@ -94,9 +94,21 @@ def _first_difference(one: str, other: str) -> str:
 
 
 def difference(row: Row, expected: Row) -> float:
-    """Return the largest absolute difference of two images; for texts, 0 or infinity."""
-    if isinstance(row, str) or isinstance(expected, str):
+    """Return the largest absolute difference of two samples' numbers; for texts, 0 or infinity."""
+    if isinstance(row, Mapping) and isinstance(expected, Mapping):
+        return _tables_apart(row, expected)
+    if not isinstance(row, torch.Tensor) or not isinstance(expected, torch.Tensor):
         return 0.0 if row == expected else float("inf")
     if row.shape != expected.shape:
         return float("inf")
     return (row - expected).abs().max().item()
+
+
+def _tables_apart(one: Mapping[str, Sequence[Any]], other: Mapping[str, Sequence[Any]]) -> float:
+    if list(one) != list(other) or any(len(one[name]) != len(other[name]) for name in one):
+        return float("inf")
+    pairs = ((a, b) for name in one for a, b in zip(one[name], other[name], strict=True))
+    return max(
+        (0.0 if a == b else float("inf")) if isinstance(a, str) or isinstance(b, str) else abs(a - b)
+        for a, b in pairs
+    )

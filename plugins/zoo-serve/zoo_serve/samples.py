@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from zoo_core import Record, Sample, generated_png, sample_bytes, sample_line, to_bytes
+from zoo_core import Record, Sample, carrying_suffix, generated_png, sample_bytes, sample_line, to_bytes
 from zoo_serve.problems import Refusal
 
 if TYPE_CHECKING:
@@ -23,29 +23,36 @@ PREVIEW = (512, 512)
 
 @dataclass(frozen=True)
 class StoredSample:
-    """A sample as it is kept: its record, and its text or the bytes of its PNG."""
+    """A sample as it is kept: its record, and its text or the content of its file."""
 
     id: str
     record: Record
     text: str | None
-    png: bytes
+    content: bytes
+    """Of a PNG, a WAV, an MP4 or an .npz file; empty for a text."""
     extra: Any = None
     """What was computed for its answer beside it."""
 
     @classmethod
     def of(cls, sample: Sample, extra: Any = None) -> StoredSample:
         """Encode a sample. An image takes some milliseconds: call it in a thread."""
-        png = b"" if sample.tensor is None else sample_bytes(sample, Path("sample.png"))
-        return cls(secrets.token_hex(16), sample.record, sample.text, png, extra)
+        file = Path(f"sample{carrying_suffix(sample.kind)}")
+        content = b"" if sample.text is not None else sample_bytes(sample, file)
+        return cls(secrets.token_hex(16), sample.record, sample.text, content, extra)
 
     @property
     def suffix(self) -> str:
         """The suffix of its file, which ``zoo replay`` reads."""
-        return ".png" if self.png else ".jsonl"
+        return carrying_suffix(self.record.output)
+
+    @property
+    def png(self) -> bytes:
+        """The PNG of an image; empty for other kinds of output."""
+        return self.content if self.suffix == ".png" else b""
 
     def file(self) -> bytes:
-        """Return its file with the record in it: a PNG, or a line of JSON."""
-        return self.png or sample_line(self.text or "", self.record)
+        """Return its file with the record in it, a line of JSON for a text."""
+        return self.content or sample_line(self.text or "", self.record)
 
     def note(self) -> dict[str, Any]:
         """Return the field ``zoo`` of an answer: where the sample is, and how it was made."""
@@ -101,4 +108,4 @@ def preview_png(tensor: torch.Tensor) -> bytes:
 
 def _size(sample: StoredSample) -> int:
     """Return roughly the bytes that a sample takes, its record included."""
-    return 4096 + len(sample.png) + 4 * len(sample.text or "") + 4 * len(sample.record.prompt or "")
+    return 4096 + len(sample.content) + 4 * len(sample.text or "") + 4 * len(sample.record.prompt or "")

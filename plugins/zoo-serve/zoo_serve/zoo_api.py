@@ -21,7 +21,13 @@ from zoo_serve.state import ServerState, state_of
 
 router = APIRouter(tags=["The zoo"])
 
-_TYPES = {".png": "image/png", ".jsonl": "application/jsonl"}
+_TYPES = {
+    ".png": "image/png",
+    ".jsonl": "application/jsonl",
+    ".wav": "audio/wav",
+    ".mp4": "video/mp4",
+    ".npz": "application/zip",
+}
 
 
 class RunRequest(BaseModel):

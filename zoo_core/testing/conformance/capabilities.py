@@ -100,6 +100,8 @@ def scores_are_probabilities(subject: ModelSubject) -> None:
     them. A density or a sum of logits cannot be compared with published numbers.
     """
     nats = subject.scores.nats
+    if subject.card.output not in ("image", "text"):
+        raise NotApplicable(f"{subject.card.output} samples are continuous: their scores are densities")
     total = nats.exp().sum().item() if _differ(*subject.scored) else nats.exp().max().item()
     assert total <= 1 + SCORE_TOLERANCE, (
         f"Items with {nats.tolist()} nats have the total probability {total:g}."

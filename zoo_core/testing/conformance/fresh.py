@@ -19,7 +19,7 @@ from zoo_core.manifest.cards import ModelCard
 from zoo_core.plugins.torch_guard import torch_functions
 from zoo_core.running.planning import make_plan
 from zoo_core.samples import compare, read_record
-from zoo_core.samples.replay import Match
+from zoo_core.samples.match import Match
 from zoo_core.testing.conformance.check import first_line
 from zoo_core.testing.monitors import (
     global_random_state_required,

@@ -9,12 +9,11 @@ from zoo_core.testing.conformance.check import NotApplicable, check
 from zoo_core.testing.conformance.loading import batch_size_is_a_positive_integer, the_model_loads
 from zoo_core.testing.conformance.subject import SEEDS, ModelSubject
 from zoo_core.testing.validation import (
-    require_images,
+    require_kind,
     require_metadata,
     require_result,
     require_rows,
     require_sound,
-    require_texts,
 )
 
 
@@ -77,7 +76,7 @@ def images_are_finite_and_in_range(subject: ModelSubject) -> None:
     """
     if subject.card.output != "image":
         raise NotApplicable(f"{subject.card.id} generates no images")
-    require_images(subject.reference)
+    require_kind(subject.reference, "image")
 
 
 @check(
@@ -92,7 +91,26 @@ def texts_are_valid_strings(subject: ModelSubject) -> None:
     """
     if subject.card.output != "text":
         raise NotApplicable(f"{subject.card.id} generates no texts")
-    require_texts(subject.reference)
+    require_kind(subject.reference, "text")
+
+
+@check(
+    "Return audio (n, channels, length) and videos (n, frames, c, h, w) in [-1, 1] with their rate, points "
+    "(n, count, dimensions), and tables as columns of one length; all numbers finite.",
+    needs=(a_run_ends_with_a_result,),
+    quick=True,
+)
+def other_kinds_of_output_are_sound(subject: ModelSubject) -> None:
+    """Audio is finite floats (n, channels, length) in [-1, 1] with its rate in Hz; a video is finite floats
+    (n, frames, c, h, w) in [-1, 1], c 1 or 3, with its frames per second; points are finite floats
+    (n, count, dimensions); a table has named columns of one length, each of finite numbers or of texts.
+
+    Files and plots have no place for anything else: louder values are clipped, and without its rate nobody
+    can play a recording.
+    """
+    if subject.card.output in ("image", "text"):
+        raise NotApplicable(f"{subject.card.id} generates {subject.card.output}s")
+    require_kind(subject.reference, subject.card.output)
 
 
 @check(
@@ -113,6 +131,7 @@ COMPARABLE = (
     every_step_has_one_row_per_sample,
     images_are_finite_and_in_range,
     texts_are_valid_strings,
+    other_kinds_of_output_are_sound,
     metadata_is_json,
 )
 """Checks that must pass before samples can be compared."""
@@ -147,7 +166,8 @@ def images_have_no_gradient(subject: ModelSubject) -> None:
     A graph keeps all intermediate tensors in memory as long as the image exists.
     """
     for step in subject.reference:
-        assert step.images is None or not step.images.requires_grad, "An image requires a gradient."
+        rows = step.rows(subject.card.output)
+        assert not getattr(rows, "requires_grad", False), f"The {subject.card.output} requires a gradient."
 
 
 @check(

@@ -10,7 +10,7 @@ from zoo_core.testing.conformance.check import NotApplicable, check
 from zoo_core.testing.conformance.running import any_number_of_samples_can_be_generated
 from zoo_core.testing.conformance.subject import SEEDS, ModelSubject, named_values
 from zoo_core.testing.monitors import global_random_state, global_random_state_required
-from zoo_core.testing.runner import Runner
+from zoo_core.testing.runner import Runner, row_of
 from zoo_core.testing.validation import difference, require_alike
 
 
@@ -43,7 +43,7 @@ def different_seeds_give_different_samples(subject: ModelSubject) -> None:
         return
     for i, one in enumerate(rows):
         for j, other in enumerate(rows[:i]):
-            assert difference(one, other) > 0, f"Seeds {j} and {i} gave the same image."
+            assert difference(one, other) > 0, f"Seeds {j} and {i} gave the same {subject.card.output}."
 
 
 @check(
@@ -106,7 +106,7 @@ def a_sample_does_not_depend_on_its_batch(subject: ModelSubject) -> None:
         require_alike(run.rows(range(n)), wide[:n], f"A batch of {n}, compared with a batch of {len(wide)},")
     for size in (1, 2, 5):
         samples = run.model.generate(run.prompt, n=5, seed=0, batch_size=size, **run.options)
-        rows = [sample.tensor if sample.tensor is not None else sample.text or "" for sample in samples]
+        rows = [row_of(sample) for sample in samples]
         require_alike(rows, wide[:5], f"A run of 5 in batches of {size}")
 
 

@@ -200,13 +200,15 @@ class ModelSubject(Subject):
         return self.score(self.scored, (5, 6))
 
     def score(self, rows: Sequence[Row], seeds: Sequence[int], model: Model | None = None) -> Score:
-        """Score samples as ``zoo score`` does: images in 8 bits, texts unchanged."""
+        """Score samples as ``zoo score`` does: images in 8 bits, texts and points unchanged."""
         self.require_capability("score", Scorer)
         model = model or self.run.model
         scorer = model.generator
         assert isinstance(scorer, Scorer)
-        images = [row for row in rows if isinstance(row, torch.Tensor)]
-        data: Any = (127.5 * (torch.stack(images) + 1)).round().to(torch.uint8) if images else rows
+        tensors = [row for row in rows if isinstance(row, torch.Tensor)]
+        data: Any = torch.stack(tensors) if tensors else rows
+        if self.card.output == "image":
+            data = (127.5 * (data + 1)).round().to(torch.uint8)
         with torch.inference_mode():
             return scorer.log_likelihood(data, Noise(seeds, model.device))
 

@@ -91,7 +91,7 @@ def image(sample: StoredSample, response_format: str, request: HTTPRequest) -> d
     """Return one image of an answer."""
     if response_format == "url":
         return {"url": str(request.base_url).rstrip("/") + sample.note()["file"], "zoo": sample.note()}
-    return {"b64_json": base64.b64encode(sample.png).decode(), "zoo": sample.note()}
+    return {"b64_json": base64.b64encode(sample.content).decode(), "zoo": sample.note()}
 
 
 def _size(card: ModelCard, size: str | None, state: ServerState) -> dict[str, Any]:
