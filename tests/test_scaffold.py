@@ -44,7 +44,9 @@ class Site:
         self.variables = os.environ | isolation(folder / "home") | {"PYTHONPATH": str(self.packages)}
         for blueprint in BLUEPRINTS:
             names = names_of(blueprint)
-            write_plugin_folder(folder / names.plugin, contents(blueprint, names, "mit", training=True))
+            write_plugin_folder(
+                folder / names.plugin, contents(blueprint, names, "mit", training=not blueprint.suffix)
+            )
         pip = ("-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation")
         self.python(*pip, "--target", self.packages, *(folder / names_of(each).plugin for each in BLUEPRINTS))
 
@@ -121,6 +123,27 @@ def test_a_new_plugin_is_installed_listed_and_run(blueprint, site):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "blueprint", [each for each in BLUEPRINTS if each.suffix], ids=lambda each: each.output
+)
+def test_sounds_and_points_are_run_replayed_and_shown_on_a_sheet(blueprint, site):
+    model = names_of(blueprint).model
+    file, sheet = f"{model}{blueprint.suffix}", f"{model}.png"
+    runs = (
+        (("run", model, "--seed", "3", "-o", file)),
+        ("run", model, "-n", "4", "--seed", "0", "-o", sheet),
+    )
+    site.zoo(*runs)
+    verdicts = [each["verdict"] for each in site.zoo(("replay", file), ("replay", f"{sheet}:4"))]
+    assert verdicts == ["identical", "identical"]
+    from PIL import Image
+
+    with Image.open(site.folder / sheet) as image:
+        assert min(image.size) > 200
+        assert len(image.convert("L").getcolors() or ()) > 2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("blueprint", KINDS)
 def test_the_tests_of_a_new_plugin_pass(blueprint, site):
     """They are the conformance suite, and a step of training."""
@@ -135,6 +158,7 @@ def test_a_new_plugin_passes_zoo_check(site):
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("blueprint", KINDS)
 def test_a_new_plugin_is_deterministic_and_small(blueprint, training):
+    training = training and not blueprint.suffix
     once, again = (contents(blueprint, Names("zoo-x"), "mit", training=training) for _ in range(2))
     assert once == again
     assert sum(map(len, once.values())) < 400_000

@@ -110,6 +110,7 @@ from .samples.origin import generated_png as generated_png
 from .samples.record import Record as Record
 from .samples.replay import read_record as read_record
 from .samples.sample import Sample as Sample
+from .samples.sample import Samples as Samples
 from .samples.sheet import ContactSheet as ContactSheet
 from .samples.single import carrying_suffix as carrying_suffix
 from .samples.single import sample_bytes as sample_bytes

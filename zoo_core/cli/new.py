@@ -44,11 +44,14 @@ def new(plugin: str, family: str | None, output: str | None, license_: str, trai
     if blueprint is None:
         others = " or ".join(b.family for b in BLUEPRINTS if b.output == output)
         raise click.UsageError(f"--family {family} does not generate {output}s. Give --family {others}.")
+    if training and blueprint.suffix:
+        raise click.UsageError(f"zoo train has no {blueprint.output} data. Leave out --training.")
     names = check_name(plugin, Environment.current().catalog)
     folder = Path(plugin)
     write_plugin_folder(folder, contents(blueprint, names, license_, training=training))
     click.echo(str(folder))
-    sheet = " -n 16 --seed 0 -o samples.png" if blueprint.image else " -n 4 --seed 0"
+    in_files = blueprint.image or blueprint.suffix
+    sheet = " -n 16 --seed 0 -o samples.png" if in_files else " -n 4 --seed 0"
     say(
         f"Install it:  pip install -e {folder}\n"
         f"Run it:      zoo run {names.model}{sheet}\n"

@@ -84,7 +84,14 @@ def load_card(
     if "chat" in card.capabilities and not isinstance(generator, Chat):
         # Its rule in the manifest speaks for all checkpoints; only the loaded one knows its chat template.
         card = replace(card, capabilities=tuple(each for each in card.capabilities if each != "chat"))
-    return Model(card, checkpoint, generator, torch_device, plugin.version)
+    reload = partial(_load_on, card, plugins, host, dtype=dtype, adapter=adapter)
+    return Model(card, checkpoint, generator, torch_device, plugin.version, reload)
+
+
+def _load_on(
+    card: ModelCard, plugins: Sequence[InstalledPlugin], host: PluginHost, device: str, **more: Any
+) -> Model:
+    return load_card(card, plugins, host, device=device, **more)
 
 
 def _get_adapter(name: str | os.PathLike[str], plugin: InstalledPlugin) -> Checkpoint:

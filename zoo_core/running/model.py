@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import importlib.metadata
 import math
+import sys
 from collections import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -15,15 +17,27 @@ from zoo_core.errors import OptionError, PluginError, ZooError
 from zoo_core.manifest.cards import ModelCard
 from zoo_core.noise import Noise
 from zoo_core.plugins.host import plugin_errors
-from zoo_core.protocols import Batch, Generator, Options, Prompt, Step
+from zoo_core.protocols import (
+    PROTOCOLS,
+    Batch,
+    Generator,
+    Latents,
+    Options,
+    Prediction,
+    Prompt,
+    Score,
+    Scorer,
+    Step,
+)
 from zoo_core.running.planning import Plan, PromptLine, Request, make_plan
 from zoo_core.samples.kinds import KINDS
-from zoo_core.samples.sample import Record, Sample
+from zoo_core.samples.sample import Record, Sample, Samples
 from zoo_core.weights import Checkpoint
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+    from torch import nn
 
 MAX_FRAMES = 60
 """How many previews of a sample are kept; more steps than that are thinned evenly."""
@@ -48,12 +62,14 @@ class Model:
         generator: Generator,
         device: torch.device,
         plugin_version: str,
+        reload: Callable[[str], Model] | None = None,
     ) -> None:
         self.card = card
         self.checkpoint = checkpoint
         self.generator = generator
         self.device = device
         self._plugin_version = plugin_version
+        self._reload = reload
 
     @property
     def dtype(self) -> str:
@@ -93,6 +109,132 @@ class Model:
         """
         plan = self.plan(prompt, n=n, seed=seed, seeds=seeds, **options)
         return self.make(plan, batch_size=batch_size, on_step=on_step, keep_frames=keep_frames)
+
+    def __call__(
+        self,
+        prompt: Prompt | Sequence[Prompt | PromptLine] | None = None,
+        *,
+        n: int | None = None,
+        seed: int | None = None,
+        seeds: Sequence[int] | None = None,
+        batch_size: int | None = None,
+        keep_frames: bool = False,
+        **options: Any,
+    ) -> Samples:
+        """Generate samples as a list, which a notebook shows as a grid; arguments as of ``generate``.
+
+        A notebook and a terminal show a progress bar.
+        """
+        plan = self.plan(prompt, n=n, seed=seed, seeds=seeds, **options)
+        with progress_bar(len(plan)) as on_step:
+            made = self.make(plan, batch_size=batch_size, on_step=on_step, keep_frames=keep_frames)
+            return Samples(made)
+
+    def to(self, device: str) -> Model:
+        """Return the model on another device, such as ``cuda``: loaded again from the same weights.
+
+        Raises:
+            ZooError: There is no such device, or the model was not loaded by :func:`zoo_core.load`.
+        """
+        if self._reload is None:
+            raise ZooError(f"{self.card.id} cannot be moved.", "Load it there: zoo_core.load(…, device=…)")
+        return self._reload(device)
+
+    @property
+    def network(self) -> nn.Module:
+        """The readable network, a ``torch.nn.Module``: register hooks on its modules.
+
+        A plugin may compute samples by a faster version, which hooks do not see.
+
+        Raises:
+            ZooError: The generator has no attribute ``network``.
+        """
+        network: nn.Module | None = getattr(self.generator, "network", None)
+        if network is None:
+            raise ZooError(
+                f"{self.card.plugin} does not show the network of {self.card.id}.",
+                "Look at the generator: model.generator",
+            )
+        return network
+
+    def log_likelihood(self, data: Any, *, seed: int = 0) -> Score:
+        """Return how likely data are: of texts in a list, images (n, c, h, w) uint8, or points (n, count, d).
+
+        Args:
+            data: The items.
+            seed: The first item's noise, for bounds that are estimated by sampling; the others count up.
+
+        Raises:
+            OptionError: The model does not have the capability ``score``.
+        """
+        scorer: Scorer = self._capable("score")
+        with self.computing():
+            return scorer.log_likelihood(data, Noise(range(seed, seed + len(data)), self.device))
+
+    def next_token(self, prompt: str) -> Prediction:
+        """Return the distribution over the token that follows a prompt.
+
+        Raises:
+            OptionError: The model does not have the capability ``next-token``.
+        """
+        with self.computing():
+            prediction: Prediction = self._capable("next-token").next_token(prompt)
+            return prediction
+
+    def encode(self, *, n: int | None = None, seed: int | None = None, **options: Any) -> torch.Tensor:
+        """Return the latents (n, …) of samples: ``synthesize`` makes the images of them.
+
+        Args:
+            n: Number of samples.
+            seed: The first one's seed.
+            options: The model's own options.
+
+        Raises:
+            OptionError: The model does not have the capability ``latents``.
+        """
+        latents: Latents = self._capable("latents")
+        with self.computing():
+            return latents.encode(self.batch(list(self.plan(n=n, seed=seed, **options))))
+
+    def synthesize(self, latents: torch.Tensor, *, seed: int = 0, **options: Any) -> torch.Tensor:
+        """Return images (n, c, h, w) in [-1, 1] of latents (n, …); what else is random is of ``seed`` and on.
+
+        Raises:
+            OptionError: The model does not have the capability ``latents``.
+        """
+        generator: Latents = self._capable("latents")
+        batch = self.batch(list(self.plan(n=len(latents), seed=seed, **options)))
+        with self.computing():
+            return generator.synthesize(latents, batch.options, batch.noise)
+
+    def _capable(self, capability: str) -> Any:
+        """Return the generator, which must have the capability."""
+        if not isinstance(self.generator, PROTOCOLS[capability]):
+            raise OptionError(
+                f"{self.card.id} does not have the capability {capability}.",
+                f"Find a model that has: zoo search {capability}",
+            )
+        return self.generator
+
+    def _repr_html_(self) -> str:
+        """Show the card in a notebook."""
+        card = self.card
+        rows = {
+            "Makes": f"{card.output} ({card.family})",
+            "Plugin": card.plugin,
+            "Licence": card.license,
+            "Paper": card.paper,
+            "Capabilities": ", ".join(card.capabilities),
+            "Computes": f"in {self.dtype} on {self.device}",
+            **{option.name: f"{option.description} ({option.expects})" for option in card.options.values()},
+        }
+        cells = "".join(
+            f"<tr><th style='text-align: left'>{html.escape(name)}</th>"
+            f"<td style='text-align: left'>{html.escape(str(text))}</td></tr>"
+            for name, text in rows.items()
+            if text
+        )
+        return f"<b>{html.escape(card.id)}</b>: {html.escape(card.summary)}<table>{cells}</table>"
 
     def plan(
         self,
@@ -295,6 +437,25 @@ def _described(checkpoint: Checkpoint) -> dict[str, str]:
     if adapter := checkpoint.adapter:
         described |= {"adapter": adapter.source, "adapter_digest": adapter.digest}
     return described
+
+
+@contextmanager
+def progress_bar(total: int) -> Iterator[Callable[[Progress], object]]:
+    """Show a bar of finished samples in a notebook or a terminal, and nowhere else."""
+    from tqdm.auto import tqdm
+
+    seen = "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None
+    with tqdm(total=total, unit="sample", leave=False, disable=not (seen or sys.stderr.isatty())) as bar:
+        made = 0
+
+        def on_step(progress: Progress) -> None:
+            nonlocal made
+            step, size = progress.step, len(progress.requests)
+            bar.set_postfix_str(f"step {step.index}/{step.total}", refresh=False)
+            bar.update(made + size * step.index / step.total - bar.n)
+            made += size if step.index >= step.total else 0
+
+        yield on_step
 
 
 def _is_kept(step: Step) -> bool:

@@ -63,6 +63,18 @@ class Sample:
             raise OutputError("The sample is a text, not an image.", "Read sample.text.")
         return KINDS[self.kind].image(self)
 
+    def _repr_html_(self) -> str:
+        """Show the sample in a notebook: an image, the film of kept steps, a text, a player."""
+        from zoo_core.samples.notebook import sample_html
+
+        return sample_html(self)
+
+    def _repr_png_(self) -> bytes | None:
+        """Return what shows the sample as a PNG; None for a text."""
+        from zoo_core.samples.notebook import png
+
+        return None if self.text is not None else png(self.image)
+
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the sample with its record, atomically.
 
@@ -80,3 +92,12 @@ class Sample:
         from zoo_core.samples import save
 
         return save(self, path, overwrite=overwrite)
+
+
+class Samples(list[Sample]):
+    """A list of samples, which a notebook shows as a grid."""
+
+    def _repr_html_(self) -> str:
+        from zoo_core.samples.notebook import samples_html
+
+        return samples_html(self)

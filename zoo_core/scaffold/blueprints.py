@@ -18,7 +18,7 @@ class Blueprint:
     family: str
     """Value of ``--family``."""
     output: str
-    """``image`` or ``text``."""
+    """The kind of its samples: ``image``, ``text``, …"""
     summary: str
     network: str
     """``module:Class``; the module has a class ``Config`` too."""
@@ -28,6 +28,8 @@ class Blueprint:
     """Fields of the first network's Config that differ from its defaults."""
     modules: Sequence[str] = ()
     """Modules to copy besides network and generator."""
+    suffix: str = ""
+    """Format of a file, of kinds that are neither image nor text; zoo train has no data for them."""
     image: Sequence[int] = ()
     """Channels, height and width of its images."""
     kind: str | None = None

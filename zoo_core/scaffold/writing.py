@@ -34,6 +34,8 @@ _DESCRIPTIONS = {
     "transformer.py": "the network",
     "denoiser.py": "the network and the noise schedule",
     "vae.py": "the networks",
+    "harmonics.py": "the network and the synthesizer",
+    "point_denoiser.py": "the network and the noise schedule",
     "training.py": "networks and losses for `zoo train`",
     "weights/": "`config.json` and `model.safetensors`",
 }
@@ -137,7 +139,12 @@ def _initialise(network: nn.Module) -> None:
 
 def _words(blueprint: Blueprint, names: Names, license: str, parameters: int) -> dict[str, object]:
     """Return the values of the ``$names`` in the texts."""
-    if blueprint.image:
+    data = batch = ""  # without training, the texts that need them are not written
+    if blueprint.suffix:
+        run = f"zoo run {names.model} --seed 0 -o sample{blueprint.suffix}"
+        sheet = f"zoo run {names.model} -n 9 --seed 0 -o samples.png"
+        shown = f"![Nine samples, seeds 0 to 8](samples.png)\n\n<!-- Created by: {sheet} -->"
+    elif blueprint.image:
         sheet = f"zoo run {names.model} -n 16 --seed 0 -o samples.png"
         shown = f"![Sixteen samples, seeds 0 to 15](samples.png)\n\n<!-- Created by: {sheet} -->"
         run = f"zoo run {names.model} -n 4 --seed 0 -o out/"
@@ -161,6 +168,7 @@ def _words(blueprint: Blueprint, names: Names, license: str, parameters: int) ->
         "license": license,
         "spdx": LICENSES[license],
         "core": compatible(),
+        "extra": f"[{blueprint.output}]" if blueprint.output == "audio" else "",
         "parameters": parameters,
         "shown": shown,
         "run": run,

@@ -74,7 +74,7 @@ _truncation = click.option(
     help="Interpolation between two seeds. [default: spherical in z, linear in w]",
 )
 @click.option("--loop", is_flag=True, help="Return to the first seed at the end.")
-@_output("Animation to write, .gif, .png (APNG) or .webp; without a suffix, a folder of frames.")
+@_output("Animation to write: .gif, .png (APNG), .webp, .mp4 or .webm; without a suffix, a folder of frames.")
 @_truncation
 @_label
 @_device
@@ -92,8 +92,8 @@ def interpolate(
 ) -> None:
     """Animate the interpolation between seeds in a model's latent space.
 
-    The first frame is the image that zoo run makes of the first seed. To make a video of a folder of frames:
-    ffmpeg -i FOLDER/%05d.png walk.mp4
+    The first frame is the image that zoo run makes of the first seed. A video, .mp4 or .webm, needs the extra
+    video of zoo-core.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Write images as an animation, or as numbered frames for a video."""
+"""Write images as an animation or a video, or as numbered frames."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PIL import Image
 
 from zoo_core import OutputError, Record, save_images
 
-SUFFIXES = (".gif", ".png", ".apng", ".webp")
+SUFFIXES = (".gif", ".png", ".apng", ".webp", ".mp4", ".webm")
 
 
 def check_output(path: Path) -> None:
@@ -21,7 +21,7 @@ def check_output(path: Path) -> None:
     if path.suffix and path.suffix.lower() not in SUFFIXES:
         raise OutputError(
             f"{path}: {path.suffix} is not an animation format that can be written.",
-            f"Give one of {', '.join(SUFFIXES)}, or a folder for frames, which ffmpeg can make into a video.",
+            f"Give one of {', '.join(SUFFIXES)}, or a folder for frames.",
         )
     if path.exists():
         raise OutputError(f"{path} already exists.", "Give another path, or remove it.")
