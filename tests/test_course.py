@@ -1,0 +1,37 @@
+"""The notebooks of docs/course run from top to bottom, and their images are images of something."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+from PIL import Image
+
+COURSE = Path(__file__).parents[1] / "docs" / "course"
+NOTEBOOKS = {path.stem: path for path in sorted(COURSE.glob("*.ipynb"))}
+IMAGES = {"2-gigagan": 3, "3-autoregressive": 1, "4-ddpm": 2, "5-measuring": 0}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_runs(name, tmp_path):
+    notebook = nbformat.read(NOTEBOOKS[name], as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells), "outputs are not kept in git"
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    images = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+    assert len(images) == IMAGES[name]
+    for image in images:
+        assert np.array(Image.open(io.BytesIO(base64.b64decode(image))).convert("L")).std() > 20
+
+
+def test_the_list_of_notebooks_is_complete():
+    index = (COURSE / "index.md").read_text(encoding="utf-8")
+    assert NOTEBOOKS.keys() == IMAGES.keys()
+    assert all(f"({name}.ipynb)" in index for name in NOTEBOOKS)
