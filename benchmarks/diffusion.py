@@ -4,7 +4,7 @@ Both sides are used as a user would: ``DDIMPipeline`` with its defaults, and ``z
 that it saved, with random weights. After every step of the pipeline each of ours takes one, so that a step is
 a round; see ``interleave.py``. Memory and the time to the first step are measured in separate processes.
 
-    python -m benchmarks.diffusion [--quick] [--steps N] [--json FILE]
+    python -m benchmarks.diffusion [--quick] [--network guided-64] [--steps N] [--json FILE]
 
 The full run takes some minutes on two cores; --quick is a smoke run on a small network.
 """
@@ -38,6 +38,19 @@ CIFAR10 = {
     "freq_shift": 1,
     "norm_eps": 1e-6,
 }
+GUIDED_64 = {
+    "sample_size": 64,
+    "block_out_channels": (192, 384, 576, 768),
+    "layers_per_block": 3,
+    "down_block_types": ("ResnetDownsampleBlock2D", "AttnDownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
+    "up_block_types": ("AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "ResnetUpsampleBlock2D"),
+    "downsample_type": "resnet",
+    "upsample_type": "resnet",
+    "resnet_time_scale_shift": "scale_shift",
+    "attn_norm_num_groups": 32,
+    "attention_head_dim": 64,
+}
+"""guided-diffusion's network for ImageNet at 64 pixels, without its classes."""
 SMALL = CIFAR10 | {"block_out_channels": (32, 32, 32, 32)}
 
 TARGETS = {
@@ -65,13 +78,20 @@ class Plan:
 
 
 FULL = Plan(CIFAR10, steps=50, runs={1: 3, 16: 1}, starts=5)
+GUIDED = Plan(GUIDED_64, steps=12, runs={1: 2}, starts=2)
 QUICK = Plan(SMALL, steps=5, runs={1: 1, 2: 1}, starts=1)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="use a small network and few steps")
-    parser.add_argument("--steps", type=int, help="sampling steps (default: 50)")
+    parser.add_argument(
+        "--network",
+        choices=["cifar10", "guided-64"],
+        default="cifar10",
+        help="the network of ddpm-cifar10, or guided-diffusion's at 64 pixels (295M parameters)",
+    )
+    parser.add_argument("--steps", type=int, help="sampling steps (default: 50, or 12 of guided-64)")
     add_json(parser, "diffusion")
     parser.add_argument("--child", choices=["diffusers", "zoo"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -86,7 +106,7 @@ def main() -> None:
         print(json.dumps({"seconds": seconds, "bytes": peak_memory()}))
         return
 
-    plan = QUICK if arguments.quick else FULL
+    plan = QUICK if arguments.quick else {"cifar10": FULL, "guided-64": GUIDED}[arguments.network]
     plan = replace(plan, steps=arguments.steps or plan.steps)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
