@@ -7,7 +7,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "list": ("zoo_core.cli.models:list_models", "List the models that can be run."),
         "search": ("zoo_core.cli.models:search", "Search all known models, installed or not."),
         "show": ("zoo_core.cli.models:show", "Show a model's card: source, licence, options."),
-        "run": ("zoo_core.cli.run:run", "Generate images, texts, audio, … with a model."),
+        "run": (
+            "zoo_core.cli.run:run",
+            "Generate images, texts, audio, videos, points or tables with a model.",
+        ),
         "merge": ("zoo_core.cli.merge:merge", "Put the shards of a run together, and check them."),
         "chat": ("zoo_core.cli.chat:chat", "Talk with a model."),
         "replay": ("zoo_core.cli.replay:replay", "Reproduce a sample from the metadata in its file."),
