@@ -175,20 +175,15 @@ def test_a_walk_leads_from_a_sample_to_another_seed(choose):
     expect(page.get_by_role("button", name="Sample with seed 11")).to_be_visible()
 
 
-def test_a_conversation_is_streamed(choose):
+def test_a_conversation_is_answered(choose):
     page = choose("tiny-chat")
     message = page.locator("#zoo-chat").get_by_role("textbox", name="Message")
     chat = page.locator("#zoo-chat")
-    seen = """new Set(); new MutationObserver(() =>
-        window.seen.add(document.querySelector("[data-testid=bot]")?.innerText)
-    ).observe(document.querySelector("#zoo-chat"), {subtree: true, childList: true, characterData: true})"""
-    page.evaluate(f"window.seen = {seen}")
     message.fill("the cat")
     message.press("Enter")
     expect(chat.get_by_text("the cat", exact=True)).to_be_visible()
     expect(chat.get_by_test_id("bot")).to_have_count(1)
     expect(message).to_have_value("")
-    page.wait_for_function("window.seen.size > 3")  # the answer, as it grew
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

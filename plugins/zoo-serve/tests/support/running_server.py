@@ -39,7 +39,7 @@ class Server:
         self._wait()
 
     def _wait(self) -> None:
-        for _ in range(600):
+        for _ in range(10 * TIMEOUT):
             try:
                 self.http.get("/health")
                 return
