@@ -140,7 +140,7 @@ def test_sounds_and_points_are_run_replayed_and_shown_on_a_sheet(blueprint, site
 
     with Image.open(site.folder / sheet) as image:
         assert min(image.size) > 200
-        assert len(image.convert("L").getcolors() or ()) > 2
+        assert len(image.convert("L").getcolors() or ()) >= 2  # something is drawn on the white
 
 
 @pytest.mark.slow
