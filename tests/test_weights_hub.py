@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from huggingface_hub.utils import WeakFileLock
+from filelock import FileLock
 
 from zoo_core.errors import WeightsError
 from zoo_core.manifest.cards import HubWeights, ModelCard, WeightsFile
@@ -329,7 +329,7 @@ def test_abandoned_partial_files_are_swept_and_live_ones_left(loopback_hub: Loop
     abandoned, live = blob(commit).parent / "a.0.incomplete", blob(commit).parent / "b.1.incomplete"
     abandoned.touch()
     live.touch()
-    with WeakFileLock(cache_folder() / ".locks" / folder_name(REPO) / "b.lock"):
+    with FileLock(cache_folder() / ".locks" / folder_name(REPO) / "b.lock"):
         sweep(REPO)
     assert not abandoned.exists()
     assert live.exists()

@@ -91,13 +91,12 @@ def sweep(repo: str) -> None:
 
     Whoever downloads a blob holds its lock, so one whose lock is free is nobody's.
     """
-    from filelock import Timeout
-    from huggingface_hub.utils import WeakFileLock
+    from filelock import FileLock, Timeout
 
     for path in (repo_folder(repo) / "blobs").glob("*.incomplete"):
         lock = cache_folder() / ".locks" / folder_name(repo) / f"{path.name.split('.')[0]}.lock"
-        # A file of another user cannot be deleted.
-        with suppress(Timeout, OSError), WeakFileLock(lock, timeout=0.1):
+        # A file of another user cannot be deleted, and not every file system has locks.
+        with suppress(Timeout, OSError, NotImplementedError), FileLock(lock, timeout=0):
             path.unlink(missing_ok=True)
 
 

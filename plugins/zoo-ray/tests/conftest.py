@@ -85,8 +85,9 @@ def s3(variables):
     variables.setenv("AWS_DEFAULT_REGION", "us-east-1")
     import s3fs
 
-    s3fs.S3FileSystem().mkdir("zoo")
-    yield "s3://zoo"
+    s3fs.S3FileSystem.clear_instance_cache()  # it has the address of another module's server
+    s3fs.S3FileSystem().mkdir(f"zoo-{port}")  # moto keeps the buckets of another module's
+    yield f"s3://zoo-{port}"
     server.stop()
 
 
