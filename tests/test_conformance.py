@@ -240,6 +240,7 @@ def test_checks_of_undeclared_capabilities_are_skipped(outcomes: Outcomes) -> No
     prompts = {"prompts_in_a_batch_do_not_mix", "any_prompt_is_accepted_or_refused"}
     others = {"latents_reproduce_the_images", "conversations_are_answered", "mismatched_weights_are_refused"}
     others |= {"the_number_of_parameters_is_right", "other_kinds_of_output_are_sound"}
+    others |= {"edits_do_not_depend_on_their_batch", "a_mask_keeps_the_rest"}
     assert named(outcomes["toy"], "skipped") == {
         "texts_are_valid_strings",
         *scores,

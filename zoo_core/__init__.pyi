@@ -21,6 +21,9 @@ from .data.images import memory_limit as memory_limit
 from .data.images import read_idx as read_idx
 from .data.images import read_image as read_image
 from .data.images import read_mnist as read_mnist
+from .data.input_image import InputImage as InputImage
+from .data.input_image import read_option_image as read_option_image
+from .data.input_image import to_pixels as to_pixels
 from .data.tiles import upscale_tiles as upscale_tiles
 from .data.upscaling import read_image_to_upscale as read_image_to_upscale
 from .data.upscaling import upscaled_image as upscaled_image
@@ -73,6 +76,7 @@ from .protocols import CaptionTrainable as CaptionTrainable
 from .protocols import Chat as Chat
 from .protocols import ContinuousBatching as ContinuousBatching
 from .protocols import Conversion as Conversion
+from .protocols import Editor as Editor
 from .protocols import Extractor as Extractor
 from .protocols import Generator as Generator
 from .protocols import Latents as Latents

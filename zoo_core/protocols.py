@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from zoo_core.data.input_image import InputImage
+
 OptionsT = TypeVar("OptionsT")
 
 Message = Mapping[str, Any]
@@ -326,6 +328,19 @@ class Latents(Protocol):
         ...
 
 
+@runtime_checkable
+class Editor(Protocol):
+    """Capability ``edit``: the model begins with an image that it is given.
+
+    Its card has the option ``input``, a file. Where it has ``mask``, a file too, a part of the image can be
+    made anew; ``strength``, from 0 to 1, is how much of the image it changes. The core reads the files.
+    """
+
+    def edit(self, batch: Batch, image: InputImage) -> Iterator[Step]:
+        """Make the batch's samples from an image, one for all of them; the rest is as of ``generate``."""
+        ...
+
+
 @dataclass(frozen=True)
 class TrainingData:
     """What a trainer may know about the data before training begins."""
@@ -427,6 +442,7 @@ PROTOCOLS: Mapping[str, type] = {
     "latents": Latents,
     "next-token": NextToken,
     "chat": Chat,
+    "edit": Editor,
 }
 """The protocol behind each capability a card may name."""
 

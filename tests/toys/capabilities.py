@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import torch
 
-from zoo_core import Batch, Message, Noise, Score, Step
+from zoo_core import Batch, InputImage, Message, Noise, Score, Step
 
-from .sound import Rater, Speller, Spelling, Talker, Toy, Walker
+from .sound import Painter, Rater, Speller, Spelling, Talker, Toy, Walker
 
 
 class ClaimsToScore(Toy):
@@ -115,3 +115,21 @@ class DrawsElsewhere(Walker):
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         yield Step(images=self.synthesize(2 * self.encode(batch), batch.options, batch.noise))
+
+
+class PaintsTheBatch(Painter):
+    """An edit is the mean of its batch."""
+
+    caught_by = "edits_do_not_depend_on_their_batch"
+
+    def painted(self, batch: Batch, image: InputImage) -> torch.Tensor:
+        return super().painted(batch, image).mean(0, keepdim=True).expand(batch.n, -1, -1, -1)
+
+
+class PaintsOverTheMask(Painter):
+    """It changes what the mask keeps."""
+
+    caught_by = "a_mask_keeps_the_rest"
+
+    def edit(self, batch: Batch, image: InputImage) -> Iterator[Step]:
+        yield Step(images=self.painted(batch, image))

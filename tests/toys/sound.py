@@ -9,7 +9,18 @@ from typing import Any, ClassVar
 
 import torch
 
-from zoo_core import Batch, Checkpoint, Message, Noise, OptionError, Options, Score, Step, load_weights
+from zoo_core import (
+    Batch,
+    Checkpoint,
+    InputImage,
+    Message,
+    Noise,
+    OptionError,
+    Options,
+    Score,
+    Step,
+    load_weights,
+)
 
 
 class Toy:
@@ -150,6 +161,28 @@ class Rater(Toy):
 
     def rate(self, levels: torch.Tensor) -> torch.Tensor:
         return -levels.sum(1)
+
+
+class Painter(Toy):
+    """Begins with an image; keeps every contract."""
+
+    capabilities = ("edit",)
+    options = """
+[model.options.input]
+type = "string"
+format = "file"
+description = "Image to begin with."
+[model.options.mask]
+type = "string"
+format = "file"
+description = "White where it is made anew."
+"""
+
+    def edit(self, batch: Batch, image: InputImage) -> Iterator[Step]:
+        yield Step(images=image.pasted(self.painted(batch, image)))
+
+    def painted(self, batch: Batch, image: InputImage) -> torch.Tensor:
+        return self.finish(self.start(batch) + image.pixels())
 
 
 class Weighted(Toy):

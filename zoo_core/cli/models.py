@@ -22,7 +22,7 @@ from zoo_core.cli.console import (
     write,
 )
 from zoo_core.environment import Environment
-from zoo_core.manifest.cards import EmbeddedWeights, HubWeights, LocalWeights, ModelCard, Option
+from zoo_core.manifest.cards import CAPABILITIES, EmbeddedWeights, HubWeights, LocalWeights, ModelCard, Option
 
 if TYPE_CHECKING:
     from zoo_core.weights.labels import Labels
@@ -36,6 +36,9 @@ _LABELS = 100
 @click.option("--output", metavar="TYPE", help="Only models with this output: image or text.")
 @click.option("--plugin", metavar="NAME", help="Only models of this plugin.")
 @click.option("--built-in", is_flag=True, help="Only models whose weights are in their plugin: no download.")
+@click.option(
+    "--capability", type=click.Choice(CAPABILITIES), help="Only models with this capability, such as edit."
+)
 @json_option
 def list_models(
     pattern: str | None,
@@ -43,6 +46,7 @@ def list_models(
     output: str | None,
     plugin: str | None,
     built_in: bool,
+    capability: str | None,
     as_json: bool,
 ) -> None:
     """List the models that can be run.
@@ -53,6 +57,7 @@ def list_models(
     cards = catalog.match(pattern, everything=everything, output=output, plugin=plugin)
     if built_in:
         cards = [card for card in cards if isinstance(card.weights, EmbeddedWeights)]
+    cards = [card for card in cards if capability is None or capability in card.capabilities]
     if not cards and not as_json:
         click.echo("No installed model matches.\nSee all known models: zoo list --all", err=True)
     _print_cards(cards, catalog, as_json)

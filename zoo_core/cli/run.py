@@ -140,23 +140,28 @@ class RunRequest:
 def _command_for(name: str, base: click.Command, args: Sequence[str]) -> click.Command:
     """Build ``zoo run`` for one model, with the options of every run and those of the model."""
     card = card_of(name)
+    return command_of(
+        name,
+        card,
+        params_for(card, base, args),
+        card.options,
+        lambda options, **values: make_samples(RunRequest(name, card, options, **values)),
+        help=f"Generate samples with {card.id}: {card.summary}",
+    )
+
+
+def params_for(card: ModelCard, base: click.Command, args: Sequence[str]) -> list[click.Parameter]:
+    """Return the options of every run, and those of the engine that the words ``args`` choose."""
     flags = engine_flags(args)
     if double := next((flag for flag in flags if flag.name in card.options), None):
         raise OptionError(
             f"{double.opts[0]} is an option of {card.id} and of the engine.",
             "Use another engine, or --shard.",
         )
-    return command_of(
-        name,
-        card,
-        [*base.params, *flags],
-        card.options,
-        lambda options, **values: _run(RunRequest(name, card, options, **values)),
-        help=f"Generate samples with {card.id}: {card.summary}",
-    )
+    return [*base.params, *flags]
 
 
-def _run(request: RunRequest) -> None:
+def make_samples(request: RunRequest) -> None:
     """Generate the samples; check everything before anything is downloaded, loaded or written."""
     from zoo_core.cli.engines import chosen_engine
     from zoo_core.cli.prompts import read_prompts

@@ -156,7 +156,7 @@ def _read_model(table: Table, plugin: str, folder: Path | None, common: dict[str
         homepage=table.optional_text("homepage", _ADDRESS, "an address https://…"),
         parameters=table.optional_whole("parameters"),
         prompt=table.choice("prompt", ("none", "optional", "required"), "none"),
-        capabilities=table.choices("capabilities", CAPABILITIES),
+        capabilities=_read_capabilities(table, options),
         training=table.strings("training"),
         quality=table.texts("quality"),
         options=options,
@@ -164,6 +164,13 @@ def _read_model(table: Table, plugin: str, folder: Path | None, common: dict[str
     )
     table.finish()
     return card
+
+
+def _read_capabilities(table: Table, options: Mapping[str, Option]) -> tuple[str, ...]:
+    capabilities = table.choices("capabilities", CAPABILITIES)
+    if "edit" in capabilities and ("input" not in options or options["input"].format != "file"):
+        raise table.error("capabilities", 'an option input with format = "file" beside the capability edit')
+    return capabilities
 
 
 def _read_check(table: Table, options: Mapping[str, Option]) -> dict[str, Any]:
@@ -235,7 +242,7 @@ def _read_checkpoint(table: Table, plugin: str, common: dict[str, Option]) -> Ch
         more_weights=() if suffix else table.paths("more_weights", "paths inside the checkpoint"),
         without=() if suffix else table.paths("without", "paths inside the checkpoint"),
         prompt=table.choice("prompt", ("none", "optional", "required"), "none"),
-        capabilities=table.choices("capabilities", CAPABILITIES),
+        capabilities=_read_capabilities(table, common),
         options=common,
         suffix=suffix,
     )

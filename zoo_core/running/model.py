@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import groupby, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo_core.errors import OptionError, PluginError, ZooError
@@ -30,9 +31,11 @@ from zoo_core.protocols import (
     Step,
 )
 from zoo_core.running.planning import Plan, PromptLine, Request, make_plan
+from zoo_core.running.starting import start
 from zoo_core.samples.kinds import KINDS
 from zoo_core.samples.sample import Record, Sample, Samples
 from zoo_core.weights import Checkpoint
+from zoo_core.weights.digest import digest_of_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -326,7 +329,7 @@ class Model:
             self.card.plugin, f"running {self.card.id}", "Run again with --debug for the details."
         ):
             with torch.inference_mode(), _memory_explained():
-                steps = iter(self.generator.generate(self.batch(group)))
+                steps = start(self.generator, self.batch(group))
             try:
                 while True:
                     # Entered anew for each step: the mode must not leak to the caller between two steps.
@@ -420,10 +423,19 @@ class Model:
                 name: value for name, value in request.options.items() if self.card.options[name].recorded
             },
             metadata=dict(metadata or {}),
+            files=self._digests(request.options),
             dtype=self.dtype,
             device=self.device.type,
             output=self.card.output,
         )
+
+    def _digests(self, options: Mapping[str, Any]) -> dict[str, str]:
+        """Return the digest of each file that an option names; a missing one is left out."""
+        given = [
+            name for name, option in self.card.options.items() if option.format == "file" and options[name]
+        ]
+        digests = {name: digest_of_path(Path(options[name]).expanduser()) for name in given}
+        return {name: digest for name, digest in digests.items() if digest}
 
     def _broken_promise(self, what: str) -> PluginError:
         return PluginError(

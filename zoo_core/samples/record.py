@@ -46,6 +46,8 @@ class Record:
     """The kind of sample: ``image``, ``text``."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """What the generator reported with the sample: JSON. Infinity and NaN are kept as "inf" and "nan"."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """sha256 of the content of every option that is a file or a folder, by the option's name."""
 
     def __post_init__(self) -> None:
         for name, value in self.options.items():
@@ -63,14 +65,14 @@ class Record:
 
         Sample *i* depends on checkpoint, options, condition, seed and dtype alone. The model's name, the
         device and the versions are left out, so that a run can be resumed elsewhere; and options that are not
-        given, so that a later version may have more.
+        given, so that a later version may have more. A file counts by its content, not by its path.
         """
         parts = [
             self.plugin,
             self.checkpoint["digest"],
             self.seed,
             self.prompt,
-            {name: value for name, value in self.options.items() if value is not None},
+            {name: self.files.get(name, value) for name, value in self.options.items() if value is not None},
             self.dtype,
         ]
         canonical = json.dumps([*parts, self.output], sort_keys=True)
@@ -103,6 +105,7 @@ class Record:
             "device": self.device,
             "output": self.output,
             "metadata": self.metadata,
+            **({"files": dict(self.files)} if self.files else {}),
         }
 
     @classmethod
@@ -124,6 +127,9 @@ class Record:
         stated = top.take("checkpoint", dict)
         checkpoint = _Fields(stated, "'checkpoint'")
         adapter = [name for name in ("adapter", "adapter_digest") if name in stated]
+        files = top.mapping("files") if isinstance(document, dict) and "files" in document else {}
+        if not all(isinstance(digest, str) for digest in files.values()):
+            raise _broken("'files' holds something other than strings")
         if not all(isinstance(version, str) for version in versions.values()):
             raise _broken("'versions' holds something other than strings")
         prompt = top.take("prompt", str, list, type(None))
@@ -142,6 +148,7 @@ class Record:
                 device=top.take("device", str),
                 output=top.take("output", str),
                 metadata=top.mapping("metadata" if schema == SCHEMA else "facts"),
+                files=files,
             )
         except OptionError as error:
             raise _broken(error.message.rstrip(".")) from None

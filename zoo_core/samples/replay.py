@@ -64,7 +64,7 @@ def check_replay(then: Record, now: Record) -> tuple[str, ...]:
         A sentence for each change that may alter the result slightly: versions, device, dtype, new options.
 
     Raises:
-        OutputError: The checkpoint or the plugin is a different one, so the sample would be too.
+        OutputError: The checkpoint, the plugin or a file is a different one, so the sample would be too.
     """
     if then.plugin != now.plugin:
         raise OutputError(
@@ -76,6 +76,13 @@ def check_replay(then: Record, now: Record) -> tuple[str, ...]:
             f"The sample was made with other weights: {_weights(then)}; {now.model} now has {_weights(now)}.",
             "Run the revision it was made with: zoo run hf:ORG/REPO@REVISION",
         )
+    for name, digest in then.files.items():
+        if now.files.get(name) != digest:
+            raise OutputError(
+                f"The sample was made with another file for the option {name}: {then.options.get(name)} "
+                + ("has changed." if name in now.files else "is missing."),
+                f"Put back the file whose sha256 is {digest}.",
+            )
     changes = [
         f"{name} was {version} and is {now.versions.get(name, 'not installed')}"
         for name, version in then.versions.items()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zoo_core.protocols import RESULTS, Batch, Generator, Prompt, Step
 from zoo_core.running.model import Model
+from zoo_core.running.starting import start as begin
 from zoo_core.samples.sample import Sample
 
 Row = Tensor | str | Mapping[str, Sequence[Any]]
@@ -70,7 +71,7 @@ def drive(generator: Generator, batch: Batch) -> Iterator[Step]:
 def start(generator: Generator, batch: Batch) -> Iterator[Step]:
     """Begin a run; nothing needs to be computed before the first step is requested."""
     with torch.inference_mode():
-        return iter(generator.generate(batch))
+        return begin(generator, batch)
 
 
 def advance(steps: Iterator[Step]) -> Step | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,30 @@ R = TypeVar("R")
 def sha256(path: Path) -> str:
     """Return the sha256 of a file."""
     return _hash_into(hashlib.sha256(), path)
+
+
+def digest_of_path(path: Path) -> str | None:
+    """Return the sha256 of a file, or of the list of a folder's files with theirs; None if there is neither.
+
+    A file that has not changed since is not read again.
+    """
+    try:
+        if path.is_dir():
+            files = {each.relative_to(path).as_posix(): each for each in path.rglob("*") if each.is_file()}
+            return combine({name: _sha256_once(*_version(file)) for name, file in files.items()})[7:]
+        return _sha256_once(*_version(path)) if path.is_file() else None
+    except OSError:
+        return None
+
+
+def _version(path: Path) -> tuple[Path, int, int]:
+    stat = path.stat()
+    return path, stat.st_mtime_ns, stat.st_size
+
+
+@lru_cache(maxsize=64)
+def _sha256_once(path: Path, mtime: int, size: int) -> str:
+    return sha256(path)
 
 
 def git_blob_sha1(path: Path) -> str:

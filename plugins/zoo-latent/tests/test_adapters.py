@@ -84,7 +84,7 @@ def test_a_lora_is_added_to_the_weights(tmp_path: Path, layout: Any):
     assert difference(made(model, **options), expected(pipeline)) < 1e-4
     assert torch.equal(made(model), plain)  # the next run has none of it
     sample = next(model.generate("fox", steps=1, seed=0, **options))
-    assert len(sample.record.metadata["lora_sha256"]) == 64
+    assert len(sample.record.files["lora"]) == 64
 
 
 def test_the_scale_of_each_layer_is_that_of_peft(tmp_path: Path):

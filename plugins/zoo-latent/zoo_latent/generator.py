@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
+from zoo_ddpm.keeping import DEFAULT_STRENGTH, keep_pixels, keeping, noised, with_strength
 from zoo_ddpm.sampling import plan_sampling, predictor, read_schedule
 
-from zoo_core import Batch, Checkpoint, OptionError, Step, WeightsError, ZooError, read_options
+from zoo_core import Batch, Checkpoint, InputImage, OptionError, Step, WeightsError, ZooError, read_options
 from zoo_latent.checkpoint import Parts, build_autoencoder, read_folder
 from zoo_latent.class_to_image import ClassToImage
 from zoo_latent.denoiser import Denoiser
-from zoo_latent.editing import Edit, EditOptions, keeping, noised
 from zoo_latent.inference import pack_convolutions
 from zoo_latent.preview import LinearPreview
 from zoo_latent.sd3 import StableDiffusion3
@@ -48,6 +48,7 @@ class SamplingOptions:
     eta: float | None
     order: int | None
     solver_type: str | None
+    strength: float | None
     tiles: bool
 
 
@@ -87,10 +88,16 @@ class LatentDiffusion:
         Raises:
             OptionError: The options contradict each other or do not fit this model.
         """
+        return self._steps(batch, None)
+
+    def edit(self, batch: Batch, image: InputImage) -> Iterator[Step]:
+        """Make the batch's images from one, which is changed, or made anew where its mask is white."""
+        return self._steps(batch, image)
+
+    def _steps(self, batch: Batch, image: InputImage | None) -> Iterator[Step]:
         options = read_options(SamplingOptions, batch.options)
-        edit = Edit.read(read_options(EditOptions, batch.options))
         factor = self.autoencoder.config.factor
-        size = self.denoiser.latent_size(batch.options, factor, edit.size if edit else None)
+        size = self.denoiser.latent_size(batch.options, factor, image.size if image else None)
         image_size = factor * size[0], factor * size[1]
         plan = plan_sampling(
             self.scheduler,
@@ -105,17 +112,22 @@ class LatentDiffusion:
         def normal() -> Tensor:
             return batch.noise.normal(self.denoiser.channels, *size)
 
-        network = self.denoiser.bind(batch, image_size, self._beside(edit, image_size, normal))
+        network = self.denoiser.bind(batch, image_size, self._beside(image, image_size, normal))
         predict = predictor(network, self.scheduler)
-        if edit is None or (self._repaints and edit.strength == 1):
+        anew = image.anew(size) if image else None
+        strength = options.strength
+        if strength is None:
+            strength = DEFAULT_STRENGTH if anew is None else 1.0
+        if image is None or (self._repaints and strength == 1):
             x = normal()
         else:
-            known, noise, anew = self._encode(edit.pixels(image_size), normal), normal(), edit.anew(size)
-            plan = replace(plan, steps=plan.steps[edit.first_step(len(plan.steps)) :])
+            known, noise = self._encode(image.pixels(image_size), normal), normal()
+            plan = with_strength(plan, strength)
             # Made anew from the highest noise level, nothing is left of the image.
-            x = noise if anew is not None and edit.strength == 1 else noised(known, noise, plan.steps[0])
+            from_noise = anew is not None and strength == 1
+            x = noise if from_noise else noised(known, noise, plan.steps[0].alpha_bar)
             if anew is not None and not self._repaints:
-                predict = keeping(predict, known, noise, anew.to(self.device))
+                predict = keeping(predict, known, noise, keep_pixels(anew.to(self.device)))
         metadata = self.denoiser.metadata(batch.n)
         total = len(plan.steps)
         for index, (x_s, x_0) in enumerate(plan.run(predict, x, batch.noise), start=1):
@@ -128,7 +140,7 @@ class LatentDiffusion:
                 images = self.preview(x_0)
             else:
                 images = self.decode(x_s, options.tiles)
-                images = edit.pasted(images) if edit else images
+                images = image.pasted(images) if image else images
             yield Step(index, total, images, metadata=metadata)
 
     def decode(self, latents: Tensor, tiles: bool = False) -> Tensor:
@@ -153,20 +165,20 @@ class LatentDiffusion:
         return self.autoencoder.encode(pixels, normal().to(self.dtype)).float()
 
     def _beside(
-        self, edit: Edit | None, size: tuple[int, int], normal: Callable[[], Tensor]
+        self, image: InputImage | None, size: tuple[int, int], normal: Callable[[], Tensor]
     ) -> Tensor | None:
         """Return what an inpainting model takes beside x_t: the mask, and the image without what it hides."""
         if not self._repaints:
             return None
-        if edit is None or edit.mask is None:
+        if image is None or image.mask is None:
             raise OptionError(
                 "This model repaints a part of an image, and there is none.",
                 "Give both: --input IMAGE --mask MASK, white where the image is to be made anew.",
             )
-        hidden = edit.anew(size)
+        hidden = image.anew(size)
         assert hidden is not None
-        known = self._encode(edit.pixels(size) * (1 - hidden), normal)
-        anew = edit.anew((known.shape[2], known.shape[3]))
+        known = self._encode(image.pixels(size) * (1 - hidden), normal)
+        anew = image.anew((known.shape[2], known.shape[3]))
         assert anew is not None
         return torch.cat([anew.to(known).expand(len(known), -1, -1, -1), known], dim=1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -187,10 +186,8 @@ class TextToImage:
         return size[0] // factor, size[1] // factor
 
     def metadata(self, n: int) -> tuple[Mapping[str, Any], ...] | None:
-        """Return the digests of the files that were added to the model."""
-        files = {"lora": self.adapters.lora, "embedding": self.adapters.embedding}
-        digests = {f"{name}_sha256": _sha256(Path(path)) for name, path in files.items() if path}
-        return (digests,) * n if digests else None
+        """Return None: the options say it all."""
+        return None
 
     def bind(self, batch: Batch, image_size: tuple[int, int], beside: Tensor | None) -> Network:
         """Return the network with the batch's prompts and guidance bound.
@@ -270,8 +267,3 @@ def guidance_embedding(scales: Tensor, width: int) -> Tensor:
     i = torch.arange(half, dtype=torch.float32, device=scales.device)
     angles = 1000.0 * scales[:, None] * torch.exp(-math.log(10000.0) * i / (half - 1))
     return torch.nn.functional.pad(torch.cat([angles.sin(), angles.cos()], dim=1), (0, width % 2))
-
-
-def _sha256(path: Path) -> str | None:
-    """Return the digest of a file; None for a folder."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None

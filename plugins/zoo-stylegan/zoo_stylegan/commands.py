@@ -12,13 +12,14 @@ import click
 import zoo_core
 from zoo_core import (
     ContactSheet,
+    InputImage,
     Model,
     OptionError,
     Options,
     OutputError,
     Seeds,
     ZooError,
-    read_image,
+    read_option_image,
     record_of_command,
     save_images,
 )
@@ -239,7 +240,8 @@ def invert(
     if label is None and config.classes:
         raise OptionError("This model has classes.", "Give the class of the image: --label 7")
     generator.draw_z(0, label)  # refuses an unknown class before any work is done
-    target = _read_square(image, config.image_channels, config.resolution).to(generator.device)
+    square = InputImage(read_option_image(str(image), "")).fitted((config.resolution, config.resolution))
+    target = square.pixels(channels=config.image_channels).to(generator.device)
     quiet = not sys.stderr.isatty()
     with click.progressbar(length=steps, file=sys.stderr, hidden=quiet) as bar:
 
@@ -303,15 +305,3 @@ def _check_new(path: Path) -> None:
         raise OutputError(f"{path} already exists.", "Give another path, or remove it.")
     if not path.suffix:
         raise OutputError(f"{path} has no suffix.", "Give a file, such as out.png.")
-
-
-def _read_square(path: Path, channels: int, side: int) -> Tensor:
-    """Read an image file as (1, channels, side, side) in [-1, 1]: its central square, resized."""
-    import numpy as np
-    import torch
-    from PIL import Image, ImageOps
-
-    image = read_image(path).convert("L" if channels == 1 else "RGB")
-    image = ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS)
-    pixels = torch.from_numpy(np.array(image)).float() / 127.5 - 1
-    return pixels[None, None] if channels == 1 else pixels.permute(2, 0, 1)[None]

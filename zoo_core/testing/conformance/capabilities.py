@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import torch
 
-from zoo_core.protocols import PROTOCOLS, Chat, Latents, Message, NextToken, Prediction, Scorer
+from zoo_core.protocols import PROTOCOLS, Chat, Editor, Latents, Message, NextToken, Prediction, Scorer
 from zoo_core.testing.conformance.check import NotApplicable, check
 from zoo_core.testing.conformance.loading import the_model_loads
 from zoo_core.testing.conformance.running import any_number_of_samples_can_be_generated
 from zoo_core.testing.conformance.seeds import global_random_state_is_not_used
 from zoo_core.testing.conformance.subject import SEEDS, ModelSubject
-from zoo_core.testing.runner import Row
+from zoo_core.testing.runner import Row, rows_of
 from zoo_core.testing.validation import require_alike
 
 SCORE_TOLERANCE = 1e-4
@@ -201,6 +201,41 @@ def conversations_are_answered(subject: ModelSubject) -> None:
     together = subject.run.rows((0, 1), prompt=talks)
     for i, talk in enumerate(talks):
         require_alike(subject.run.rows((i,), prompt=talk), together[i : i + 1], f"Conversation {i} alone")
+
+
+@check(
+    "Make row i in edit() of the image and row i of noise, options and prompts only.",
+    needs=(any_number_of_samples_can_be_generated,),
+)
+def edits_do_not_depend_on_their_batch(subject: ModelSubject) -> None:
+    """A sample that begins with an image does not depend on the other samples of its batch.
+
+    A batch is as large as the memory of the machine allows, and a replay makes one sample.
+    """
+    subject.require_capability("edit", Editor)
+    alone = rows_of(subject.edit(SEEDS[-1:]))
+    require_alike(alone, rows_of(subject.edited)[-1:], f"The edit with seed {SEEDS[-1]} alone")
+
+
+@check(
+    "Return image.pasted(images) in edit().",
+    needs=(edits_do_not_depend_on_their_batch,),
+)
+def a_mask_keeps_the_rest(subject: ModelSubject) -> None:
+    """Pixels where the mask is black are those of the image.
+
+    Users mask what is to change, and count on the rest to stay.
+    """
+    subject.require_capability("edit", Editor)
+    if "mask" not in subject.card.options:
+        raise NotApplicable(f"{subject.card.id} has no option mask")
+    images = subject.edited.images
+    assert images is not None
+    given = subject.rows[0]
+    assert isinstance(given, torch.Tensor)
+    half = given.shape[2] // 2
+    furthest = (images.float().cpu() - given)[..., :half].abs().max().item()
+    assert furthest <= 2 / 255, f"A pixel that the mask keeps moved by {furthest * 127.5:.0f} of 255 levels."
 
 
 def _prompt(subject: ModelSubject) -> str:

@@ -21,6 +21,7 @@ from zoo_core.noise import Noise
 from zoo_core.plugins.discovery import installed_plugins, package_folder
 from zoo_core.protocols import Batch, Generator, Score, Scorer, Step
 from zoo_core.running.model import Model
+from zoo_core.samples.images import to_bytes, to_image
 from zoo_core.testing.conformance.check import NotApplicable, Subject
 from zoo_core.testing.conformance.corruption import corruptions, load_corrupted
 from zoo_core.testing.monitors import global_random_state
@@ -211,6 +212,25 @@ class ModelSubject(Subject):
             data = (127.5 * (data + 1)).round().to(torch.uint8)
         with torch.inference_mode():
             return scorer.log_likelihood(data, Noise(seeds, model.device))
+
+    @cached_property
+    def edited(self) -> Step:
+        """The last step of one batch that begins with the first of its rows; see :meth:`edit`."""
+        return self.edit(SEEDS)
+
+    def edit(self, seeds: Sequence[int]) -> Step:
+        """Return the last step of a batch that begins with the first row; a mask keeps its left half."""
+        if "input" in self.run.options:
+            raise NotApplicable(f"every run of {self.card.id} begins with an image")
+        given = self.rows[0]
+        assert isinstance(given, torch.Tensor)
+        white = torch.full((1, *given.shape[1:]), -1.0)
+        white[..., given.shape[2] // 2 :] = 1
+        with tempfile.TemporaryDirectory() as folder:
+            paths = {"input": f"{folder}/input.png", "mask": f"{folder}/mask.png"}
+            for path, pixels in zip(paths.values(), (given, white), strict=True):
+                to_image(to_bytes(pixels)).save(path)
+            return self.run.last(seeds, **{name: paths[name] for name in paths if name in self.card.options})
 
     def batch(self) -> Batch:
         """Return a batch equal to that of the reference."""

@@ -9,12 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from zoo_core import (
@@ -22,15 +19,14 @@ from zoo_core import (
     Between,
     Checkpoint,
     Classes,
+    InputImage,
     Noise,
     OptionError,
     Score,
     Step,
-    ZooError,
     classifier_free_guidance,
     draw_labels,
     read_config,
-    read_image,
     read_options,
 )
 from zoo_gpt.decoding.decode import batch_size_for, decode
@@ -45,7 +41,6 @@ from zoo_gpt.network.checkpoint import load_transformer
 class ImageOptions(SamplingOptions):
     """The options of an ImageGPT."""
 
-    input: str | None
     keep: float
     label: tuple[int | None, ...]
     guidance_scale: float
@@ -89,14 +84,23 @@ class ImageGPT:
         """The start token of images, or that of the first class: the first token after the colours."""
 
     def generate(self, batch: Batch) -> Iterator[Step]:
-        """Draw the batch's images, or complete the input; every finished row gives a preview.
+        """Draw the batch's images; every finished row gives a preview.
 
         Raises:
-            OptionError: The input cannot be read or leaves nothing to draw, the model has no such class, or
-                it cannot be guided.
+            OptionError: The model has no such class, or cannot be guided.
         """
+        return self._draw(batch, [])
+
+    def edit(self, batch: Batch, image: InputImage) -> Iterator[Step]:
+        """Complete an image from its upper part, as large as ``keep`` says.
+
+        Raises:
+            OptionError: As of :meth:`generate`, or nothing is left to draw.
+        """
+        return self._draw(batch, self._kept(image, read_options(ImageOptions, batch.options).keep))
+
+    def _draw(self, batch: Batch, kept: Sequence[int]) -> Iterator[Step]:
         options = read_options(ImageOptions, batch.options)
-        kept = self._kept(options.input, options.keep)
         labels = self._labels(options, batch.noise, kept)
         metadata = tuple(map(self.classes.describe, labels)) if self.classes else None
         prompts = [[self.start + label, *kept] for label in labels]
@@ -176,23 +180,12 @@ class ImageGPT:
             raise OptionError("--label: this model has no classes.", "Omit --label.")
         return [0] * len(options.label)
 
-    def _kept(self, path: str | None, keep: float) -> Sequence[int]:
-        """Return the colours of the upper part of the input; none without an input."""
-        if path is None:
-            return []
-        colours: list[int] = self.palette.encode(self._read_input(path)).flatten().tolist()
+    def _kept(self, image: InputImage, keep: float) -> Sequence[int]:
+        """Return the colours of the upper part of the image's centre square, at the model's size."""
+        c, side, _ = self.palette.shape
+        pixels = image.fitted((side, side)).pixels(channels=c)
+        colours: list[int] = self.palette.encode(pixels).flatten().tolist()
         count = round(keep * len(colours))
         if count == len(colours):
             raise OptionError(f"--keep {keep:g} keeps the whole input.", "Keep less, such as --keep 0.5.")
         return colours[:count]
-
-    def _read_input(self, path: str) -> Tensor:
-        """Return the centre square of an image file at the model's size, (1, c, side, side) in [-1, 1]."""
-        c, side, _ = self.palette.shape
-        try:
-            image = read_image(Path(path).expanduser()).convert("RGB" if c == 3 else "L")
-        except ZooError as error:
-            raise OptionError(f"--input: {error.message}", "Give a PNG or JPEG file.") from error
-        square = ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS)
-        pixels = torch.from_numpy(np.array(square)).view(1, side, side, c).permute(0, 3, 1, 2)
-        return pixels / 127.5 - 1

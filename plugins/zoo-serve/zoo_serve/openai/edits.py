@@ -114,11 +114,10 @@ async def _files(form: FormData) -> dict[str, bytes]:
 
 def _keep(state: ServerState, card: ModelCard, field: str, data: bytes) -> str:
     """Keep an image; return its path, for the option of the model that takes it."""
-    option = card.options.get(FILES[field])
-    if option is None or option.format != "file":
+    if "edit" not in card.capabilities or FILES[field] not in card.options:
         raise Refusal(
-            f"{card.id} takes no {field}: it has no option {FILES[field]}.",
-            "Use another model: GET /zoo/models lists their options.",
+            f"{card.id} takes no {field}.",
+            "Use a model with the capability edit: GET /zoo/models lists them, with their options.",
             code="unsupported_parameter",
             param=field,
         )
