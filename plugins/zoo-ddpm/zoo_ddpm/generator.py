@@ -15,6 +15,7 @@ from zoo_core import (
     Batch,
     Checkpoint,
     Classes,
+    InputImage,
     Noise,
     OptionError,
     Score,
@@ -22,15 +23,20 @@ from zoo_core import (
     WeightsError,
     ZooError,
     draw_labels,
+    read_option_image,
     read_options,
 )
 from zoo_ddpm import checkpoint as layout
+from zoo_ddpm import editing
 from zoo_ddpm.classifier import NoisyClassifier
+from zoo_ddpm.editing import EditOptions
 from zoo_ddpm.elbo import variational_bound
 from zoo_ddpm.guidance import autoguided, classifier_gradient, classifier_guided, within
 from zoo_ddpm.inference import Denoiser, optimize_for_inference
+from zoo_ddpm.keeping import DEFAULT_STRENGTH, noised, with_strength
 from zoo_ddpm.preconditioning import Network
 from zoo_ddpm.prediction import Predictor, guided, labelled
+from zoo_ddpm.samplers import Trajectory
 from zoo_ddpm.sampling import SamplingPlan, plan_sampling, predictor
 from zoo_ddpm.schedule import SchedulerConfig
 from zoo_ddpm.unet_config import UNetConfig
@@ -151,10 +157,95 @@ class DDPM:
         if plan.sampler.alone:
             yield from self._one_by_one(plan, x_T, labels, guidance, batch.noise, metadata)
             return
-        total = len(plan.steps)
         steps = plan.run(self._predictor(plan, labels, guidance), x_T, batch.noise)
-        for index, (x, x_0) in enumerate(steps, start=1):
-            yield Step(index, total, (x if index == total else x_0).clamp(-1, 1), metadata=metadata)
+        yield from _previewed(steps, len(plan.steps), metadata)
+
+    def edit(self, batch: Batch, image: InputImage) -> Iterator[Step]:
+        """Make the batch's samples from an image, as :class:`~zoo_ddpm.editing.EditOptions` say.
+
+        Raises:
+            OptionError: The options contradict each other or do not fit this model.
+        """
+        options, edit = read_options(SamplingOptions, batch.options), read_options(EditOptions, batch.options)
+        editing.check_options(edit, masked=image.mask is not None)
+        if edit.invert or edit.towards:
+            yield from self._inverted(batch, image, options, edit)
+            return
+        plan = self._plan(options)
+        guidance = self._guidance(options)
+        labels = self._labels(options.label, batch.noise, guidance)
+        metadata = None
+        if labels:
+            metadata = tuple(map((self.classes or Classes(len(labels))).describe, labels))
+        strength, keeps = edit.strength, image.mask is not None or edit.keep is not None
+        if strength is None:
+            strength = 1.0 if keeps else DEFAULT_STRENGTH
+        editing.check_sampler(plan, edit.resample)
+        plan = with_strength(plan, strength)
+        noise = batch.noise
+        predict = self._predictor(plan, labels, guidance)
+        again = lambda: predict  # noqa: E731
+        c, h, w = self.shape
+        small = edit.keep == "coarse" and image.size == (h // edit.factor, w // edit.factor)
+        fitted = image if small else image.fitted((h, w))
+        x = normal = noise.normal(*self.shape)
+        if keeps:
+            known, keep = editing.known_part(fitted, self.shape, edit.keep, edit.factor)
+            known = known.to(x).expand_as(x)
+            again = editing.keeping_anew(predict, known, keep, noise)
+        else:
+            known = fitted.pixels(channels=c).to(x)
+        if strength < 1 or not keeps:
+            x = noised(known, normal, plan.steps[0].alpha_bar)
+        steps = editing.resampled(plan, again, x, noise, edit.resample)
+        total = len(plan.steps) * edit.resample
+        for step in _previewed(steps, total, metadata):
+            images = step.images
+            assert images is not None
+            yield replace(step, images=fitted.pasted(images)) if step.index == total else step
+
+    def _inverted(
+        self, batch: Batch, image: InputImage, options: SamplingOptions, edit: EditOptions
+    ) -> Iterator[Step]:
+        """Find the noise that DDIM makes the image of, and sample from it; or from between two images'."""
+        if options.eta or options.clip not in (None, "none"):
+            raise OptionError(
+                "Only ddim without noise and clipping can be inverted.", "Leave out --eta and --clip."
+            )
+        plan = with_strength(
+            self._plan(replace(options, sampler="ddim", clip="none")),
+            1.0 if edit.strength is None else edit.strength,
+        )
+        guidance = self._guidance(options)
+        drawn = self._labels(options.label, batch.noise, guidance)
+        if self.classes and self.null_class is None and None in options.label:
+            raise OptionError("Inversion needs the class of the image.", "Give it: --label 7")
+        # Without a label the image is sampled as it is inverted: under "any class".
+        labels = drawn and [
+            self.null_class if given is None and self.null_class is not None else label
+            for given, label in zip(options.label, drawn, strict=True)
+        ]
+        source = None
+        if self.classes:
+            source = labels if self.null_class is None else [self.null_class] * batch.n
+        invert = predictor(self._bind(source, Guidance(1.0)), plan.config)
+
+        def noise_of(given: InputImage) -> Tensor:
+            pixels = given.fitted(self.shape[1:]).pixels(channels=self.shape[0]).to(self._device)
+            return editing.ddim_inversion(invert, pixels.repeat(batch.n, 1, 1, 1), plan.steps)
+
+        x = noise_of(image)
+        if edit.towards:
+            other = noise_of(InputImage(read_option_image(edit.towards, "--towards")))
+            x = editing.slerp(x, other, torch.tensor(edit.position))
+        metadata = None
+        if self.classes and labels:
+            describe = self.classes.describe
+            metadata = tuple({} if label == self.null_class else describe(label) for label in labels)
+        unlabelled = all(given is None for given in options.label)
+        predict = invert if unlabelled else self._predictor(plan, labels, guidance)
+        steps = plan.run(predict, x, batch.noise)
+        yield from _previewed(steps, len(plan.steps), metadata)
 
     def _one_by_one(
         self,
@@ -324,6 +415,14 @@ class DDPM:
         if self.null_class is None or tensor is None:
             return network
         return guided(self._network, tensor, self.null_class, guidance.scale, guidance.rescale)
+
+
+def _previewed(
+    steps: Trajectory, total: int, metadata: tuple[Mapping[str, Any], ...] | None
+) -> Iterator[Step]:
+    """Yield a step for each of a sampler: previews of x_0, and at last the samples."""
+    for index, (x, x_0) in enumerate(steps, start=1):
+        yield Step(index, total, (x if index == total else x_0).clamp(-1, 1), metadata=metadata)
 
 
 def numbers(text: str, flag: str) -> list[float]:
