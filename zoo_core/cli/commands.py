@@ -11,7 +11,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
             "zoo_core.cli.run:run",
             "Generate images, texts, audio, videos, points or tables with a model.",
         ),
-        "edit": ("zoo_core.cli.edit:edit", "Make images from an image."),
+        "edit": (
+            "zoo_core.cli.edit:edit",
+            "Make images from an image: change it, or fill in a part of it.",
+        ),
         "merge": ("zoo_core.cli.merge:merge", "Put the shards of a run together, and check them."),
         "chat": ("zoo_core.cli.chat:chat", "Talk with a model."),
         "replay": ("zoo_core.cli.replay:replay", "Reproduce a sample from the metadata in its file."),
