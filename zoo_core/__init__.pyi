@@ -25,7 +25,8 @@ from .data.input_image import InputImage as InputImage
 from .data.input_image import read_option_image as read_option_image
 from .data.input_image import to_pixels as to_pixels
 from .data.tiles import upscale_tiles as upscale_tiles
-from .data.upscaling import read_image_to_upscale as read_image_to_upscale
+from .data.upscaling import image_to_upscale as image_to_upscale
+from .data.upscaling import no_image_to_upscale as no_image_to_upscale
 from .data.upscaling import upscaled_image as upscaled_image
 from .engines.building import build_worker as build_worker
 from .engines.protocol import Accept as Accept

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
-from zoo_gigagan.upsampler.tiles import FACTOR
+from zoo_gigagan.upsampler.network import FACTOR
 from zoo_stylegan.latents.perceptual import LPIPS
 
 import zoo_core as zoo

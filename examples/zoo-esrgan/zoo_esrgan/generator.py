@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from zoo_core import (
     Batch,
     Checkpoint,
+    InputImage,
     Step,
+    image_to_upscale,
     load_network,
+    no_image_to_upscale,
     read_config,
-    read_image_to_upscale,
     read_options,
     upscale_tiles,
     upscaled_image,
@@ -27,7 +29,6 @@ from zoo_esrgan.network import FACTOR, Compact, CompactNetwork, Dense, DenseNetw
 class UpscalingOptions:
     """Options of ``zoo run``, as zoo.toml declares them."""
 
-    input: str | None
     tile: int
 
 
@@ -56,20 +57,26 @@ class ESRGAN:
         self.network = load_network(build, checkpoint.tensors("model"), checkpoint.source, self.dtype, device)
 
     def generate(self, batch: Batch) -> Iterator[Step]:
-        """Upscale the image; every seed gives the same, because the network takes no noise.
+        """Raise OptionError: an upscaler begins with an image."""
+        raise no_image_to_upscale()
+
+    def edit(self, batch: Batch, image: InputImage) -> Iterator[Step]:
+        """Upscale the image. Every seed gives the same, because the network takes no noise.
 
         Raises:
-            OptionError: There is no input image, or it cannot be read.
+            OptionError: The image is too large.
         """
         options = read_options(UpscalingOptions, batch.options)
-        image, alpha = read_image_to_upscale(options.input)
-        side = options.tile or max(image.shape[1:])
+        colours, alpha = image_to_upscale(image)
+        side = options.tile or max(colours.shape[1:])
 
         def upsample(tiles: Tensor, indices: list[int]) -> Tensor:
             pixels: Tensor = self.network(tiles.to(self.device, self.dtype))
             return pixels.float().clamp(0, 1)
 
-        for done, total, result in upscale_tiles(image, side, FACTOR, upsample, halo=self.halo, batch_size=1):
+        for done, total, result in upscale_tiles(
+            colours, side, FACTOR, upsample, halo=self.halo, batch_size=1
+        ):
             if result is None:
                 yield Step(done, total)
             else:

@@ -74,6 +74,7 @@ def card(weights) -> ModelCard:
         output="image",
         license="mit",
         weights=weights,
+        capabilities=("edit",),
         options=Catalog.read().models["aura-sr-v2"].options,
     )
 

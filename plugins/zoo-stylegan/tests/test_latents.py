@@ -123,7 +123,7 @@ def test_an_interpolation_is_written_as_an_animation(two, tmp_path, suffix):
         (["--seeds", "3"], "expected 2 to 1000 seeds, not 1"),
         (["--seeds", "3,4", "--label", "3"], "this model has 3 classes"),
         (["--seeds", "0-9", "--space", "z"], "interpolation in z is within one class"),
-        (["--seeds", "3,4", "-o", "walk.mp4"], ".mp4 is not an animation format"),
+        (["--seeds", "3,4", "-o", "walk.avi"], ".avi is not an animation format"),
         (["--seeds", "3,4", "-o", "taken.gif"], "already exists"),
     ],
 )

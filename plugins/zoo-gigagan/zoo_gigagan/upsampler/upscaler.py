@@ -11,9 +11,11 @@ from torch import Tensor
 from zoo_core import (
     Batch,
     Checkpoint,
+    InputImage,
     Step,
+    image_to_upscale,
     load_network,
-    read_image_to_upscale,
+    no_image_to_upscale,
     read_options,
     upscale_tiles,
     upscaled_image,
@@ -30,7 +32,6 @@ TILE_BATCH = 4
 class UpscalingOptions:
     """Options of ``zoo run``, as zoo.toml declares them."""
 
-    input: str | None
     overlap: bool
     noise: bool
 
@@ -54,20 +55,24 @@ class AuraSR:
         )
 
     def generate(self, batch: Batch) -> Iterator[Step]:
+        """Raise OptionError: an upscaler begins with an image."""
+        raise no_image_to_upscale()
+
+    def edit(self, batch: Batch, image: InputImage) -> Iterator[Step]:
         """Upscale the image once for each sample, each in its own style; yield a step every few tiles.
 
         Raises:
-            OptionError: There is no input image, or it cannot be read.
+            OptionError: The image is too large.
         """
         options = read_options(UpscalingOptions, batch.options)
-        image, alpha = read_image_to_upscale(options.input)
+        colours, alpha = image_to_upscale(image)
         z = batch.noise.normal(self.config.style_network.dim_in)
-        noise = batch.noise.normal(*image.shape) if options.noise else None
+        noise = batch.noise.normal(*colours.shape) if options.noise else None
         results = []
         for index in range(batch.n):
-            noisy = image
+            noisy = colours
             if noise is not None:
-                noisy = (image + NOISE_STD * noise[index].cpu()).clamp(0, 1)
+                noisy = (colours + NOISE_STD * noise[index].cpu()).clamp(0, 1)
             for done, total, result in self._upscale(noisy, z[index : index + 1], options.overlap):
                 if result is not None:
                     results.append(upscaled_image(result, alpha))
