@@ -287,15 +287,15 @@ MISTAKES = [
     (PLUGIN + MODEL.replace('"gan"', "7"), f"{IN_MODEL} family: expected text, not 7"),
     (
         PLUGIN + MODEL.replace('output = "image"', ""),
-        f"{IN_MODEL} output: expected one of image, text; the key",
+        f"{IN_MODEL} output: expected one of image, text, audio, video, points, table; the key",
     ),
     (PLUGIN + MODEL.replace("license", "licence"), f"{IN_MODEL} license: expected text; the key is missing"),
     (PLUGIN + MODEL + "aliases = 'faces'", f"{IN_MODEL} aliases: expected a list of names such as"),
     (PLUGIN + MODEL + "parameters = -1", f"{IN_MODEL} parameters: expected a whole number, not -1"),
     (PLUGIN + MODEL + "parameters = 1.5", f"{IN_MODEL} parameters: expected a whole number, not 1.5"),
     (
-        PLUGIN + MODEL.replace('output = "image"', 'output = "audio"'),
-        f"{IN_MODEL} output: expected one of image, text, not 'audio'.",
+        PLUGIN + MODEL.replace('output = "image"', 'output = "smell"'),
+        f"{IN_MODEL} output: expected one of image, text, audio, video, points, table, not 'smell'.",
     ),
     (PLUGIN + MODEL + "prompt = true", f"{IN_MODEL} prompt: expected one of none, optional, required,"),
     (PLUGIN + MODEL + "capabilities = ['fly']", f"{IN_MODEL} capabilities: expected some of score, latents,"),

@@ -137,12 +137,15 @@ def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder beside ``folder``, which becomes ``folder`` in one step when it is filled.
 
+    What killed writers left beside it is removed first.
+
     Raises:
         OutputError: The folder cannot be made, or one that is not empty is there.
     """
     part = folder.parent / _PART.format(secrets.token_hex(8))
     with explained(folder):
         make_folder(folder.parent)
+        sweep(folder.parent)
         with _lock(folder.parent, exclusive=False):
             try:
                 part.mkdir()

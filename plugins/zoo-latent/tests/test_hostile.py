@@ -53,7 +53,7 @@ def change_config(folder: Path, part: str, change: dict[str, Any]) -> None:
         ("unet", {"block_out_channels": [10**9, 16]}, "block_out_channels"),
         ("unet", {"block_out_channels": [8, 16, 32]}, "down_block_types has 2 entries"),
         ("unet", {"norm_num_groups": 3}, "norm_num_groups 3 does not divide"),
-        ("unet", {"layers_per_block": 20}, "do not fit"),
+        ("unet", {"layers_per_block": 20}, "far more than the weights"),
         ("unet", {"cross_attention_dim": 32}, "do not fit"),
         ("unet", {"in_channels": 5}, "do not fit"),
         ("unet", {"_class_name": "UNet3DConditionModel"}, "the network is 'UNet3DConditionModel'"),

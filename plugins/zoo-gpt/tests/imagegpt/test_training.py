@@ -16,6 +16,7 @@ from zoo_gpt.imagegpt.training import ImageGPTTrainable, create
 
 import zoo_core as zoo
 from zoo_core import Noise, OptionError, Options, PluginError, TrainingData, WeightsError
+from zoo_core.data.input_image import read_input_image
 from zoo_core.testing import GeneratorConformance
 
 SIDE = 12
@@ -193,7 +194,7 @@ def test_the_class_of_a_completion_is_drawn_given_the_kept_part(model, tmp_path)
     path = tmp_path / "drawn.png"
     next(iter(model.generate(seed=1, label=2))).save(path)
     generator = model.generator
-    kept = generator._kept(str(path), 0.5)
+    kept = generator._kept(read_input_image(str(path)), 0.5)
     by_class = generator._log_p_by_class(kept)
     likely = by_class.softmax(0)
     drawn = [s.record.metadata["label"] for s in model.generate(n=300, seed=0, input=str(path), keep=0.5)]
