@@ -131,6 +131,20 @@ def test_a_missing_part_is_named(copy: Path, missing: str):
         zoo.load(copy, device="cpu")
 
 
+def test_a_copy_without_t5_is_told_how_it_runs_without(copy_3: Path):
+    shutil.rmtree(copy_3 / "text_encoder_3")
+    with pytest.raises(WeightsError, match="names a third text encoder, T5") as caught:
+        zoo.load(copy_3, device="cpu")
+    assert '"text_encoder_3": [null, null]' in caught.value.remedy
+    change_index(copy_3, text_encoder_3=[None, None])
+    zoo.load(copy_3, device="cpu")
+
+
+def change_index(folder: Path, **change: Any) -> None:
+    path = folder / "model_index.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+
+
 @pytest.mark.parametrize("part", ["unet", "vae"])
 def test_weights_that_are_not_numbers_are_named(copy: Path, part: str):
     file = copy / part / "diffusion_pytorch_model.safetensors"

@@ -91,6 +91,12 @@ def read_folder(checkpoint: Checkpoint) -> Parts:
     suffixes = [s for s in ("", "_2") if _names_a_class(index.get(f"text_encoder{s}"))]
     t5 = None
     if _names_a_class(index.get("text_encoder_3")):
+        if not checkpoint.has("text_encoder_3/config.json"):
+            raise WeightsError(
+                f"{checkpoint.source} names a third text encoder, T5, and has no text_encoder_3/config.json.",
+                'Get a complete copy of the checkpoint, or write "text_encoder_3": [null, null] into its '
+                "model_index.json to run it without T5.",
+            )
         t5 = part("text_encoder_3"), lambda size: T5Tokenizer.read(checkpoint, "tokenizer_3/", size)
     denoiser = next((f for f in ("unet", "transformer") if checkpoint.has(f"{f}/config.json")), "unet")
     autoencoder = "vqvae" if checkpoint.has("vqvae/config.json") else "vae"
