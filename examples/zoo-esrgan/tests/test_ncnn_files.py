@@ -11,7 +11,7 @@ from zoo_esrgan.generator import ESRGAN
 from zoo_esrgan.ncnn_files import convert
 from zoo_esrgan.network import Compact, CompactNetwork, Dense, DenseNetwork
 
-from zoo_core import Batch, Checkpoint, Noise, Options, WeightsError, save_checkpoint
+from zoo_core import Batch, Checkpoint, InputImage, Noise, Options, WeightsError, save_checkpoint
 
 
 def half(network: torch.nn.Module) -> torch.nn.Module:
@@ -81,13 +81,13 @@ def test_a_compact_network_is_read_and_upscales(compact, tmp_path):
     from PIL import Image
 
     pixels = np.random.default_rng(0).integers(0, 256, (21, 34, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "small.png")
+    image = InputImage(Image.fromarray(pixels))
     upscaler = ESRGAN(Checkpoint("test", files, ""), torch.device("cpu"))
     results = []
     for tile in (0, 8):
-        options = Options(input=str(tmp_path / "small.png"), tile=tile)
+        options = Options(tile=tile)
         with torch.inference_mode():
-            *_, last = upscaler.generate(Batch(Noise([0, 1]), options, (None, None)))
+            *_, last = upscaler.edit(Batch(Noise([0, 1]), options, (None, None)), image)
         results.append(last.images)
     assert results[0].shape == (2, 3, 84, 136)
     torch.testing.assert_close(*results, atol=1e-5, rtol=0)  # tiles give the whole
