@@ -149,10 +149,7 @@ class DDPM:
         plan = self._plan(options)
         guidance = self._guidance(options)
         labels = self._labels(options.label, batch.noise, guidance)
-        metadata = None
-        if labels:
-            classes = self.classes or Classes(len(labels))
-            metadata = tuple(map(classes.describe, labels))
+        metadata = self._described(labels)
         x_T = batch.noise.normal(*self.shape)
         if plan.sampler.alone:
             yield from self._one_by_one(plan, x_T, labels, guidance, batch.noise, metadata)
@@ -174,9 +171,7 @@ class DDPM:
         plan = self._plan(options)
         guidance = self._guidance(options)
         labels = self._labels(options.label, batch.noise, guidance)
-        metadata = None
-        if labels:
-            metadata = tuple(map((self.classes or Classes(len(labels))).describe, labels))
+        metadata = self._described(labels)
         strength, keeps = edit.strength, image.mask is not None or edit.keep is not None
         if strength is None:
             strength = 1.0 if keeps else DEFAULT_STRENGTH
@@ -404,6 +399,10 @@ class DDPM:
         if any(label is not None for label in given):
             raise OptionError("--label: this model has no classes.", "Leave out --label.")
         return None
+
+    def _described(self, labels: list[int] | None) -> tuple[Mapping[str, Any], ...] | None:
+        """Return what records say of each sample's label, which may be a classifier's."""
+        return tuple(map((self.classes or Classes(len(labels))).describe, labels)) if labels else None
 
     def _bind(self, labels: list[int] | None, guidance: Guidance) -> Network:
         tensor = None if labels is None else torch.tensor(labels, device=self._device)
