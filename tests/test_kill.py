@@ -77,7 +77,6 @@ def run(words: str, folder: Path, seconds: float | None = None) -> float | None:
     if child == 0:
         code: object = 70
         try:
-            os.setpgid(0, 0)
             os.chdir(folder)
             hub = os.environ["HF_ENDPOINT"]
             os.environ |= isolation(folder / "home") | {"HF_ENDPOINT": hub}
@@ -87,6 +86,8 @@ def run(words: str, folder: Path, seconds: float | None = None) -> float | None:
             code = end.code or 0
         finally:
             os._exit(code if isinstance(code, int) else 70)
+    # Here, not in the fork: one killed before it had a group of its own would take the tests' with it.
+    os.setpgid(child, child)
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         took = time.monotonic() - started
@@ -94,7 +95,7 @@ def run(words: str, folder: Path, seconds: float | None = None) -> float | None:
             assert os.waitstatus_to_exitcode(status) == 0, (folder / "said.txt").read_text(errors="replace")
             return took
         if seconds is not None and took > seconds:
-            os.killpg(os.getpgid(child), signal.SIGKILL)
+            os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
             return None
         time.sleep(0.001)
