@@ -81,7 +81,13 @@ def option_flag(option: Option) -> click.Option:
     return click.Option(
         [declaration, option.name],
         type=bool if option.type == "boolean" else OptionValue(option),
-        metavar="FILE" if option.format else None if option.type == "boolean" else option.type.upper(),
+        metavar=_metavar(option),
         default=None,
         help=f"{option.description} [{option.expects}{default}]",
     )
+
+
+def _metavar(option: Option) -> str | None:
+    if option.format:
+        return "FOLDER" if option.format == "folder" else "FILE"
+    return None if option.type == "boolean" else option.type.upper()

@@ -48,9 +48,9 @@ class Option:
     enum: tuple[str, ...] = ()
     per_sample: bool = False
     """True: a list may be given, and sample *i* takes its value *i* modulo the list's length."""
-    format: Literal["file", "content"] | None = None
-    """``file``: a string that is the path of a file. A server takes no paths from strangers. ``content``: the
-    flag takes a file, whose text is the value. Python may give lists and dictionaries for JSON."""
+    format: Literal["file", "folder", "content"] | None = None
+    """``file`` and ``folder``: a string that is a path. A server takes no paths from strangers. ``content``:
+    the flag takes a file, whose text is the value. Python may give lists and dictionaries for JSON."""
 
     recorded: bool = True
     """False: the option changes no sample, only how it is made, and records leave it out."""

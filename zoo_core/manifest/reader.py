@@ -341,7 +341,8 @@ def _read_option(name: str, table: Table, base: Option | None) -> Option:
         enum=enum or (base.enum if base else ()),
         per_sample=table.optional_truth("per_sample", base.per_sample if base else False),
         recorded=table.optional_truth("recorded", base.recorded if base else True),
-        format=table.choice("format", ("file", "content", ""), (base and base.format) or "") or None,
+        format=table.choice("format", ("file", "folder", "content", ""), (base and base.format) or "")
+        or None,
     )
     if option.enum and kind != "string":
         raise table.error("enum", 'type = "string" beside it')

@@ -430,10 +430,9 @@ class Model:
         )
 
     def _digests(self, options: Mapping[str, Any]) -> dict[str, str]:
-        """Return the digest of each file that an option names; a missing one is left out."""
-        given = [
-            name for name, option in self.card.options.items() if option.format == "file" and options[name]
-        ]
+        """Return the digest of each file or folder that an option names; a missing one is left out."""
+        paths = [name for name, option in self.card.options.items() if option.format in ("file", "folder")]
+        given = [name for name in paths if options[name]]
         digests = {name: digest_of_path(Path(options[name]).expanduser()) for name in given}
         return {name: digest for name, digest in digests.items() if digest}
 

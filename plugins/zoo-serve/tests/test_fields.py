@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from openai.types import completion_create_params, image_edit_params, image_generate_params
 from openai.types.chat import completion_create_params as chat_create_params
+from PIL import Image
 from zoo_serve.openai import chat, completions, edits, images
 
 PAGE = Path(__file__).parents[3] / "docs" / "serving.md"
@@ -190,6 +192,25 @@ def test_every_honoured_field_changes_the_answer(server, path):
             assert gist(post(server, path, body | {field: CHANGES[path][field]}).text) != plain, field
 
 
+def test_every_field_of_an_edit_that_is_not_honoured_is_refused_by_name(server):
+    grey = io.BytesIO()
+    Image.new("L", (28, 28), 128).save(grey, "PNG")
+    form = {"model": "ddpm-digits", "prompt": "", "options": '{"steps": 2}'}
+
+    def edit(**fields: str):
+        files = {"image": ("grey.png", grey.getvalue())}
+        return server.http.post("/v1/images/edits", data=form | fields, files=files)
+
+    asking = ASKING | {"input_fidelity": "high", "markup": "x"}
+    for name, refused in edits.REFUSED.items():
+        answer = edit(**{name: str(asking[name])})
+        assert answer.status_code == 400, (name, answer.text)
+        assert answer.json()["error"]["message"].startswith(f"{name} is not supported: ")
+        for neutral in refused.neutral:
+            assert edit(**{name: str(neutral)}).status_code == 200, (name, neutral)
+    assert edit(style="vivid").json()["error"]["param"] == "style"
+
+
 def test_every_field_checks_its_type(server):
     for path, (model, _, _, body) in ENDPOINTS.items():
         for field in model.model_fields:
@@ -233,10 +254,14 @@ def test_the_page_has_the_table_of_all_fields():
 
 def table() -> str:
     """Return the table of docs/serving.md: a row for each field, a column for each endpoint."""
-    names = {name for model, refused, _, _ in ENDPOINTS.values() for name in (*model.model_fields, *refused)}
-    lines = ["| Field | completions | chat | images |", "|---|---|---|---|"]
-    for name in sorted(names):
-        cells = [_cell(name, model, refused) for model, refused, _, _ in ENDPOINTS.values()]
+    columns = [(model, refused) for model, refused, _, _ in ENDPOINTS.values()]
+    columns.append((images.ImageRequest, edits.REFUSED))
+    names = {name for model, refused in columns for name in (*model.model_fields, *refused)}
+    lines = ["| Field | completions | chat | images | edits |", "|---|---|---|---|---|"]
+    for name in sorted({*names, *edits.FILES}):
+        cells = [_cell(name, model, refused) for model, refused in columns]
+        if name in edits.FILES:
+            cells[-1] = f"the model's `{edits.FILES[name]}`"
         lines.append(f"| `{name}` | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

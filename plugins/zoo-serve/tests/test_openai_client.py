@@ -10,7 +10,7 @@ import httpx
 import openai
 import pytest
 from click.testing import CliRunner
-from PIL import Image
+from PIL import Image, ImageOps
 
 from zoo_core.cli import cli
 
@@ -121,6 +121,7 @@ def test_an_image_is_edited_by_models_that_begin_with_one(client, tmp_path):
         "image": ("seven.png", seven),
         "extra_body": {"seed": 2, "options": '{"keep": 0.5}'},
     }
+    masking = arguments | {"extra_body": {"seed": 2, "options": '{"steps": 4, "label": 1}'}}
     edited = client.images.edit(model="imagegpt-digits", n=2, response_format="b64_json", **arguments)
     files = [base64.b64decode(each.b64_json) for each in edited.data]
     halves = [Image.open(io.BytesIO(file)).convert("L").crop((0, 0, 28, 14)).tobytes() for file in files]
@@ -129,6 +130,18 @@ def test_an_image_is_edited_by_models_that_begin_with_one(client, tmp_path):
     assert edited.data[0].zoo["record"]["options"]["keep"] == 0.5
     with pytest.raises(openai.BadRequestError, match=r"stylegan2-digits takes no image"):
         client.images.edit(model="stylegan2-digits", **arguments)
+    mask = Image.new("RGBA", (28, 28), "black")
+    mask.paste((0, 0, 0, 0), (14, 0, 28, 28))
+    white = ImageOps.invert(mask.getchannel("A"))
+    for each in (mask, white):  # as in OpenAI's API, and as in the zoo
+        content = io.BytesIO()
+        each.save(content, "PNG")
+        made = client.images.edit(model="ddpm-digits", mask=("mask.png", content.getvalue()), **masking)
+        kept = Image.open(io.BytesIO(base64.b64decode(made.data[0].b64_json))).convert("L")
+        left, right = (0, 0, 14, 28), (14, 0, 28, 28)
+        given = Image.open(io.BytesIO(seven)).convert("L")
+        assert kept.crop(left).tobytes() == given.crop(left).tobytes()
+        assert kept.crop(right).tobytes() != given.crop(right).tobytes()
     with pytest.raises(openai.BadRequestError, match="imagegpt-digits takes no mask"):
         client.images.edit(model="imagegpt-digits", mask=("mask.png", seven), **arguments)
     for wrong, said in (

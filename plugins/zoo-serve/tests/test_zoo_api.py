@@ -37,6 +37,7 @@ def test_the_cards_of_a_strangers_plugin_have_their_options_as_a_schema(server):
     assert properties["level"]["anyOf"] == [number, {"type": "array", "items": number, "minItems": 1}]
     assert properties["level"]["default"] == 0.5
     assert properties["input"]["format"] == "data-url"
+    assert "guide" not in cards["ddpm-digits"]["options"]["properties"]  # a folder of the server
 
 
 def test_a_run_tells_its_steps_with_previews(server):
@@ -96,6 +97,8 @@ def test_an_upload_that_is_no_image_is_refused(server, value, said):
 def test_another_option_cannot_name_a_file_of_the_server(server):
     answer = server.http.post("/zoo/run", json={"model": "squares", "options": {"title": "/etc/passwd"}})
     assert answer.json()["error"]["message"].startswith("The option title names a file.")
+    answer = server.http.post("/zoo/run", json={"model": "ddpm-digits", "options": {"guide": "/etc"}})
+    assert answer.json()["error"]["message"].startswith("The option guide is a folder of the server")
     assert events(server, model="squares", options={"title": "etc/passwd"})
 
 

@@ -105,11 +105,12 @@ def license_note(card: ModelCard) -> str | None:
 
 
 def options_schema(card: ModelCard) -> dict[str, Any]:
-    """Return the options of a card as a JSON Schema."""
+    """Return the options of a card that a request may name, as a JSON Schema."""
+    options = {name: option for name, option in card.options.items() if option.format != "folder"}
     return {
         "type": "object",
         "additionalProperties": False,
-        "properties": {name: _option_schema(option) for name, option in card.options.items()},
+        "properties": {name: _option_schema(option) for name, option in options.items()},
     }
 
 

@@ -42,12 +42,18 @@ class Uploads:
         """Return a request's options with the content of files kept, and its place instead.
 
         Raises:
-            Refusal: A file is given as a path, or any other option names a file of this server.
+            Refusal: A file is given as a path, or any other option names a file or folder of this server.
         """
         resolved = {}
         for name, value in options.items():
             option = card.options.get(name)
             if isinstance(value, str) and option is not None:
+                if option.format == "folder":
+                    raise Refusal(
+                        f"The option {name} is a folder of the server, which no request names.",
+                        "Leave it out, or use zoo run on the server.",
+                        param=name,
+                    )
                 if option.format == "file":
                     value = str(self.keep_data_url(value, name))
                 elif not option.enum and _is_file(value):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 import zlib
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from zoo_core import read_record
@@ -111,6 +113,45 @@ def test_an_image_goes_to_a_file_option(choose, tmp_path):
     expect(page.locator("#zoo-details")).to_contain_text("/serve/uploads/")
     page.get_by_role("button", name="Again").click()
     expect(page.get_by_role("heading", name="Earlier")).to_be_visible()
+
+
+def test_a_mask_is_drawn_over_the_image_and_the_rest_is_kept(choose, studio, tmp_path):
+    page = choose("ddpm-digits")
+    Image.new("L", (28, 28), 128).save(tmp_path / "grey.png")
+    page.locator(".zoo-file input[type=file]").first.set_input_files(tmp_path / "grey.png")
+    canvas = page.locator(".zoo-mask canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] * 3 / 4)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 3 / 4, box["y"] + box["height"] * 3 / 4)
+    page.mouse.up()
+    draw(page, Seed="7")
+    page.get_by_role("button", name=SEED_7).click()
+    made = image_shown(page, studio)
+    assert shades(made, (0, 0, 28, 18)) == {128}
+    assert len(shades(made, (8, 21, 20, 22))) > 3
+    page.get_by_role("button", name="Fill the form").click()
+    expect(page.locator(".zoo-file").first).not_to_contain_text("grey")
+    expect(canvas).to_have_attribute("width", "28")
+    page.get_by_role("button", name="Invert").click()  # what was drawn is there again
+    draw(page, Seed="8")
+    page.get_by_role("button", name="Sample with seed 8").click()
+    expect(page.locator("#zoo-details img")).to_have_attribute("alt", "Sample with seed 8")
+    made = image_shown(page, studio)
+    assert shades(made, (10, 20, 18, 22)) == {128}
+    assert len(shades(made, (0, 0, 28, 18))) > 3
+
+
+def shades(image: Image.Image, box: tuple[int, int, int, int]) -> set[int]:
+    """Return the levels of grey in a part of an image."""
+    return set(image.crop(box).tobytes())
+
+
+def image_shown(page: Page, studio) -> Image.Image:
+    """Return the image whose record is shown, in shades of grey."""
+    address = page.locator("#zoo-details img").get_attribute("src")
+    return Image.open(io.BytesIO(studio.http.get(address).content)).convert("L")
 
 
 def test_a_sample_becomes_the_input_of_another_model(choose):

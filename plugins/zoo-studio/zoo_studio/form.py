@@ -9,6 +9,7 @@ from typing import Any
 import gradio
 
 from zoo_core import Labels, ModelCard, Option, OptionError, Prompt, labels_of
+from zoo_studio.mask import canvas_of, is_drawn
 
 SHOWN = 6
 """Options that are shown at once; the others are behind "More options"."""
@@ -33,26 +34,33 @@ class Filled:
 def ordered(card: ModelCard) -> tuple[list[Option], list[Option]]:
     """Return the options that are shown at once, and the others.
 
-    What a sample is of comes first: options with a value per sample, and files.
+    What a sample is of comes first: options with a value per sample, files, and how much of an image is
+    changed. Folders are the server's own.
     """
-    options = list(card.options.values())
-    first = [option for option in options if option.per_sample or option.format == "file"]
+    options = [option for option in card.options.values() if option.format != "folder"]
+    strength = {"strength"} if "edit" in card.capabilities else set()
+    first = [
+        option
+        for option in options
+        if option.per_sample or option.format == "file" or option.name in strength
+    ]
     rest = [option for option in options if option not in first]
     return (first + rest)[:SHOWN], (first + rest)[SHOWN:]
 
 
-def component_of(card: ModelCard, option: Option, value: Any = None) -> gradio.components.Component:
+def component_of(card: ModelCard, option: Option, given: Mapping[str, Any]) -> gradio.components.Component:
     """Return the component of an option.
 
     A number with two bounds and a default is a slider, a boolean a checkbox, a choice a menu, a file a place
-    to drop one. A label is chosen by name where the checkpoint has names. Several values may be given of
-    options that are per sample.
+    to drop one, a mask is drawn. A label is chosen by name where the checkpoint has names. Several values may
+    be given of options that are per sample.
 
     Args:
         card: The model.
         option: One of its options.
-        value: What the component shows; None: the default.
+        given: The values that the form shows, by option; the others have their defaults.
     """
+    value = given.get(option.name)
     value = option.default if value is None else value
     common: dict[str, Any] = {
         "label": _label(option),
@@ -74,6 +82,8 @@ def component_of(card: ModelCard, option: Option, value: Any = None) -> gradio.c
             multiselect=option.per_sample,
             **common,
         )
+    if is_drawn(card, option):
+        return canvas_of(common["label"], given.get("input"), value)
     if option.format == "file":
         label = f"{common['label']}: {option.description}" if option.description else common["label"]
         return gradio.File(

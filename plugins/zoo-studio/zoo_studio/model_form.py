@@ -12,6 +12,7 @@ from zoo_studio.cards import heading_html
 from zoo_studio.conversation import answers, messages
 from zoo_studio.form import Filled, component_of, ordered, seed_of, value_of
 from zoo_studio.gallery import error_html, said_html
+from zoo_studio.mask import address_of, is_drawn
 from zoo_studio.results import Results, visitor_of
 from zoo_studio.tokens import bars_html, next_tokens
 
@@ -63,11 +64,11 @@ class _Form:
 
     def add_options(self) -> None:
         card, given = self.card, self.filled.options
-        self.options = [component_of(card, option, given.get(option.name)) for option in self.shown]
+        self.fields = {option.name: component_of(card, option, given) for option in self.shown}
         if self.more:
             is_given = any(given.get(option.name) not in (None, option.default) for option in self.more)
             with gradio.Accordion(f"{len(self.more)} more options", open=is_given):
-                self.options += [component_of(card, option, given.get(option.name)) for option in self.more]
+                self.fields |= {option.name: component_of(card, option, given) for option in self.more}
 
     def add_chat(self) -> None:
         begun: Any = [] if isinstance(self.filled.prompt, str) else messages(self.filled.prompt or ())
@@ -86,23 +87,45 @@ class _Form:
         gradio.on(
             [self.draw.click, self.prompt.submit, self.seed.submit],
             self._on_draw,
-            [*results.kept, self.prompt, self.seed, self.n, *self.options],
+            [*results.kept, self.prompt, self.seed, self.n, *self.fields.values()],
             results.outputs,
             show_progress="hidden",
         )
+        if "mask" in self.fields and is_drawn(self.card, self.card.options["mask"]):
+            image: Any = self.fields["input"]
+            gradio.on(
+                [image.upload, image.clear],
+                self._on_image,
+                image,
+                [self.fields["mask"], results.status],
+                show_progress="hidden",
+            )
         self.stop.click(self._on_stop)
         self.peek.click(self._on_peek, self.prompt, results.insight, show_progress="hidden")
         if "chat" in self.card.capabilities:
             self.message.submit(
                 self._on_message,
-                [self.message, self.chat, self.seed, *self.options],
+                [self.message, self.chat, self.seed, *self.fields.values()],
                 [self.chat, self.message, self.results.status],
                 show_progress="hidden",
             )
 
     def _values(self, given: Sequence[Any]) -> dict[str, Any]:
-        options = (*self.shown, *self.more)
-        return {option.name: value_of(option, value) for option, value in zip(options, given, strict=True)}
+        values = {}
+        for name, value in zip(self.fields, given, strict=True):
+            option = self.card.options[name]
+            if is_drawn(self.card, option) and value:
+                value = str(self.studio.state.uploads.keep_data_url(value, name))
+            values[name] = value_of(option, value)
+        return values
+
+    async def _on_image(self, content: bytes | None) -> Sequence[Any]:
+        """Show the image that a mask is drawn on."""
+        try:
+            image = None if content is None else str(self.studio.state.uploads.keep(content, "input"))
+        except Exception as error:
+            return gradio.HTML(image=""), error_html(error)
+        return gradio.HTML(image=address_of(image)), ""
 
     async def _on_draw(
         self, request: gradio.Request, drawn: Any, earlier: Any, pinned: Any, *fields: Any

@@ -39,6 +39,8 @@ def filled_from(state: ServerState, record: Record) -> tuple[Filled, tuple[str, 
         option = card.options.get(name)
         if option is None:
             notes.append(f"{card.id} has no option {name} any more.")
+        elif option.format == "folder" and value is not None:
+            notes.append(f"The folder of {option.flag} is left out: a page names none.")
         elif option.format == "file" and value is not None and not _is_kept(state, str(value)):
             notes.append(f"The file of {option.flag} is not on this server: choose it again.")
         else:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter
+from PIL import ImageOps
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
 
-from zoo_core import ModelCard
+from zoo_core import ModelCard, read_image
 from zoo_serve.openai.fields import Refused
 from zoo_serve.openai.images import REFUSED as GENERATION_REFUSED
 from zoo_serve.openai.images import ImageRequest, draw, image_card
@@ -40,7 +43,7 @@ _FORM = {
         "mask": {
             "type": "string",
             "format": "binary",
-            "description": "An image of the same size: what to change.",
+            "description": "An image of the same size: what to change is transparent, or white.",
         },
         **{
             name: {"type": "string"}
@@ -121,4 +124,23 @@ def _keep(state: ServerState, card: ModelCard, field: str, data: bytes) -> str:
             code="unsupported_parameter",
             param=field,
         )
-    return str(state.uploads.keep(data, field))
+    path = state.uploads.keep(data, field)
+    if field == "mask" and (mask := _mask_of_transparency(path)) is not None:
+        path = state.uploads.keep(mask, field)
+    return str(path)
+
+
+def _mask_of_transparency(path: Path) -> bytes | None:
+    """Return OpenAI's mask, transparent where the image is changed, as the zoo's, which is white there.
+
+    None: no part of it is transparent, so it is the zoo's already.
+    """
+    image = read_image(path, keep_alpha=True)
+    if image.mode != "RGBA":
+        return None
+    changed = ImageOps.invert(image.getchannel("A"))
+    if changed.getbbox() is None:
+        return None
+    content = io.BytesIO()
+    changed.save(content, "PNG")
+    return content.getvalue()
