@@ -274,6 +274,8 @@ GGUFS = {
     "m-Q4_K_M.gguf": b"4",
     "m-Q8_0.gguf": b"8",
     "m.f16.gguf": b"16",
+    "deep/m-Q6_K-00001-of-00002.gguf": b"6",
+    "deep/m-Q6_K-00002-of-00002.gguf": b"6",
     "mmproj-m.gguf": b"p",
     "README.md": b"",
 }
@@ -287,6 +289,8 @@ GGUFS = {
         ("org/m:q8_0", "m-Q8_0.gguf"),
         ("org/m:F16", "m.f16.gguf"),
         ("https://huggingface.co/org/m/blob/main/m-Q8_0.gguf", "m-Q8_0.gguf"),
+        ("org/m:Q6_K", "deep/m-Q6_K-00001-of-00002.gguf"),
+        ("org/m/deep/m-Q6_K-00002-of-00002.gguf", "deep/m-Q6_K-00001-of-00002.gguf"),
     ],
 )
 def test_a_file_of_a_repository_is_a_model(loopback_hub: LoopbackHub, name: str, file: str) -> None:
@@ -294,7 +298,8 @@ def test_a_file_of_a_repository_is_a_model(loopback_hub: LoopbackHub, name: str,
     card = resolve(name)
     assert card.id == f"hf:org/m/{file}"
     assert isinstance(card.weights, HubWeights)
-    assert [each.name for each in card.weights.files] == [file]
+    assert card.weights.files[0].name == file
+    assert len(card.weights.files) == (2 if "00002" in file else 1)
     assert resolve(card.id) == card
     assert loopback_hub.count("*", "*/resolve/*") == 0
 
@@ -304,15 +309,15 @@ def test_a_file_of_a_repository_is_a_model(loopback_hub: LoopbackHub, name: str,
     [
         (
             "hf:org/m",
-            "has 3 models: m-Q4_K_M.gguf, m-Q8_0.gguf, m.f16.gguf.",
-            "hf:org/m/m-Q4_K_M.gguf",
+            "has 4 models: deep/m-Q6_K-00001-of-00002.gguf, m-Q4_K_M.gguf, m-Q8_0.gguf and 1 more.",
+            "hf:org/m/deep/m-Q6_K-00001",
         ),
         (
             "hf:org/m:Q2_K",
-            "has no models named Q2_K; it has m-Q4_K_M.gguf",
-            "hf:org/m/m-Q4_K_M.gguf",
+            "has no models named Q2_K; it has deep/m-Q6_K",
+            "hf:org/m/deep/m-Q6_K-00001",
         ),
-        ("hf:org/m/x.gguf", "has no file x.gguf; it has m-Q4_K_M.gguf", "hf:org/m/m-Q4_K_M.gguf"),
+        ("hf:org/m/x.gguf", "has no file x.gguf; it has deep/m-Q6_K", "hf:org/m/deep/m-Q6_K"),
     ],
 )
 def test_a_file_must_be_named(loopback_hub: LoopbackHub, name: str, message: str, remedy: str) -> None:

@@ -136,11 +136,13 @@ class Environment:
             announce=announce,
         )
 
-    def check_config(self, card: ModelCard, checkpoint: Checkpoint) -> None:
+    def check_config(
+        self, card: ModelCard, checkpoint: Checkpoint, read: Callable[[str, int, int], bytes]
+    ) -> None:
         """Have the card's plugin refuse a checkpoint by its small files, as far as it can."""
         from zoo_core.running.loading import check_config
 
-        check_config(self.host, card, checkpoint)
+        check_config(self.host, card, checkpoint, read)
 
     def trainable(self, trainer: TrainerCard, options: Mapping[str, Any], data: TrainingData) -> Trainable:
         """Have a plugin build networks to train, as :func:`create_trainable` does."""

@@ -7,6 +7,7 @@ leave out arguments it does not need.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ def zoo_create_generator(
 
 
 @hookspec
-def zoo_check_config(card: ModelCard, checkpoint: Checkpoint) -> None:
+def zoo_check_config(card: ModelCard, checkpoint: Checkpoint, read: Callable[[str, int, int], bytes]) -> None:
     """Refuse a checkpoint that this plugin cannot run, before its weights are fetched.
 
     Called for a checkpoint on the Hub whose weights are not on this machine yet.
@@ -58,6 +59,8 @@ def zoo_check_config(card: ModelCard, checkpoint: Checkpoint) -> None:
     Args:
         card: The card; ``card.weights.files`` names all files that would be fetched.
         checkpoint: Its verified small files: all but the weights and what is larger than a megabyte.
+        read: Returns bytes of another file, ``read(name, start, stop)``, for formats whose files begin with
+            their configuration. They are not verified; fewer come if the file ends before.
 
     Raises:
         WeightsError: Its configuration is not supported; says which setting.

@@ -21,6 +21,7 @@ from zoo_core.running.model import Model
 from zoo_core.weights import Checkpoint, get_checkpoint, is_cached
 from zoo_core.weights.conversion import converted
 from zoo_core.weights.digest import combine
+from zoo_core.weights.store import Check
 
 if TYPE_CHECKING:
     import torch
@@ -103,10 +104,12 @@ def _get_adapter(name: str | os.PathLike[str], plugin: InstalledPlugin) -> Check
     return get_adapter(name)
 
 
-def check_config(host: PluginHost, card: ModelCard, checkpoint: Checkpoint) -> None:
+def check_config(
+    host: PluginHost, card: ModelCard, checkpoint: Checkpoint, read: Callable[[str, int, int], bytes]
+) -> None:
     """Have the card's plugin refuse a checkpoint by its small files; nothing is said against others."""
     with _blaming(card, checkpoint):
-        host.call(card.plugin, "zoo_check_config", card=card, checkpoint=checkpoint)
+        host.call(card.plugin, "zoo_check_config", card=card, checkpoint=checkpoint, read=read)
 
 
 def _create_generator(host: PluginHost, card: ModelCard, checkpoint: Checkpoint, **where: Any) -> object:
@@ -150,7 +153,7 @@ def computes_in(dtype: str, device: str) -> bool:
 
 
 def _get_checkpoint_while_importing_torch(
-    card: ModelCard, announce: Callable[[str], object], check: Callable[[Checkpoint], None]
+    card: ModelCard, announce: Callable[[str], object], check: Check
 ) -> Checkpoint:
     """Verify the weights in a thread while importing torch, which takes as long.
 

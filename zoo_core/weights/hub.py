@@ -72,6 +72,30 @@ def download(repo: str, commit: str, name: str, *, again: bool = False, progress
     return True
 
 
+def read_part(repo: str, commit: str, name: str, start: int, stop: int) -> bytes:
+    """Return some bytes of a file that is not here, which are not verified; fewer if it ends before.
+
+    Raises:
+        WeightsError: They cannot be fetched.
+    """
+    with explained(repo, commit, name):
+        from huggingface_hub import get_session, hf_hub_url, hf_raise_for_status
+        from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+        url = hf_hub_url(repo, name, revision=commit, endpoint=endpoint())
+        headers = build_hf_headers(library_name="zoo-core") | {"Range": f"bytes={start}-{stop - 1}"}
+        with get_session().stream("GET", url, headers=headers, timeout=HF_HUB_DOWNLOAD_TIMEOUT) as response:
+            hf_raise_for_status(response)
+            skipped = start if response.status_code == 200 else 0  # a server without ranges sends all
+            read = bytearray()
+            for chunk in response.iter_bytes():
+                read += chunk
+                if len(read) >= skipped + stop - start:
+                    break
+            return bytes(read[skipped : skipped + stop - start])
+
+
 def check_room(repo: str, size: int) -> None:
     """Raise WeightsError if ``size`` more bytes do not fit on the disk of the cache."""
     folder = cache_folder()

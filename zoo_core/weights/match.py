@@ -16,6 +16,7 @@ from zoo_core.weights.checkpoint import FORMATS, MAX_JSON_BYTES, read_json_objec
 from zoo_core.weights.commits import DEFAULT_REVISION, commit_of, listing_of, not_cached
 from zoo_core.weights.identify import base_of_adapter, identify
 from zoo_core.weights.names import HubName
+from zoo_core.weights.parts import parts_of, without_part
 from zoo_core.weights.reading import tensor_names
 from zoo_core.weights.store import ensure_files, files_under
 
@@ -137,8 +138,10 @@ def _match_file(path: Path, rules: Sequence[CheckpointRule], elsewhere: Elsewher
             "A model is a folder with weights and a config file. Convert the file to one: "
             f"zoo convert {path} -o FOLDER",
         )
-    weights = LocalWeights(path.parent, (path.name,))
-    return _card(rule, str(path), weights, license="unknown", homepage=None)
+    parts = parts_of(path.name)
+    _require_parts(parts, lambda name: os.path.isfile(path.parent / name), str(path))
+    weights = LocalWeights(path.parent, parts)
+    return _card(rule, str(path.parent / parts[0]), weights, license="unknown", homepage=None)
 
 
 @dataclass(frozen=True)
@@ -178,21 +181,21 @@ def _choose(place: _Place, rules: Sequence[CheckpointRule]) -> tuple[CheckpointR
             f"Name one: {place.source}/{single[0]}",
         )
     if single and (rule := _rule_for(single[0], rules)):
-        return rule, (single[0],)
+        return rule, _all_parts(place, single[0])
     raise _no_match(place)
 
 
 def _choose_file(
     place: _Place, rules: Sequence[CheckpointRule], name: HubName
 ) -> tuple[CheckpointRule, tuple[str, ...]]:
-    """Return the rule for a file of a repository, and the file."""
+    """Return the rule for a file of a repository, and the file with its other parts."""
     single = [each for each in place.listed if _is_whole(each) and (_rule_for(each, rules))]
     if name.file:
         found = [name.file] if place.has(name.file) else []
     else:
         found = [each for each in single if _variant_of(each).endswith(f"-{name.variant}".lower())]
     if len(found) == 1 and (rule := _rule_for(found[0], rules)):
-        return rule, (found[0],)
+        return rule, _all_parts(place, found[0])
     if not single and not found:
         raise _no_match(place)
     what = f"no file {name.file}" if name.file else f"{len(found) or 'no'} models named {name.variant}"
@@ -205,11 +208,24 @@ def _choose_file(
 
 def _variant_of(name: str) -> str:
     """Return a file's name without its suffix, in lower case and with dashes: ``-tiny-q4_k_m``."""
-    return "-" + os.path.splitext(os.path.basename(name))[0].replace(".", "-").lower()
+    return "-" + os.path.splitext(os.path.basename(without_part(name)))[0].replace(".", "-").lower()
 
 
 def _is_whole(name: str) -> bool:
-    return not os.path.basename(name).lower().startswith(_BESIDE)
+    """Return True for a file that names a model: the whole of it, or its first part."""
+    return not os.path.basename(name).lower().startswith(_BESIDE) and name == parts_of(name)[0]
+
+
+def _all_parts(place: _Place, name: str) -> tuple[str, ...]:
+    _require_parts(parts_of(name), place.has, place.source)
+    return parts_of(name)
+
+
+def _require_parts(parts: Sequence[str], has: Callable[[str], bool], source: str) -> None:
+    if missing := [part for part in parts if not has(part)]:
+        raise WeightsError(
+            f"{source} lacks {some(missing)}: the model has {len(parts)} parts.", "Get all of its parts."
+        )
 
 
 def _rule_for(name: str, rules: Sequence[CheckpointRule]) -> CheckpointRule | None:

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from zoo_core.errors import WeightsError
@@ -33,6 +34,10 @@ SMALL = (".json", ".txt", ".jinja")
 MAX_SMALL = 2**20
 """Most bytes of a file that is fetched before it is known that a plugin runs the checkpoint."""
 
+Check = Callable[[Checkpoint, Callable[[str, int, int], bytes]], None]
+"""Takes the small files of a checkpoint, and a function that reads a part of another file on the Hub by its
+name, from one byte to another."""
+
 Claims = Mapping[str, Sequence[Claim]]
 """What is claimed about each file, by name."""
 
@@ -59,7 +64,7 @@ def get_checkpoint(
     update: bool = False,
     progress: bool = True,
     announce: Callable[[Plan], None] | None = None,
-    check: Callable[[Checkpoint], None] | None = None,
+    check: Check | None = None,
 ) -> Checkpoint:
     """Return the verified checkpoint of a card, fetching what is not here yet.
 
@@ -74,7 +79,7 @@ def get_checkpoint(
         update: Ask the Hub for the newest commit of weights that the card does not pin, and pin that.
         progress: Show progress bars on stderr, if it is a terminal.
         announce: Called before anything is fetched, with what will be.
-        check: Called before weights are fetched, with the small files; what it raises prevents the download.
+        check: Called before weights are fetched; what it raises prevents the download.
 
     Raises:
         WeightsError: The weights cannot be found, fetched or verified.
@@ -89,7 +94,8 @@ def get_checkpoint(
     missing = [f for f in weights.files if not os.path.isfile(cached_file(weights.repo, commit, f.name))]
     small = [file for file in weights.files if _is_small(file)]
     if check and missing:
-        check(ensure_files(weights.repo, commit, small, progress=False))
+        here = ensure_files(weights.repo, commit, small, progress=False)
+        check(here, partial(hub.read_part, weights.repo, commit))
     is_first = missing and all(file in missing or file in small for file in weights.files)
     if is_first and isinstance(card, ModelCard):
         notice = use_notice(card.license, f"{endpoint()}/{weights.repo}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,7 @@ def zoo_create_generator(
     from zoo_gpt.gguf.checkpoint import GGUFCheckpoint, is_gguf
     from zoo_gpt.text import generator
 
-    if is_gguf(checkpoint):
+    if is_gguf(checkpoint.files):
         checkpoint = GGUFCheckpoint.of(checkpoint)
     return generator.create(checkpoint, device, dtype)
 
@@ -57,8 +58,14 @@ def zoo_create_token_masks(language: str, source: str, vocabulary: Vocabulary) -
 
 
 @hookimpl
-def zoo_check_config(card: ModelCard, checkpoint: Checkpoint) -> None:
-    """Refuse a model by its config.json, and a language model without a tokenizer."""
+def zoo_check_config(card: ModelCard, checkpoint: Checkpoint, read: Callable[[str, int, int], bytes]) -> None:
+    """Refuse a model by its config.json or its GGUF header, and a language model without a tokenizer."""
+    from zoo_gpt.gguf.checkpoint import GGUFCheckpoint, is_gguf
+
+    files = getattr(card.weights, "files", ())
+    if is_gguf([file.name for file in files]):
+        GGUFCheckpoint.remote(checkpoint.source, files, read).check()
+        return
     config = checkpoint.json("config.json") if checkpoint.has("config.json") else {}
     if config.get("model_type") in (None, "llamagen"):
         return
@@ -68,7 +75,7 @@ def zoo_check_config(card: ModelCard, checkpoint: Checkpoint) -> None:
     if card.output == "text":
         from zoo_gpt.text.tokenizer import check_files
 
-        check_files({file.name for file in getattr(card.weights, "files", ())}, checkpoint)
+        check_files({file.name for file in files}, checkpoint)
 
 
 @hookimpl

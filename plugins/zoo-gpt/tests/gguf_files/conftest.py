@@ -50,10 +50,11 @@ def write(
     architecture: str,
     extra: Callable[[gguf.GGUFWriter], None] = lambda writer: None,
     quantised: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
+    tensors_in_part: int = 0,
 ) -> Path:
-    """Write a model; its matrices are quantised."""
+    """Write a model; its matrices are quantised. 0 tensors in a part: one file."""
     config = model.config
-    writer = gguf.GGUFWriter(path, architecture)
+    writer = gguf.GGUFWriter(path, architecture, split_max_tensors=tensors_in_part)
     for method, name in NUMBERS.items():
         if getattr(config, name, None) is not None:
             getattr(writer, f"add_{method}")(getattr(config, name))
@@ -131,6 +132,14 @@ def random_model_fixture() -> Callable[..., Any]:
 def write_fixture() -> Callable[..., Path]:
     """``write(path, model, architecture)``."""
     return write
+
+
+@pytest.fixture(scope="session")
+def llama_parts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The same Llama in three parts."""
+    model = random_model("Llama", tie_word_embeddings=True)
+    path = write(tmp_path_factory.mktemp("gguf-parts") / "llama.gguf", model, "llama", tensors_in_part=8)
+    return sorted(path.parent.iterdir())
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gguf.quants import dequantize
 from zoo_gpt.gguf.checkpoint import GGUFCheckpoint
-from zoo_gpt.gguf.file import read_gguf
+from zoo_gpt.gguf.file import LocalFile, read_gguf
 from zoo_gpt.network.checkpoint import load_transformer
 from zoo_gpt.text.tokenizer import Tokenizer
 
@@ -35,7 +35,7 @@ def test_a_quantisation_is_what_the_library_makes_of_it(tmp_path: Path, kind: st
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    blocks = read_gguf(tmp_path / "x.gguf").tensors["x"]
+    blocks = read_gguf(LocalFile(tmp_path / "x.gguf")).tensors["x"]
     theirs = gguf.GGUFReader(tmp_path / "x.gguf").tensors[0]
     assert blocks.shape == (6, 512)
     assert np.array_equal(blocks.data, np.ascontiguousarray(theirs.data).view(np.uint8))
@@ -102,3 +102,17 @@ def test_what_is_wrong_is_named(llama_file: Path, tmp_path: Path, change, told: 
     with pytest.raises(WeightsError) as raised:
         open_file(tmp_path / "x.gguf")
     assert told in raised.value.message
+
+
+def test_parts_are_one_file(llama_file: Path, llama_parts: list[Path]) -> None:
+    whole, parts = read_gguf(LocalFile(llama_file)), read_gguf(*map(LocalFile, llama_parts))
+    assert len(llama_parts) == 3
+    assert whole.tensors.keys() == parts.tensors.keys()
+    assert all(np.array_equal(parts.tensors[n].data, b.data) for n, b in whole.tensors.items())
+    for wrong, told in (
+        (llama_parts[:1], "it is part 0 from 0 of 3"),
+        (llama_parts[::-1], "it is part 2 from 0 of 3, not 0"),
+        ([*llama_parts[:2], llama_parts[1]], "it is part 1 from 0 of 3, not 2"),
+    ):
+        with pytest.raises(WeightsError, match=told):
+            read_gguf(*map(LocalFile, wrong))

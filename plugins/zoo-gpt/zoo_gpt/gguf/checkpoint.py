@@ -1,10 +1,10 @@
-"""A GGUF file as a checkpoint in the layout of transformers."""
+"""A GGUF file, or one in several parts, as a checkpoint in the layout of transformers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from reprlib import repr as short_repr
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo_core import Checkpoint
-from zoo_gpt.gguf.file import Blocks, GGUFFile, read_gguf
-from zoo_gpt.gguf.layouts import TABLES, SettingsReader, config_of, layout_of, published_name, rows_by_half
+from zoo_core import Checkpoint, WeightsFile
+from zoo_gpt.gguf.file import (
+    TABLES,
+    Blocks,
+    GGUFFile,
+    LocalFile,
+    Source,
+    read_gguf,
+    require_kind,
+)
+from zoo_gpt.gguf.layouts import SettingsReader, config_of, layout_of, published_name, rows_by_half
+from zoo_gpt.gguf.remote import RemoteFile
 from zoo_gpt.gguf.tokenizer import tokenizer_config_of, tokenizer_of
 
 if TYPE_CHECKING:
@@ -23,9 +32,9 @@ if TYPE_CHECKING:
 SUFFIX = ".gguf"
 
 
-def is_gguf(checkpoint: Checkpoint) -> bool:
-    """Return True for a checkpoint that is a GGUF file."""
-    return len(checkpoint.files) == 1 and all(name.lower().endswith(SUFFIX) for name in checkpoint.files)
+def is_gguf(names: Collection[str]) -> bool:
+    """Return True if all files of a checkpoint are GGUF files: one, or the parts of one."""
+    return bool(names) and all(name.lower().endswith(SUFFIX) for name in names)
 
 
 @dataclass(frozen=True)
@@ -35,16 +44,35 @@ class GGUFCheckpoint(Checkpoint):
     Nothing in the file is executed. Its chat template runs in the sandbox of all templates.
     """
 
+    sources: tuple[Source, ...] = ()
+    """The bytes of the file, or of its parts in order."""
+
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> GGUFCheckpoint:
         """Return the GGUF file of a checkpoint as one in the layout of transformers."""
-        return cls(checkpoint.source, checkpoint.files, checkpoint.digest, checkpoint.adapter)
+        sources = tuple(LocalFile(path) for path in checkpoint.files.values())
+        return cls(checkpoint.source, checkpoint.files, checkpoint.digest, checkpoint.adapter, sources)
+
+    @classmethod
+    def remote(
+        cls, source: str, files: Sequence[WeightsFile], read: Callable[[str, int, int], bytes]
+    ) -> GGUFCheckpoint:
+        """Return a file that has not been fetched, of which only the header is read.
+
+        Args:
+            source: The repository, for messages.
+            files: The file or its parts, with their sizes.
+            read: Returns some bytes of a file by its name.
+        """
+        sources = [
+            RemoteFile(f"{source}/{each.name}", each.bytes or 0, partial(read, each.name)) for each in files
+        ]
+        return cls(source, {}, "", None, tuple(sources))
 
     @cached_property
     def file(self) -> GGUFFile:
         """The file's content."""
-        (path,) = self.files.values()
-        return read_gguf(path)
+        return read_gguf(*self.sources)
 
     @cached_property
     def _texts(self) -> Mapping[str, dict[str, Any]]:
@@ -74,12 +102,8 @@ class GGUFCheckpoint(Checkpoint):
         layout, config = layout_of(settings), self.json("config.json")
         heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
         found: dict[str, Blocks] = {}
-        for name, blocks in self.file.tensors.items():
-            if name.removesuffix(".weight") in TABLES:
-                continue
-            ours = published_name(name, layout)
-            if ours is None:
-                raise settings.error(f"a {settings.architecture} has no tensor {short_repr(name)}")
+        for name, ours in self._names.items():
+            blocks = self.file.tensors[name]
             count = heads.get(ours.split(".")[-2]) if layout.pairs else None
             if count is not None and blocks.data.shape[0] > 1:
                 rows = blocks.shape[0]
@@ -88,6 +112,35 @@ class GGUFCheckpoint(Checkpoint):
                 blocks = blocks.rows(rows_by_half(rows, count))
             found[ours] = blocks
         return found
+
+    @cached_property
+    def _names(self) -> Mapping[str, str]:
+        """The names of transformers by those in the file, without tensors that are settings."""
+        settings = SettingsReader(self.file)
+        layout = layout_of(settings)
+        names: dict[str, str] = {}
+        for name in self.file.tensors:
+            if name.removesuffix(".weight") in TABLES:
+                continue
+            ours = published_name(name, layout)
+            if ours is None:
+                raise settings.error(f"a {settings.architecture} has no tensor {short_repr(name)}")
+            names[name] = ours
+        return names
+
+    def check(self) -> None:
+        """Refuse the file by its header.
+
+        Raises:
+            WeightsError: It is damaged; or its architecture, a setting, its tokenizer, or a tensor's name or
+                type is not supported.
+        """
+        from zoo_gpt.network.checkpoint import transformer_config
+
+        transformer_config(self.json("config.json"), self.source)
+        self.tokenizer()
+        for kind in sorted({self.file.tensors[name].kind for name in self._names}):
+            require_kind(kind)
 
     def tensors(self, stem: str, inside: str | None = None) -> dict[str, Tensor]:
         """Return all tensors in float32, as the ``gguf`` library computes them from their blocks."""

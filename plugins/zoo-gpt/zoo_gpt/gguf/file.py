@@ -10,9 +10,10 @@ import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from reprlib import repr as short_repr
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ MAX_ITEMS = 2**22
 SCALARS: Mapping[int, str] = dict(enumerate("BbHhIif?__Qqd"))
 """Formats of the numbers by their type; 8 is a text and 9 a list."""
 TEXT, LIST = 8, 9
+TABLES = ("rope_freqs", "rope_factors_long", "rope_factors_short")
+"""Tensors that are settings: what divides the frequencies of the rope."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,66 @@ class Blocks:
         return numbers.astype(np.float32, copy=False).reshape(self.shape)
 
 
+class Source(Protocol):
+    """The bytes of a file."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+
+    def read(self, start: int, stop: int) -> memoryview:
+        """Return the bytes from one place to another; both are inside the file."""
+
+    def tensor(self, name: str, start: int, stop: int) -> NDArray[np.uint8]:
+        """Return the bytes of a tensor."""
+
+
 @dataclass(frozen=True)
-class GGUFFile:
-    """The content of a file."""
+class LocalFile:
+    """A file on this machine, mapped."""
 
     path: Path
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return len(self._data)
+
+    @cached_property
+    def _bytes(self) -> memoryview:
+        return self._data.data
+
+    @cached_property
+    def _data(self) -> NDArray[np.uint8]:
+        try:
+            return np.memmap(self.path, dtype=np.uint8, mode="c")
+        except (OSError, ValueError) as error:
+            raise WeightsError(f"{self.path} cannot be read: {error}.", REMEDY) from error
+
+    def read(self, start: int, stop: int) -> memoryview:
+        """Return some bytes."""
+        return self._bytes[start:stop]
+
+    def tensor(self, name: str, start: int, stop: int) -> NDArray[np.uint8]:
+        """Return a tensor's bytes."""
+        return self._data[start:stop]
+
+
+@dataclass(frozen=True)
+class GGUFFile:
+    """The content of a file, or of all its parts."""
+
+    name: str
+    """For messages."""
     settings: Mapping[str, Any]
     """Settings by name: numbers, texts, and lists of them."""
     tensors: Mapping[str, Blocks]
@@ -79,18 +137,48 @@ def unsupported(kind: str) -> WeightsError:
     return WeightsError(f"Tensors of the type {kind} are not supported.", "Use a file with Q8_0 or Q4_K_M.")
 
 
-def read_gguf(path: Path) -> GGUFFile:
-    """Read a file; tensors stay mapped from it.
+def require_kind(kind: str) -> None:
+    """Refuse a type of tensors that the ``gguf`` library cannot compute.
 
     Raises:
-        WeightsError: It is damaged, or of another version or byte order.
+        WeightsError: It cannot.
     """
-    try:
-        data = np.memmap(path, dtype=np.uint8, mode="c")
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read: {error}.", REMEDY) from error
-    cursor = _Cursor(data.data, path)
-    if bytes(data[:4]) != b"GGUF":
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    block, size = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
+    Blocks(kind, (1, block), np.zeros((1, size), np.uint8)).numbers()
+
+
+def read_gguf(*sources: Source) -> GGUFFile:
+    """Read a file; tensors stay mapped from it.
+
+    Args:
+        sources: The file, or all its parts in order. The first has the settings.
+
+    Raises:
+        WeightsError: It is damaged, or of another version or byte order; or parts do not belong together.
+    """
+    first, *others = parts = [_read(source) for source in sources]
+    tensors = dict(first.tensors)
+    for number, part in enumerate(parts):
+        index, count = part.settings.get("split.no", 0), part.settings.get("split.count", 0) or 1
+        if (index, count) != (number, len(parts)):
+            raise _error(
+                part.name, f"it is part {short_repr(index)} from 0 of {short_repr(count)}, not {number}"
+            )
+    for part in others:
+        if twice := next((name for name in part.tensors if name in tensors), None):
+            raise _error(part.name, f"the tensor {short_repr(twice)} is in another part too")
+        tensors |= part.tensors
+    stated = first.settings.get("split.tensors.count", len(tensors))
+    if stated != len(tensors):
+        raise _error(first.name, f"its parts have {len(tensors)} tensors, not {short_repr(stated)}")
+    return GGUFFile(first.name, first.settings, tensors)
+
+
+def _read(source: Source) -> GGUFFile:
+    cursor = _Cursor(source)
+    if source.size < 4 or bytes(source.read(0, 4)) != b"GGUF":
         raise cursor.error("it does not begin with GGUF")
     cursor.place = 4
     version = cursor.number("I")
@@ -108,20 +196,20 @@ def read_gguf(path: Path) -> GGUFFile:
     if type(alignment) is not int or not 8 <= alignment <= 2**16 or alignment & (alignment - 1):
         raise cursor.error(f"general.alignment is {short_repr(alignment)}")
     start = -(-cursor.place // alignment) * alignment
-    return GGUFFile(path, settings, _tensors(cursor, data, described, start, alignment))
+    return GGUFFile(source.name, settings, _tensors(cursor, described, start, alignment))
 
 
 class _Cursor:
     """A place in a file, from which values are read."""
 
-    def __init__(self, data: memoryview, path: Path) -> None:
-        self.data, self.path, self.place = data, path, 0
+    def __init__(self, source: Source) -> None:
+        self.source, self.place = source, 0
 
     def take(self, size: int) -> memoryview:
         end = self.place + size
-        if size < 0 or end > len(self.data):
-            raise self.error(f"it ends at byte {len(self.data):,}, before a value of {size:,} bytes does")
-        taken, self.place = self.data[self.place : end], end
+        if size < 0 or end > self.source.size:
+            raise self.error(f"it ends at byte {self.source.size:,}, before a value of {size:,} bytes does")
+        taken, self.place = self.source.read(self.place, end), end
         return taken
 
     def number(self, kind: str) -> Any:
@@ -157,7 +245,11 @@ class _Cursor:
         return self.number(form)
 
     def error(self, what: str) -> WeightsError:
-        return WeightsError(f"{self.path} is no GGUF file that can be read: {what}.", REMEDY)
+        return _error(self.source.name, what)
+
+
+def _error(name: str, what: str) -> WeightsError:
+    return WeightsError(f"{name} is no GGUF file that can be read: {what}.", REMEDY)
 
 
 @dataclass(frozen=True)
@@ -174,9 +266,7 @@ def _describe(cursor: _Cursor) -> _Described:
     return _Described(name, shape, cursor.number("I"), cursor.number("Q"))
 
 
-def _tensors(
-    cursor: _Cursor, data: NDArray[np.uint8], described: list[_Described], start: int, alignment: int
-) -> dict[str, Blocks]:
+def _tensors(cursor: _Cursor, described: list[_Described], start: int, alignment: int) -> dict[str, Blocks]:
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
     tensors: dict[str, Blocks] = {}
@@ -196,12 +286,11 @@ def _tensors(
             raise cursor.error(
                 f"the tensor {name} begins at {each.offset:,}, inside another one or unaligned"
             )
-        if first + rows * row > len(data):
+        if first + rows * row > cursor.source.size:
             raise cursor.error(f"the tensor {name} ends behind the end of the file")
         if each.name in tensors:
             raise cursor.error(f"the tensor {name} occurs twice")
         end = each.offset + rows * row
-        tensors[each.name] = Blocks(
-            kind.name, each.shape, data[first : first + rows * row].reshape(rows, row)
-        )
+        data = cursor.source.tensor(each.name, first, first + rows * row)
+        tensors[each.name] = Blocks(kind.name, each.shape, data.reshape(rows, row))
     return tensors

@@ -36,8 +36,6 @@ GEMMA2 = {
     "ffn_norm": "pre_feedforward_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",
 }
-TABLES = ("rope_freqs", "rope_factors_long", "rope_factors_short")
-"""Tensors that are settings: what divides the frequencies of the rope."""
 LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 """The settings of Llama 3's rope besides its factor, of which GGUF has only the result."""
 
@@ -46,7 +44,7 @@ class SettingsReader:
     """The settings of one file, read by name."""
 
     def __init__(self, file: GGUFFile) -> None:
-        self.file, self.source = file, str(file.path)
+        self.file, self.source = file, file.name
         self.architecture = file.settings.get("general.architecture")
 
     def get(self, name: str, *kinds: type, default: Any = None) -> Any:
@@ -105,8 +103,6 @@ def config_of(file: GGUFFile) -> dict[str, Any]:
     """
     settings = SettingsReader(file)
     layout = layout_of(settings)
-    if file.settings.get("split.count", 0):
-        raise settings.error("it is one of several parts, which are not put together")
     if settings.get("expert_count", int, default=0):
         raise settings.error("it has experts, which are not read from GGUF")
     heads = settings.get("attention.head_count", int)

@@ -146,4 +146,4 @@ def _list(file: GGUFFile, name: str, kind: type, length: int | None = None) -> l
 
 
 def _error(file: GGUFFile, what: str) -> WeightsError:
-    return WeightsError(f"{file.path} cannot be run: {what}.", REMEDY)
+    return WeightsError(f"{file.name} cannot be run: {what}.", REMEDY)
