@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from zoo_core.cli.completion import complete_models
-from zoo_core.cli.console import device_option, print_problem, say, working, write
+from zoo_core.cli.console import adapter_option, device_option, print_problem, say, working, write
 from zoo_core.cli.model_command import ModelCommand, card_of, command_of
 from zoo_core.environment import Environment
 from zoo_core.errors import OptionError, ZooError
@@ -42,6 +42,7 @@ NOT_IN_A_CHAT = ("chat", "template")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @device_option
 @click.option("--dtype", metavar="DTYPE", default="auto", help="As for zoo run.", show_default=True)
+@adapter_option
 def chat(**values: Any) -> None:
     """Talk with a model.
 
@@ -77,6 +78,7 @@ def _chat(
     force: bool,
     device: str,
     dtype: str,
+    adapter: str | None,
 ) -> None:
     from zoo_core.cli.chat_input import MessageReader
     from zoo_core.cli.conversation import Conversation
@@ -87,7 +89,9 @@ def _chat(
     if "max_tokens" in card.options:
         options = {"max_tokens": ANSWER_TOKENS, **options}
     with working() as announce:
-        model = Environment.current().load(card, device=device, dtype=dtype, announce=announce)
+        model = Environment.current().load(
+            card, device=device, dtype=dtype, adapter=adapter, announce=announce
+        )
     _require_chat(model.card)
     talk = Conversation(model, options, system=system, seed=seed)
     talk.check()

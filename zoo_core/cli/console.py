@@ -23,6 +23,11 @@ _LAST = 24
 device_option = click.option(
     "--device", metavar="DEVICE", default="auto", help="auto, cpu, cuda, cuda:1 or mps.", show_default=True
 )
+adapter_option = click.option(
+    "--adapter",
+    metavar="NAME",
+    help="Merge a LoRA (peft) into the weights: a folder, ORG/REPO, hf:ORG/REPO or its address.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 
 

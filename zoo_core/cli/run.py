@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo_core.cli.completion import complete_models
-from zoo_core.cli.console import device_option, say, working, write
+from zoo_core.cli.console import adapter_option, device_option, say, working, write
 from zoo_core.cli.engines import engine_flags, engine_option
 from zoo_core.cli.flags import Seeds, shard_option
 from zoo_core.cli.model_command import ModelCommand, card_of, command_of
@@ -71,11 +71,7 @@ if TYPE_CHECKING:
     help="auto, float32, bfloat16, float16, float64, or int8 or int4 if supported.",
     show_default=True,
 )
-@click.option(
-    "--adapter",
-    metavar="NAME",
-    help="Merge a LoRA (peft) into the weights: a folder, ORG/REPO, hf:ORG/REPO or its address.",
-)
+@adapter_option
 @click.option(
     "--batch-size",
     type=click.IntRange(1),
@@ -189,8 +185,6 @@ def make_samples(request: RunRequest) -> None:
         raise OptionError("A text that is printed cannot be opened.", "Give it a file: -o text.txt")
     if request.shard:
         _check_shard(request)
-    if engine is not None and request.adapter is not None:
-        raise OptionError("An engine runs no adapters.", "Leave out --engine, or use --shard.")
     prints_texts = request.target == "-"
     texts_on_screen = prints_texts and not as_json and sys.stdout.isatty()
     streamed = engine is None and texts_on_screen and card.output == "text" and len(plan) == 1

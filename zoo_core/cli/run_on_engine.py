@@ -13,7 +13,7 @@ from zoo_core.cli.console import say, write
 from zoo_core.cli.reporting import Tell, sample_counter
 from zoo_core.engines.protocol import Row
 from zoo_core.engines.sampler import Description, Made, SamplingJob, open_index
-from zoo_core.engines.sampling import portable_name, sample_on_engine
+from zoo_core.engines.sampling import portable_adapter, portable_name, sample_on_engine
 from zoo_core.errors import ZooError
 from zoo_core.files import write_atomically
 from zoo_core.running.shards import begin_shard, record_of
@@ -79,6 +79,7 @@ def run_on_engine(engine: Engine, request: RunRequest, plan: Plan, out: Output, 
             plan=plan,
             device=request.device,
             dtype=request.dtype,
+            adapter=request.adapter and portable_adapter(request.adapter),
             batch_size=request.batch_size,
             folder=str(out.path.absolute()) if writes and out.path else None,
             index=index.target if index else None,

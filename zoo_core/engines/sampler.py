@@ -30,6 +30,8 @@ class SamplingJob:
     device: str = "auto"
     """Used where the engine does not choose the device."""
     dtype: str = "auto"
+    adapter: str | None = None
+    """A LoRA to merge into the weights: any name that ``zoo run --adapter`` takes."""
     batch_size: int | None = None
     folder: str | None = None
     """Where workers write: a folder that all machines share, or an address. None: samples are returned."""
@@ -90,7 +92,9 @@ class Sampler:
                 )
             self._out = RunFolder(folder, overwrite=job.overwrite, steps=job.steps)
             self._index = open_index(job.index, folder) if job.index else None
-        self._model = Environment.current().load(job.model, device=device or job.device, dtype=job.dtype)
+        self._model = Environment.current().load(
+            job.model, device=device or job.device, dtype=job.dtype, adapter=job.adapter
+        )
 
     def describe(self) -> Description:
         """Return what determines the samples."""

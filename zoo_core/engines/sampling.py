@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
@@ -57,10 +58,17 @@ def sample_on_engine(
 def portable_name(name: str, card: ModelCard) -> str:
     """Return the name by which another process, in another folder, finds the same model."""
     if isinstance(card.weights, LocalWeights):
-        return str(card.weights.folder.absolute())
+        return card.id if os.path.isabs(card.id) else str(card.weights.folder.absolute())
     if isinstance(card.weights, HubWeights) and card.id.startswith("hf:") and card.weights.revision:
-        return f"hf:{card.weights.repo}@{card.weights.revision}"
+        file = f"/{card.weights.files[0].name}"
+        return f"hf:{card.weights.repo}@{card.weights.revision}{file if card.id.endswith(file) else ''}"
     return name
+
+
+def portable_adapter(name: str) -> str:
+    """Return the name by which another process, in another folder, finds the same adapter."""
+    path = os.path.abspath(os.path.expanduser(name))
+    return path if os.path.isdir(path) else name
 
 
 def _late(make: Callable[[], Iterator[Any]]) -> Iterator[Any]:

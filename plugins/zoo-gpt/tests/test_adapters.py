@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import peft
@@ -15,6 +17,9 @@ from safetensors.torch import load_file, save_file
 
 import zoo_core as zoo
 from zoo_core.cli import main
+from zoo_core.engines.sampler import Sampler, SamplingJob
+from zoo_core.engines.sampling import portable_adapter
+from zoo_core.running.planning import Plan, PromptLine
 from zoo_core.samples import read_record
 from zoo_core.testing.fixtures import isolated_home, loopback_hub  # noqa: F401
 from zoo_core.testing.hub import LoopbackHub
@@ -86,6 +91,44 @@ def test_an_adapter_is_recorded_and_replay_verifies_it(
     save_file({name: tensor * 2 for name, tensor in load_file(weights).items()}, weights)
     assert run("replay", local) == 1
     assert "made with other weights" in capsys.readouterr().err
+
+
+def test_every_command_takes_an_adapter(
+    lora: Path, gpt2_folder: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    model = zoo.load(gpt2_folder, adapter=lora)
+    text = tmp_path / "text.txt"
+    text.write_text("the cat sits on the mat")
+    expected = model.generator.log_likelihood([text.read_text()]).nats.item()  # type: ignore[attr-defined]
+    assert run("score", str(gpt2_folder), str(text), "--json", "--adapter", str(lora)) == 0
+    (scored,) = json.loads(capsys.readouterr().out)
+    assert scored["nats"] == pytest.approx(expected, rel=1e-6)
+    assert run("next", str(gpt2_folder), "the cat", "--json", "--adapter", str(lora)) == 0
+    best = json.loads(capsys.readouterr().out)["next"][0]
+    assert best["token"] == model.generator.next_token("the cat").top(1)[0][0]  # type: ignore[attr-defined]
+
+    chatty = tmp_path / "chatty"
+    shutil.copytree(gpt2_folder, chatty)
+    (chatty / "chat_template.jinja").write_text("{{ messages[-1]['content'] }}")
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"the cat\n"), isatty=lambda: False))
+    said = ["chat", str(chatty), "--adapter", str(lora), "--max-tokens", "6", "--seed", "1"]
+    assert run(*said, "-o", str(tmp_path / "talk.jsonl")) == 0
+    record = read_record(tmp_path / "talk.jsonl")
+    assert record.checkpoint["adapter_digest"] == model.checkpoint.adapter.digest  # type: ignore[union-attr]
+
+
+def test_workers_of_an_engine_merge_the_adapter(lora: Path, gpt2_folder: Path, monkeypatch) -> None:
+    monkeypatch.chdir(lora.parent)
+    model = zoo.load(gpt2_folder, adapter=lora)
+    options = {name: option.default for name, option in model.card.options.items()} | {"max_tokens": 6}
+    job = SamplingJob(
+        str(gpt2_folder), Plan(range(2), (PromptLine("the cat"),), options), adapter=portable_adapter("lora")
+    )
+    worker = Sampler(job)
+    assert worker.describe().record.checkpoint == model.record(next(job.plan.part([0]))).checkpoint
+    texts = [each.sample.text for each in worker.run([0, 1]) if each.sample]
+    assert texts == [each.text for each in model.generate("the cat", seeds=[0, 1], max_tokens=6)]
+    assert portable_adapter("org/lora") == "org/lora"
 
 
 def broken(folder: Path, settings: dict[str, Any], rename: tuple[str, str] = ("", "")) -> None:

@@ -24,11 +24,12 @@ Command = Callable[..., None]
 
 
 def _common(command: Command) -> Command:
-    """Add the options that both commands have."""
+    """Add the options that both commands have: the arguments of ``zoo_core.load``, and --json."""
     for flag in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON only."),
         click.option("--dtype", default="auto", show_default=True, help="auto, float32, float16, int8, …"),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
+        click.option("--adapter", metavar="NAME", help="Merge a LoRA into the weights, as for zoo run."),
     ):
         command = flag(command)
     return command
@@ -41,7 +42,12 @@ def _common(command: Command) -> Command:
 @click.option("--chain", is_flag=True, help="Also show the log-likelihood of each token of the prompt.")
 @_common
 def next_token(
-    model: str, prompt: str, top: int, chain: bool, as_json: bool, device: str, dtype: str
+    model: str,
+    prompt: str,
+    top: int,
+    chain: bool,
+    as_json: bool,
+    **where: Any,
 ) -> None:
     """Show a model's most likely next tokens.
 
@@ -50,7 +56,7 @@ def next_token(
     """
     import torch
 
-    generator = _load(model, "next_token", "predict the next token", device, dtype)
+    generator = _load(model, "next_token", "predict the next token", **where)
     with torch.inference_mode():
         prediction = generator.next_token(prompt)
     expected, factors = prediction.top(top), prediction.chain() if chain else []
@@ -94,14 +100,14 @@ def _row(token: int, text: str, probability: float) -> dict[str, Any]:
     help="Seed for models whose likelihood is estimated by sampling.",
 )
 @_common
-def score(model: str, files: tuple[str, ...], seed: int, as_json: bool, device: str, dtype: str) -> None:
+def score(model: str, files: tuple[str, ...], seed: int, as_json: bool, **where: Any) -> None:
     """Show the likelihood of texts or images under a model (- reads text from the standard input).
 
     Texts: log-likelihood, perplexity per token and bits per byte; a text longer than the context is read in
     windows that overlap by half. Images: log-likelihood and bits per dimension.
     """
     read = [_read(file) for file in files]
-    generator = _load(model, "log_likelihood", "score data", device, dtype)
+    generator = _load(model, "log_likelihood", "score data", **where)
     figures = {
         file: _figures(_score(generator, content, seed + number), content)
         for number, (file, content) in enumerate(zip(files, read, strict=True))
@@ -119,9 +125,9 @@ def _format(value: float | int | bool) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 
-def _load(model: str, method: str, purpose: str, device: str, dtype: str) -> Any:
-    """Return the model's generator, which must have the method."""
-    loaded: Model = zoo_core.load(model, device=device, dtype=dtype)
+def _load(model: str, method: str, purpose: str, **where: Any) -> Any:
+    """Return the model's generator, which must have the method; ``where`` is for :func:`zoo_core.load`."""
+    loaded: Model = zoo_core.load(model, **where)
     if not hasattr(loaded.generator, method):
         raise ZooError(
             f"{loaded.card.id} cannot {purpose}.", f"See its capabilities: zoo show {loaded.card.id}"

@@ -70,6 +70,9 @@ SERVER_OPTIONS = (
     ),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."),
     click.option("--dtype", default="auto", show_default=True, help="auto, float32, float16 or bfloat16."),
+    click.option(
+        "--adapter", metavar="NAME", help="Merge a LoRA into the weights of the one MODEL, as for zoo run."
+    ),
 )
 """The flags of a server: those of :class:`zoo_serve.config.ServerConfig`."""
 

@@ -42,6 +42,8 @@ class ServerConfig:
     """Requests may name ``hf:`` repositories and models that must be downloaded."""
     device: str = "auto"
     dtype: str = "auto"
+    adapter: str | None = None
+    """A LoRA to merge into the weights of the one model that is served."""
     batch_size: int | None = None
     """Samples per batch; None: the model's preference."""
     memory: int | None = None
@@ -55,11 +57,14 @@ class ServerConfig:
     limits: Limits = Limits()
 
     def check(self) -> None:
-        """Refuse to be reachable by other machines without a token.
+        """Refuse to be reachable by other machines without a token, and an adapter of several models.
 
         Raises:
-            OptionError: The host is not this machine alone, and there is no token.
+            OptionError: The host is not this machine alone, and there is no token; or there is an adapter and
+                not one model.
         """
+        if self.adapter is not None and len(self.models) != 1:
+            raise OptionError("An adapter changes one model.", "Name that: zoo serve MODEL --adapter NAME")
         if self.token is not None and len(self.token) < 8:
             raise OptionError("The token has fewer than 8 characters.", "Use a long random one.")
         if self.token is None and not is_loopback(self.host):

@@ -36,6 +36,7 @@ class ZooLM(TemplateLM):
         model: What ``zoo run`` takes: an id or alias, ``hf:ORG/REPO``, or a folder.
         device: As for :func:`zoo_core.load`.
         dtype: As for :func:`zoo_core.load`.
+        adapter: As for :func:`zoo_core.load`.
         batch_size: Ignored: texts are scored one by one, so that a score does not depend on its batch.
         max_batch_size: Ignored.
 
@@ -48,13 +49,14 @@ class ZooLM(TemplateLM):
         model: str,
         device: str | None = None,
         dtype: str = "auto",
+        adapter: str | None = None,
         batch_size: object = None,
         max_batch_size: object = None,
     ) -> None:
         super().__init__()
         if device in (None, LM_EVAL_DEVICE):
             device = "auto"
-        self.model = zoo_core.load(model, device=device, dtype=dtype)
+        self.model = zoo_core.load(model, device=device, dtype=dtype, adapter=adapter)
         if not isinstance(self.model.generator, GPT):
             raise ZooError(
                 f"{model} is not a language model of zoo-gpt.", "See them: zoo list --plugin zoo-gpt"

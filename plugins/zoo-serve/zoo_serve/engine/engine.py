@@ -125,7 +125,12 @@ class Engine:
     def _load(self, worker: Worker) -> Model:
         self._make_room(worker)
         with self._loading:
-            return load(worker.card, device=self.config.device, dtype=self.config.dtype)
+            return load(
+                worker.card,
+                device=self.config.device,
+                dtype=self.config.dtype,
+                adapter=self.config.adapter,
+            )
 
     def _make_room(self, worker: Worker) -> None:
         """Reserve memory for a model, after others have left where there is not enough."""
