@@ -118,7 +118,7 @@ def test_use_clauses_are_told_before_the_first_download(
 ) -> None:
     loopback_hub.add(REPO, FILES)
     model = replace(card(), license=licence)
-    get_checkpoint(model, check=lambda checkpoint: None)
+    get_checkpoint(model, check=lambda checkpoint, read: None)
     told = caplog.text
     assert bool(told) == (clause is not None)
     if clause is not None:
