@@ -169,6 +169,12 @@ def test_a_folder_that_a_killed_writer_left_is_swept_but_not_one_that_is_being_f
     assert names(tmp_path) == ["model"]
 
 
+def test_the_first_file_that_a_process_writes_to_a_folder_sweeps_it(tmp_path: Path) -> None:
+    (tmp_path / ".zoo-0123456789abcdef.part").write_bytes(b"of a killed writer")
+    write_atomically(tmp_path / "x", b"data")
+    assert names(tmp_path) == ["x"]
+
+
 def test_a_folder_one_may_not_write_to_is_named() -> None:
     with pytest.raises(OutputError, match=r"/sys/x\.png cannot be written") as caught:
         make_image().save("/sys/x.png")  # refused to the superuser too

@@ -16,6 +16,8 @@ from typing import Any, cast
 from zoo_core.errors import OutputError, ZooError, first_line
 
 _PART = ".zoo-{}.part"
+_swept: set[Path] = set()
+"""Folders that this process has swept: once each, for a folder may hold 100,000 samples."""
 _NO_SPACE = "Free some space and run again with --resume: every file written so far is complete."
 _NO_PERMISSION = "Give a path in a folder that you may write to."
 _REMEDIES = {
@@ -102,7 +104,7 @@ def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; what is written to it then becomes ``path``, in one step.
 
     It is flushed to disk before it is renamed. If anything fails, nothing stays behind; only a kill that no
-    program can catch may leave a hidden ``.zoo-*.part``, which :func:`sweep` removes.
+    program can catch may leave a hidden ``.zoo-*.part``, which the next process that writes there removes.
 
     Raises:
         FileExistsError: The path is taken and ``overwrite`` is false; nothing was changed.
@@ -115,6 +117,10 @@ def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             yield path  # an object appears when it is closed
             return
         make_folder(path.parent)
+        folder = path.parent.absolute()
+        if folder not in _swept:
+            _swept.add(folder)
+            sweep(folder)
         with _lock(path.parent, exclusive=False):
             part = path.parent / _PART.format(secrets.token_hex(8))
             try:
@@ -244,8 +250,6 @@ def read_json(path: Path, default: Any) -> Any:
 def write_state(path: Path, value: Any) -> None:
     """Replace a state file with ``value`` as JSON; bytes are written as they are.
 
-    What a killed writer left beside it is removed.
-
     Raises:
         ZooError: The file cannot be written.
     """
@@ -254,7 +258,6 @@ def write_state(path: Path, value: Any) -> None:
         write_atomically(path, data, overwrite=True)
     except OutputError as error:
         raise ZooError(f"{path} cannot be written: {error.message}", _STATE_REMEDY) from error
-    sweep(path.parent)
 
 
 @contextmanager

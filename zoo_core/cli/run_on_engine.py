@@ -15,7 +15,7 @@ from zoo_core.engines.protocol import Row
 from zoo_core.engines.sampler import Description, Made, SamplingJob, open_index
 from zoo_core.engines.sampling import portable_adapter, portable_name, sample_on_engine
 from zoo_core.errors import ZooError
-from zoo_core.files import write_atomically
+from zoo_core.files import sweep, write_atomically
 from zoo_core.running.shards import begin_shard, record_of
 from zoo_core.samples.folder import RunFolder
 from zoo_core.samples.record import Record
@@ -174,3 +174,4 @@ def _marked(folder: Path | None, resume: bool) -> Iterator[str | None]:
         yield mark.name
     finally:
         mark.unlink(missing_ok=True)
+        sweep(folder)  # of workers that were killed

@@ -22,7 +22,7 @@ def test_many_clients_get_the_right_answers_and_leave_nothing_behind(start):
     assert report.differing == 0
     assert report.same + report.within_a_level >= 3
     later = report.memory[len(report.memory) // 2 :]
-    assert max(later) - min(later) < 64 * 2**20
+    assert max(later) - later[0] < 64 * 2**20  # it may fall: what was freed goes back to the system
     assert server.stop() == 0
 
 
