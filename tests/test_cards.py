@@ -69,7 +69,7 @@ data = "image"
 
 COMMAND = """\
 [[command]]
-name = "mix"
+name = "mix-faces"
 help = "Mix two faces"
 target = "zoo_dcgan.mix:command"
 """
@@ -187,7 +187,9 @@ def test_rules_trainers_and_commands_are_read() -> None:
     )
     width = Option("width", "integer")
     assert manifest.trainers == (TrainerCard("dcgan", "zoo-dcgan", "A DCGAN", "image", {"width": width}),)
-    assert manifest.commands == (CommandCard("mix", "zoo-dcgan", "Mix two faces", "zoo_dcgan.mix:command"),)
+    assert manifest.commands == (
+        CommandCard("mix-faces", "zoo-dcgan", "Mix two faces", "zoo_dcgan.mix:command"),
+    )
 
 
 def test_a_plugin_may_say_that_it_lists_models_by_code() -> None:
@@ -276,7 +278,7 @@ MISTAKES = [
         "model: expected different names; 'dcgan-faces' occurs twice",
     ),
     (PLUGIN + TRAINER + TRAINER, "trainer: expected different names; 'dcgan' occurs twice"),
-    (PLUGIN + COMMAND + COMMAND, "command: expected different names; 'mix' occurs twice"),
+    (PLUGIN + COMMAND + COMMAND, "command: expected different names; 'mix-faces' occurs twice"),
     # A model.
     (PLUGIN + "[[model]]", "[model 1] id: expected lower-case letters, digits, dots, dashes; the"),
     (
@@ -409,7 +411,7 @@ MISTAKES = [
     ),
     (
         PLUGIN + COMMAND.replace(":command", ""),
-        "[command mix] target: expected module:attribute, not",
+        "[command mix-faces] target: expected module:attribute, not",
     ),
 ]
 

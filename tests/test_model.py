@@ -28,6 +28,7 @@ from zoo_core import (
 from zoo_core.catalog import Catalog
 from zoo_core.errors import CatalogError
 from zoo_core.running.model import MAX_FRAMES, Progress
+from zoo_core.samples import check_replay
 from zoo_core.testing.plugins import write_plugin
 
 CARD = ModelCard(
@@ -273,6 +274,58 @@ def test_previews_are_kept_when_asked_for() -> None:
     assert [frame.shape for frame in sample.frames] == [(4, 4, 3)] * 2
     (without,) = make_model().generate(seed=0, steps=3)
     assert without.frames == ()
+
+
+def diffuse(batch: Batch) -> Iterator[Step]:
+    """Two steps, with an x_t beside the prediction."""
+    x = batch.noise.normal(1, 2, 2)
+    for index in (1, 2):
+        yield Step(index, 2, images=x.clamp(-1, 1) / 2, x_t=x.clamp(-1, 1))
+
+
+def test_a_film_shows_x_t_or_the_predictions_of_x_0() -> None:
+    model = make_model(diffuse)
+    x = torch.full((1, 1, 2, 2), 0.5)
+    (noisy,) = model.generate(latents=x, keep_frames=True)
+    (predicted,) = model.generate(latents=x, keep_frames="x0")
+    assert [int(sample.frames[0][0, 0]) for sample in (noisy, predicted)] == [191, 159]
+    with pytest.raises(OptionError, match="no diffusion model"):
+        list(make_model().generate(seed=0, keep_frames="x0"))
+
+
+def test_latents_replace_the_noise_and_are_recorded(tmp_path: Path) -> None:
+    model = make_model(diffuse)
+    own = torch.cat([zoo.Noise([seed]).normal(1, 2, 2) for seed in (5, 6, 7)])
+    expected = list(model.generate(n=3, seed=5))
+    given = list(model.generate(latents=own, seed=5, batch_size=2))
+    for one, other in zip(expected, given, strict=True):
+        assert one.tensor is not None
+        assert other.tensor is not None
+        assert torch.equal(one.tensor, other.tensor)
+    assert len({sample.record.identity for sample in (*expected, *given)}) == 6
+    with pytest.raises(zoo.OutputError, match="latents given in Python"):
+        check_replay(given[0].record, expected[0].record)
+
+
+@pytest.mark.parametrize(
+    ("latents", "arguments", "problem"),
+    [
+        ([0.5], {}, "not a tensor of floats"),
+        (torch.zeros(2, 1, 2, 2, dtype=torch.int64), {}, "not a tensor of floats"),
+        (torch.full((1, 1, 2, 2), torch.nan), {}, "NaN"),
+        (torch.zeros(2, 1, 2, 2), {"n": 3}, "2 rows for 3 samples"),
+        (torch.zeros(2, 1, 2, 2), {"seeds": [1]}, "2 rows for 1 samples"),
+        (torch.zeros(1, 1, 4, 4), {}, r"shape \(n, 1, 2, 2\), not \(1, 1, 4, 4\)"),
+    ],
+)
+def test_latents_that_do_not_fit_are_refused(latents: Any, arguments: dict[str, Any], problem: str) -> None:
+    with pytest.raises(OptionError, match=problem):
+        list(make_model(diffuse).generate(latents=latents, **arguments))
+
+
+def test_latents_of_a_model_without_normals_are_refused() -> None:
+    with pytest.raises(OptionError, match="takes no latents"):
+        list(make_model().generate(latents=torch.zeros(1, 3)))
 
 
 @pytest.mark.parametrize("steps", [MAX_FRAMES, MAX_FRAMES + 1, 1000])

@@ -131,3 +131,14 @@ def test_what_is_no_seed_is_refused(seed: object) -> None:
 
 def test_the_first_and_the_last_seed_are_taken() -> None:
     assert (check_seed(0), check_seed(MAX_SEED)) == (0, MAX_SEED)
+
+
+def test_given_latents_take_the_place_of_the_first_normals_alone() -> None:
+    latents, own = torch.full((2, 3), 0.5), Noise([0, 1])
+    given = Noise([0, 1], latents=latents)
+    assert torch.equal(given.uniform(2), own.uniform(2))
+    assert torch.equal(given.normal(3), latents)
+    own.normal(3)
+    assert torch.equal(given.normal(3), own.normal(3))
+    with pytest.raises(OptionError, match=r"shape \(n, 3, 1\), not \(2, 3\)"):
+        Noise([0, 1], latents=latents).normal(3, 1)

@@ -144,12 +144,12 @@ def test_resuming_ignores_what_is_torn_foreign_or_a_sheet(tmp_path: Path) -> Non
 def test_resuming_with_steps_wants_the_animations_too(tmp_path: Path) -> None:
     frames = [np.zeros((8, 8, 3), np.uint8)]
     RunFolder(tmp_path).write(make_image(1, frames=frames))
-    folder = RunFolder(tmp_path, resume=True, steps=".gif")
+    folder = RunFolder(tmp_path, resume=True, steps="gif")
     assert folder.wants_frames
     assert not folder.has(make_image(1).record)
     folder.write(make_image(1, frames=frames))
     assert names(tmp_path) == ["seed0001-steps.gif", "seed0001.png"]
-    assert RunFolder(tmp_path, resume=True, steps=".gif").has(make_image(1).record)
+    assert RunFolder(tmp_path, resume=True, steps="gif").has(make_image(1).record)
     # An animation whose image is gone still holds its name.
     (tmp_path / "seed0001.png").unlink()
     assert folder.write(make_image(1, prompt="x")).name == "seed0001-2.png"
@@ -173,7 +173,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def run(folder: Path, count: int, log: Path) -> None:
-    output = RunFolder(folder, resume=True, steps=".apng")
+    output = RunFolder(folder, resume=True, steps="apng")
     with log.open("a") as written:
         for seed in range(count):
             for sample in (make_image(seed), make_text(seed, "word " * 5000)):

@@ -60,7 +60,7 @@ def test_a_path_says_what_is_written(
         ("x.png", "text", 1, {}, r"x\.png: text samples are written as .*\.txt", "slash"),
         ("x.mp3", "audio", 1, {}, r"audio samples are written as \.wav, \.flac, \.png", "slash"),
         ("x.wav", "audio", 2, {}, r"A \.wav file holds one sample, not 2", ".png for a contact sheet"),
-        ("x.wav", "audio", 1, {"steps": ".gif"}, "Steps of audio samples", "save-steps"),
+        ("x.wav", "audio", 1, {"steps": "gif"}, "Steps of audio samples", "save-steps"),
         (
             "x.jpg",
             "image",
@@ -74,12 +74,12 @@ def test_a_path_says_what_is_written(
         ("x.png", "image", 2, {"resume": True}, "cannot be resumed", "leave out --resume"),
         ("-", "text", 2, {"resume": True}, "cannot be resumed", "leave out --resume"),
         ("out/", "image", 2, {"caption": "seed"}, "Only a contact sheet has captions", ".png"),
-        ("x.png", "image", 2, {"steps": ".gif"}, "with a contact sheet", "folder"),
-        ("x.gif", "image", 1, {"steps": ".gif"}, r"with x\.gif", "folder"),
-        ("out/", "text", 1, {"steps": ".gif"}, "Steps of text samples", "save-steps"),
+        ("x.png", "image", 2, {"steps": "gif"}, "with a contact sheet", "folder"),
+        ("x.gif", "image", 1, {"steps": "gif"}, r"with x\.gif", "folder"),
+        ("out/", "text", 1, {"steps": "gif"}, "Steps of text samples", "save-steps"),
         ("old.png", "image", 1, {}, r"old\.png exists already", "--force"),
         ("old.png", "image", 2, {}, r"old\.png exists already", "--force"),
-        ("new.png", "image", 1, {"steps": ".gif"}, r"new-steps\.gif exists already", "--force"),
+        ("new.png", "image", 1, {"steps": "gif"}, r"new-steps\.gif exists already", "--force"),
         ("old", "image", 1, {}, "old is not a folder", "another path"),
         ("old/x.png", "image", 1, {}, "old is not a folder", "another path"),
     ],
@@ -116,7 +116,7 @@ def test_force_replaces_a_file_when_the_samples_are_there_and_not_before(tmp_pat
 
 
 def test_one_image_with_its_steps_is_two_files(tmp_path: Path) -> None:
-    with open_output(tmp_path / "x.png", kind="image", count=1, steps=".apng") as output:
+    with open_output(tmp_path / "x.png", kind="image", count=1, steps="apng") as output:
         assert output.wants_frames
         assert output.write(make_image(7)) == tmp_path / "x.png"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x-steps.apng", "x.png"]

@@ -15,11 +15,10 @@ import torch
 from torch import Tensor
 from zoo_stylegan.commands import generate_images
 from zoo_stylegan.generator import StyleGAN
-from zoo_stylegan.latents.interpolation import latent_walk
 from zoo_stylegan.latents.perceptual import LPIPS
 
 import zoo_core
-from zoo_core import ZooError
+from zoo_core import ZooError, latent_walk
 
 
 def step_distances(generator: StyleGAN, walks: int, frames: int) -> Tensor:

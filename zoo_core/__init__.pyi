@@ -101,6 +101,8 @@ from .protocols import read_options as read_options
 from .running.commands import record_of_command as record_of_command
 from .running.continuous import ContinuousRun as ContinuousRun
 from .running.conversation import check_conversation as check_conversation
+from .running.mixing import mix_latents as mix_latents
+from .running.mixing import parse_layers as parse_layers
 from .running.model import Model as Model
 from .running.model import Progress as Progress
 from .running.planning import Plan as Plan
@@ -108,6 +110,7 @@ from .running.planning import Request as Request
 from .running.planning import make_plan as make_plan
 from .running.shards import Shard as Shard
 from .running.shards import begin_shard as begin_shard
+from .running.walking import latent_walk as latent_walk
 from .samples.folder import RunFolder as RunFolder
 from .samples.images import to_bytes as to_bytes
 from .samples.lines import sample_line as sample_line

@@ -32,11 +32,19 @@ class Noise:
     Args:
         seeds: One seed per sample, each in ``[0, 2**63)``.
         device: Where drawn tensors are put.
+        latents: (n, …) floats that the first draw of normals returns in place of the streams' own.
     """
 
-    def __init__(self, seeds: Sequence[int], device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        device: torch.device | str = "cpu",
+        latents: torch.Tensor | None = None,
+    ) -> None:
         self.seeds = tuple(check_seed(seed) for seed in seeds)
         self.device = device
+        self.latents = latents
+        """Those that no draw has returned yet."""
         self._streams = [np.random.Philox(key=seed) for seed in self.seeds]
 
     def uniform(self, *shape: int) -> torch.Tensor:
@@ -52,7 +60,19 @@ class Noise:
         import torch
 
         normals: torch.Tensor = torch.special.ndtri(torch.from_numpy(self._draw(shape)))
+        if self.latents is not None:
+            normals, self.latents = self._fitting(self.latents, shape), None
         return normals.float().to(self.device)
+
+    @staticmethod
+    def _fitting(latents: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        if tuple(latents.shape[1:]) != shape:
+            sizes = ", ".join(map(str, shape))
+            raise OptionError(
+                f"latents: the model begins with noise of shape (n, {sizes}), not {tuple(latents.shape)}.",
+                "Give normals of that shape, a row for each sample.",
+            )
+        return latents
 
     def branch(self, index: int) -> Noise:
         """Return further streams of the same samples, at their beginning, for draws in no fixed order.

@@ -125,6 +125,9 @@ class Step:
     """Tables so far: of each sample, columns by name, of numbers or of texts, all of one length."""
     rate: float | None = None
     """Of audio, the sampling rate in Hz; of videos, frames per second. Both need it."""
+    x_t: torch.Tensor | None = None
+    """Of a diffusion model, the noisy x_t after this step, in the form of the samples above, which are then
+    the prediction of x_0 in this step (in the last one the result). Values may be outside of [-1, 1]."""
     metadata: tuple[Mapping[str, Any], ...] | None = None
     """What to record with each sample beside its options (a class that was drawn, why a text ended): JSON."""
 

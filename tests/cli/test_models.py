@@ -149,7 +149,7 @@ def test_a_command_of_a_plugin_that_cannot_be_used_names_the_plugin(zoo, monkeyp
         "Error: zoo greet belongs to the plugin zoo-toy, which is disabled.\nEnable it: zoo enable zoo-toy\n",
     )
     monkeypatch.setattr("zoo_core.plugins.discovery.entry_points", lambda group: [])  # nothing is installed
-    for verb, plugin in (("score", "zoo-gpt"), ("eval", "zoo-eval"), ("train", "zoo-train")):
+    for verb, plugin in (("invert", "zoo-stylegan"), ("eval", "zoo-eval"), ("train", "zoo-train")):
         assert zoo(verb).err == (
             f"Error: zoo {verb} belongs to the plugin {plugin}, which is not installed.\n"
             f"Install it: zoo install {plugin}\n"

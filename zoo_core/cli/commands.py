@@ -15,6 +15,16 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
             "zoo_core.cli.edit:edit",
             "Make images from an image: change it, or fill in a part of it.",
         ),
+        "interpolate": (
+            "zoo_core.cli.interpolate:interpolate",
+            "Animate the interpolation between seeds in a model's latent space.",
+        ),
+        "mix": ("zoo_core.cli.mix:mix", "Make a table of images that mix the latents of two lists of seeds."),
+        "score": (
+            "zoo_core.cli.score:score",
+            "Show the likelihood of texts, images or points under a model.",
+        ),
+        "next": ("zoo_core.cli.next_token:next_token", "Show a model's most likely next tokens."),
         "merge": ("zoo_core.cli.merge:merge", "Put the shards of a run together, and check them."),
         "chat": ("zoo_core.cli.chat:chat", "Talk with a model."),
         "replay": ("zoo_core.cli.replay:replay", "Reproduce a sample from the metadata in its file."),

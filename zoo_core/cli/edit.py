@@ -9,9 +9,8 @@ import click
 
 from zoo_core.cli.completion import complete_models
 from zoo_core.cli.engines import engine_flags
-from zoo_core.cli.model_command import ModelCommand, card_of, command_of
+from zoo_core.cli.model_command import ModelCommand, capable_card, command_of
 from zoo_core.cli.run import RunRequest, make_samples, params_for, run
-from zoo_core.errors import OptionError
 
 
 @click.command(cls=ModelCommand, build=lambda *given: _command_for(*given), flags=engine_flags)
@@ -33,12 +32,7 @@ edit.params += [each for each in run.params if each.name not in ("model", "promp
 
 def _command_for(name: str, base: click.Command, args: Sequence[str]) -> click.Command:
     """Build ``zoo edit`` for one model, with the options of every run and those of the model."""
-    card = card_of(name)
-    if "edit" not in card.capabilities:
-        raise OptionError(
-            f"{card.id} cannot begin with an image.",
-            "Find one that can: zoo list --capability edit",
-        )
+    card = capable_card(name, "edit", "begin with an image")
 
     def start(options: dict[str, Any], image: str, **values: Any) -> None:
         make_samples(RunRequest(name, card, {**options, "input": image}, **values))

@@ -11,7 +11,7 @@ import click
 from zoo_core.cli.console import write
 from zoo_core.cli.flags import option_flag
 from zoo_core.environment import Environment
-from zoo_core.errors import ZooError
+from zoo_core.errors import OptionError, ZooError
 from zoo_core.manifest.cards import LocalWeights, ModelCard, Option
 
 
@@ -74,6 +74,28 @@ def card_of(name: str) -> ModelCard:
     return card
 
 
+def capable_card(name: str, capability: str, purpose: str) -> ModelCard:
+    """Return the card of a model that has a capability, without importing its plugin.
+
+    Args:
+        name: What the user calls the model.
+        capability: ``score``, ``edit``, ….
+        purpose: What the command does with it, for the error: "MODEL cannot …".
+
+    Raises:
+        OptionError: It does not have it; the remedy finds models that have.
+    """
+    card = card_of(name)
+    if capability not in card.capabilities:
+        models = Environment.current().catalog.models.values()
+        some = any(capability in each.capabilities for each in models)
+        raise OptionError(
+            f"{card.id} cannot {purpose}{'' if some else ', and no installed model can'}.",
+            f"Find one that can: zoo list {'' if some else '--all '}--capability {capability}",
+        )
+    return card
+
+
 def command_of(
     name: str,
     card: ModelCard,
@@ -89,10 +111,13 @@ def command_of(
         name: What the user calls the model.
         card: Its card.
         params: The arguments and options of the command for any model.
-        options: The model's options to add.
+        options: The model's options to add, but for those whose names the command has itself.
         run: Called with the model's options that were given, and the command's own as keywords.
         help: The first line of its help.
     """
+
+    taken = {parameter.name for parameter in params}
+    options = {option: each for option, each in options.items() if option not in taken}
 
     def callback(model: str, **values: Any) -> None:
         given = {option: values.pop(option) for option in options}

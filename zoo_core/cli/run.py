@@ -56,8 +56,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--save-steps",
-    type=click.Choice(["gif", "apng"]),
-    help="Also save an animation of each sample's steps.",
+    type=click.Choice(["gif", "apng", "x0"]),
+    help="Also save an animation of each sample's steps; of a diffusion model x_t as it comes out of "
+    "noise, or with x0 its predictions of x_0 (a GIF).",
 )
 @shard_option
 @click.option("--resume", is_flag=True, help="Skip samples that are already in the output.")
@@ -201,7 +202,7 @@ def make_samples(request: RunRequest) -> None:
             count=len(plan),
             resume=resume,
             overwrite=request.force,
-            steps=f".{request.save_steps}" if request.save_steps else None,
+            steps=request.save_steps,
             caption=request.caption,
             known=partial(indexed, engine) if engine is not None else lambda folder: (),
         ) as out,

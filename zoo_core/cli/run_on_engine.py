@@ -84,7 +84,7 @@ def run_on_engine(engine: Engine, request: RunRequest, plan: Plan, out: Output, 
             folder=str(out.path.absolute()) if writes and out.path else None,
             index=index.target if index else None,
             overwrite=request.force,
-            steps=f".{request.save_steps}" if request.save_steps else None,
+            steps=request.save_steps,
             keep_frames=out.wants_frames,
             mark=mark,
         )

@@ -6,7 +6,7 @@ import pkgutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from zoo_core.engines.protocol import Index, Row
 from zoo_core.environment import Environment
@@ -14,6 +14,7 @@ from zoo_core.errors import OutputError, ZooError
 from zoo_core.files import as_path
 from zoo_core.running.planning import Plan, Request
 from zoo_core.samples.folder import RunFolder
+from zoo_core.samples.single import frames_for
 
 if TYPE_CHECKING:
     from zoo_core.samples.record import Record
@@ -37,8 +38,8 @@ class SamplingJob:
     """Where workers write: a folder that all machines share, or an address. None: samples are returned."""
     overwrite: bool = False
     steps: str | None = None
-    """``.gif`` or ``.apng``: also write an animation of each image's steps."""
-    keep_frames: bool = False
+    """``gif``, ``apng`` or ``x0``: also write an animation of each image's steps."""
+    keep_frames: bool | Literal["x0"] = False
     """Returned samples need their frames."""
     mark: str | None = None
     """A file in ``folder`` that a worker must see, or the folder is not shared."""
@@ -133,7 +134,7 @@ class Sampler:
             yield self._finished(sample)
 
     def _make(self, requests: Sequence[Request]) -> list[Sample]:
-        frames = self._job.keep_frames or self._job.steps is not None
+        frames = self._job.keep_frames or frames_for(self._job.steps)
         return list(self._model.make(requests, batch_size=len(requests), keep_frames=frames))
 
     def _finished(self, sample: Sample) -> Made:

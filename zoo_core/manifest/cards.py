@@ -54,6 +54,8 @@ class Option:
 
     recorded: bool = True
     """False: the option changes no sample, only how it is made, and records leave it out."""
+    callable: bool = False
+    """True: Python may give a function, whose name is recorded; the plugin says what it is called with."""
 
     @property
     def flag(self) -> str:
@@ -89,6 +91,8 @@ class Option:
             return None
         if self.format == "content" and isinstance(value, (list, dict)):
             return self._to_json(value)
+        if self.callable and callable(value):
+            return value
         if self.per_sample and isinstance(value, (list, tuple)):
             if not value:
                 raise self._unfit(value)

@@ -341,6 +341,7 @@ def _read_option(name: str, table: Table, base: Option | None) -> Option:
         enum=enum or (base.enum if base else ()),
         per_sample=table.optional_truth("per_sample", base.per_sample if base else False),
         recorded=table.optional_truth("recorded", base.recorded if base else True),
+        callable=table.optional_truth("callable", base.callable if base else False),
         format=table.choice("format", ("file", "folder", "content", ""), (base and base.format) or "")
         or None,
     )
@@ -348,6 +349,8 @@ def _read_option(name: str, table: Table, base: Option | None) -> Option:
         raise table.error("enum", 'type = "string" beside it')
     if option.format and (kind != "string" or option.per_sample):
         raise table.error("format", 'type = "string" beside it, and no per_sample')
+    if option.callable and (kind != "string" or option.per_sample):
+        raise table.error("callable", 'type = "string" beside it, and no per_sample')
     for bound in ("minimum", "maximum"):
         if getattr(option, bound) is not None and kind not in NUMERIC:
             raise table.error(bound, 'type = "integer" or "number" beside it')

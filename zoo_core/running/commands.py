@@ -8,7 +8,7 @@ from zoo_core.running.model import Model
 from zoo_core.samples.record import Record
 
 
-def record_of_command(model: Model, seed: int) -> Record:
+def record_of_command(model: Model, seed: int, prompt: str | None = None) -> Record:
     """Return the record of what the running click command makes.
 
     Its metadata has the command, a list of words: ``zoo replay`` prints it.
@@ -27,5 +27,5 @@ def record_of_command(model: Model, seed: int) -> Record:
             for each in values if separate else [",".join(map(str, values))]:
                 words += [parameter.opts[-1], str(each)]
     words += ["--output", str(context.params["output"])]
-    (request,) = model.plan(n=1, seed=seed)
+    (request,) = model.plan(prompt, n=1, seed=seed)
     return model.record(request, {"command": words})

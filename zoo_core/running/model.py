@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import importlib.metadata
 import math
@@ -12,7 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from zoo_core.errors import OptionError, PluginError, ZooError
 from zoo_core.manifest.cards import ModelCard
@@ -31,7 +32,7 @@ from zoo_core.protocols import (
     Step,
 )
 from zoo_core.running.planning import Plan, PromptLine, Request, make_plan
-from zoo_core.running.starting import start
+from zoo_core.running.starting import initial_noise, start
 from zoo_core.samples.kinds import KINDS
 from zoo_core.samples.sample import Record, Sample, Samples
 from zoo_core.weights import Checkpoint
@@ -88,7 +89,8 @@ class Model:
         seeds: Sequence[int] | None = None,
         batch_size: int | None = None,
         on_step: Callable[[Progress], object] | None = None,
-        keep_frames: bool = False,
+        keep_frames: bool | Literal["x0"] = False,
+        latents: torch.Tensor | None = None,
         **options: Any,
     ) -> Iterator[Sample]:
         """Generate samples, yielding them as soon as their batch is done.
@@ -104,14 +106,19 @@ class Model:
             seeds: The seed of every sample, instead of ``seed`` and ``n``.
             batch_size: Samples per batch; by default the generator's ``batch_size``.
             on_step: Called with a Progress after every step.
-            keep_frames: Keep up to 60 previews of each sample in ``Sample.frames``.
+            keep_frames: Keep up to 60 previews of each sample in ``Sample.frames``: of a diffusion model x_t,
+                or with ``x0`` its predictions of x_0.
+            latents: The noise to begin with in place of the seeds' own, (n, …) standard normals: a diffusion
+                model's x_T, a GAN's z. What else is random is of the seeds. Records keep its digest only.
             options: The model's own options, as ``zoo show MODEL`` lists them.
 
         Raises:
             OptionError: At once, not on the first sample.
         """
-        plan = self.plan(prompt, n=n, seed=seed, seeds=seeds, **options)
-        return self.make(plan, batch_size=batch_size, on_step=on_step, keep_frames=keep_frames)
+        plan = self.plan(prompt, n=_count(n, seeds, latents), seed=seed, seeds=seeds, **options)
+        return self.make(
+            plan, batch_size=batch_size, on_step=on_step, keep_frames=keep_frames, latents=latents
+        )
 
     def __call__(
         self,
@@ -121,16 +128,19 @@ class Model:
         seed: int | None = None,
         seeds: Sequence[int] | None = None,
         batch_size: int | None = None,
-        keep_frames: bool = False,
+        keep_frames: bool | Literal["x0"] = False,
+        latents: torch.Tensor | None = None,
         **options: Any,
     ) -> Samples:
         """Generate samples as a list, which a notebook shows as a grid; arguments as of ``generate``.
 
         A notebook and a terminal show a progress bar.
         """
-        plan = self.plan(prompt, n=n, seed=seed, seeds=seeds, **options)
+        plan = self.plan(prompt, n=_count(n, seeds, latents), seed=seed, seeds=seeds, **options)
         with progress_bar(len(plan)) as on_step:
-            made = self.make(plan, batch_size=batch_size, on_step=on_step, keep_frames=keep_frames)
+            made = self.make(
+                plan, batch_size=batch_size, on_step=on_step, keep_frames=keep_frames, latents=latents
+            )
             return Samples(made)
 
     def to(self, device: str) -> Model:
@@ -184,12 +194,22 @@ class Model:
             prediction: Prediction = self._capable("next-token").next_token(prompt)
             return prediction
 
-    def encode(self, *, n: int | None = None, seed: int | None = None, **options: Any) -> torch.Tensor:
+    def encode(
+        self,
+        prompt: Prompt | Sequence[Prompt | PromptLine] | None = None,
+        *,
+        n: int | None = None,
+        seed: int | None = None,
+        seeds: Sequence[int] | None = None,
+        **options: Any,
+    ) -> torch.Tensor:
         """Return the latents (n, …) of samples: ``synthesize`` makes the images of them.
 
         Args:
+            prompt: As of ``generate``, like all arguments.
             n: Number of samples.
             seed: The first one's seed.
+            seeds: The seed of every sample, instead of ``seed`` and ``n``.
             options: The model's own options.
 
         Raises:
@@ -197,25 +217,55 @@ class Model:
         """
         latents: Latents = self._capable("latents")
         with self.computing():
-            return latents.encode(self.batch(list(self.plan(n=n, seed=seed, **options))))
+            return latents.encode(self.batch(list(self.plan(prompt, n=n, seed=seed, seeds=seeds, **options))))
 
-    def synthesize(self, latents: torch.Tensor, *, seed: int = 0, **options: Any) -> torch.Tensor:
-        """Return images (n, c, h, w) in [-1, 1] of latents (n, …); what else is random is of ``seed`` and on.
+    def synthesize(
+        self, latents: torch.Tensor, *, seed: int = 0, seeds: Sequence[int] | None = None, **options: Any
+    ) -> torch.Tensor:
+        """Return images (n, c, h, w) in [-1, 1] of latents (n, …).
+
+        Args:
+            latents: From ``encode``, or between such.
+            seed: What else is random is of this seed and on; or of ``seeds``.
+            seeds: A seed for each.
+            options: The model's own options.
 
         Raises:
             OptionError: The model does not have the capability ``latents``.
         """
         generator: Latents = self._capable("latents")
-        batch = self.batch(list(self.plan(n=len(latents), seed=seed, **options)))
+        chosen = range(seed, seed + len(latents)) if seeds is None else seeds
+        batch = self.batch(list(self.plan(seeds=chosen, **options)))
         with self.computing():
             return generator.synthesize(latents, batch.options, batch.noise)
+
+    def initial_noise(
+        self,
+        prompt: Prompt | Sequence[Prompt | PromptLine] | None = None,
+        *,
+        n: int | None = None,
+        seed: int | None = None,
+        seeds: Sequence[int] | None = None,
+        **options: Any,
+    ) -> torch.Tensor:
+        """Return the noise (n, …) that samples begin with, for ``generate(latents=…)``; arguments as there.
+
+        Raises:
+            OptionError: The model begins with no normals.
+        """
+        requests = list(self.plan(prompt, n=n, seed=seed, seeds=seeds, **options))
+        with self.computing():
+            found, _ = initial_noise(self.generator, self.batch(requests))
+        if found is None:
+            raise self._takes_no_latents()
+        return found.clone()  # out of inference mode
 
     def _capable(self, capability: str) -> Any:
         """Return the generator, which must have the capability."""
         if not isinstance(self.generator, PROTOCOLS[capability]):
             raise OptionError(
                 f"{self.card.id} does not have the capability {capability}.",
-                f"Find a model that has: zoo search {capability}",
+                f"Find a model that has: zoo list --capability {capability}",
             )
         return self.generator
 
@@ -257,10 +307,11 @@ class Model:
         *,
         batch_size: int | None = None,
         on_step: Callable[[Progress], object] | None = None,
-        keep_frames: bool = False,
+        keep_frames: bool | Literal["x0"] = False,
+        latents: torch.Tensor | None = None,
     ) -> Iterator[Sample]:
-        """Generate the samples of a plan, or of any part of it."""
-        return self._make(iter(requests), self.batch_size(batch_size), on_step, keep_frames)
+        """Generate the samples of a plan, or of any part of it; each takes the latents of its index."""
+        return self._make(iter(requests), self.batch_size(batch_size), on_step, keep_frames, latents)
 
     def batch_size(self, given: int | None = None) -> int:
         """Return the samples per batch: the given number, else what the generator prefers."""
@@ -274,29 +325,40 @@ class Model:
         requests: Iterator[Request],
         size: int,
         on_step: Callable[[Progress], object] | None,
-        keep_frames: bool,
+        keep_frames: bool | Literal["x0"],
+        latents: torch.Tensor | None,
     ) -> Iterator[Sample]:
         for _, alike in groupby(requests, self._shared_options):
             while group := list(islice(alike, size)):
-                yield from self._samples(group, *self._run(group, on_step, keep_frames))
+                rows = None if latents is None else latents[[request.index for request in group]]
+                yield from self._samples(group, *self._run(group, on_step, keep_frames, rows), rows)
 
     def _shared_options(self, request: Request) -> list[Any]:
         """Return the values that all samples of a batch have in common."""
         return [request.options[name] for name, option in self.card.options.items() if not option.per_sample]
 
     def _run(
-        self, group: Sequence[Request], on_step: Callable[[Progress], object] | None, keep_frames: bool
+        self,
+        group: Sequence[Request],
+        on_step: Callable[[Progress], object] | None,
+        keep_frames: bool | Literal["x0"],
+        latents: torch.Tensor | None,
     ) -> tuple[Step | None, list[np.ndarray]]:
         """Run a batch; return the last step, and the previews before it."""
         frames: list[np.ndarray] = []
         last = None
         kind = KINDS[self.card.output]
         films = keep_frames and len(kind.image_suffixes) > 1
-        with closing(self._steps(group)) as steps:
+        with closing(self._steps(group, latents)) as steps:
             for step in steps:
+                if keep_frames == "x0" and step.x_t is None:
+                    raise OptionError(
+                        f"{self.card.id} does not predict x_0 at its steps: it is no diffusion model.",
+                        "Keep its steps themselves: --save-steps gif, or keep_frames=True.",
+                    )
                 # One step behind: the last step has the result, not a preview.
                 if films and last is not None and _is_kept(last):
-                    rows = last.rows(kind.name)
+                    rows = last.rows(kind.name) if keep_frames == "x0" or last.x_t is None else last.x_t
                     frames += [] if rows is None else [kind.previews(rows)]
                 last = step
                 if on_step:
@@ -318,10 +380,12 @@ class Model:
 
     def sample(self, request: Request, step: Step) -> Sample:
         """Return the sample that the last step of a batch of one holds."""
-        (sample,) = self._samples([request], step, [])
+        (sample,) = self._samples([request], step, [], None)
         return sample
 
-    def _steps(self, group: Sequence[Request]) -> abc.Generator[Step, None, None]:
+    def _steps(
+        self, group: Sequence[Request], latents: torch.Tensor | None
+    ) -> abc.Generator[Step, None, None]:
         """Yield the generator's steps, without gradients; its errors name the plugin."""
         import torch
 
@@ -329,7 +393,8 @@ class Model:
             self.card.plugin, f"running {self.card.id}", "Run again with --debug for the details."
         ):
             with torch.inference_mode(), _memory_explained():
-                steps = start(self.generator, self.batch(group))
+                batch = self.batch(group, latents)
+                steps = start(self.generator, batch)
             try:
                 while True:
                     # Entered anew for each step: the mode must not leak to the caller between two steps.
@@ -340,12 +405,14 @@ class Model:
                             return
                     if not isinstance(step, Step):
                         raise self._broken_promise(f"yielded {step!r} where a Step belongs")
+                    if batch.noise.latents is not None:
+                        raise self._takes_no_latents()
                     yield step
             finally:
                 if close := getattr(steps, "close", None):
                     close()
 
-    def batch(self, requests: Sequence[Request]) -> Batch:
+    def batch(self, requests: Sequence[Request], latents: torch.Tensor | None = None) -> Batch:
         """Return the generator's input for requests that share all options but those per sample."""
         options = {
             name: tuple(each.options[name] for each in requests)
@@ -353,7 +420,7 @@ class Model:
             else requests[0].options[name]
             for name, option in self.card.options.items()
         }
-        noise = Noise([request.seed for request in requests], self.device)
+        noise = Noise([request.seed for request in requests], self.device, latents)
         prompts = [request.prompt for request in requests]
         return Batch(
             noise,
@@ -363,7 +430,11 @@ class Model:
         )
 
     def _samples(
-        self, group: Sequence[Request], last: Step | None, frames: list[np.ndarray]
+        self,
+        group: Sequence[Request],
+        last: Step | None,
+        frames: list[np.ndarray],
+        latents: torch.Tensor | None,
     ) -> Iterator[Sample]:
         import torch
 
@@ -389,7 +460,11 @@ class Model:
             )
         for row, request in enumerate(group):
             yield Sample(
-                record=self.record(request, last.metadata[row] if last.metadata else None),
+                record=self.record(
+                    request,
+                    last.metadata[row] if last.metadata else None,
+                    None if latents is None else latents[row],
+                ),
                 index=request.index,
                 # A copy: a view would keep the whole batch in memory, and be an inference tensor.
                 tensor=rows[row].to("cpu", torch.float32, copy=True) if is_tensor else None,
@@ -399,12 +474,18 @@ class Model:
                 frames=tuple(frame[row] for frame in frames),
             )
 
-    def record(self, request: Request, metadata: Mapping[str, Any] | None = None) -> Record:
+    def record(
+        self,
+        request: Request,
+        metadata: Mapping[str, Any] | None = None,
+        latents: torch.Tensor | None = None,
+    ) -> Record:
         """Return the record of a sample.
 
         Args:
             request: The sample.
             metadata: What the generator reported with it; empty before it is made.
+            latents: The noise that it began with, if it was given.
         """
         import torch
 
@@ -420,10 +501,12 @@ class Model:
             seed=request.seed,
             prompt=request.prompt,
             options={
-                name: value for name, value in request.options.items() if self.card.options[name].recorded
+                name: f"{value.__module__}.{value.__qualname__}" if callable(value) else value
+                for name, value in request.options.items()
+                if self.card.options[name].recorded
             },
             metadata=dict(metadata or {}),
-            files=self._digests(request.options),
+            files=self._digests(request.options) | ({} if latents is None else {"latents": _digest(latents)}),
             dtype=self.dtype,
             device=self.device.type,
             output=self.card.output,
@@ -436,11 +519,36 @@ class Model:
         digests = {name: digest_of_path(Path(options[name]).expanduser()) for name in given}
         return {name: digest for name, digest in digests.items() if digest}
 
+    def _takes_no_latents(self) -> OptionError:
+        return OptionError(
+            f"{self.card.id} begins with no normals, so it takes no latents.",
+            "Leave out latents, and give a seed.",
+        )
+
     def _broken_promise(self, what: str) -> PluginError:
         return PluginError(
             f"{self.card.plugin}: the generator of {self.card.id} {what}.",
             "Report it to the plugin's author.",
         )
+
+
+def _count(n: int | None, seeds: Sequence[int] | None, latents: torch.Tensor | None) -> int | None:
+    """Return the number of samples that latents ask for, which are checked; without any, ``n``."""
+    import torch
+
+    if latents is None:
+        return n
+    if not isinstance(latents, torch.Tensor) or not latents.is_floating_point() or latents.ndim < 2:
+        raise OptionError("latents: not a tensor of floats (n, …).", "Give torch.randn(n, …) or the like.")
+    if not torch.isfinite(latents).all():
+        raise OptionError("latents: NaN or infinity.", "Give standard normals.")
+    if (count := n if seeds is None else len(seeds)) not in (None, len(latents)):
+        raise OptionError(f"latents: {len(latents)} rows for {count} samples.", "Give a row for each sample.")
+    return len(latents)
+
+
+def _digest(latents: torch.Tensor) -> str:
+    return hashlib.sha256(latents.detach().float().cpu().contiguous().numpy().tobytes()).hexdigest()
 
 
 def _described(checkpoint: Checkpoint) -> dict[str, str]:

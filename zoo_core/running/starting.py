@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from zoo_core.data.input_image import read_input_image
 from zoo_core.errors import OptionError
+from zoo_core.noise import Noise
 from zoo_core.protocols import Batch, Editor, Generator, Step
+
+if TYPE_CHECKING:
+    import torch
 
 
 def start(generator: Generator, batch: Batch) -> Iterator[Step]:
@@ -23,3 +29,36 @@ def start(generator: Generator, batch: Batch) -> Iterator[Step]:
     if needy := next((name for name in ("mask", "strength") if options.get(name) is not None), None):
         raise OptionError(f"--{needy} needs an image.", "Add --input IMAGE.")
     return iter(generator.generate(batch))
+
+
+class _Drawn(BaseException):
+    """Leaves a generator as soon as it has drawn normals."""
+
+    def __init__(self, normals: torch.Tensor) -> None:
+        self.normals = normals
+
+
+class _FirstNormals(Noise):
+    draws_before = False
+    """True if anything else was drawn before: a class."""
+
+    def uniform(self, *shape: int) -> torch.Tensor:
+        self.draws_before = True
+        return super().uniform(*shape)
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        raise _Drawn(super().normal(*shape))
+
+
+def initial_noise(generator: Generator, batch: Batch) -> tuple[torch.Tensor | None, bool]:
+    """Return the normals (n, …) that a batch begins with, computing no more; None if it draws none.
+
+    Returns:
+        The normals, and True if a class was drawn before them.
+    """
+    noise = _FirstNormals(batch.noise.seeds, batch.noise.device)
+    try:
+        next(start(generator, replace(batch, noise=noise)))
+    except _Drawn as drawn:
+        return drawn.normals, noise.draws_before
+    return None, noise.draws_before

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from typing import Self
@@ -19,8 +19,8 @@ class Output(ABC):
 
     path: Path | None = None
     """The file or folder; None for the standard output."""
-    wants_frames: bool = False
-    """True if samples need their ``frames``."""
+    wants_frames: bool | Literal["x0"] = False
+    """What ``keep_frames`` of ``Model.generate`` must be."""
 
     def has(self, record: Record) -> bool:
         """Return True if the sample of ``record`` (its metadata aside) exists and need not be made."""

@@ -13,7 +13,15 @@ from zoo_core.files import check_folder, exists, explained, is_address, sweep, w
 from zoo_core.samples.base import Output
 from zoo_core.samples.kinds import FOLDER_SUFFIXES, KINDS
 from zoo_core.samples.provenance import read_records
-from zoo_core.samples.single import companions, recorded_at, steps_path, write_sample, write_steps
+from zoo_core.samples.single import (
+    companions,
+    frames_for,
+    has_steps,
+    recorded_at,
+    steps_path,
+    write_sample,
+    write_steps,
+)
 
 if TYPE_CHECKING:
     from zoo_core.samples.record import Record
@@ -35,7 +43,7 @@ class RunFolder(Output):
         path: The folder; it is made with the first sample.
         resume: Skip the samples that exist, and remove partial files of a killed run.
         overwrite: Replace the same sample made by other versions or on another device.
-        steps: ``.gif`` or ``.apng``: also write an animation of each image's steps.
+        steps: ``gif``, ``apng`` or ``x0``: also write an animation of each image's steps.
         known: Names of files with their records, as an index has them: these files are not read.
     """
 
@@ -54,7 +62,7 @@ class RunFolder(Output):
         self.path = path
         self._overwrite = overwrite
         self._steps = steps
-        self.wants_frames = steps is not None
+        self.wants_frames = frames_for(steps)
         self._there: dict[str, str] = {}
         if resume and path.exists():
             with explained(path):
@@ -76,7 +84,8 @@ class RunFolder(Output):
         suffix = kind.suffixes[0]
         for stem in self._stems(sample.record, suffix):
             path = self.path / (stem + suffix)
-            steps = steps_path(path, self._steps) if self._steps in kind.image_suffixes else None
+            films = has_steps(sample.kind, self._steps)
+            steps = steps_path(path, self._steps) if self._steps and films else None
             if steps and exists(steps) and self._is_other_sample(steps, sample.record):
                 continue
             if self._put(sample, path):
@@ -145,7 +154,7 @@ class RunFolder(Output):
             else:
                 unread.append(path)
         for path, record in _records(unread):
-            films = self._steps in KINDS[record.output].image_suffixes
+            films = has_steps(record.output, self._steps)
             if self._steps and films and recorded_at(steps_path(path, self._steps)) != record:
                 continue
             yield path.name, record.identity

@@ -47,7 +47,8 @@ class Record:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """What the generator reported with the sample: JSON. Infinity and NaN are kept as "inf" and "nan"."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """sha256 of the content of every option that is a file or a folder, by the option's name."""
+    """sha256 of the content of every option that is a file or a folder, by the option's name; and of
+    ``latents`` that were given."""
 
     def __post_init__(self) -> None:
         for name, value in self.options.items():
@@ -72,7 +73,10 @@ class Record:
             self.checkpoint["digest"],
             self.seed,
             self.prompt,
-            {name: self.files.get(name, value) for name, value in self.options.items() if value is not None},
+            {
+                **{name: value for name, value in self.options.items() if value is not None},
+                **self.files,
+            },
             self.dtype,
         ]
         canonical = json.dumps([*parts, self.output], sort_keys=True)

@@ -76,6 +76,11 @@ def check_replay(then: Record, now: Record) -> tuple[str, ...]:
             f"The sample was made with other weights: {_weights(then)}; {now.model} now has {_weights(now)}.",
             "Run the revision it was made with: zoo run hf:ORG/REPO@REVISION",
         )
+    if "latents" in then.files:
+        raise OutputError(
+            "The sample was made from latents given in Python, of which its record has the digest only.",
+            "Make it again there, with the same latents.",
+        )
     for name, digest in then.files.items():
         if now.files.get(name) != digest:
             raise OutputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from zoo_core.errors import OutputError
 from zoo_core.files import write_atomically
@@ -116,12 +116,26 @@ def files_of(path: Path) -> tuple[Path, ...]:
 
 def companions(path: Path) -> tuple[Path, ...]:
     """Return the files that a sample at ``path`` may have: its own, the sidecar, animations of its steps."""
-    return (*files_of(path), *(steps_path(path, suffix) for suffix in ANIMATIONS))
+    return (*files_of(path), *(steps_path(path, steps) for steps in STEPS))
 
 
-def steps_path(path: Path, suffix: str) -> Path:
-    """Return the path of the animation of an image's steps: ``seed0007-steps.gif``."""
-    return path.with_name(f"{path.stem}-steps{suffix}")
+STEPS = {"gif": "steps.gif", "apng": "steps.apng", "x0": "x0.gif"}
+"""How the name of an animation ends, by what ``--save-steps`` calls it."""
+
+
+def steps_path(path: Path, steps: str) -> Path:
+    """Return the path of an animation of a sample's steps, one of ``STEPS``: ``seed0007-steps.gif``."""
+    return path.with_name(f"{path.stem}-{STEPS[steps]}")
+
+
+def has_steps(kind: str, steps: str | None) -> bool:
+    """Return True if an animation of this kind of samples is to be written."""
+    return steps is not None and Path(STEPS[steps]).suffix in KINDS[kind].image_suffixes
+
+
+def frames_for(steps: str | None) -> bool | Literal["x0"]:
+    """Return the ``keep_frames`` of ``Model.generate`` for the animation."""
+    return "x0" if steps == "x0" else steps is not None
 
 
 def write_steps(sample: Sample, path: Path) -> None:

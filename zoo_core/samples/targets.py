@@ -29,7 +29,6 @@ from zoo_core.files import as_path, check_folder, is_address, write_atomically
 from zoo_core.samples.base import Output
 from zoo_core.samples.folder import RunFolder
 from zoo_core.samples.images import ANIMATIONS, encode_png
-from zoo_core.samples.kinds import KINDS
 from zoo_core.samples.kinds.text import text_bytes
 from zoo_core.samples.lines import JsonLines
 from zoo_core.samples.provenance import png_chunks
@@ -37,6 +36,8 @@ from zoo_core.samples.sheet import ContactSheet
 from zoo_core.samples.single import (
     check_suffix,
     files_of,
+    frames_for,
+    has_steps,
     recorded_at,
     steps_path,
     write_sample,
@@ -69,7 +70,7 @@ def open_output(
         count: Number of samples.
         resume: Continue a folder or a ``.jsonl`` file.
         overwrite: Replace a file that exists.
-        steps: ``.gif`` or ``.apng``: also write an animation of each image's steps.
+        steps: ``gif``, ``apng`` or ``x0``: also write an animation of each image's steps.
         caption: Text below each image of a contact sheet: ``seed``, ``prompt``, or the name of an option or
             of a metadata field.
 
@@ -92,7 +93,7 @@ def open_output(
         raise OutputError(
             "Only a contact sheet has captions.", "Write several images to one .png: -n 16 -o sheet.png"
         )
-    if steps and steps not in KINDS[kind].image_suffixes:
+    if steps and not has_steps(kind, steps):
         raise OutputError(f"Steps of {kind} samples cannot be animated.", "Leave out --save-steps.")
     if steps and (to_sheet or path.suffix.lower() in ANIMATIONS):
         raise OutputError(
@@ -153,7 +154,7 @@ class SingleFile(Output):
 
     def __init__(self, path: Path, *, overwrite: bool = False, steps: str | None = None) -> None:
         self.path = path
-        self.wants_frames = steps is not None or path.suffix.lower() in ANIMATIONS
+        self.wants_frames = frames_for(steps) or path.suffix.lower() in ANIMATIONS
         self._overwrite = overwrite
         self._steps = steps
 

@@ -111,11 +111,11 @@ class DiffusionModel(_Points):
     config_type, network_type = diffusion.Config, diffusion.Diffusion
 
     def generate(self, batch: Batch) -> Iterator[Step]:
-        """Yield x_t for t = T − 1, …, 0 (Ho et al. 2020, Algorithm 2)."""
+        """Yield the prediction of x_0 beside x_t for t = T − 1, …, 0 (Ho et al. 2020, Algorithm 2)."""
         total = self.network.config.timesteps
         steps = self.network.sample(self.normal(batch), lambda: self.normal(batch))
-        for i, (x, _) in enumerate(steps, 1):
-            yield Step(i, total, points=x.float())
+        for i, (x, x_0) in enumerate(steps, 1):
+            yield Step(i, total, points=(x if i == total else x_0).float(), x_t=x.float())
 
 
 GENERATORS: dict[str, Callable[[Checkpoint, torch.device, torch.dtype | None], Generator]] = {

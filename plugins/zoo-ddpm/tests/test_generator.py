@@ -224,3 +224,38 @@ def test_batches_shrink_with_the_size_of_image_and_network():
     assert batch_size(cifar, guided=False) == 64
     assert batch_size(celeba, guided=False) == 2
     assert batch_size(celeba, guided=True) == 1
+
+
+def test_a_sampler_of_the_users_own_is_run_and_its_name_recorded(unconditional):
+    def mine(predict, x, steps, normal):
+        """DDIM without noise, written again."""
+        for step in steps:
+            found = predict(x, step)
+            alpha_bar = step.alpha_bar_prev
+            x = alpha_bar**0.5 * found.x_0 + (1 - alpha_bar) ** 0.5 * found.epsilon
+            yield x, found.x_0
+
+    made = images(unconditional, sampler=mine, steps=5, seed=1)
+    (sample,) = unconditional.generate(sampler=mine, steps=5, seed=1)
+    expected = images(unconditional, sampler="ddim", steps=5, spacing="leading", seed=1)
+    torch.testing.assert_close(made, expected, rtol=1e-4, atol=1e-5)
+    assert str(sample.record.options["sampler"]).endswith(".mine")
+    for wrong, problem in (
+        (lambda predict, x, steps, normal: iter([(x, x)]), "yielded 1 times in 5 steps"),
+        (lambda predict, x, steps, normal: iter([(x[:, :0], x)] * 5), "yielded shapes"),
+    ):
+        with pytest.raises(zoo.OptionError, match=problem):
+            images(unconditional, sampler=wrong, steps=5, seed=1)
+    with pytest.raises(zoo.OptionError, match="not of the sampler of yours"):
+        images(unconditional, sampler=mine, steps=5, seed=1, eta=0.5)
+
+
+def test_every_step_has_x_t_beside_the_prediction(unconditional):
+    steps = []
+    x_T = zoo.Noise([3]).normal(*unconditional.generator.shape)
+    (sample,) = unconditional.generate(
+        sampler="ddim", steps=4, latents=x_T, on_step=lambda progress: steps.append(progress.step)
+    )
+    assert [step.x_t is not None and step.images.shape == step.x_t.shape for step in steps] == [True] * 4
+    assert not torch.equal(steps[0].images, steps[0].x_t)
+    torch.testing.assert_close(steps[-1].x_t.clamp(-1, 1)[0], sample.tensor)

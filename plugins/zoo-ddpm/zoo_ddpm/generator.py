@@ -36,7 +36,7 @@ from zoo_ddpm.inference import Denoiser, optimize_for_inference
 from zoo_ddpm.keeping import DEFAULT_STRENGTH, noised, with_strength
 from zoo_ddpm.preconditioning import Network
 from zoo_ddpm.prediction import Predictor, guided, labelled
-from zoo_ddpm.samplers import Trajectory
+from zoo_ddpm.samplers import OwnSampler, Trajectory
 from zoo_ddpm.sampling import SamplingPlan, plan_sampling, predictor
 from zoo_ddpm.schedule import SchedulerConfig
 from zoo_ddpm.unet_config import UNetConfig
@@ -56,7 +56,7 @@ MAX_BATCH = 64
 class SamplingOptions:
     """The options of a diffusion model; zoo.toml describes them."""
 
-    sampler: str | None
+    sampler: str | OwnSampler | None
     steps: int | None
     spacing: str | None
     sigmas: str | None
@@ -419,9 +419,10 @@ class DDPM:
 def _previewed(
     steps: Trajectory, total: int, metadata: tuple[Mapping[str, Any], ...] | None
 ) -> Iterator[Step]:
-    """Yield a step for each of a sampler: previews of x_0, and at last the samples."""
+    """Yield a step for each of a sampler: the predictions of x_0 with x_t, and at last the samples."""
     for index, (x, x_0) in enumerate(steps, start=1):
-        yield Step(index, total, (x if index == total else x_0).clamp(-1, 1), metadata=metadata)
+        images = (x if index == total else x_0).clamp(-1, 1)
+        yield Step(index, total, images, x_t=x, metadata=metadata)
 
 
 def numbers(text: str, flag: str) -> list[float]:

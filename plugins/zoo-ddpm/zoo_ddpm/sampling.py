@@ -23,15 +23,15 @@ from zoo_ddpm import prediction
 from zoo_ddpm.flow import SCHEDULER, FlowConfig, flow_predictor
 from zoo_ddpm.preconditioning import Network
 from zoo_ddpm.prediction import LabelledNetwork, Prediction, Predictor, guided, labelled, rescaled
-from zoo_ddpm.samplers import SAMPLERS, BrownianNoise, Sampler, Trajectory
+from zoo_ddpm.samplers import SAMPLERS, BrownianNoise, OwnSampler, Sampler, Trajectory, own_sampler
 from zoo_ddpm.schedule import SchedulerConfig
 from zoo_ddpm.sigmas import SIGMA_SPACINGS
 from zoo_ddpm.timesteps import SamplerStep, distilled_timesteps, fractional_timesteps, timesteps
 
 __all__ = [
-    "SAMPLERS", "SIGMA_SPACINGS", "FlowConfig", "LabelledNetwork", "Network", "Prediction", "Predictor",
-    "Sampler", "SamplerStep", "SamplingPlan", "Schedule", "SchedulerConfig", "Trajectory", "guided",
-    "labelled", "plan_sampling", "predictor", "read_schedule", "rescaled", "sampler_steps",
+    "SAMPLERS", "SIGMA_SPACINGS", "FlowConfig", "LabelledNetwork", "Network", "OwnSampler", "Prediction",
+    "Predictor", "Sampler", "SamplerStep", "SamplingPlan", "Schedule", "SchedulerConfig", "Trajectory",
+    "guided", "labelled", "plan_sampling", "predictor", "read_schedule", "rescaled", "sampler_steps",
 ]  # fmt: skip
 
 Schedule = SchedulerConfig | FlowConfig
@@ -88,7 +88,7 @@ class SamplingPlan:
 
 def plan_sampling(
     config: Schedule,
-    sampler: str | None = None,
+    sampler: str | OwnSampler | None = None,
     steps: int | None = None,
     spacing: str | None = None,
     sigmas: Sequence[float] | None = None,
@@ -98,7 +98,7 @@ def plan_sampling(
 
     Args:
         config: The schedule the model was trained with, which decides what is None.
-        sampler: A name in ``SAMPLERS``.
+        sampler: A name in ``SAMPLERS``, or a function.
         steps: Number of steps.
         spacing: A spacing of timesteps or of noise levels.
         sigmas: The noise levels themselves, descending, instead of ``steps`` and ``spacing``.
@@ -107,11 +107,11 @@ def plan_sampling(
     Raises:
         OptionError: The options contradict each other, or the schedule has no such timesteps.
     """
-    name = sampler or config.sampler
-    row = SAMPLERS[name]
+    name = sampler if isinstance(sampler, str) else config.sampler if sampler is None else "of yours"
+    row = own_sampler(sampler) if callable(sampler) else SAMPLERS[name]
     given = {key: value for key, value in options.items() if value is not None}
     for key, value in given.items():
-        _check_option(name, key, value)
+        _check_option(name, row, key, value)
     if row.alone and (steps or sigmas or spacing):
         raise OptionError(
             f"--sampler {name} chooses its steps itself.",
@@ -126,7 +126,7 @@ def plan_sampling(
     return SamplingPlan(
         config=config,
         sampler=row,
-        steps=sampler_steps(config, name, count, spacing, sigmas),
+        steps=_steps(config, name, row, count, spacing, sigmas),
         options={
             **{argument: getattr(config, field) for argument, field in row.settings.items()},
             **(config.solver if name == config.sampler else {}),
@@ -135,15 +135,15 @@ def plan_sampling(
     )
 
 
-def _check_option(sampler: str, key: str, value: Any) -> None:
+def _check_option(sampler: str, chosen: Sampler, key: str, value: Any) -> None:
     flag = f"--{key.replace('_', '-')}"
-    if key not in SAMPLERS[sampler].options:
+    if key not in chosen.options:
         takes = [name for name, row in SAMPLERS.items() if key in row.options]
         raise OptionError(
             f"{flag} is an option of {', '.join(takes)}, not of the sampler {sampler}.",
             f"Add --sampler {takes[0]}, or leave out {flag}.",
         )
-    values = SAMPLERS[sampler].options[key]
+    values = chosen.options[key]
     if values is not None and value not in values:
         raise OptionError(
             f"{flag} {value} is not an option of the sampler {sampler}.",
@@ -173,9 +173,19 @@ def sampler_steps(
     Raises:
         OptionError: The schedule has no such timesteps.
     """
+    return _steps(config, sampler, SAMPLERS[sampler], steps, spacing, sigmas)
+
+
+def _steps(
+    config: Schedule,
+    sampler: str,
+    row: Sampler,
+    steps: int,
+    spacing: str | None,
+    sigmas: Sequence[float] | None,
+) -> list[SamplerStep]:
     if isinstance(config, FlowConfig):
         return _flow_steps(config, steps, spacing, sigmas)
-    row = SAMPLERS[sampler]
     alphas_bar = config.alphas_bar().tolist()
     to_data = row.end == "clean" or getattr(config, row.end) in (True, "zero")
     end = 1.0 if to_data else alphas_bar[0]

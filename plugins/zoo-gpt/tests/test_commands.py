@@ -1,4 +1,4 @@
-"""The commands zoo next and zoo score."""
+"""The commands zoo next and zoo score over models of texts and of images."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_score_of_an_image(zoo, imagegpt, tmp_path):
         (["score", "GPT2", "/dev/null"], "/dev/null is empty", "contains text"),
         (["score", "GPT2", "LATIN1"], "not UTF-8 text", "Convert"),
         (["score", "IMAGEGPT", "WRONG_SIZE"], "scores 8-bit images of shape", "Resize"),
-        (["next", "IMAGEGPT", "the"], "cannot predict the next token", "zoo show"),
+        (["next", "IMAGEGPT", "the"], "cannot predict the next token", "zoo list --capability next-token"),
         (["next", "GPT2", "the cat " * 100], "tokens, but the model's context is", "Shorten"),
         (["next", "no-such-model", "the"], "no-such-model", ""),
     ],

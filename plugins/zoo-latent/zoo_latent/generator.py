@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 from zoo_ddpm.keeping import DEFAULT_STRENGTH, keep_pixels, keeping, noised, with_strength
-from zoo_ddpm.sampling import plan_sampling, predictor, read_schedule
+from zoo_ddpm.sampling import OwnSampler, plan_sampling, predictor, read_schedule
 
 from zoo_core import Batch, Checkpoint, InputImage, OptionError, Step, WeightsError, ZooError, read_options
 from zoo_latent.checkpoint import Parts, build_autoencoder, read_folder
@@ -23,7 +23,7 @@ from zoo_latent.text_to_image import TextToImage
 from zoo_latent.tiling import decode_tiled
 from zoo_latent.unconditional import Unconditional
 
-DEFAULT_STEPS = {"dpmpp-2m": 25}
+DEFAULT_STEPS: Mapping[str | OwnSampler, int] = {"dpmpp-2m": 25}
 """Default number of steps of samplers for which zoo-ddpm has another."""
 USUAL_SIDE = 64
 """Height and width of the latents that the autoencoder's layers are laid out for; others work too."""
@@ -42,7 +42,7 @@ DENOISERS: Mapping[str, Callable[[Parts, torch.device, torch.dtype], Denoiser]] 
 class SamplingOptions:
     """The options of a latent diffusion model; zoo.toml describes them."""
 
-    sampler: str | None
+    sampler: str | OwnSampler | None
     steps: int | None
     spacing: str | None
     eta: float | None
@@ -141,7 +141,7 @@ class LatentDiffusion:
             else:
                 images = self.decode(x_s, options.tiles)
                 images = image.pasted(images) if image else images
-            yield Step(index, total, images, metadata=metadata)
+            yield Step(index, total, images, x_t=self.preview(x_s), metadata=metadata)
 
     def decode(self, latents: Tensor, tiles: bool = False) -> Tensor:
         """Decode latents (n, c, h, w), one image at a time: (n, 3, factor·h, factor·w) in [-1, 1].

@@ -11,7 +11,6 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 from zoo_stylegan.latents.files import read_latent, write_latent
-from zoo_stylegan.latents.interpolation import interpolate, latent_walk
 from zoo_stylegan.latents.inversion import invert
 from zoo_stylegan.latents.perceptual import LPIPS
 from zoo_stylegan.latents.transforms import inverse_transform
@@ -57,22 +56,6 @@ def run(*words: object) -> str:
 
 
 # --- Interpolation ---------------------------------------------------------------------------------------
-
-
-def test_slerp_keeps_the_length_and_lerp_does_not():
-    a, b = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
-    assert torch.allclose(interpolate(a, b, 0.5, spherical=True), torch.full((1, 2), 0.5**0.5))
-    assert torch.allclose(interpolate(a, b, 0.5, spherical=False), torch.full((1, 2), 0.5))
-    for t, end in ((0.0, a), (1.0, b)):
-        assert torch.allclose(interpolate(a, b, t, spherical=True), end, atol=1e-6)
-    assert torch.allclose(interpolate(a, a * 3, 0.5, spherical=True), a * 2)
-
-
-def test_a_latent_walk_passes_its_anchors_evenly():
-    anchors = torch.tensor([[0.0], [1.0], [3.0]])
-    assert latent_walk(anchors, 5, spherical=False, loop=False).flatten().tolist() == [0, 0.5, 1, 2, 3]
-    assert latent_walk(anchors, 3, spherical=False, loop=True).flatten().tolist() == [0, 1, 3]
-    assert latent_walk(anchors, 6, spherical=False, loop=True).flatten().tolist() == [0, 0.5, 1, 2, 3, 1.5]
 
 
 @pytest.mark.parametrize("space", ["z", "w"])

@@ -8,11 +8,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo_core import Batch, Checkpoint, Noise, OptionError, Options, Step, draw_labels, read_options
+from zoo_core import (
+    Batch,
+    Checkpoint,
+    Noise,
+    OptionError,
+    Options,
+    Step,
+    draw_labels,
+    mix_latents,
+    read_options,
+)
 from zoo_stylegan.formats.checkpoint import load_generator
 from zoo_stylegan.inference import optimize_for_inference
 from zoo_stylegan.latents.files import read_latent
-from zoo_stylegan.latents.mixing import mix_styles, parse_mix
+from zoo_stylegan.latents.mixing import parse_mix
 from zoo_stylegan.latents.transforms import inverse_transform
 from zoo_stylegan.networks.mapping import truncate
 from zoo_stylegan.networks.stylegan2 import StyleGAN2
@@ -103,7 +113,7 @@ class StyleGAN:
         if options.mix is not None:
             seed, layers = parse_mix(options.mix, self.config.layers)
             other = self.styles(self.draw_z(seed)[0].expand_as(z), labels)
-            ws = mix_styles(ws, other, layers)
+            ws = mix_latents(ws, other, layers)
         cutoff = options.truncation_cutoff
         if cutoff is not None and cutoff > self.config.layers:
             raise OptionError(

@@ -51,13 +51,7 @@ class Points(Kind):
         """Compare coordinates."""
         import numpy as np
 
-        new = _array(again)
-        if path.suffix.lower() == ".npz":
-            old = read_npz(path).get("points")
-        else:
-            header, rows = read_csv(path)
-            alike = header == list(axis_names(new.shape[1])) and len(rows) == len(new)
-            old = np.array(rows, np.float32) if alike else None
+        old, new = read_points(path), _array(again)
         if old is None or old.shape != new.shape:
             return Match("different", "The numbers of points or dimensions differ.")
         largest = float(np.abs(old - new).max())
@@ -80,6 +74,23 @@ class Points(Kind):
         points = _array(sample)
         box = box_of([points])
         return [scatter(cloud, box) for cloud in (*sample.frames, points)]
+
+
+def read_points(path: Path) -> np.ndarray[Any, Any] | None:
+    """Return the points in an .npz or .csv file, (count, dimensions) float32; None if it has none.
+
+    Raises:
+        OutputError: The file cannot be read.
+    """
+    import numpy as np
+
+    if path.suffix.lower() == ".npz":
+        return read_npz(path).get("points")
+    header, rows = read_csv(path)
+    try:
+        return np.array(rows, np.float32) if rows and header == list(axis_names(len(header))) else None
+    except ValueError:
+        return None
 
 
 def axis_names(dimensions: int) -> Sequence[str]:

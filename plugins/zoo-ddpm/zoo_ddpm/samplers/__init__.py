@@ -6,10 +6,14 @@ write a function in the form of :mod:`zoo_ddpm.samplers.sigma`, and give it a ro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
+from zoo_core import OptionError
+from zoo_ddpm.prediction import Predictor
 from zoo_ddpm.samplers.adaptive import dpm_adaptive
 from zoo_ddpm.samplers.brownian import BrownianNoise
 from zoo_ddpm.samplers.consistency import consistency
@@ -22,9 +26,10 @@ from zoo_ddpm.samplers.multistep import ipndm, lms, pndm
 from zoo_ddpm.samplers.predictor_corrector import predictor_corrector
 from zoo_ddpm.samplers.sigma import Denoiser, NoiseSource, Trajectory, in_sigma
 from zoo_ddpm.samplers.unipc import unipc
+from zoo_ddpm.timesteps import SamplerStep
 
 __all__ = [
-    "SAMPLERS", "BrownianNoise", "Denoiser", "NoiseSource", "Normal", "Sampler", "Trajectory",
+    "SAMPLERS", "BrownianNoise", "Denoiser", "NoiseSource", "Normal", "OwnSampler", "Sampler", "Trajectory",
     "consistency", "ddim", "ddpm", "dpm2", "dpm2_ancestral", "dpm_adaptive", "dpmpp_2m", "dpmpp_2m_sde",
     "dpmpp_2s_ancestral", "dpmpp_3m", "dpmpp_sde", "euler", "euler_ancestral", "heun", "in_sigma",
     "ipndm", "lcm", "lms", "log_variance", "pndm", "predictor_corrector", "unipc",
@@ -112,3 +117,28 @@ SAMPLERS: Mapping[str, Sampler] = {
     "predictor-corrector": Sampler(predictor_corrector, steps=None, spacing="exponential"),
 }  # fmt: skip
 """The samplers by name."""
+
+OwnSampler = Callable[[Predictor, Tensor, Sequence[SamplerStep], Normal], Trajectory]
+"""A sampler that a user gives: a function as :func:`ddpm` is, without further options."""
+
+
+def own_sampler(function: OwnSampler) -> Sampler:
+    """Return the row of a user's sampler, which takes 50 timesteps unless told, and ends in clean data."""
+
+    def run(predict: Predictor, x: Tensor, steps: Sequence[SamplerStep], normal: Normal) -> Trajectory:
+        count = 0
+        for x_s, x_0 in function(predict, x, steps, normal):
+            count += 1
+            if x_s.shape != x.shape or x_0.shape != x.shape:
+                raise OptionError(
+                    f"The sampler yielded shapes {tuple(x_s.shape)} and {tuple(x_0.shape)} for x of shape "
+                    f"{tuple(x.shape)}.",
+                    "Yield x after the step, and its prediction of x_0.",
+                )
+            yield x_s, x_0
+        if count != len(steps):
+            raise OptionError(
+                f"The sampler yielded {count} times in {len(steps)} steps.", "Yield once a step."
+            )
+
+    return Sampler(run, in_sigma=False, steps=50, spacing="leading", layout="whole", end="clean")

@@ -1,1 +1,1 @@
-"""The latent space: style mixing, interpolation, inversion, and StyleGAN3's transforms."""
+"""The latent space: style mixing, inversion, and StyleGAN3's transforms."""

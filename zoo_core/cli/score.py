@@ -1,0 +1,56 @@
+"""``zoo score``: how likely files are under a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from zoo_core.cli.completion import complete_models
+from zoo_core.cli.console import adapter_option, device_option, print_json, write
+from zoo_core.cli.model_command import capable_card
+from zoo_core.environment import Environment
+
+
+@click.command()
+@click.argument("model", shell_complete=complete_models)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed for models whose likelihood is estimated by sampling.",
+)
+@device_option
+@click.option("--dtype", metavar="DTYPE", default="auto", help="As for zoo run.", show_default=True)
+@adapter_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+def score(
+    model: str, files: tuple[str, ...], seed: int, device: str, dtype: str, adapter: str | None, as_json: bool
+) -> None:
+    """Show the likelihood of texts, images or points under a model (- reads text from the standard input).
+
+    MODEL has the capability score: zoo list --capability score. Texts: log-likelihood, perplexity per token
+    and bits per byte; a text longer than the context is read in windows that overlap by half. Images:
+    log-likelihood and bits per dimension. Points, the .npz or .csv files of zoo run: their log-density.
+    """
+    from zoo_core.running.scoring import figures, read_item
+
+    card = capable_card(model, "score", "score data")
+    read = {file: read_item(file, card.output) for file in files}
+    loaded = Environment.current().load(card, device=device, dtype=dtype, adapter=adapter)
+    rows: list[dict[str, Any]] = []
+    for number, (file, content) in enumerate(read.items()):
+        data = [content] if isinstance(content, str) else content
+        found = figures(loaded.log_likelihood(data, seed=seed + number), content)
+        rows.append({"file": file, **found})
+        if not as_json:
+            words = [f"{name.replace('_', ' ')} {_format(value)}" for name, value in found.items()]
+            write(f"{file}: {', '.join(words)}")
+    if as_json:
+        print_json(rows)
+
+
+def _format(value: float | int | bool) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
