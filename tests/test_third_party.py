@@ -39,13 +39,8 @@ def commands() -> list[str]:
 def environment(folder: Path, visible: list[Path], home: Path) -> Environment:
     """Create an environment with the scripts ``zoo`` and ``pytest``, as an installer writes them."""
     made = Environment(folder, visible, {**OFFLINE, **isolation(home), "PATH": f"{folder}/bin:/usr/bin:/bin"})
-    for script, module, function in (("zoo", "zoo_core.cli", "main"), ("pytest", "pytest", "console_main")):
-        path = folder / "bin" / script
-        path.write_text(
-            f"#!{made.python}\nimport sys\nfrom {module} import {function}\n"
-            f'if __name__ == "__main__":\n    sys.exit({function}())\n'
-        )
-        path.chmod(0o755)
+    made.add_script("zoo", "zoo_core.cli", "main")
+    made.add_script("pytest", "pytest", "console_main")
     return made
 
 

@@ -135,10 +135,14 @@ class Environment:
         if uv:
             subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
         else:
-            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+            subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
         self.site = next(folder.glob("lib/*/site-packages"))
-        for old in self.site.glob("setuptools*"):
-            shutil.rmtree(old)  # torch needs a newer one, which is seen
+        if not uv:  # a copy of the pip that is here: ensurepip takes five seconds
+            for name in _entries("pip") - {".."}:
+                shutil.copytree(
+                    Path(str(importlib.metadata.distribution("pip").locate_file(name))), self.site / name
+                )
+            self.add_script("pip", "pip._internal.cli.main", "main")
         (self.site / "visible.pth").write_text("".join(f"{path}\n" for path in visible))
         clean = {
             name: value
@@ -151,6 +155,15 @@ class Environment:
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             **variables,
         }
+
+    def add_script(self, name: str, module: str, function: str) -> None:
+        """Write a script as an installer does."""
+        path = self.folder / "bin" / name
+        path.write_text(
+            f"#!{self.python}\nimport sys\nfrom {module} import {function}\n"
+            f'if __name__ == "__main__":\n    sys.exit({function}())\n'
+        )
+        path.chmod(0o755)
 
     @property
     def python(self) -> Path:
