@@ -103,7 +103,7 @@ def _mix(
     count = left.shape[1]
     chosen = parse_layers("--layers", layers or f"{count // 2}-{count - 1}", count)
     cells = [top]
-    for own in left.split(1):
+    for own in torch.split(left, 1):
         cells += [own, mix_latents(own, top, chosen)]
     sheet = ContactSheet((len(rows) + 1) * (len(columns) + 1), columns=len(columns) + 1)
     for image in images_of(model, torch.cat(cells), rows[0], **options):
