@@ -29,9 +29,10 @@ from zoo_core.environment import Environment
 def score(
     model: str, files: tuple[str, ...], seed: int, device: str, dtype: str, adapter: str | None, as_json: bool
 ) -> None:
-    """Show the likelihood of texts, images or points under a model (- reads text from the standard input).
+    """Show the likelihood of texts, images or points under a model.
 
-    MODEL has the capability score: zoo list --capability score. Texts: log-likelihood, perplexity per token
+    MODEL has the capability score: zoo list --capability score. FILE is a path, or - for text from the
+    standard input. Texts: log-likelihood, perplexity per token
     and bits per byte; a text longer than the context is read in windows that overlap by half. Images:
     log-likelihood and bits per dimension. Points, the .npz or .csv files of zoo run: their log-density.
     """
