@@ -88,7 +88,9 @@ def get_checkpoint(
     if isinstance(weights, EmbeddedWeights):
         return _from_folder("embedded", weights.folder, files_under(weights.folder))
     if isinstance(weights, LocalWeights):
-        return _from_folder(str(weights.folder), weights.folder, weights.files)
+        source = getattr(card, "id", "")  # the path of a folder, or of the file that is the model
+        source = source if os.path.isabs(source) else str(weights.folder)
+        return _from_folder(source, weights.folder, weights.files)
     assert weights is not None, "the card has no weights"
     commit = weights.revision or commit_of(weights.repo, DEFAULT_REVISION, update=update)
     missing = [f for f in weights.files if not os.path.isfile(cached_file(weights.repo, commit, f.name))]

@@ -9,6 +9,7 @@ import pytest
 
 import zoo_core as zoo
 from zoo_core.cli import main
+from zoo_core.samples import read_record
 from zoo_core.testing.fixtures import isolated_home, loopback_hub  # noqa: F401
 from zoo_core.testing.hub import LoopbackHub
 
@@ -22,6 +23,7 @@ def run(*words: str) -> None:
 def test_a_file_runs_and_replays(llama_file: Path, tmp_path: Path, capsys) -> None:
     made = tmp_path / "made.jsonl"
     run("run", str(llama_file), "the", "--max-tokens", "5", "--seed", "1", "-n", "2", "-o", str(made))
+    assert read_record(f"{made}:1").checkpoint["source"] == str(llama_file)
     run("replay", f"{made}:2")
     assert "The text is the same." in capsys.readouterr().out
 
