@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import pty
@@ -13,10 +14,13 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from zoo_core.cli import main
 from zoo_core.testing.plugins import write_plugin
 
 MANIFEST = """
@@ -82,15 +86,30 @@ def talker(plugin_site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path / "work")
 
 
-def piped(text: str | bytes, *words: str) -> subprocess.CompletedProcess[str]:
-    data = text if isinstance(text, bytes) else text.encode()
-    done = subprocess.run(
-        [sys.executable, "-m", "zoo_core", *words], input=data, capture_output=True, check=False
-    )
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+class Done(NamedTuple):
+    """What a command said."""
+
+    status: int
+    stdout: str
+    stderr: str
 
 
-def test_a_pipe_has_a_message_a_line_and_the_file_replays() -> None:
+@pytest.fixture
+def piped(capsysbinary, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+    """``piped("hello\\n", "chat", "talker")`` runs ``zoo chat talker`` with this input."""
+
+    def run(text: str | bytes, *words: str) -> Done:
+        data = text if isinstance(text, bytes) else text.encode()
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+        with pytest.raises(SystemExit) as left:
+            main(words)
+        said = capsysbinary.readouterr()
+        return Done(int(left.value.code or 0), said.out.decode(), said.err.decode())
+
+    return run
+
+
+def test_a_pipe_has_a_message_a_line_and_the_file_replays(piped) -> None:
     lines = '\ufeffone\n\n"""two\nlines"""\n/seed 7\nthree\n/save talk.jsonl\n/clear\nfour\n'
     done = piped(lines, "chat", "talker", "--seed", "3", "--system", "Be brief.")
     assert done.stdout.splitlines() == [
@@ -107,12 +126,12 @@ def test_a_pipe_has_a_message_a_line_and_the_file_replays() -> None:
     lines = Path("talk.jsonl").read_text().replace("heard 'three'", "heard 'tree'")
     Path("talk.jsonl").write_text(lines)
     changed = piped("", "replay", "talk.jsonl")
-    assert changed.returncode == 1
+    assert changed.status == 1
     assert "talk.jsonl:3: The texts differ" in changed.stdout
 
 
-def test_a_conversation_is_continued_from_its_file() -> None:
-    assert piped("one\n", "chat", "talker", "--seed", "3", "-o", "talk.jsonl").returncode == 0
+def test_a_conversation_is_continued_from_its_file(piped) -> None:
+    assert piped("one\n", "chat", "talker", "--seed", "3", "-o", "talk.jsonl").status == 0
     assert "exists already" in piped("two\n", "chat", "talker", "-o", "talk.jsonl").stderr
     done = piped("two\n", "chat", "talker", "-o", "talk.jsonl", "--resume")
     assert done.stdout == "seed 4 roles uau heard 'two'\n"
@@ -134,15 +153,15 @@ def test_a_conversation_is_continued_from_its_file() -> None:
         ("a\n" * 7, ["talker"], "The conversation is too long", "Shorten"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_two_lines(text, words, problem, remedy) -> None:
+def test_what_cannot_be_done_is_said_in_two_lines(piped, text, words, problem, remedy) -> None:
     done = piped(text, "chat", *words)
-    assert done.returncode != 0
+    assert done.status != 0
     assert problem in done.stderr
     assert remedy in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_slash_that_is_no_command_is_part_of_a_message() -> None:
+def test_a_slash_that_is_no_command_is_part_of_a_message(piped) -> None:
     assert "heard '/usr/bin'" in piped("/usr/bin\n", "chat", "talker").stdout
 
 
@@ -187,7 +206,7 @@ class Terminal:
 
 
 @pytest.mark.slow
-def test_a_conversation_on_a_terminal() -> None:
+def test_a_conversation_on_a_terminal(piped) -> None:
     terminal = Terminal("chat", "talker", "--seed", "3", "-o", "talk.jsonl", "--max-tokens", "5000")
     try:
         terminal.expect("Ctrl-D ends.")
