@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from IPython.core.completer import IPCompleter, provisionalcompleter
 
 import zoo_core as zoo
 from zoo_core import (
@@ -266,6 +268,21 @@ def test_every_step_is_reported_with_its_batch() -> None:
         (1, 1),
         (1, 2),
     ]
+
+
+def test_the_signature_of_a_model_has_its_own_options() -> None:
+    """IPython and Jupyter complete ``model(…)`` by it, and ``help`` shows it."""
+    completer = IPCompleter(namespace={"model": make_model()}, use_jedi=False)
+    completer.custom_completers = None
+    with provisionalcompleter():
+        offered = {each.text for each in completer.completions("model(st", 8)}
+    assert "steps=" in offered
+    signature = inspect.signature(make_model())
+    assert signature.parameters["steps"].default == 2
+    assert str(signature.parameters["label"].annotation) == "int | collections.abc.Sequence[int] | None"
+    assert list(signature.parameters)[-3:] == list(CARD.options)
+    with pytest.raises(OptionError, match="Did you mean 'steps'"):
+        make_model()(stepz=3)
 
 
 def test_previews_are_kept_when_asked_for() -> None:

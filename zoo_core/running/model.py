@@ -32,6 +32,7 @@ from zoo_core.protocols import (
     Step,
 )
 from zoo_core.running.planning import Plan, PromptLine, Request, make_plan
+from zoo_core.running.signature import signature_of
 from zoo_core.running.starting import initial_noise, start
 from zoo_core.samples.kinds import KINDS
 from zoo_core.samples.sample import Record, Sample, Samples
@@ -74,6 +75,7 @@ class Model:
         self.device = device
         self._plugin_version = plugin_version
         self._reload = reload
+        self.__signature__ = signature_of(card, Model.__call__)
 
     @property
     def dtype(self) -> str:
