@@ -10,6 +10,7 @@ import pytest
 
 import zoo_core.cli
 from zoo_core.catalog import Catalog
+from zoo_core.engines.sampling import portable_name
 from zoo_core.environment import Environment
 from zoo_core.errors import WeightsError, ZooError
 from zoo_core.manifest.cards import HubWeights, LocalWeights, ModelCard
@@ -294,9 +295,11 @@ GGUFS = {
     ],
 )
 def test_a_file_of_a_repository_is_a_model(loopback_hub: LoopbackHub, name: str, file: str) -> None:
-    loopback_hub.add("org/m", GGUFS)
+    commit = loopback_hub.add("org/m", GGUFS)
     card = resolve(name)
     assert card.id == f"hf:org/m/{file}"
+    assert portable_name(name, card) == f"hf:org/m@{commit}/{file}"
+    assert resolve(portable_name(name, card)).weights == card.weights
     assert isinstance(card.weights, HubWeights)
     assert card.weights.files[0].name == file
     assert len(card.weights.files) == (2 if "00002" in file else 1)
@@ -334,6 +337,7 @@ def test_a_local_file_is_a_model() -> None:
     assert (card.id, card.plugin) == (str(Path("m.gguf").absolute()), "zoo-blobs")
     assert card.weights == LocalWeights(Path.cwd(), ("m.gguf",))
     assert resolve(".") == card
+    assert portable_name("m.gguf", card) == card.id
     with pytest.raises(WeightsError, match=r"There is no file .*none\.gguf"):
         resolve("none.gguf")
     Path("m.pkl").touch()
