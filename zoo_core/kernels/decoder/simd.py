@@ -49,6 +49,13 @@ address, f32, i32, i64 = types.int64, types.float32, types.int32, types.int64
 Emit = Callable[..., Any]
 
 
+def signature(count: int) -> inspect.Signature:
+    """Return the signature of a typing function with so many arguments: numba counts what it shows."""
+    names = ["context", *(f"a{number}" for number in range(count))]
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Signature([inspect.Parameter(name, kind) for name in names])
+
+
 def instruction(result: types.Type, *arguments: types.Type) -> Callable[[Emit], Any]:
     """Make a function of compiled code from one that emits LLVM's instructions: emit(builder, *values)."""
 
@@ -60,82 +67,79 @@ def instruction(result: types.Type, *arguments: types.Type) -> Callable[[Emit], 
 
             return result(*arguments), codegen
 
-        # numba counts the parameters that the signature shows.
-        names = ["context", *(f"a{number}" for number in range(len(arguments)))]
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        typed.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])  # type: ignore[attr-defined]
+        typed.__signature__ = signature(len(arguments))  # type: ignore[attr-defined]
         typed.__name__ = emit.__name__
         return intrinsic(typed)
 
     return decorate
 
 
-def _load(builder: ir.IRBuilder, at: ir.Value, kind: ir.Type) -> ir.Value:
+def emit_load(builder: ir.IRBuilder, at: ir.Value, kind: ir.Type) -> ir.Value:
     return builder.load(builder.inttoptr(at, kind.as_pointer()), align=1)
 
 
-def _store(builder: ir.IRBuilder, value: ir.Value, at: ir.Value) -> None:
+def emit_store(builder: ir.IRBuilder, value: ir.Value, at: ir.Value) -> None:
     builder.store(value, builder.inttoptr(at, value.type.as_pointer()), align=1)
 
 
-def _splat(builder: ir.IRBuilder, value: ir.Value, count: int) -> ir.Value:
+def emit_splat(builder: ir.IRBuilder, value: ir.Value, count: int) -> ir.Value:
     one = ir.VectorType(value.type, count)
     first = builder.insert_element(ir.Constant(one, ir.Undefined), value, ir.Constant(I32, 0))
     zeros = ir.Constant(ir.VectorType(I32, count), [0] * count)
     return builder.shuffle_vector(first, ir.Constant(one, ir.Undefined), zeros)
 
 
-def _call(builder: ir.IRBuilder, name: str, result: ir.Type, *values: ir.Value) -> ir.Value:
+def emit_call(builder: ir.IRBuilder, name: str, result: ir.Type, *values: ir.Value) -> ir.Value:
     kind = ir.FunctionType(result, [value.type for value in values])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), values)
 
 
 @instruction(i64, address)
 def load_i64(b: ir.IRBuilder, at: ir.Value) -> ir.Value:
-    return _load(b, at, I64)
+    return emit_load(b, at, I64)
 
 
 @instruction(f32, address)
 def load_f32(b: ir.IRBuilder, at: ir.Value) -> ir.Value:
-    return _load(b, at, F32)
+    return emit_load(b, at, F32)
 
 
 @instruction(types.void, address, f32)
 def store_f32(b: ir.IRBuilder, at: ir.Value, value: ir.Value) -> None:
-    _store(b, value, at)
+    emit_store(b, value, at)
 
 
 @instruction(types.void, address, types.int16)
 def store_i16(b: ir.IRBuilder, at: ir.Value, value: ir.Value) -> None:
-    _store(b, value, at)
+    emit_store(b, value, at)
 
 
 @instruction(floats, f32)
 def splat(b: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    return _splat(b, value, LANES)
+    return emit_splat(b, value, LANES)
 
 
 @instruction(floats, address)
 def load(b: ir.IRBuilder, at: ir.Value) -> ir.Value:
-    return _load(b, at, VF)
+    return emit_load(b, at, VF)
 
 
 @instruction(floats, address)
 def load_f16(b: ir.IRBuilder, at: ir.Value) -> ir.Value:
     """Load LANES float16 as float32."""
-    return b.fpext(_load(b, at, ir.VectorType(ir.HalfType(), LANES)), VF)
+    return b.fpext(emit_load(b, at, ir.VectorType(ir.HalfType(), LANES)), VF)
 
 
 @instruction(floats, address)
 def load_bf16(b: ir.IRBuilder, at: ir.Value) -> ir.Value:
     """Load LANES bfloat16 as float32, of which they are the upper half."""
-    wide = b.zext(_load(b, at, ir.VectorType(I16, LANES)), VI)
-    return b.bitcast(b.shl(wide, _splat(b, ir.Constant(I32, 16), LANES)), VF)
+    wide = b.zext(emit_load(b, at, ir.VectorType(I16, LANES)), VI)
+    return b.bitcast(b.shl(wide, emit_splat(b, ir.Constant(I32, 16), LANES)), VF)
 
 
 @instruction(types.void, address, floats)
 def store(b: ir.IRBuilder, at: ir.Value, value: ir.Value) -> None:
-    _store(b, value, at)
+    emit_store(b, value, at)
 
 
 @instruction(floats, floats, floats)
@@ -161,7 +165,7 @@ def div(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
 @instruction(floats, floats, floats, floats)
 def fma(b: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
     """Return x · y + z, rounded once."""
-    return _call(b, f"llvm.fma.v{LANES}f32", VF, x, y, z)
+    return emit_call(b, f"llvm.fma.v{LANES}f32", VF, x, y, z)
 
 
 @instruction(floats, floats, floats)
@@ -178,7 +182,7 @@ def minimum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
 
 @instruction(floats, floats)
 def absolute(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
-    return _call(b, f"llvm.fabs.v{LANES}f32", VF, x)
+    return emit_call(b, f"llvm.fabs.v{LANES}f32", VF, x)
 
 
 @instruction(f32, floats)
@@ -207,73 +211,43 @@ def _folded(b: ir.IRBuilder, x: ir.Value, join: Emit) -> ir.Value:
 @instruction(floats, floats)
 def power_of_two(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     """Return 2^x for integers in [−126, 127], from the bits of a float32."""
-    bits = b.add(b.fptosi(x, VI), _splat(b, ir.Constant(I32, 127), LANES))
-    return b.bitcast(b.shl(bits, _splat(b, ir.Constant(I32, 23), LANES)), VF)
+    bits = b.add(b.fptosi(x, VI), emit_splat(b, ir.Constant(I32, 127), LANES))
+    return b.bitcast(b.shl(bits, emit_splat(b, ir.Constant(I32, 23), LANES)), VF)
 
 
 @instruction(floats, floats)
 def nearest(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
-    return _call(b, f"llvm.rint.v{LANES}f32", VF, x)
+    return emit_call(b, f"llvm.rint.v{LANES}f32", VF, x)
 
 
 @instruction(types.void, address, floats)
 def store_shorts(b: ir.IRBuilder, at: ir.Value, x: ir.Value) -> None:
     """Store whole numbers as int16."""
-    _store(b, b.trunc(b.fptosi(x, VI), ir.VectorType(I16, LANES)), at)
-
-
-@instruction(floats, ints)
-def to_floats(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
-    return b.sitofp(x, VF)
-
-
-@instruction(ints)
-def no_ints(b: ir.IRBuilder) -> ir.Value:
-    return ir.Constant(VI, [0] * LANES)
-
-
-@instruction(ints, ints, ints)
-def add_ints(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
-    return b.add(x, y)
+    emit_store(b, b.trunc(b.fptosi(x, VI), ir.VectorType(I16, LANES)), at)
 
 
 @instruction(shorts, address)
 def load_i8(b: ir.IRBuilder, at: ir.Value) -> ir.Value:
     """Load 2 · LANES int8 as int16."""
-    return b.sext(_load(b, at, ir.VectorType(I8, 2 * LANES)), VS)
+    return b.sext(emit_load(b, at, ir.VectorType(I8, 2 * LANES)), VS)
 
 
 @instruction(shorts, address)
 def load_i16(b: ir.IRBuilder, at: ir.Value) -> ir.Value:
-    return _load(b, at, VS)
+    return emit_load(b, at, VS)
 
 
 def _nibble(number: int) -> Any:
     @instruction(shorts, shorts)
     def nibble(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
-        shifted = b.lshr(x, _splat(b, ir.Constant(I16, 4 * number), 2 * LANES))
-        return b.and_(shifted, _splat(b, ir.Constant(I16, 15), 2 * LANES))
+        shifted = b.lshr(x, emit_splat(b, ir.Constant(I16, 4 * number), 2 * LANES))
+        return b.and_(shifted, emit_splat(b, ir.Constant(I16, 15), 2 * LANES))
 
     return nibble
 
 
 nibble0, nibble1, nibble2, nibble3 = (_nibble(number) for number in range(4))
 """Return 4 bits of each int16, counted from below."""
-
-
-@instruction(shorts, address)
-def pair(b: ir.IRBuilder, at: ir.Value) -> ir.Value:
-    """Load two int16 and repeat them in all lanes."""
-    return b.bitcast(_splat(b, _load(b, at, I32), LANES), VS)
-
-
-@instruction(ints, ints, shorts, shorts)
-def add_products(b: ir.IRBuilder, total: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
-    """Add x · y to a total; the products of two neighbours go to one lane. Exact."""
-    if LANES == 16 and FEATURES.get("avx512vnni"):
-        return _call(b, "llvm.x86.avx512.vpdpwssd.512", VI, total, x, y)
-    name = "avx512.pmaddw.d.512" if LANES == 16 else "avx2.pmadd.wd"
-    return b.add(total, _call(b, f"llvm.x86.{name}", VI, x, y))
 
 
 @instruction(types.void, address)
@@ -305,11 +279,11 @@ def store_shared(b: ir.IRBuilder, at: ir.Value, value: ir.Value) -> None:
 @instruction(types.void)
 def pause(b: ir.IRBuilder) -> None:
     """Wait a few cycles in a loop that waits for another thread."""
-    _call(b, "llvm.x86.sse2.pause", ir.VoidType())
+    emit_call(b, "llvm.x86.sse2.pause", ir.VoidType())
 
 
 @instruction(types.void)
 def give_way(b: ir.IRBuilder) -> None:
     """Let another thread run on this core."""
     name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
-    _call(b, name, I32)
+    emit_call(b, name, I32)
