@@ -5,6 +5,7 @@ A row's arithmetic does not depend on how many there are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -32,7 +33,7 @@ from zoo_core.kernels.decoder.simd import (
 )
 
 
-def for_rows(kind: types.Type, *arguments: types.Type) -> Any:
+def for_rows(kind: types.Type, *arguments: types.Type | None) -> Callable[[Emit], Any]:
     """Make a function of compiled code from one that emits a row's instructions: emit(builder, row, *values).
 
     Its first argument is the tuple of the rows' vectors. It returns a tuple of ``kind``, or nothing (void).

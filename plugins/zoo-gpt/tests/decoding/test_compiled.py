@@ -69,6 +69,9 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "mistral": ("MistralForCausalLM", LLAMA | {"sliding_window": 16}),
     "qwen2": ("Qwen2ForCausalLM", LLAMA),
     "qwen3": ("Qwen3ForCausalLM", LLAMA | {"head_dim": 16}),
+    "phi": ("PhiForCausalLM", NEOX | {"qk_layernorm": True}),
+    "gemma": ("GemmaForCausalLM", LLAMA | {"head_dim": 16}),
+    "granite": ("GraniteForCausalLM", LLAMA | {"embedding_multiplier": 3.0, "logits_scaling": 4.0}),
     "imagegpt": ("ImageGPTForCausalImageModeling", GPT2),
 }
 

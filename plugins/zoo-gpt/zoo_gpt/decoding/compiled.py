@@ -24,6 +24,7 @@ from zoo_gpt.gguf.quantised import QuantisedRows
 from zoo_gpt.network.cache import KVCache
 from zoo_gpt.network.config import TransformerConfig
 from zoo_gpt.network.mlp import MLP
+from zoo_gpt.network.norm import OffsetRMSNorm
 from zoo_gpt.network.rope import Rope
 from zoo_gpt.network.transformer import Block, Transformer
 
@@ -39,7 +40,8 @@ ACTIVATIONS = {
 COMPUTED = (
     *("vocab_size", "width", "layers", "heads", "head_dim", "context", "mlp_width", "vocab_out", "kv_heads"),
     *("activation", "gated", "rms_norm", "norm_eps", "rope", "attention_scale", "windows", "qk_norm"),
-    *("qkv_bias", "out_bias", "mlp_bias", "parallel", "tied", "dropout"),
+    *("qkv_bias", "out_bias", "mlp_bias", "head_bias", "parallel", "shared_norm", "norm_offset"),
+    *("embedding_scale", "logits_scale", "logits_softcap", "tied", "dropout"),
 )
 """The settings that the compiled layers follow; any other must have its default."""
 INT4: torch.dtype = torch.int4  # type: ignore[attr-defined]
@@ -148,7 +150,8 @@ class CompiledTransformer(Transformer):
                 convert(
                     "embedding.weight" if tied else "head.weight",
                     head.get_parameter("weight")[: config.vocab_out],
-                )
+                ),
+                getattr(head, "bias", None),
             ),
             None if config.rope is None else config.rope.rotation,
             config.context,
@@ -175,10 +178,12 @@ class CompiledTransformer(Transformer):
     def logits(self, features: Tensor) -> Tensor:
         """Map features (…, width) to logits (…, vocab_out)."""
         logits = self.decoder.logits(features.flatten(0, -2))
-        return logits.view(*features.shape[:-1], logits.shape[1])
+        return self.adjusted(logits.view(*features.shape[:-1], logits.shape[1]))
 
     def _embedded(self, tokens: Tensor, cache: KVCache) -> Tensor:
         x: Tensor = self.embedding(tokens).float()
+        if self.config.embedding_scale != 1:
+            x = x * self.config.embedding_scale
         if self.positions is not None:
             positions = torch.arange(cache.length, cache.length + tokens.shape[1])[None]
             if cache.left_padding is not None:
@@ -199,7 +204,7 @@ def _take_layer(blocks: nn.ModuleList, layer: int, convert: Convert) -> LayerWei
 
     return LayerWeights(
         norm1=_norm(cast(nn.Module, block.norm1)),
-        norm2=_norm(cast(nn.Module, block.norm2)),
+        norm2=_norm(cast(nn.Module, block.norm1 if block.norm2 is None else block.norm2)),
         q_norm=_norm(attention.q_norm) if attention.q_norm is not None else None,
         k_norm=_norm(attention.k_norm) if attention.k_norm is not None else None,
         qkv=linear("attention.qkv"),
@@ -211,4 +216,5 @@ def _take_layer(blocks: nn.ModuleList, layer: int, convert: Convert) -> LayerWei
 
 
 def _norm(norm: nn.Module) -> NormWeights:
-    return NormWeights(norm.get_parameter("weight"), getattr(norm, "bias", None))
+    weight = norm.get_parameter("weight").float()
+    return NormWeights(weight + isinstance(norm, OffsetRMSNorm), getattr(norm, "bias", None))

@@ -147,11 +147,15 @@ class Transformer(nn.Module):
 
     def logits(self, features: Tensor) -> Tensor:
         """Map features (…, width) to logits (…, vocab_out)."""
-        config = self.config
         if self.head is not None:
             out: Tensor = self.head(features)
         else:
-            out = F.linear(features, self.embedding.weight[: config.vocab_out])
+            out = F.linear(features, self.embedding.weight[: self.config.vocab_out])
+        return self.adjusted(out)
+
+    def adjusted(self, out: Tensor) -> Tensor:
+        """Scale and cap what the head returned, as the config says."""
+        config = self.config
         if config.logits_scale != 1:
             out = out * config.logits_scale
         if config.logits_softcap is not None:
