@@ -27,22 +27,29 @@ def package_of(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """Folder with the wheel and the source archive of every project, the wheel built from the archive."""
+    """Folder with the wheel and the source archive of every project, the wheel built from the archive.
+
+    By the projects' own backend, which is here and need not be fetched; one process builds them all.
+    """
     folder = tmp_path_factory.mktemp("dist")
-    for name, project in PROJECTS.items():
-        build(project, folder, "sdist")
-        with tarfile.open(archive_of(folder, name)) as archive:
-            archive.extractall(folder / "unpacked", filter="data")
-        (unpacked,) = (folder / "unpacked").glob(f"{package_of(name)}-*")
-        build(unpacked, folder, "wheel")
+    command = [sys.executable, "-c", BUILD_ALL, folder, *PROJECTS.values()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     return folder
 
 
-def build(project: Path, folder: Path, target: str) -> None:
-    """By the project's own backend, which is here and need not be fetched."""
-    command = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", folder]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+BUILD_ALL = """
+import os, sys, tarfile
+from hatchling.build import build_sdist, build_wheel
+folder, *projects = sys.argv[1:]
+for project in projects:
+    os.chdir(project)
+    name = build_sdist(folder)
+    with tarfile.open(f"{folder}/{name}") as archive:
+        archive.extractall(f"{folder}/unpacked", filter="data")
+    os.chdir(f"{folder}/unpacked/{name.removesuffix('.tar.gz')}")
+    build_wheel(folder)
+"""
 
 
 def wheel_of(folder: Path, name: str) -> Path:
