@@ -126,7 +126,7 @@ def test_a_plugin_is_installed_upgraded_run_and_removed(there):
         assert fact in done.stdout
     assert done.stdout.splitlines()[-1] == "zoo-leaf 1.0 is installed and passed its quick check."
     assert there.zoo("run", "zoo-leaf-grey", "-o", "grey.png").returncode == 0
-    assert there.state()[0].split() == ["leaf-needs==1.0", "zoo-leaf==1.0"]
+    assert there.state()[0] == {"leaf-needs==1.0", "zoo-leaf==1.0"}
 
     assert there.zoo("install", "--yes", "zoo-leaf").stdout == "zoo-leaf 1.0 is already installed.\n"
     done = there.zoo("install", "--yes", "zoo-leaf==1.1")
@@ -143,7 +143,7 @@ def test_a_plugin_is_installed_upgraded_run_and_removed(there):
 
     done = there.zoo("uninstall", "--yes", "zoo-leaf")
     assert done.stdout == "zoo-leaf 1.1 is removed.\n"
-    assert there.state()[0].split() == ["leaf-needs==1.0"]
+    assert there.state()[0] == {"leaf-needs==1.0"}
     there.run("-m", "pip", "uninstall", "--yes", "leaf-needs")
     assert there.state() == before
 
@@ -276,23 +276,23 @@ def test_where_uv_made_the_environment_uv_installs(index, served, tmp_path):
     there = Environment(tmp_path / "venv", visible, variables, uv=uv)
     configure(there, served.folder / "registry.toml")
 
-    def frozen() -> list[str]:
-        words = [uv, "pip", "freeze", "--python", there.python, "--path", there.site]
-        return subprocess.run(
-            words, env=there.variables, capture_output=True, text=True, check=True
-        ).stdout.split()
-
     done = there.zoo("install", "--yes", "zoo-leaf==1.1")
     assert done.returncode == 0, done.stderr
     assert "By uv" in done.stdout
-    assert frozen() == ["leaf-needs==1.0", "zoo-leaf==1.1"]
+    assert there.state()[0] == {"leaf-needs==1.0", "zoo-leaf==1.1"}
     for name in ("zoo-damaged", "zoo-liar", "zoo-greedy"):
         done = there.zoo("install", "--yes", name)
         assert done.returncode == 1
-        assert frozen() == ["leaf-needs==1.0", "zoo-leaf==1.1"]
+        assert there.state()[0] == {"leaf-needs==1.0", "zoo-leaf==1.1"}
     assert "it needs another torch than" in done.stderr
     assert there.zoo("uninstall", "--yes", "zoo-leaf").returncode == 0
-    assert frozen() == ["leaf-needs==1.0"]
+    assert there.state()[0] == {"leaf-needs==1.0"}
+
+    for kind in ("another distribution's module", "code at every start"):
+        done = there.zoo("install", "--yes", "--unlisted", write_harmful(tmp_path / kind, kind))
+        assert "zoo-bad 1.0" in done.stdout  # the plan names a file's version too
+        assert HARMFUL[kind][1] in done.stderr
+        assert there.state()[0] == {"leaf-needs==1.0"}
 
     wheel = Path(shutil.copy(index / "simple" / "zoo-leaf" / "zoo_leaf-1.1-py3-none-any.whl", tmp_path))
     (tmp_path / "registry.toml").write_text(build([str(wheel)], tmp_path))
@@ -300,7 +300,7 @@ def test_where_uv_made_the_environment_uv_installs(index, served, tmp_path):
     with wheel.open("ab") as file:
         file.write(b" ")
     assert there.zoo("install", "--yes", "zoo-leaf").returncode == 1
-    assert frozen() == ["leaf-needs==1.0"]
+    assert there.state()[0] == {"leaf-needs==1.0"}
 
 
 # --- Packages that do harm ---------------------------------------------------------------------------------
@@ -319,19 +319,41 @@ HARMFUL = {
 }
 
 
-@pytest.mark.parametrize("kind", HARMFUL)
+def write_harmful(folder, kind):
+    """A wheel of a plugin with a file that does harm."""
+    folder.mkdir()
+    extra = {HARMFUL[kind][0].format("zoo_bad-1.0"): "import os; os.mkdir('trap')"}
+    manifest = MANIFEST.format("zoo-bad")
+    return write_wheel(folder, "zoo-bad", manifest=manifest, source=SOURCE, extra=extra)
+
+
+def test_a_harmful_file_of_a_wheel_is_known_from_the_wheel(there, tmp_path):
+    wheels = [write_harmful(tmp_path / str(number), kind) for number, kind in enumerate(HARMFUL)]
+    check = """
+import sys, pathlib
+from zoo_core.installing.contents import check_files, files_of_wheel
+for wheel in map(pathlib.Path, sys.argv[1:]):
+    try:
+        check_files(files_of_wheel(wheel), ["zoo-bad"])
+        print("harmless")
+    except Exception as error:
+        print(error.message)
+"""
+    found = there.run("-c", check, *wheels).stdout.splitlines()
+    assert len(found) == len(HARMFUL)
+    for kind, problem in zip(HARMFUL, found, strict=True):
+        assert HARMFUL[kind][1] in problem, (kind, problem)
+
+
+@pytest.mark.parametrize("kind", ["another distribution's module", "the interpreter", "code at every start"])
 def test_a_wheel_with_a_harmful_file_is_refused_before_anything_is_written(there, tmp_path, kind):
-    path, reason = HARMFUL[kind]
-    extra = {path.format("zoo_bad-1.0"): "import os; os.mkdir('trap')"}
-    wheel = write_wheel(tmp_path, "zoo-bad", manifest=MANIFEST.format("zoo-bad"), source=SOURCE, extra=extra)
     before = everything(there.folder)
-    done = there.zoo("install", "--yes", "--unlisted", str(wheel))
+    done = there.zoo("install", "--yes", "--unlisted", str(write_harmful(tmp_path / "wheel", kind)))
     assert done.returncode == 1
     problem, remedy = done.stderr.splitlines()[-2:]
-    assert reason in problem
+    assert HARMFUL[kind][1] in problem
     assert "Nothing was installed." in remedy
     assert everything(there.folder) == before
-    assert there.zoo("list").returncode == 0
 
 
 def test_data_scripts_and_headers_of_a_wheel_that_fails_its_check_are_removed(there, tmp_path):

@@ -129,6 +129,7 @@ def test_labels_are_known_before_a_model_is_loaded(zoo, plugin_site, config, sho
     told = dict(line.split(None, 1) for line in zoo("show", "labelled").out.splitlines() if " " in line)
     assert told.get("Labels") == shown
     if remedy:
+        assert f"Class. [{shown}]" in " ".join(zoo("run", "labelled", "--help").out.split())
         refused = zoo("run", "labelled", "--label", "99", "-o", "x.png").err
         assert refused.startswith("Error: --label 99: this model has ")
         assert refused.splitlines()[1] == remedy
@@ -149,6 +150,7 @@ def test_a_command_of_a_plugin_that_cannot_be_used_names_the_plugin(zoo, monkeyp
         "Error: zoo greet belongs to the plugin zoo-toy, which is disabled.\nEnable it: zoo enable zoo-toy\n",
     )
     monkeypatch.setattr("zoo_core.plugins.discovery.entry_points", lambda group: [])  # nothing is installed
+    assert zoo("list", "diffusion").err.startswith("No installed model matches, but ")
     for verb, plugin in (("invert", "zoo-stylegan"), ("eval", "zoo-eval"), ("train", "zoo-train")):
         assert zoo(verb).err == (
             f"Error: zoo {verb} belongs to the plugin {plugin}, which is not installed.\n"

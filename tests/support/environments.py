@@ -183,17 +183,19 @@ class Environment:
     def zoo(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
         return self.run("-m", "zoo_core", *words)
 
-    def state(self) -> tuple[str, set[str]]:
-        """What pip says is installed, and every file but bytecode of its own site folder and its scripts."""
-        frozen = self.run("-m", "pip", "freeze", "--path", self.site)
-        assert frozen.returncode == 0, frozen.stderr
+    def state(self) -> tuple[set[str], set[str]]:
+        """Distributions in its own site folder, and every file but bytecode of that and of its scripts."""
+        installed = {
+            "{}=={}".format(*path.name.removesuffix(".dist-info").replace("_", "-").rsplit("-", 1))
+            for path in self.site.glob("*.dist-info")
+        }
         files = {
             str(path.relative_to(self.folder))
             for root in (self.site, self.folder / "bin")
             for path in root.rglob("*")
             if "__pycache__" not in path.parts
         }
-        return frozen.stdout, files
+        return {each for each in installed if not each.startswith("pip==")}, files
 
 
 def example_site(folder: Path, name: str) -> Path:

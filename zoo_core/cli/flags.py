@@ -72,8 +72,13 @@ shard_option = click.option(
 )
 
 
-def option_flag(option: Option) -> click.Option:
-    """Return a card's option as a click option, ``--guidance-scale NUMBER``; None if it is not given."""
+def option_flag(option: Option, accepts: str | None = None) -> click.Option:
+    """Return a card's option as a click option, ``--guidance-scale NUMBER``; None if it is not given.
+
+    Args:
+        option: The option.
+        accepts: What its help says that it accepts, where that is known better than from its card.
+    """
     declaration = option.flag
     if option.type == "boolean":
         declaration += "/--no-" + option.flag.removeprefix("--")
@@ -83,7 +88,7 @@ def option_flag(option: Option) -> click.Option:
         type=bool if option.type == "boolean" else OptionValue(option),
         metavar=_metavar(option),
         default=None,
-        help=f"{option.description} [{option.expects}{default}]",
+        help=f"{option.description} [{accepts or option.expects}{default}]",
     )
 
 

@@ -62,7 +62,8 @@ def install(plugin: str, upgrade: bool, unlisted: bool, build: bool, yes: bool) 
     if present and not upgrade and present.status != "broken" and request.version in (None, present.version):
         click.echo(f"{present.name} {present.version} is already installed.")
         return
-    flags = [*(["--upgrade"] if upgrade else []), *(["--unlisted"] if unlisted else [])]
+    chosen = {"--upgrade": upgrade, "--unlisted": unlisted, "--build": build}
+    flags = [flag for flag, given in chosen.items() if given]
     if not yes:
         require_terminal(f"install {plugin}", " ".join(["zoo install --yes", *flags, plugin]))
     installer = installer_of_this_environment()

@@ -14,6 +14,9 @@ from zoo_core.environment import Environment
 from zoo_core.errors import OptionError, ZooError
 from zoo_core.manifest.cards import LocalWeights, ModelCard, Option
 
+_NAMED = 12
+"""Most classes that the help of a command names; zoo show names more."""
+
 
 class ModelCommand(click.Command):
     """A command whose options depend on its first argument, the model.
@@ -115,6 +118,10 @@ def command_of(
         run: Called with the model's options that were given, and the command's own as keywords.
         help: The first line of its help.
     """
+    from zoo_core.weights.labels import OPTION, labels_of
+
+    labels = labels_of(card)
+    accepts = {OPTION: labels.in_words(_NAMED)} if labels else {}
 
     taken = {parameter.name for parameter in params}
     options = {option: each for option, each in options.items() if option not in taken}
@@ -125,7 +132,7 @@ def command_of(
 
     return click.Command(
         None,
-        params=[*params, *(option_flag(option) for option in options.values())],
+        params=[*params, *(option_flag(option, accepts.get(option.name)) for option in options.values())],
         callback=callback,
         help=help,
         epilog=f"See its source, licence and citation: zoo show {name}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -22,18 +22,29 @@ from zoo_core.cli.console import (
     write,
 )
 from zoo_core.environment import Environment
-from zoo_core.manifest.cards import CAPABILITIES, EmbeddedWeights, HubWeights, LocalWeights, ModelCard, Option
-
-if TYPE_CHECKING:
-    from zoo_core.weights.labels import Labels
+from zoo_core.manifest.cards import (
+    CAPABILITIES,
+    OUTPUTS,
+    EmbeddedWeights,
+    HubWeights,
+    LocalWeights,
+    ModelCard,
+    Option,
+)
 
 _LABELS = 100
+"""Most labels whose meaning zoo show prints."""
 
 
 @click.command("list")
 @click.argument("pattern", required=False)
 @click.option("--all", "everything", is_flag=True, help="Include models whose plugin is not installed.")
-@click.option("--output", metavar="TYPE", help="Only models with this output: image or text.")
+@click.option(
+    "--output",
+    type=click.Choice(OUTPUTS),
+    metavar="TYPE",
+    help=f"Only models that make this: {', '.join(OUTPUTS)}.",
+)
 @click.option("--plugin", metavar="NAME", help="Only models of this plugin.")
 @click.option("--built-in", is_flag=True, help="Only models whose weights are in their plugin: no download.")
 @click.option(
@@ -54,12 +65,20 @@ def list_models(
     PATTERN is a glob of names such as '*celeba*', or a word that occurs in a name, summary, family or plugin.
     """
     catalog = Environment.current().catalog
-    cards = catalog.match(pattern, everything=everything, output=output, plugin=plugin)
-    if built_in:
-        cards = [card for card in cards if isinstance(card.weights, EmbeddedWeights)]
-    cards = [card for card in cards if capability is None or capability in card.capabilities]
+
+    def matching(everything: bool) -> list[ModelCard]:
+        return [
+            card
+            for card in catalog.match(pattern, everything=everything, output=output, plugin=plugin)
+            if (not built_in or isinstance(card.weights, EmbeddedWeights))
+            and (capability is None or capability in card.capabilities)
+        ]
+
+    cards = matching(everything)
     if not cards and not as_json:
-        click.echo("No installed model matches.\nSee all known models: zoo list --all", err=True)
+        known = 0 if everything else len(matching(True))
+        others = f", but {known} whose plugin is not installed" if known else ""
+        click.echo(f"No installed model matches{others}.\nSee all known models: zoo list --all", err=True)
     _print_cards(cards, catalog, as_json)
 
 
@@ -92,7 +111,7 @@ def show(model: str, as_json: bool) -> None:
     MODEL is a local folder, an id or alias, or a repository on the Hub: ORG/REPO[@REVISION],
     hf:ORG/REPO[@REVISION] or its address.
     """
-    from zoo_core.weights.labels import labels_of
+    from zoo_core.weights.labels import OPTION, labels_of
 
     environment = Environment.current()
     catalog = environment.catalog
@@ -114,7 +133,7 @@ def show(model: str, as_json: bool) -> None:
         "Weights": _weights_in_words(card),
         "Plugin": card.plugin if installed else f"{card.plugin}, not installed: zoo install {card.plugin}",
         "Listed in": None if installed else f"registry {catalog.entries[card.plugin].registry}",
-        "Labels": _labels(labels),
+        "Labels": labels.in_words(_LABELS) if labels else None,
         "Capabilities": ", ".join(card.capabilities) or None,
         "Trained": "\n".join(f"{key}: {value}" for key, value in card.training.items()) or None,
         "Quality": "\n".join(card.quality) or None,
@@ -123,7 +142,11 @@ def show(model: str, as_json: bool) -> None:
     print_fields({name: value for name, value in fields.items() if value})
     if card.options:
         click.echo()
-        rows = [(o.flag, o.expects, _default(o), o.description) for o in card.options.values()]
+        accepts = {OPTION: labels.in_words(0)} if labels else {}
+        rows = [
+            (o.flag, accepts.get(o.name, o.expects), _default(o), o.description)
+            for o in card.options.values()
+        ]
         print_table(("Option", "Value", "Default", "Description"), rows)
 
 
@@ -196,17 +219,6 @@ def _where(card: ModelCard, *, installed: bool, here: bool) -> str:
     if isinstance(card.weights, HubWeights):
         return "downloaded" if here else "on the Hub"
     return "built in"
-
-
-def _labels(labels: Labels | None) -> str | None:
-    """Say which labels there are, and what the first hundred mean."""
-    if labels is None:
-        return None
-    span = f"0 to {labels.count - 1}"
-    if all(name == str(label) for label, name in enumerate(labels.names)):
-        return span
-    named = ", ".join(f"{label} {name}" for label, name in enumerate(labels.names[:_LABELS]))
-    return f"{span}: {named}" + (", …" if labels.count > _LABELS else "")
 
 
 def _weights_in_words(card: ModelCard) -> str:

@@ -161,7 +161,7 @@ def run(command: list[str], arguments: list[str], failure: str) -> str:
 def _retry(command: list[str]) -> str:
     """Say how to see more: the command without files that are gone by now, if anything is left of it."""
     if "--requirement" in command:
-        return "Check the network and the free space, then try again."
+        return "Check the network and the free space, and try again; if it fails again, tell its author."
     gone = {i + offset for i, word in enumerate(command) if word in _TEMPORARY for offset in (0, 1)}
     kept = [word for i, word in enumerate(command) if i not in gone]
     return f"See the whole output: {shlex.join(kept)}"

@@ -8,7 +8,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
+from zoo_core.errors import PluginError
 from zoo_core.installing.contents import files_of_target
 from zoo_core.installing.installers import Change, held_versions, run
 
@@ -49,15 +51,18 @@ class Uv:
                 [*options, "--", requirement],
                 f"{requirement} cannot be installed",
             )
-        # " + name==1.0", " ~ name==1.0 (from file:///…)": new, and reinstalled.
-        lines = re.finditer(r"^ [+~] (\S+?)(?:==(\S+))?(?: \(from (.+)\))?$", output, re.MULTILINE)
+        # " + name==1.0", " ~ name==1.0 (from file:///…)", " + name @ file:///…": new, and reinstalled.
+        lines = re.findall(r"^ [+~] (\S+?)(?:==(\S+))?(?: @ (\S.*)| \(from (.+)\))?$", output, re.MULTILINE)
+        if not lines and "Would make no changes" not in output:
+            raise PluginError(
+                f"uv did not say what installing {requirement} would change.",
+                f"Install another version of uv, or install with pip: {sys.executable} -m ensurepip",
+            )
         digest = re.search(r"#sha256=([0-9a-f]{64})$", requirement)
         hashed = f" --hash=sha256:{digest[1]}" if digest else ""
         return [
-            Change(
-                m[1], m[2] or "", f"{m[1]} @ {m[3].partition('#')[0]}{hashed}" if m[3] else f"{m[1]}=={m[2]}"
-            )
-            for m in lines
+            _change(name, version, (at or origin).partition("#")[0], hashed)
+            for name, version, at, origin in lines
         ]
 
     def apply(self, changes: Sequence[Change]) -> None:
@@ -72,6 +77,14 @@ class Uv:
 
     def _pip(self, verb: str) -> list[str]:
         return [self._program, "pip", verb, "--python", sys.executable]
+
+
+def _change(name: str, version: str, address: str, hashed: str) -> Change:
+    """Return a change; uv names no version beside an address, but a wheel's name has it."""
+    if not address:
+        return Change(name, version, f"{name}=={version}")
+    wheel = re.search(r"/[^/-]+-([^/-]+)-[^/]+\.whl$", address)
+    return Change(name, version or (unquote(wheel[1]) if wheel else ""), f"{name} @ {address}{hashed}")
 
 
 @contextmanager

@@ -27,6 +27,14 @@ class Labels:
     names: tuple[str, ...] = ()
     """What they mean, in order; empty if the checkpoint does not say."""
 
+    def in_words(self, most: int) -> str:
+        """Return the range, and what the first ``most`` labels mean: ``0 to 9``, ``0 to 1: 0 cat, 1 dog``."""
+        span = f"0 to {self.count - 1}"
+        if not most or all(name == str(label) for label, name in enumerate(self.names)):
+            return span
+        named = ", ".join(f"{label} {name}" for label, name in enumerate(self.names[:most]))
+        return f"{span}: {named}" + (", …" if self.count > most else "")
+
 
 def labels_of(card: ModelCard) -> Labels | None:
     """Return the labels that a model knows; None if its card has no such option or they are not known.

@@ -30,6 +30,8 @@ def read_latent(path: str, config: Config) -> Tensor:
         OptionError: The file cannot be read, or its styles are for another model.
     """
     file = Path(path)
+    if not file.exists():
+        raise OptionError(f"--latent: there is no file {path}.", "Check the path.")
     if file.suffix not in (".safetensors", ".npz") or not file.is_file():
         raise OptionError(
             f"--latent {path} is not a file of styles.",
