@@ -108,21 +108,24 @@ def zoo(
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """Fail after SECONDS, and make an allocation of more than 3 GB fail."""
+    """Fail after SECONDS of computing, or a minute of waiting; make an allocation of more than 1.5 GB fail."""
 
     def late(*_: object) -> None:
         raise AssertionError(f"not done after {SECONDS} seconds")
 
-    before = signal.signal(signal.SIGALRM, late)
+    before = [(number, signal.signal(number, late)) for number in (signal.SIGPROF, signal.SIGALRM)]
     limits = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + 3 * 2**30, limits[1]))
-    signal.alarm(SECONDS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + 3 * 2**29, limits[1]))
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of the processor: the machine may be busy
+    signal.alarm(60)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        for number, handler in before:
+            signal.signal(number, handler)
         resource.setrlimit(resource.RLIMIT_AS, limits)
 
 

@@ -20,6 +20,8 @@ from zoo_core.errors import PluginError
 
 _TEMPORARY = ("--constraint", "--report")
 """Options of an installer's command that name files of ours."""
+_WHEELS_ONLY = {"--only-binary", "--no-build"}
+"""Options of pip and uv that install wheels alone."""
 SOURCE_ARCHIVES = (".tar.gz", ".tar.bz2", ".zip")
 HELD = ("zoo-core", "torch")
 """Distributions that no install changes: the running program, and gigabytes that the user chose."""
@@ -120,9 +122,7 @@ def refuse_to_build(requirement: str) -> None:
     """
     target = requirement.rpartition(" @ ")[2]
     place = Path(target)
-    is_source = (
-        place.is_dir() or target.startswith("git+") or target.endswith((".tar.gz", ".zip", ".tar.bz2"))
-    )
+    is_source = place.is_dir() or target.startswith("git+") or target.endswith(SOURCE_ARCHIVES)
     if is_source:
         raise PluginError(
             f"{requirement} has to be built, which runs its code before anything is shown.",
@@ -164,7 +164,10 @@ def _retry(command: list[str]) -> str:
         return "Check the network and the free space, and try again; if it fails again, tell its author."
     gone = {i + offset for i, word in enumerate(command) if word in _TEMPORARY for offset in (0, 1)}
     kept = [word for i, word in enumerate(command) if i not in gone]
-    return f"See the whole output: {shlex.join(kept)}"
+    build = (
+        "If it has no wheel, --build makes one, which runs its code. " if _WHEELS_ONLY & {*command} else ""
+    )
+    return f"{build}See the whole output: {shlex.join(kept)}"
 
 
 def _reason(output: str) -> str:
