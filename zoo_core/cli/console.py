@@ -17,7 +17,7 @@ import click
 from zoo_core.errors import ZooError, visible
 
 _UNSEEN = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
-_LAST = 24
+_LAST = 22
 """Columns that the last column of a table has at least, if it needs them."""
 
 device_option = click.option(
