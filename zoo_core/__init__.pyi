@@ -3,6 +3,8 @@
 from .cli.engines import EngineCommand as EngineCommand
 from .cli.engines import chosen_engine as chosen_engine
 from .cli.engines import engine_option as engine_option
+from .cli.engines import plugin_engine as plugin_engine
+from .cli.engines import plugin_engine_option as plugin_engine_option
 from .cli.flags import Seeds as Seeds
 from .cli.flags import option_flag as option_flag
 from .cli.flags import shard_option as shard_option
@@ -36,7 +38,9 @@ from .engines.protocol import Lost as Lost
 from .engines.protocol import Refused as Refused
 from .engines.protocol import Row as Row
 from .engines.protocol import Say as Say
+from .engines.protocol import ServingEngine as ServingEngine
 from .engines.protocol import Session as Session
+from .engines.protocol import TrainingEngine as TrainingEngine
 from .engines.protocol import Worker as Worker
 from .engines.queue import TaskQueue as TaskQueue
 from .engines.sampler import Made as Made

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from zoo_core.cli.flags import option_flag
+from zoo_core.errors import OptionError
 
 if TYPE_CHECKING:
     from zoo_core.engines.protocol import Engine
 
+_Command = TypeVar("_Command", bound=Callable[..., Any] | click.Command)
 _CHOSEN = "zoo_core.cli.engines"
 """Where a click context keeps the name of the engine and its options."""
 
@@ -63,6 +65,19 @@ def chosen_engine() -> Engine | None:
     return create_engine(name, given | ({"devices": devices} if devices else {}))
 
 
+def plugin_engine(method: str, instead: str) -> Any:
+    """Return the engine of the running command, which must have a method; None if none was named.
+
+    Raises:
+        ZooError: There is no such engine, or it lacks the method; ``instead`` is what to type.
+    """
+    engine = chosen_engine()
+    if engine is not None and not hasattr(engine, method):
+        name = click.get_current_context().meta[_CHOSEN]["engine"]
+        raise OptionError(f"The engine {name} cannot {method}.", instead)
+    return engine
+
+
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     if value is not None:
         ctx.meta.setdefault(_CHOSEN, {})[param.name] = value
@@ -78,6 +93,17 @@ def _name_in(args: Sequence[str]) -> str | None:
         if word.startswith("--engine="):
             return word.removeprefix("--engine=")
     return None
+
+
+def plugin_engine_option(does: str) -> Callable[[_Command], _Command]:
+    """Return a decorator that adds ``--engine`` alone to a command of class EngineCommand."""
+    return click.option(
+        "--engine",
+        metavar="NAME",
+        expose_value=False,
+        callback=_keep,
+        help=f"{does} with the engine of a plugin, such as ray. Its own options: --engine NAME --help.",
+    )
 
 
 def engine_option(command: Any) -> Any:

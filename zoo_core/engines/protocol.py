@@ -89,6 +89,42 @@ class Engine(Protocol):
         ...
 
 
+class TrainingEngine(Engine, Protocol):
+    """An engine that also trains: ``zoo train --engine``."""
+
+    def train(self, job: Job, say: Say) -> Any:
+        """Call the job's target in several processes that train together; return what the first returns.
+
+        Each process has the environment variables that torchrun sets: RANK, WORLD_SIZE, LOCAL_RANK,
+        MASTER_ADDR, MASTER_PORT. What the first one prints is said. Ctrl-C reaches all of them as SIGINT.
+
+        Raises:
+            ZooError: There is no room for the processes, one raised it, or one was lost.
+        """
+        ...
+
+
+class ServingEngine(Engine, Protocol):
+    """An engine that also serves: ``zoo serve --engine``."""
+
+    def serve(self, app: Job, shared: Job, host: str, port: int, grace: float, say: Say) -> None:
+        """Serve several copies of an application behind one address, until SIGINT or SIGTERM.
+
+        Args:
+            app: Builds a copy where it works: an ASGI application. The target is called with ``arguments``
+                and ``call``; ``call(method, *arguments)`` calls a method of the shared object.
+            shared: Builds the object of which there is one for all copies.
+            host: The address to listen on.
+            port: The port to listen on.
+            grace: Seconds that running answers get in the end.
+            say: Called once the copies are ready, and with problems.
+
+        Raises:
+            ZooError: No copy can be built, or the address cannot be had.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Row:
     """A sample in an index."""

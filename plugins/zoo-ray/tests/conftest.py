@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 
@@ -36,6 +37,7 @@ weights = { embedded = "weights" }
 """
 SOURCE = """
 import time
+from pathlib import Path
 from zoo_core import Step, hookimpl
 
 @hookimpl
@@ -51,6 +53,8 @@ class Moody:
         if 13 in batch.noise.seeds:
             raise ValueError("unlucky")
         time.sleep(0.02)
+        while Path(__file__).with_name("wait").exists():
+            time.sleep(0.1)
         if self.output == "text":
             yield Step(texts=tuple(f"number {seed}" for seed in batch.noise.seeds))
         else:
@@ -107,6 +111,15 @@ def cluster(tmp_path_factory, variables, s3):
         made.add_node(num_cpus=1, **SMALL)
     yield made
     made.shutdown()
+
+
+@pytest.fixture
+def wait(cluster):
+    """A file: workers wait while it exists."""
+    path = Path(importlib.import_module("zoo_moody").__file__).with_name("wait")
+    path.touch()
+    yield path
+    path.unlink(missing_ok=True)
 
 
 @pytest.fixture

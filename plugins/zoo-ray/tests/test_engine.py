@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from contextlib import suppress
 
 import pytest
-from zoo_ray.cluster import Needs, check_address, connect, parse_resources
+from zoo_ray.cluster import connect
 from zoo_ray.engine import RayEngine
 
-from zoo_core import Job, Lost, OptionError, PluginError, Refused, ZooError
+from zoo_core import Job, Lost, PluginError, Refused, ZooError
 
 pytestmark = pytest.mark.slow
 
@@ -119,23 +118,14 @@ def test_another_version_of_ray_is_named(cluster):
         cluster.head_node.get_gcs_client().internal_kv_put(key, before, True, namespace.encode())
 
 
-@pytest.mark.parametrize("address", ["nowhere", "ray://127.0.0.1:1", "127.0.0.1:99999", "127.0.0.1:x"])
-def test_what_is_no_address_is_refused_at_once(address):
-    with pytest.raises(OptionError, match="is not the address of a Ray cluster"):
-        check_address(address)
+def test_processes_that_train_together_are_started_again_if_one_is_lost(cluster, tmp_path):
+    said = []
+    engine = RayEngine(cluster.address, 2, 1.0, None, None)
+    job = Job("together:add_up", {"folder": str(tmp_path)})
 
-
-def test_an_address_without_a_cluster_is_named():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # nothing listens there
-        with pytest.raises(ZooError, match="There is no Ray cluster at 127"):
-            check_address(f"127.0.0.1:{taken.getsockname()[1]}")
-
-
-def test_room_is_what_the_scarcest_resource_allows():
-    needs = Needs.of(2, 0.5, parse_resources("tpu=1"))
-    assert needs.room({"CPU": 8, "GPU": 1, "tpu": 3}) == 2
-    assert needs.room({"CPU": 8}) == 0
-    assert str(needs) == "2 CPU, 0.5 GPU, 1 tpu"
-    with pytest.raises(OptionError, match="is not a resource"):
-        parse_resources("tpu")
+    assert engine.train(job, said.append) == [0, 1, 2]
+    assert said == ["begins", "A process is lost; all are started again, from the last checkpoint.", "begins"]
+    with pytest.raises(ZooError, match="No space left on device"):
+        engine.train(Job("together:add_up", {"folder": "", "raises": True}), said.append)
+    with pytest.raises(ZooError, match="has room for 2 of 3 processes, each of which needs 1 CPU"):
+        RayEngine(cluster.address, 3, 1.0, None, None).train(job, said.append)

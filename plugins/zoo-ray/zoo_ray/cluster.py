@@ -23,6 +23,7 @@ def connect(address: str | None) -> None:
     """
     # Ray prints the logs of machines that are lost, to stdout; the engine says in a line what happens.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     import ray
 
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
@@ -117,15 +118,19 @@ class Needs:
             gpus = 1.0 if known.get("GPU") else 0.0
         return cls(cpus, gpus, others)
 
+    @property
+    def wanted(self) -> dict[str, float]:
+        """Amounts by the resource's name, without those of 0."""
+        every = {"CPU": self.cpus, "GPU": self.gpus, **self.others}
+        return {name: amount for name, amount in every.items() if amount > 0}
+
     def room(self, resources: Mapping[str, float]) -> int:
         """Return how many workers a machine with these resources has room for."""
-        wanted = {"CPU": self.cpus, "GPU": self.gpus, **self.others}
-        rooms = [int(resources.get(name, 0) / amount) for name, amount in wanted.items() if amount > 0]
+        rooms = [int(resources.get(name, 0) / amount) for name, amount in self.wanted.items()]
         return min(rooms, default=1)
 
     def __str__(self) -> str:
-        wanted = {"CPU": self.cpus, "GPU": self.gpus, **self.others}
-        return ", ".join(f"{amount:g} {name}" for name, amount in wanted.items() if amount > 0)
+        return ", ".join(f"{amount:g} {name}" for name, amount in self.wanted.items())
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from zoo_core import Accept, Job, PluginError, Refused, Say, TaskQueue, ZooError
 from zoo_ray.actors import Host
 from zoo_ray.cluster import Needs, Node, check_address, connect, nodes, parse_resources
+from zoo_ray.serving import serve_app
+from zoo_ray.training import train_together
 
 AHEAD = 8
 """Tasks per worker that may be ahead of the oldest unfinished one."""
@@ -47,6 +50,26 @@ class RayEngine:
         connect(self._address)
         return RaySession(job, accept, say, Needs.of(*self._worker), self._workers)
 
+    def train(self, job: Job, say: Say) -> Any:
+        """Train in processes on the cluster's machines; see :class:`zoo_core.TrainingEngine`."""
+        with self._connected() as needs:
+            return train_together(job, needs, self._workers, say)
+
+    def serve(self, app: Job, shared: Job, host: str, port: int, grace: float, say: Say) -> None:
+        """Serve replicas on the cluster's machines; see :class:`zoo_core.ServingEngine`."""
+        with self._connected() as needs:
+            serve_app(app, shared, needs, self._workers, host, port, grace, say)
+
+    @contextmanager
+    def _connected(self) -> Iterator[Needs]:
+        connect(self._address)
+        import ray  # after connect, which sets variables that it reads
+
+        try:
+            yield Needs.of(*self._worker)
+        finally:
+            ray.shutdown()
+
 
 @dataclass(eq=False)
 class _Actor:
@@ -74,7 +97,7 @@ class RaySession:
         self._needs, self._limit = needs, limit
         self._actors: list[_Actor] = []
         self._unfit: dict[str, str] = {}
-        """Machines whose workers cannot be used, and their addresses."""
+        """Machines whose workers cannot be used, and what was said of it."""
         self._fit: set[str] = set()
         """Machines with a worker that was ready: their weights are there."""
         self._failures: Counter[str] = Counter()
@@ -226,9 +249,10 @@ class RaySession:
     def _refuse(self, actor: _Actor, problem: ZooError) -> None:
         """Use no worker of this machine."""
         self._remove(actor)
-        if actor.node.host not in self._unfit.values():
-            self._say(f"{actor.node.host} is not used: {problem.message}")
-        self._unfit[actor.node.id] = actor.node.host
+        line = f"{actor.node.host} is not used: {problem.message}"
+        if line not in self._unfit.values():
+            self._say(line)
+        self._unfit[actor.node.id] = line
         self._problem = ZooError(f"{actor.node.host}: {problem.message}", problem.remedy)
         self._looked = 0.0
 

@@ -17,14 +17,19 @@ from zoo_serve.limits import BodyLimits
 from zoo_serve.metrics import Metrics
 from zoo_serve.openai import chat, completions, edits, embeddings, images, models
 from zoo_serve.problems import JSON, on_http_exception, on_invalid_body, on_zoo_error
+from zoo_serve.samples import SampleStore
 from zoo_serve.security import Doorkeeper
 from zoo_serve.state import ServerState
 
 log = logging.getLogger("zoo.serve")
 
 
-def create_app(config: ServerConfig) -> FastAPI:
+def create_app(config: ServerConfig, samples: SampleStore | None = None) -> FastAPI:
     """Return the application, on which more can be mounted; its parts are in ``app.state.zoo``.
+
+    Args:
+        config: What is served, and to whom.
+        samples: Where samples are kept; None: in this process.
 
     Raises:
         ZooError: A model that the configuration names does not exist.
@@ -36,7 +41,7 @@ def create_app(config: ServerConfig) -> FastAPI:
         redoc_url=None,
         default_response_class=JSON,
     )
-    app.state.zoo = state = ServerState.create(config)
+    app.state.zoo = state = ServerState.create(config, samples)
     for card in state.models.cards().values() if config.models else ():
         state.engine.preload(card)
     for module in (models, completions, chat, images, edits, embeddings, zoo_api, docs_page):

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from zoo_core import OptionError
+from zoo_core import EngineCommand, OptionError, plugin_engine, plugin_engine_option
 
 
 class _Size(click.ParamType[int]):
@@ -84,9 +84,10 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.command("serve")
+@click.command("serve", cls=EngineCommand)
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @server_options
+@plugin_engine_option("Serve replicas behind one address")
 @click.option("-q", "--quiet", is_flag=True, help="Log problems only.")
 def serve(quiet: bool, **values: Any) -> None:
     """Serve models over HTTP: OpenAI's API and the zoo's own.
@@ -99,12 +100,15 @@ def serve(quiet: bool, **values: Any) -> None:
     """
     from zoo_serve.app import create_app
     from zoo_serve.config import ServerConfig
+    from zoo_serve.replicas import serve_replicas
     from zoo_serve.server import announce
     from zoo_serve.server import serve as serve_app
 
     config = ServerConfig(**values)
     config.check()
+    if engine := plugin_engine("serve", "Leave out --engine, or name the engine of a plugin: ray."):
+        return serve_replicas(engine, config, quiet=quiet)
     app = create_app(config)
     if not quiet:
-        announce(config, app.state.zoo)
-    serve_app(app, config, quiet=quiet)
+        announce(config, app.state.zoo.models)
+    return serve_app(app, config, quiet=quiet)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,14 +71,16 @@ class SampleStore:
         self.max_bytes = max_bytes
         self._samples: OrderedDict[str, StoredSample] = OrderedDict()
         self._bytes = 0
+        self._adding = threading.Lock()
 
     def add(self, sample: StoredSample) -> None:
         """Keep a sample."""
-        self._samples[sample.id] = sample
-        self._bytes += _size(sample)
-        while self._bytes > self.max_bytes and len(self._samples) > 1:
-            _, oldest = self._samples.popitem(last=False)
-            self._bytes -= _size(oldest)
+        with self._adding:
+            self._samples[sample.id] = sample
+            self._bytes += _size(sample)
+            while self._bytes > self.max_bytes and len(self._samples) > 1:
+                _, oldest = self._samples.popitem(last=False)
+                self._bytes -= _size(oldest)
 
     def find(self, id: str) -> StoredSample | None:
         """Return a sample; None if it is not there, or not any more."""

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from zoo_core import ZooError, visible
 from zoo_serve.config import ServerConfig
-from zoo_serve.models import license_note
+from zoo_serve.models import ServedModels, license_note
 from zoo_serve.state import ServerState
 
 
@@ -90,9 +90,9 @@ def serve(app: FastAPI, config: ServerConfig, *, quiet: bool = False) -> None:
     state.engine.wait(5)
 
 
-def announce(config: ServerConfig, state: ServerState) -> None:
+def announce(config: ServerConfig, models: ServedModels) -> None:
     """Say on stderr what is served and where, and what licences forbid."""
-    cards = state.models.cards()
+    cards = models.cards()
     count = f"{len(cards)} model{'' if len(cards) == 1 else 's'}"
     host = f"[{config.host}]" if ":" in config.host else config.host
     click.echo(f"Serving {count} at http://{host}:{config.port}/v1 (OpenAI's API); Ctrl-C stops.", err=True)

@@ -41,11 +41,12 @@ class ServerState:
     uploads: Uploads
 
     @classmethod
-    def create(cls, config: ServerConfig) -> ServerState:
+    def create(cls, config: ServerConfig, samples: SampleStore | None = None) -> ServerState:
         """Make the parts of a new server."""
         metrics = Metrics()
         engine = Engine(config, metrics)
-        return cls(config, ServedModels(config), engine, metrics, SampleStore(), Uploads(config.limits))
+        kept = SampleStore() if samples is None else samples
+        return cls(config, ServedModels(config), engine, metrics, kept, Uploads(config.limits))
 
     def submit(
         self,
@@ -72,7 +73,7 @@ class ServerState:
     async def keep(self, finished: Finished) -> StoredSample:
         """Encode a sample and keep it for a while."""
         stored = await asyncio.to_thread(StoredSample.of, finished.sample, finished.extra)
-        self.samples.add(stored)
+        await asyncio.to_thread(self.samples.add, stored)
         return stored
 
     async def finish(self, job: Job, request: HTTPRequest) -> list[StoredSample]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from typing import Any
@@ -103,7 +104,7 @@ async def run(body: RunRequest, request: HTTPRequest) -> Response:
 async def sample(name: str, request: HTTPRequest) -> Response:
     """Return a sample as JSON, or with its suffix as the file that `zoo replay` reads."""
     id, dot, suffix = name.partition(".")
-    stored = state_of(request).samples.get(id)
+    stored = await asyncio.to_thread(state_of(request).samples.get, id)
     if not dot:
         return JSON({**stored.note(), "text": stored.text})
     if f".{suffix}" != stored.suffix:

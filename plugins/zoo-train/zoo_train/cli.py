@@ -5,17 +5,21 @@ from __future__ import annotations
 import copy
 import difflib
 import sys
-from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from zoo_core import PluginError, TrainerCard, option_flag, trainers
-
-if TYPE_CHECKING:
-    from zoo_train.loop import Data
+from zoo_core import (
+    EngineCommand,
+    PluginError,
+    TrainerCard,
+    option_flag,
+    plugin_engine,
+    plugin_engine_option,
+    trainers,
+)
 
 
 class Trainers(click.Group):
@@ -192,7 +196,7 @@ KINDS = {"image": images, "captioned-image": captioned, "text": texts}
     help="Steps averaged per line of curve.jsonl.",
 )
 @click.option(
-    "--workers", type=click.IntRange(0), default=0, show_default=True, help="Data loading processes."
+    "--data-workers", type=click.IntRange(0), default=0, show_default=True, help="Data loading processes."
 )
 @click.option(
     "--resume/--no-resume",
@@ -229,15 +233,16 @@ def _command(trainer: TrainerCard) -> click.Command:
             f"Update zoo-train, or tell the author of {trainer.plugin}.",
         )
     own = [option_flag(option) for option in trainer.options.values()]
-    return click.Command(
+    command = EngineCommand(
         trainer.name,
         params=[*own, *(_with_default(flag, trainer) for flag in shared)],
         callback=callback,
         help=f"Train: {trainer.summary}.",
         short_help=trainer.summary,
-        epilog="On several devices: torchrun --nproc-per-node N -m zoo_core train …; "
-        "ACCELERATE_USE_CPU=true leaves a GPU alone.",
+        epilog="On several devices: torchrun --nproc-per-node N -m zoo_core train …; on several machines: "
+        "--engine ray. ACCELERATE_USE_CPU=true leaves a GPU alone.",
     )
+    return plugin_engine_option("Train on several machines")(command)
 
 
 def _with_default(flag: click.Parameter, trainer: TrainerCard) -> click.Parameter:
@@ -263,37 +268,31 @@ def _train(
     checkpoint_every: int,
     sample_every: int,
     log_every: int,
-    workers: int,
+    data_workers: int,
     **values: Any,
 ) -> None:
     from accelerate import PartialState  # type: ignore[import-untyped]
 
-    from zoo_core import create_trainable
-    from zoo_train.loop import RunOptions, TrainingConfig
-    from zoo_train.loop import train as run_loop
-    from zoo_train.samples import COUNT, draw_sheet, draw_texts, report_failures
+    from zoo_train.loop import RunOptions
+    from zoo_train.process import Training
 
-    data_options = {p.name: values.pop(p.name) for p in KINDS[trainer.data].params if p.name}
-    is_text = trainer.data == "text"
-    data, identity = OPENERS[trainer.data](**data_options)
-    draw = draw_texts if is_text else partial(draw_sheet, captions=data.training_data.texts[:COUNT])
-    outcome = run_loop(
-        lambda training_data: create_trainable(trainer, options, training_data),
-        data,
-        TrainingConfig(
-            steps=steps,
-            warmup=warmup,
-            decay_steps=max(0, steps - warmup) if decay_steps is None else decay_steps,
-            mirror=data_options.get("mirror", False),
-            model={"trainer": trainer.name, **options},
-            data=identity,
+    training = Training(
+        trainer=trainer.name,
+        options=options,
+        data={p.name: values.pop(p.name) for p in KINDS[trainer.data].params if p.name},
+        output=output,
+        config={
+            "steps": steps,
+            "warmup": warmup,
+            "decay_steps": max(0, steps - warmup) if decay_steps is None else decay_steps,
             **values,
-        ),
-        RunOptions(checkpoint_every, sample_every, log_every, workers, resume),
-        output,
-        report_failures(draw, partial(click.echo, err=True)),
+        },
+        run_options=RunOptions(checkpoint_every, sample_every, log_every, data_workers, resume),
     )
-    if not PartialState().is_main_process:
+    remedy = "On this machine: torchrun --nproc-per-node N -m zoo_core train …; on several: --engine ray"
+    engine = plugin_engine("train", remedy)
+    outcome = training.run() if engine is None else training.run_on(engine, partial(click.echo, err=True))
+    if engine is None and not PartialState().is_main_process:
         return
     if not outcome.finished:
         click.echo(
@@ -301,44 +300,5 @@ def _train(
         )
         sys.exit(130)
     click.echo(f"{output}")
-    click.echo(f"Run it: zoo run {output}{'' if is_text else ' -n 16 -o sheet.png'}", err=True)
-
-
-def _open_images(
-    data: Path, size: int | None, grey: bool | None, labels: bool, mirror: bool
-) -> tuple[Data, dict[str, Any]]:
-    """Return the images, and the identity that a resumed run must match."""
-    from zoo_core import has_mnist
-    from zoo_train.data import View, open_images
-
-    found = open_images(data, View(size, has_mnist(data) if grey is None else grey))
-    if not labels:
-        found = found.without_labels()
-    about = found.training_data
-    return found, {"digest": found.digest, "shape": list(about.shape), "classes": list(about.classes)}
-
-
-def _open_captioned(data: Path, size: int | None, mirror: bool) -> tuple[Data, dict[str, Any]]:
-    """Return the captioned images, and the identity that a resumed run must match."""
-    from zoo_train.captions import open_captioned
-    from zoo_train.data import View
-
-    found = open_captioned(data, View(size))
-    shape = list(found.training_data.shape)
-    return found, {"digest": found.images.digest, "captions": found.digest, "shape": shape}
-
-
-def _open_texts(data: Path) -> tuple[Data, dict[str, Any]]:
-    """Return the texts, and the identity that a resumed run must match."""
-    from zoo_train.texts import open_texts
-
-    found = open_texts(data)
-    return found, {"digest": found.digest}
-
-
-OPENERS: Mapping[str, Callable[..., tuple[Data, dict[str, Any]]]] = {
-    "image": _open_images,
-    "captioned-image": _open_captioned,
-    "text": _open_texts,
-}
-"""The function that opens each of the ``KINDS`` of data."""
+    example = "" if trainer.data == "text" else " -n 16 -o sheet.png"
+    click.echo(f"Run it: zoo run {output}{example}", err=True)

@@ -35,6 +35,7 @@ BETAS = (0.9, 0.999)
 """AdamW's betas for a trainable that has no ``betas`` attribute."""
 RECORDS = "training"
 """Sub-folder of the run's folder for everything but the model."""
+CHECKPOINTS = f"{RECORDS}/checkpoints"
 SETTINGS = "settings.json"
 """File in it with the run's configuration and the step of the published model; ``zoo push`` reads it."""
 
@@ -212,7 +213,7 @@ class _Run:
         records = folder / RECORDS
         if self.accelerator.is_main_process:
             records.mkdir(parents=True, exist_ok=True)
-        self.checkpoints = Checkpoints(records / "checkpoints")
+        self.checkpoints = Checkpoints(folder / CHECKPOINTS)
         self.metrics_log = MetricsLog(records, run_options.log_every)
 
         torch.manual_seed(derive_seed(config.seed, Purpose.NETWORKS))
@@ -426,7 +427,8 @@ def _is_time(step: int, every: int) -> bool:
 def _accelerator(precision: str) -> Accelerator:
     remedy = "Use --precision bf16 or --precision no."
     try:
-        accelerator = Accelerator(mixed_precision=precision)
+        # On a machine of CPUs alone, accelerate forms a group of several processes only if it is told so.
+        accelerator = Accelerator(mixed_precision=precision, cpu=not torch.accelerator.is_available())
     except ValueError as error:
         reason = str(error).splitlines()[0]
         raise RunError(f"This device cannot train in {precision}: {reason}", remedy) from error

@@ -1,0 +1,112 @@
+"""Replicas of an application on the cluster, with Ray Serve."""
+
+from __future__ import annotations
+
+import logging
+import pkgutil
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from zoo_core import Job, OptionError, PluginError, Say, ZooError
+from zoo_ray.cluster import Needs, nodes
+from zoo_ray.versions import check_versions, zoo_versions
+
+_APPLICATION = "zoo"
+_ONGOING = 4096
+"""Requests that a replica takes at a time: the application bounds its own queue."""
+
+
+class Shared:
+    """The object that all replicas share; an actor of Ray."""
+
+    def __init__(self, job: Job) -> None:
+        self._object = pkgutil.resolve_name(job.target)(**job.arguments)
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the object."""
+        return getattr(self._object, method)(*arguments)
+
+
+def serve_app(
+    app: Job, shared: Job, needs: Needs, limit: int | None, host: str, port: int, grace: float, say: Say
+) -> None:
+    """Serve replicas of an application until a signal comes; see :class:`zoo_core.ServingEngine`.
+
+    Ray must be connected. The address is that of the cluster's head.
+    """
+    import ray
+
+    try:
+        from ray import serve
+    except ImportError as error:
+        raise PluginError("Ray Serve is not installed.", "pip install 'zoo-ray[serve]'") from error
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    room = sum(node.room for node in nodes(needs).values())
+    replicas = min(room, limit or room)
+    if not replicas:
+        raise ZooError(
+            f"No machine of the cluster has room for a replica, which needs {needs}.",
+            "Add machines, or ask for less: --worker-cpus, --worker-gpus.",
+        )
+    if serve.status().proxies:
+        raise OptionError("The cluster serves already, and has one address.", "End that: serve shutdown -y")
+    store: Any = ray.remote(Shared).options(num_cpus=0).remote(shared)
+    versions = zoo_versions()
+
+    def build() -> Any:
+        return _build(app, store, versions)
+
+    replica = serve.deployment(
+        name=_APPLICATION,
+        num_replicas=replicas,
+        max_ongoing_requests=_ONGOING,
+        graceful_shutdown_timeout_s=grace,
+        ray_actor_options={
+            "num_cpus": needs.cpus,
+            "num_gpus": needs.gpus,
+            "resources": dict(needs.others),
+        },
+    )(serve.ingress(build)())
+    try:
+        serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
+        with _signals() as stop:
+            serve.run(replica.bind(), name=_APPLICATION, route_prefix="/")
+            say(f"{replicas} replica{'' if replicas == 1 else 's'} on the cluster's machines, ready.")
+            stop.wait()
+    except RuntimeError as error:
+        raise ZooError(f"The replicas do not start: {_reason(error)}", "See the logs of Ray.") from error
+    finally:
+        serve.shutdown()  # type: ignore[no-untyped-call]
+
+
+def _build(app: Job, store: Any, versions: Mapping[str, str]) -> Any:
+    """Return the application of this replica."""
+    import ray
+
+    check_versions(versions)
+
+    def call(method: str, *arguments: Any) -> Any:
+        return ray.get(store.call.remote(method, *arguments))
+
+    return pkgutil.resolve_name(app.target)(**app.arguments, call=call)
+
+
+@contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """Set an event when SIGINT or SIGTERM comes."""
+    stop = threading.Event()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in signals}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
