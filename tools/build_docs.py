@@ -61,6 +61,12 @@ BENCHMARKS = {
         "A network of AuraSR's size (617M parameters, random weights), compared with the package aura-sr. "
         "Each tile of 64×64 becomes one of 256×256.",
     ),
+    "scale": (
+        "Workers of Ray",
+        "A built-in model, one thread a worker, on machines of Ray that all are one machine, beside plain "
+        "processes (`zoo run --shard I/N`); the driver's peak memory; tasks of workers that sleep, on many "
+        "machines. [Beyond one machine](scale.md) says what follows.",
+    ),
     "listing": (
         "Listing",
         "`zoo list` with many plugins installed, compared with `import torch`.",
@@ -227,6 +233,14 @@ def _measurements(side: Mapping[str, Any], per: str) -> str:
         found.append(time if per in ("", "start", "run") else f"{time} per {per}")
     if rate := side.get("tokens_per_second"):
         found.append(f"{rate:,.0f} tokens/s")
+    if rate := side.get("samples_per_second"):
+        found.append(f"{rate:,.1f} samples/s")
+    if rate := side.get("tasks_per_second"):
+        found.append(f"{rate:,.1f} tasks/s")
+    if share := side.get("share_of_ideal"):
+        found.append(f"{share:.2f} of what the sleep allows")
+    if index := side.get("index_bytes"):
+        found.append(f"index {index / 1e6:,.2f} MB")
     if share := side.get("share"):
         found.append(f"{share:.2f} of the memory's rate")
     if memory := side.get("peak_bytes"):

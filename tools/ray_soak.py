@@ -32,7 +32,12 @@ def main() -> None:
     )
     parser.add_argument("options", nargs="*", help="options of zoo run, after --")
     arguments = parser.parse_args()
-    os.environ |= {"RAY_DEDUP_LOGS_SKIP_REGEX": ".", "OMP_NUM_THREADS": "1", "ZOO_SOAK": str(os.getpid())}
+    os.environ |= {
+        "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+        "RAY_memory_monitor_refresh_ms": "0",  # others may fill this machine's memory
+        "OMP_NUM_THREADS": "1",
+        "ZOO_SOAK": str(os.getpid()),
+    }
     with TemporaryDirectory() as folder:
         whole, spread = Path(folder, "whole"), Path(folder, "spread")
         words = ["run", arguments.model, "-n", str(arguments.n), "--seed", "0", *arguments.options, "-q"]

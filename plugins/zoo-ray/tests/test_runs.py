@@ -126,7 +126,8 @@ def test_machines_with_another_version_or_without_the_plugin_are_not_used(
         if len(said) == 2:
             wait.unlink()  # until then the others wait
 
-    job = SamplingJob("moody", make_plan(resolve("moody"), n=64, seed=100), folder=str(tmp_path / "out"))
+    plan = make_plan(resolve("moody"), None, n=64, seed=100, seeds=None, options={})
+    job = SamplingJob("moody", plan, folder=str(tmp_path / "out"))
     (tmp_path / "out").mkdir()
     engine = RayEngine(cluster.address, None, 1.0, None, None)
     made = list(sample_on_engine(engine, job, lambda description: range(64), say))

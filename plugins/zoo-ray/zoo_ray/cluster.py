@@ -13,6 +13,8 @@ from typing import Any
 from zoo_core import OptionError, PluginError, ZooError
 
 _CONNECT_SECONDS = 5
+ON_HEAD = {"node:__internal_head__": 0.001}
+"""The resource that keeps an actor on the cluster's head: other machines may leave."""
 
 
 def connect(address: str | None) -> None:

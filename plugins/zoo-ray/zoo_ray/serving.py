@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from zoo_core import Job, OptionError, PluginError, Say, ZooError
-from zoo_ray.cluster import Needs, nodes
+from zoo_ray.cluster import ON_HEAD, Needs, nodes
 from zoo_ray.versions import check_versions, zoo_versions
 
 _APPLICATION = "zoo"
@@ -53,7 +53,7 @@ def serve_app(
         )
     if serve.status().proxies:
         raise OptionError("The cluster serves already, and has one address.", "End that: serve shutdown -y")
-    store: Any = ray.remote(Shared).options(num_cpus=0).remote(shared)
+    store: Any = ray.remote(Shared).options(num_cpus=0, resources=dict(ON_HEAD)).remote(shared)
     versions = zoo_versions()
 
     def build() -> Any:

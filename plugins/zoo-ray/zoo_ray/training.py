@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zoo_core import Job, PluginError, Say, ZooError
-from zoo_ray.cluster import Needs, nodes
+from zoo_ray.cluster import ON_HEAD, Needs, nodes
 from zoo_ray.versions import check_versions, zoo_versions
 
 _LOOK_SECONDS = 0.5
@@ -34,6 +34,8 @@ def train_together(job: Job, needs: Needs, limit: int | None, say: Say) -> Any:
 
     Ray must be connected. A process that is lost ends all; they are started again where there is room.
     """
+    from ray.exceptions import RayError
+
     room = sum(node.room for node in nodes(needs).values())
     count = limit or room
     if not 0 < count <= room:
@@ -44,7 +46,7 @@ def train_together(job: Job, needs: Needs, limit: int | None, say: Say) -> Any:
     for start in range(1, _STARTS + 1):
         try:
             return _Processes(job, needs, count).run(say)
-        except _Lost:
+        except (_Lost, RayError):
             if start == _STARTS:
                 raise ZooError(
                     f"Processes were lost {start} times.", "See the logs of Ray; the same command resumes."
@@ -64,7 +66,7 @@ class _Processes:
         self._ray = ray
         self._needs = needs
         self._group = placement_group([dict(needs.wanted)] * count, strategy="SPREAD")
-        self._lines = Queue(actor_options={"num_cpus": 0})
+        self._lines = Queue(actor_options={"num_cpus": 0, "resources": dict(ON_HEAD)})
         self._stopping = False
         if not self._group.wait(_PATIENCE_SECONDS):
             self._end()
@@ -137,12 +139,12 @@ class _Processes:
     def _in_group(self, function: Any, rank: int) -> Any:
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        return self._ray.remote(function).options(
+        # A process of Ray that has been in a group cannot join another: each takes one call.
+        return self._ray.remote(max_calls=1)(function).options(
             num_cpus=self._needs.cpus,
             num_gpus=self._needs.gpus,
             resources=dict(self._needs.others),
             max_retries=0,
-            max_calls=1,  # a process cannot join a second group
             scheduling_strategy=PlacementGroupSchedulingStrategy(self._group, rank),
         )
 
