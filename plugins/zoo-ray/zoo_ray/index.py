@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NAME = "index.parquet"
 PARTS = "index-parts"
-_ROWS = 4096
+_ROWS = 1024
 """Rows of a group in the file."""
 
 
