@@ -3,7 +3,7 @@
 A worker is killed -9 every 20 seconds. After a third of the samples one machine is stopped; another joins.
 Then the files are compared with those of one process: names, bytes, and the order of the index.
 
-    python -m tools.ray_soak [MODEL …] [-n 5000] [--every 20] [-- OPTIONS OF zoo run]
+    python -m tools.ray_soak MODEL [-n 5000] [--every 20] [OPTIONS OF zoo run]
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ def main() -> None:
     parser.add_argument(
         "--every", type=float, default=20, help="seconds between kills (default: %(default)s)"
     )
-    parser.add_argument("options", nargs="*", help="options of zoo run, after --")
-    arguments = parser.parse_args()
+    arguments, options = parser.parse_known_args()
     os.environ |= {
         "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
         "RAY_memory_monitor_refresh_ms": "0",  # others may fill this machine's memory
@@ -40,7 +39,7 @@ def main() -> None:
     }
     with TemporaryDirectory() as folder:
         whole, spread = Path(folder, "whole"), Path(folder, "spread")
-        words = ["run", arguments.model, "-n", str(arguments.n), "--seed", "0", *arguments.options, "-q"]
+        words = ["run", arguments.model, "-n", str(arguments.n), "--seed", "0", *options, "-q"]
         began = time.monotonic()
         subprocess.run([*zoo(), *words, "-o", f"{whole}/"], check=True, stdout=subprocess.DEVNULL)
         middle = time.monotonic()
