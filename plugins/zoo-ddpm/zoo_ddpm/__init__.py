@@ -53,7 +53,11 @@ def zoo_convert_checkpoint(path: Path) -> Conversion | None:
 
 @hookimpl
 def zoo_create_trainable(trainer: TrainerCard, options: Options, data: TrainingData) -> Trainable:
-    """Build a fresh U-Net and the loss of Ho et al. 2020, Algorithm 1."""
+    """Build a fresh U-Net and the loss of Ho et al. 2020, Algorithm 1; or the student of a teacher."""
+    if trainer.name == "consistency":
+        from zoo_ddpm.distillation import create_consistency
+
+        return create_consistency(options, data)
     from zoo_ddpm.training import create
 
     return create(options, data)

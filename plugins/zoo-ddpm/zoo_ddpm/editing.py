@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo_core import InputImage, Noise, OptionError
-from zoo_ddpm.keeping import Keep, keep_pixels, keeping, noised
+from zoo_core import Batch, InputImage, Noise, OptionError, Step, read_option_image, read_options
+from zoo_ddpm.conditioning import ConditionalModel, Guidance
+from zoo_ddpm.keeping import DEFAULT_STRENGTH, Keep, keep_pixels, keeping, noised, with_strength
+from zoo_ddpm.options import SamplingOptions, sampling_plan
 from zoo_ddpm.prediction import Predictor
+from zoo_ddpm.previews import previewed
 from zoo_ddpm.samplers import Trajectory
-from zoo_ddpm.sampling import SamplingPlan
+from zoo_ddpm.sampling import SamplingPlan, predictor
 from zoo_ddpm.timesteps import SamplerStep
 
 JUMP = 10
@@ -36,6 +39,102 @@ class EditOptions:
     invert: bool
     towards: str | None
     position: tuple[float, ...]
+
+
+def edit_images(model: ConditionalModel, batch: Batch, image: InputImage) -> Iterator[Step]:
+    """Make the batch's samples from an image, as :class:`EditOptions` say.
+
+    Raises:
+        OptionError: The options contradict each other or do not fit this model.
+    """
+    options, edit = read_options(SamplingOptions, batch.options), read_options(EditOptions, batch.options)
+    check_options(edit, masked=image.mask is not None)
+    if edit.invert or edit.towards:
+        yield from inverted(model, batch, image, options, edit)
+        return
+    plan = sampling_plan(model.scheduler, options)
+    guidance = model.guidance(options)
+    labels = model.labels(options.label, batch.noise, guidance)
+    metadata = model.described(labels)
+    strength, keeps = edit.strength, image.mask is not None or edit.keep is not None
+    if strength is None:
+        strength = 1.0 if keeps else DEFAULT_STRENGTH
+    check_sampler(plan, edit.resample)
+    plan = with_strength(plan, strength)
+    noise = batch.noise
+    predict = model.predictor(plan, labels, guidance)
+    again = lambda: predict  # noqa: E731
+    c, h, w = model.shape
+    small = edit.keep == "coarse" and image.size == (h // edit.factor, w // edit.factor)
+    fitted = image if small else image.fitted((h, w))
+    x = normal = noise.normal(*model.shape)
+    if keeps:
+        known, keep = known_part(fitted, model.shape, edit.keep, edit.factor)
+        known = known.to(x).expand_as(x)
+        again = keeping_anew(predict, known, keep, noise)
+    else:
+        known = fitted.pixels(channels=c).to(x)
+    if strength < 1 or not keeps:
+        x = noised(known, normal, plan.steps[0].alpha_bar)
+    steps = resampled(plan, again, x, noise, edit.resample)
+    total = len(plan.steps) * edit.resample
+    for step in previewed(steps, total, metadata):
+        images = step.images
+        assert images is not None
+        yield replace(step, images=fitted.pasted(images)) if step.index == total else step
+
+
+def inverted(
+    model: ConditionalModel,
+    batch: Batch,
+    image: InputImage,
+    options: SamplingOptions,
+    edit: EditOptions,
+) -> Iterator[Step]:
+    """Find the noise that DDIM makes the image of, and sample from it; or from between two images'."""
+    if model.scheduler.is_distilled:
+        raise OptionError(
+            "A distilled model cannot be inverted: it knows only a few timesteps.",
+            "Use its teacher, or --strength.",
+        )
+    if options.eta or options.clip not in (None, "none"):
+        raise OptionError(
+            "Only ddim without noise and clipping can be inverted.", "Leave out --eta and --clip."
+        )
+    plan = with_strength(
+        sampling_plan(model.scheduler, replace(options, sampler="ddim", clip="none")),
+        1.0 if edit.strength is None else edit.strength,
+    )
+    guidance = model.guidance(options)
+    drawn = model.labels(options.label, batch.noise, guidance)
+    if model.classes and model.null_class is None and None in options.label:
+        raise OptionError("Inversion needs the class of the image.", "Give it: --label 7")
+    # Without a label the image is sampled as it is inverted: under "any class".
+    labels = drawn and [
+        model.null_class if given is None and model.null_class is not None else label
+        for given, label in zip(options.label, drawn, strict=True)
+    ]
+    source = None
+    if model.classes:
+        source = labels if model.null_class is None else [model.null_class] * batch.n
+    invert = predictor(model.bind(source, Guidance(1.0)), plan.config)
+
+    def noise_of(given: InputImage) -> Tensor:
+        pixels = given.fitted(model.shape[1:]).pixels(channels=model.shape[0]).to(model.device)
+        return ddim_inversion(invert, pixels.repeat(batch.n, 1, 1, 1), plan.steps)
+
+    x = noise_of(image)
+    if edit.towards:
+        other = noise_of(InputImage(read_option_image(edit.towards, "--towards")))
+        x = slerp(x, other, torch.tensor(edit.position))
+    metadata = None
+    if model.classes and labels:
+        describe = model.classes.describe
+        metadata = tuple({} if label == model.null_class else describe(label) for label in labels)
+    unlabelled = all(given is None for given in options.label)
+    predict = invert if unlabelled else model.predictor(plan, labels, guidance)
+    steps = plan.run(predict, x, batch.noise)
+    yield from previewed(steps, len(plan.steps), metadata)
 
 
 def check_options(edit: EditOptions, masked: bool) -> None:

@@ -168,6 +168,11 @@ class SchedulerConfig:
         }
         return {"_class_name": name, "num_train_timesteps": self.num_train_timesteps, **options}
 
+    @property
+    def is_distilled(self) -> bool:
+        """The network goes to x_0 at once, from the few timesteps that it was distilled at."""
+        return self.sampler in ("lcm", "consistency")
+
     def sigma_range(self) -> tuple[float, float]:
         """Return the lowest and the highest σ = √((1 − ᾱ)/ᾱ)."""
         table = _sigmas(self)
