@@ -179,6 +179,8 @@ class Score:
     """(n,): what a rate is taken over: dimensions of an image, tokens of a text, number of points."""
     bound: bool = False
     """True if ``nats`` is a lower bound."""
+    error: torch.Tensor | None = None
+    """(n,): standard error of ``nats``, where they are an average of random draws whose spread is known."""
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -22,12 +22,24 @@ from zoo_core.environment import Environment
     show_default=True,
     help="Seed for models whose likelihood is estimated by sampling.",
 )
+@click.option(
+    "--ode",
+    is_flag=True,
+    help="Of diffusion models: by the probability-flow ODE, with its standard error, in place of the bound.",
+)
 @device_option
 @click.option("--dtype", metavar="DTYPE", default="auto", help="As for zoo run.", show_default=True)
 @adapter_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def score(
-    model: str, files: tuple[str, ...], seed: int, device: str, dtype: str, adapter: str | None, as_json: bool
+    model: str,
+    files: tuple[str, ...],
+    seed: int,
+    ode: bool,
+    device: str,
+    dtype: str,
+    adapter: str | None,
+    as_json: bool,
 ) -> None:
     """Show the likelihood of texts, images or points under a model.
 
@@ -44,7 +56,7 @@ def score(
     rows: list[dict[str, Any]] = []
     for number, (file, content) in enumerate(read.items()):
         data = [content] if isinstance(content, str) else content
-        found = figures(loaded.log_likelihood(data, seed=seed + number), content)
+        found = figures(loaded.log_likelihood(data, seed=seed + number, ode=ode), content)
         rows.append({"file": file, **found})
         if not as_json:
             words = [f"{name.replace('_', ' ')} {_format(value)}" for name, value in found.items()]

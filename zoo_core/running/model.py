@@ -172,19 +172,26 @@ class Model:
             )
         return network
 
-    def log_likelihood(self, data: Any, *, seed: int = 0) -> Score:
+    def log_likelihood(self, data: Any, *, seed: int = 0, ode: bool = False) -> Score:
         """Return how likely data are: of texts in a list, images (n, c, h, w) uint8, or points (n, count, d).
 
         Args:
             data: The items.
             seed: The first item's noise, for bounds that are estimated by sampling; the others count up.
+            ode: By the probability-flow ODE in place of a bound: a generator's ``ode_log_likelihood``, which
+                has the arguments of :meth:`~zoo_core.protocols.Scorer.log_likelihood`.
 
         Raises:
-            OptionError: The model does not have the capability ``score``.
+            OptionError: The model does not have the capability ``score``, or no ODE.
         """
         scorer: Scorer = self._capable("score")
+        score: Callable[..., Score] | None = scorer.log_likelihood
+        if ode:
+            score = getattr(scorer, "ode_log_likelihood", None)
+        if score is None:
+            raise OptionError(f"{self.card.id} cannot score by an ODE.", "Leave out --ode.")
         with self.computing():
-            return scorer.log_likelihood(data, Noise(range(seed, seed + len(data)), self.device))
+            return score(data, Noise(range(seed, seed + len(data)), self.device))
 
     def next_token(self, prompt: str) -> Prediction:
         """Return the distribution over the token that follows a prompt.

@@ -93,4 +93,6 @@ def figures(score: Score, content: str | torch.Tensor) -> Mapping[str, float | i
         row |= {"points": size, "nats_per_point": -rate}
     else:
         row |= {"dimensions": size, "bits_per_dimension": rate / math.log(2)}
+        if score.error is not None:
+            row["error"] = float(score.error[0]) / size / math.log(2)
     return row | ({"bound": True} if score.bound else {})

@@ -207,7 +207,8 @@ def _student(teacher: zoo_core.Model) -> UNet:
     if model.classes and model.null_class is not None:
         assert isinstance(unet.class_embedding, nn.Embedding)
         weight = unet.class_embedding.weight[: model.classes.count].clone()
-        unet.class_embedding = nn.Embedding.from_pretrained(weight)
+        unet.class_embedding = nn.Embedding(*weight.shape)
+        unet.class_embedding.weight = nn.Parameter(weight)
         unet.config = replace(unet.config, num_class_embeds=model.classes.count)
     return unet.requires_grad_(True)
 

@@ -27,10 +27,12 @@ from zoo_ddpm import editing
 from zoo_ddpm.conditioning import ConditionalModel, Guidance
 from zoo_ddpm.elbo import variational_bound
 from zoo_ddpm.inference import optimize_for_inference
+from zoo_ddpm.ode_likelihood import ode_log_likelihood
 from zoo_ddpm.options import SamplingOptions, sampling_plan
 from zoo_ddpm.previews import previewed
 from zoo_ddpm.sampling import SamplingPlan, predictor
 from zoo_ddpm.schedule import SchedulerConfig
+from zoo_ddpm.unet import UNet
 from zoo_ddpm.unet_config import UNetConfig
 
 _log = logging.getLogger(__name__)
@@ -75,6 +77,8 @@ class DDPM:
         self.shape = (config.in_channels, *config.image_size)
         self.dtype = dtype or torch.float32
         network = optimize_for_inference(parts.build_unet(), device=device, dtype=self.dtype)
+        self._checkpoint = checkpoint
+        self._readable: UNet | None = None
         self.model = ConditionalModel(network, self.scheduler, self.classes, self.shape, device, self.dtype)
         self.batch_size = batch_size(config, guided=self.model.null_class is not None)
 
@@ -131,6 +135,42 @@ class DDPM:
             OptionError: The images have another shape or type than the model's.
             ZooError: The model is class-conditional and has no null class.
         """
+        self._check_scorable(data)
+
+        def network(x_t: Tensor, t: float) -> Tensor:
+            outputs = []
+            for start in range(0, len(x_t), self.batch_size):
+                part = x_t[start : start + self.batch_size].float().to(self.model.device)
+                labels = None if self.model.null_class is None else [self.model.null_class] * len(part)
+                # The bound is summed in float64, which not every accelerator has.
+                outputs.append(self.model.bind(labels, Guidance(1.0))(part, t).cpu().double())
+            return torch.cat(outputs)
+
+        predict = predictor(network, self.scheduler)
+        return variational_bound(predict, self.scheduler, data.cpu(), Noise(noise.seeds))
+
+    def ode_log_likelihood(self, data: Tensor, noise: Noise) -> Score:
+        """Return the log-likelihood by the probability-flow ODE: see :mod:`zoo_ddpm.ode_likelihood`.
+
+        Args and errors are those of :meth:`log_likelihood`.
+        """
+        self._check_scorable(data)
+        device = self.model.device
+        # Gradients need weights that were not made in inference mode, and layers that have gradients.
+        with torch.inference_mode(False):
+            if self._readable is None:
+                self._readable = layout.read(self._checkpoint).build_unet().to(device)
+            unet, data = self._readable, data.clone()
+            null = self.model.null_class
+            labels = None if null is None else torch.full((len(data),), null, device=device)
+
+            def network(x_t: Tensor, t: float) -> Tensor:
+                output: Tensor = unet(x_t.to(device), t, labels)
+                return output.cpu()
+
+            return ode_log_likelihood(network, self.scheduler, data.cpu(), Noise(noise.seeds))
+
+    def _check_scorable(self, data: Tensor) -> None:
         if data.dtype != torch.uint8 or tuple(data.shape[1:]) != self.shape:
             raise OptionError(
                 f"The model scores 8-bit images of shape {self.shape}, not {tuple(data.shape[1:])}.",
@@ -146,18 +186,6 @@ class DDPM:
                 "This class-conditional model has no null class, so it cannot score images without labels.",
                 "Use an unconditional model, or one trained with --label-dropout.",
             )
-
-        def network(x_t: Tensor, t: float) -> Tensor:
-            outputs = []
-            for start in range(0, len(x_t), self.batch_size):
-                part = x_t[start : start + self.batch_size].float().to(self.model.device)
-                labels = None if self.model.null_class is None else [self.model.null_class] * len(part)
-                # The bound is summed in float64, which not every accelerator has.
-                outputs.append(self.model.bind(labels, Guidance(1.0))(part, t).cpu().double())
-            return torch.cat(outputs)
-
-        predict = predictor(network, self.scheduler)
-        return variational_bound(predict, self.scheduler, data.cpu(), Noise(noise.seeds))
 
 
 def batch_size(config: UNetConfig, guided: bool) -> int:
