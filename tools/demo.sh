@@ -10,6 +10,7 @@ show() {
 
 show zoo list
 show zoo run ddpm-digits --label 0-9 -n 100 --seed 0 --force -o out/ddpm-digits.png
+show zoo run consistency-digits --label 0-9 -n 100 --seed 0 --force -o out/consistency-digits.png
 show zoo run imagegpt-digits --label 0-9 -n 100 --seed 0 --force -o out/imagegpt-digits.png
 show zoo run stylegan2-digits --label 0-9 -n 100 --seed 0 --force -o out/stylegan2-digits.png
 show zoo run stylegan2-digits --label 4 --seeds 7,7,7,7,7,7,7,7,7 --force \
