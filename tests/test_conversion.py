@@ -97,6 +97,7 @@ def test_a_converted_file_names_its_origin(foreign, tmp_path):
         ("a.nums", "something else", "is in no format that zoo-foreign can convert"),
         ("a.xyz", "numbers 1", "No installed plugin converts .xyz files"),
         ("a", "numbers 1", "No installed plugin converts such files"),
+        ("a.safetensors", "numbers 1", "holds safetensors already"),
     ],
 )
 def test_a_file_that_cannot_be_converted_leaves_nothing_behind(foreign, tmp_path, name, content, message):

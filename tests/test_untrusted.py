@@ -169,9 +169,9 @@ def test_what_could_steer_a_terminal_is_refused(at, value):
 
 @pytest.mark.parametrize("at", TEXTS, ids=str)
 def test_ten_megabytes_are_refused_at_once(at):
-    began = time.monotonic()
+    began = time.process_time()
     assert refusal(manifest(at, LONG)) == f"{TEXTS[at]}: expected at most 20000 characters, not 10000000."
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize(

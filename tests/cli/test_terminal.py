@@ -176,6 +176,6 @@ def test_a_long_text_loses_its_middle():
 
 def test_near_misses_are_those_of_difflib_and_end():
     assert near_misses("lst", ["list", "show", "l" * 10**6]) == ["list"]
-    start = time.monotonic()
+    start = time.process_time()
     assert near_misses("name-050001", [f"name-{i:06d}" for i in range(200_000)], 3)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5

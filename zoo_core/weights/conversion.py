@@ -61,6 +61,11 @@ def convert(path: Path, readers: Mapping[str, Reader], folder: Path) -> str:
             f"{path} is in no format that {' or '.join(readers)} can convert.",
             "See their READMEs for the formats they know.",
         )
+    if path.suffix == ".safetensors":
+        raise WeightsError(
+            f"{path} holds safetensors already, and is not converted.",
+            f"With its config.json beside it, run its folder: zoo run {path.absolute().parent}",
+        )
     raise WeightsError(
         f"No installed plugin converts {path.suffix or 'such'} files.",
         "Install one that does (zoo search WORD), or save the tensors as safetensors with a config.json.",

@@ -280,12 +280,12 @@ def test_the_unchanged_model_works(folder):
 )
 def test_a_hostile_file_ends_in_two_lines(folder, change):
     change(folder)
-    before, start = _peak(), time.monotonic()
+    before, start = _peak(), time.process_time()
 
     with pytest.raises(ZooError) as caught:
         _use(folder)
 
-    assert time.monotonic() - start < SECONDS
+    assert time.process_time() - start < SECONDS
     assert _peak() - before < BYTES
     text = str(caught.value)
     assert text.count("\n") == 1

@@ -250,10 +250,10 @@ def test_nothing_in_a_harmful_file_is_run(name, tmp_path, monkeypatch, golden):
     content = HARMFUL[name]
     path.write_bytes(a_network_with(zip_inside(), tmp_path, golden) if content is None else content)
     before = {name for name in sys.modules if name in ("antigravity", "this")}
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(WeightsError) as caught:
         nvidia.read_pickle(path)
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
     assert caught.value.message
     assert caught.value.remedy
     assert "\n" not in caught.value.message
