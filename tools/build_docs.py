@@ -45,6 +45,16 @@ BENCHMARKS = {
         "xllamacpp), both on the same GGUF file. **0.70 of the memory's rate**: the weights, read once a "
         "token, are 0.70 of the bytes that a sum over 1 GiB read in that time.",
     ),
+    "serving": (
+        "Serving",
+        "Servers under load, each in its own process, all on the same loopback of one machine. "
+        "SmolLM2-135M-Instruct: `transformers serve` (bfloat16, with continuous batching) and `zoo serve` with "
+        "the same weights in 16 bits; llama.cpp's server (the package xllamacpp, with a place for each "
+        "client) and `zoo serve` with the same GGUF file in Q4_1. The clients read streams of 32 greedy "
+        "tokens, each asking again as soon as it has an answer: tokens a second of all clients, and the "
+        "median time to the first. Images of ddpm-digits in 15 steps: clients that ask for one at a time, "
+        "beside a loop in one process at the fastest batch of 8, 16 and 32.",
+    ),
     "imagegpt": (
         "Images token by token",
         "A network of ImageGPT-small's size (76.7M parameters, random weights), compared with transformers. "
@@ -241,6 +251,8 @@ def _measurements(side: Mapping[str, Any], per: str) -> str:
         found.append(f"{share:.2f} of what the sleep allows")
     if index := side.get("index_bytes"):
         found.append(f"index {index / 1e6:,.2f} MB")
+    if first := side.get("first_token_seconds"):
+        found.append(f"first token after {first:,.2g} s")
     if share := side.get("share"):
         found.append(f"{share:.2f} of the memory's rate")
     if memory := side.get("peak_bytes"):
