@@ -169,8 +169,9 @@ async def _ask(server: Server, clients: int, requests: int, round: int) -> Load:
 async def _complete(http: httpx.AsyncClient, server: Server, prompt: str) -> float:
     """Read a stream of ``NEW`` tokens; return the seconds to its first text."""
     body = {"model": server.model, "prompt": prompt, "max_tokens": NEW, "temperature": 0, "stream": True}
+    body.update(server.more)
     began, first, reasons = time.perf_counter(), None, set()
-    async with http.stream("POST", "/v1/completions", json=body | server.more) as answer:
+    async with http.stream("POST", "/v1/completions", json=body) as answer:
         assert answer.status_code == 200, await answer.aread()
         async for line in answer.aiter_lines():
             if not line.startswith("data: {"):
@@ -223,27 +224,29 @@ def _running(command: Any) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
     words = [str(word) for word in command(port)]
-    log = tempfile.TemporaryFile()
-    process = subprocess.Popen(words, env=environment, stdout=log, stderr=log)
-    try:
-        for _ in range(10 * LOADING):
-            try:
-                if httpx.get(f"{url}/health", timeout=5).status_code == 200:
-                    break
-            except httpx.TransportError:
-                pass
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(words, env=environment, stdout=log, stderr=log)
+        try:
+            if not _answers(f"{url}/health", process):
+                log.seek(0)
+                raise RuntimeError(f"{words} does not answer: {log.read().decode(errors='replace')[-2000:]}")
+            yield url
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _answers(address: str, process: subprocess.Popen[bytes]) -> bool:
+    """Wait for a server; return False if its process ends, or if it takes too long."""
+    for _ in range(10 * LOADING):
+        try:
+            if httpx.get(address, timeout=5).status_code == 200:
+                return True
+        except httpx.TransportError:
             if process.poll() is not None:
-                break
-            time.sleep(0.1)
-        else:
-            raise RuntimeError(f"{words} does not answer.")
-        if process.poll() is not None:
-            log.seek(0)
-            raise RuntimeError(f"{words} ended: {log.read().decode(errors='replace')[-2000:]}")
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
+                return False
+        time.sleep(0.1)
+    return False
 
 
 def compare_images(rounds: int) -> dict[str, Any]:

@@ -48,8 +48,8 @@ BENCHMARKS = {
     "serving": (
         "Serving",
         "Servers under load, each in its own process, all on the same loopback of one machine. "
-        "SmolLM2-135M-Instruct: `transformers serve` (bfloat16, with continuous batching) and `zoo serve` with "
-        "the same weights in 16 bits; llama.cpp's server (the package xllamacpp, with a place for each "
+        "SmolLM2-135M-Instruct: `transformers serve` (bfloat16, with continuous batching) and `zoo serve` "
+        "with the same weights in 16 bits; llama.cpp's server (the package xllamacpp, with a place for each "
         "client) and `zoo serve` with the same GGUF file in Q4_1. The clients read streams of 32 greedy "
         "tokens, each asking again as soon as it has an answer: tokens a second of all clients, and the "
         "median time to the first. Images of ddpm-digits in 15 steps: clients that ask for one at a time, "
