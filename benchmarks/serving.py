@@ -46,6 +46,8 @@ BATCHES = (8, 16, 32)
 """Batches of the loop that makes images."""
 LOADING = 120
 """Seconds until a server answers."""
+FRESH = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+"""A connection for each request: a server may close an idle one just when it is used again."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ async def _ask(server: Server, clients: int, requests: int, round: int) -> Load:
     """Let the clients ask, each for its next text as soon as it has the one before."""
     waiting = iter(range(requests))
     firsts: list[float] = []
-    async with httpx.AsyncClient(base_url=server.url, timeout=600) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=600, limits=FRESH) as http:
 
         async def client() -> None:
             for number in waiting:
@@ -284,7 +286,7 @@ def compare_images(rounds: int) -> dict[str, Any]:
 
 async def _draw(url: str, options: Mapping[str, Any]) -> None:
     waiting = iter(range(IMAGES))
-    async with httpx.AsyncClient(base_url=url, timeout=600) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=600, limits=FRESH) as http:
 
         async def client() -> None:
             for seed in waiting:
