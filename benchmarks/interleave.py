@@ -156,7 +156,8 @@ def write_results(
         comparisons: One mapping per case and baseline: ``case`` says what was run; ``baseline`` has a
             ``name`` and measurements; ``zoo`` has measurements by variant. All measurements are optional:
             ``seconds``, ``first_token_seconds``, ``tokens_per_second``, ``samples_per_second``,
-            ``speedup`` (a :class:`Spread`), ``time_ratio``, ``share`` (of the memory's rate), ``peak_bytes``, ``difference``.
+            ``speedup`` (a :class:`Spread`), ``time_ratio``, ``share`` (of the memory's rate),
+            ``peak_bytes``, ``difference``.
         settings: What else is needed to repeat the run, such as ``per`` (what ``seconds`` are for: a step).
     """
     results = {
