@@ -13,7 +13,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -66,24 +65,18 @@ def disturb(words: list[str], out: Path, count: int, every: float) -> int:
     machines = [cluster.add_node(num_cpus=1, wait=False, **SMALL) for _ in range(3)]
     cluster.wait_for_nodes(120)
     command = [*zoo(), *words, "-o", f"{out}/", "--engine", "ray", "--address", cluster.address]
-    killed = 0
+    killed, changed = 0, False
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-
-    def change() -> None:
-        while len(list(out.glob("seed*"))) < count / 3:
-            time.sleep(0.5)
-        cluster.remove_node(machines[0], allow_graceful=False)
-        cluster.add_node(num_cpus=1, wait=False, **SMALL)
-
-    changing = threading.Thread(target=change, daemon=True)
-    changing.start()
     next_kill = time.monotonic() + every
     while driver.poll() is None:
         if time.monotonic() > next_kill and (workers := workers_of_this_run()):
-            os.kill(workers[0], signal.SIGKILL)
+            os.kill(min(workers), signal.SIGKILL)  # the oldest
             killed, next_kill = killed + 1, time.monotonic() + every
+        if not changed and len(list(out.glob("seed*"))) >= count / 3:
+            cluster.remove_node(machines[0], allow_graceful=False)
+            cluster.add_node(num_cpus=1, wait=False, **SMALL)
+            changed = True
         time.sleep(0.2)
-    changing.join()
     cluster.shutdown()
     if driver.returncode:
         raise SystemExit(driver.returncode)
@@ -91,13 +84,14 @@ def disturb(words: list[str], out: Path, count: int, every: float) -> int:
 
 
 def workers_of_this_run() -> list[int]:
-    """Return the processes of the actors, which inherit this process's environment."""
+    """Return the actors that are ready; they inherit this process's environment."""
     found = []
     mark = f"ZOO_SOAK={os.getpid()}".encode()
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            is_worker = b"ray::Host" in (process / "cmdline").read_bytes()
-            if is_worker and mark in (process / "environ").read_bytes().split(b"\0"):
+            title = (process / "cmdline").read_bytes()
+            is_ready = b"ray::Host" in title and b"Host.build" not in title and b"__init__" not in title
+            if is_ready and mark in (process / "environ").read_bytes().split(b"\0"):
                 found.append(int(process.name))
     return found
 
