@@ -8,7 +8,7 @@ The parts are those of docs/scale.md:
 - memory: the driver's peak for more and more small samples, the size of their index, and of their files.
 - machines: tasks a second of workers that sleep, on more and more machines of Ray that all are this one.
 
-    python -m benchmarks.scale [--part throughput] [--rounds 3] [--samples 600] [--steps 20] [--json FILE]
+    python -m benchmarks.scale [--part throughput] [--rounds 3] [--samples 240] [--steps 5] [--json FILE]
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ SIDES = {
 }
 SMALL = {"object_store_memory": 80 * 2**20}
 RAY = "zoo on Ray"
+BATCH = 4
 QUIET = {
     "OMP_NUM_THREADS": "1",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
@@ -84,8 +85,8 @@ def main() -> None:
     parts = {"throughput": throughput, "memory": memory, "machines": machines}
     parser.add_argument("--part", choices=parts, action="append", help="one part only; may be repeated")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--samples", type=int, default=600, help="samples of a round (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=20, help="steps of the model (default: %(default)s)")
+    parser.add_argument("--samples", type=int, default=240, help="samples of a round (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=5, help="steps of the model (default: %(default)s)")
     parser.add_argument("--small", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--machines", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     add_json(parser, "scale")
@@ -125,7 +126,7 @@ def zoo(*words: object) -> subprocess.Popen[bytes]:
 
 def throughput(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """Measure one and two plain processes and workers in turn."""
-    words = ("run", MODEL, "--seed", 0, "--steps", arguments.steps)
+    words = ("run", MODEL, "--seed", 0, "--steps", arguments.steps, "--batch-size", BATCH)
     rates: dict[str, list[float]] = {}
 
     with cluster(2) as address:
@@ -165,7 +166,8 @@ def throughput(arguments: argparse.Namespace, folder: Path) -> list[dict[str, An
 def rate(folder: Path) -> float:
     """Return samples a second between a tenth and nine tenths of the images in a folder."""
     times = sorted(path.stat().st_mtime for path in folder.glob("*.png"))
-    first, last = len(times) // 10, len(times) * 9 // 10
+    # The images of a batch are written together: count from the end of a batch to the end of another.
+    first, last = (part // BATCH * BATCH - 1 for part in (max(len(times) // 10, BATCH), len(times) * 9 // 10))
     return (last - first) / (times[last] - times[first])
 
 
