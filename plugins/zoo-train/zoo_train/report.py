@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 SECONDS_BETWEEN_LINES = 20.0
+BAR_WIDTHS = 10, 40
+"""The least and the most columns of the bar."""
 
 
 class Report:
@@ -26,12 +28,13 @@ class Report:
         self.steps, self.done, self.quiet = steps, done, quiet
         self._began, self._first = time.monotonic(), done
         self._shown_at = self._began
-        self._metrics = ""
+        self._metrics: list[str] = []
         self._bar: Progress | None = None
         if sys.stderr.isatty() and not quiet:
+            self._bar_column = BarColumn()
             self._bar = Progress(
                 TextColumn("training"),
-                BarColumn(),
+                self._bar_column,
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[metrics]}"),
                 TimeRemainingColumn(),
@@ -54,12 +57,12 @@ class Report:
         """Show that ``done`` steps are done; ``line`` holds the new line of metrics, if there is one."""
         self.done = done
         if line is not None:
-            self._metrics = "  ".join(f"{k} {v:.4g}" for k, v in line.items() if k != "step")
+            self._metrics = [f"{k} {v:.4g}" for k, v in line.items() if k != "step"]
         if self._bar:
-            self._bar.update(self._task, completed=done, metrics=self._metrics)
+            self._bar.update(self._task, completed=done, metrics=self._fitting(self._bar.console.width))
         elif not self.quiet and (self._is_due() or done == self.steps):
             self._shown_at = time.monotonic()
-            self.say(f"step {done}/{self.steps}  {self._metrics}  {self._pace()}")
+            self.say(f"step {done}/{self.steps}  {'  '.join(self._metrics)}  {self._pace()}")
 
     def say(self, text: str) -> None:
         """Print a line, above the bar if there is one."""
@@ -67,6 +70,17 @@ class Report:
             self._bar.console.print(text)
         elif not self.quiet:
             print(text, file=sys.stderr, flush=True)
+
+    def _fitting(self, width: int) -> str:
+        """Return the first metrics that fit beside bar and time left; the bar takes what they leave."""
+        narrowest, widest = BAR_WIDTHS
+        room = width - len(f"training  {self.steps}/{self.steps}   0:00:00 ")
+        shown = self._metrics
+        while shown and len("  ".join(shown)) > room - narrowest:
+            shown = shown[:-1]
+        text = "  ".join(shown)
+        self._bar_column.bar_width = max(narrowest, min(widest, room - len(text)))
+        return text
 
     def _is_due(self) -> bool:
         return time.monotonic() - self._shown_at >= SECONDS_BETWEEN_LINES
