@@ -40,6 +40,11 @@ def client(folder, tmp_path_factory):
 
 def test_a_folder_goes_by_its_name(client):
     assert sorted(model.id for model in client.models.list()) == ["gpt-kjv", "tiny-chat"]
+    answer = client.completions.create(model="tiny-chat", prompt="the cat", max_tokens=1)
+    assert answer.model == "tiny-chat"
+    with pytest.raises(openai.BadRequestError, match="tiny-chat makes texts") as caught:
+        client.images.generate(model="tiny-chat", prompt="a cat")
+    assert "/tiny-chat" not in str(caught.value)
 
 
 def test_a_conversation_is_answered_as_with_generate(client, folder):

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from zoo_core import ModelCard, Prompt, check_conversation, visible
 from zoo_serve.engine.job import Finished, Job
+from zoo_serve.models import public_id
 from zoo_serve.openai.fields import TEXT_REFUSED, Refused, unsupported
 from zoo_serve.openai.sse import DONE, EventStream, begun, event, guarded
 from zoo_serve.openai.texts import (
@@ -168,13 +169,13 @@ def _prompt(card: ModelCard, messages: list[Message]) -> tuple[Prompt, dict[str,
         return plain, {}
     if "chat" not in card.options:
         raise Refusal(
-            f"{card.id} does not take conversations.",
+            f"{public_id(card)} does not take conversations.",
             "Use /v1/completions, or a model with the capability chat.",
         )
     (last,) = check_conversation(plain)[-1:]
     if len(plain) > 1 or last["role"] != "user" or last.keys() != {"role", "content"}:
         raise Refusal(
-            f"{card.id} takes one message, by the user.",
+            f"{public_id(card)} takes one message, by the user.",
             "Send the last message alone.",
             param="messages",
             code="unsupported_parameter",

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from zoo_core import ModelCard
 from zoo_serve.engine.job import Finished, Job
+from zoo_serve.models import public_id
 from zoo_serve.openai.fields import TEXT_REFUSED, Refused, unsupported
 from zoo_serve.openai.sse import DONE, EventStream, begun, event, guarded
 from zoo_serve.openai.text_logprobs import logprobs_of, score_prompt
@@ -65,7 +66,7 @@ async def completions(body: CompletionRequest, request: HTTPRequest) -> Response
     body.check_stream()
     card = text_card(state, body.model)
     if body.echo and body.logprobs is not None and "next-token" not in card.capabilities:
-        raise unsupported("echo", f"{card.id} does not tell the log-probabilities of a prompt")
+        raise unsupported("echo", f"{public_id(card)} does not tell the log-probabilities of a prompt")
     prompts = body.prompt if isinstance(body.prompt, list) else [body.prompt or ""]
     job = state.submit(
         card,

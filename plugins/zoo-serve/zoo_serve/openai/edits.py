@@ -17,6 +17,7 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
 
 from zoo_core import ModelCard, read_image
+from zoo_serve.models import public_id
 from zoo_serve.openai.fields import Refused
 from zoo_serve.openai.images import REFUSED as GENERATION_REFUSED
 from zoo_serve.openai.images import ImageRequest, draw, image_card
@@ -119,7 +120,7 @@ def _keep(state: ServerState, card: ModelCard, field: str, data: bytes) -> str:
     """Keep an image; return its path, for the option of the model that takes it."""
     if "edit" not in card.capabilities or FILES[field] not in card.options:
         raise Refusal(
-            f"{card.id} takes no {field}.",
+            f"{public_id(card)} takes no {field}.",
             "Use a model with the capability edit: GET /zoo/models lists them, with their options.",
             code="unsupported_parameter",
             param=field,

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from zoo_core import ModelCard, near_misses, visible
+from zoo_serve.models import public_id
 from zoo_serve.problems import Refusal
 
 
@@ -88,7 +89,7 @@ class Body(BaseModel):
             if option not in card.options:
                 if given == neutral:
                     continue
-                raise unsupported(field, f"{card.id} has no option {option}")
+                raise unsupported(field, f"{public_id(card)} has no option {option}")
             value = self.option_value(field, given, card)
             if value is None:
                 continue

@@ -14,6 +14,7 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
 
 from zoo_core import ModelCard, make_plan
+from zoo_serve.models import public_id
 from zoo_serve.openai.fields import Body, Refused, unsupported
 from zoo_serve.problems import JSON, Refusal
 from zoo_serve.samples import StoredSample
@@ -68,7 +69,7 @@ async def draw(
         raise Refusal("The prompt is too long.", "Shorten it.", param="prompt")
     if body.prompt and card.prompt == "none":
         label = ' and give the class in options: {"label": 7}' if "label" in card.options else ""
-        raise Refusal(f"{card.id} takes no prompt.", f"Leave prompt empty{label}.", param="prompt")
+        raise Refusal(f"{public_id(card)} takes no prompt.", f"Leave prompt empty{label}.", param="prompt")
     own = state.uploads.resolve(card, body.options | _size(card, body.size, state))
     chosen = make_plan(
         card, body.prompt or None, n=body.n or 1, seed=body.seed, seeds=None, options=own | options
@@ -82,7 +83,9 @@ def image_card(state: ServerState, name: str) -> ModelCard:
     card = state.models.find(name)
     if card.output != "image":
         raise Refusal(
-            f"{card.id} makes {card.output}s, not images.", "Use /v1/completions or /zoo/run.", param="model"
+            f"{public_id(card)} makes {card.output}s, not images.",
+            "Use /v1/completions or /zoo/run.",
+            param="model",
         )
     return card
 
@@ -102,7 +105,7 @@ def _size(card: ModelCard, size: str | None, state: ServerState) -> dict[str, An
     if not found:
         raise Refusal("size is not a size.", "Write it as WIDTHxHEIGHT, such as 256x256.", param="size")
     if not {"width", "height"} <= card.options.keys():
-        raise unsupported("size", f"{card.id} makes images of one size")
+        raise unsupported("size", f"{public_id(card)} makes images of one size")
     width, height = int(found[1]), int(found[2])
     if width * height > state.config.limits.image_pixels:
         raise Refusal(f"{size} has too many pixels.", "Ask for a smaller image.", param="size")

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from zoo_core import ModelCard, Prompt, Request, make_plan
+from zoo_serve.models import public_id
 from zoo_serve.openai.fields import Body, unsupported
 from zoo_serve.problems import Refusal
 from zoo_serve.samples import StoredSample
@@ -62,7 +63,7 @@ class TextBody(Body):
         """Return the one stop string of a list; other values as they are."""
         if field == "stop" and isinstance(given, list):
             if len(given) > 1:
-                raise unsupported("stop", f"{card.id} takes one stop string")
+                raise unsupported("stop", f"{public_id(card)} takes one stop string")
             return given[0] if given else None
         return given
 
@@ -77,7 +78,7 @@ def text_card(state: ServerState, name: str) -> ModelCard:
     card = state.models.find(name)
     if card.output != "text":
         raise Refusal(
-            f"{card.id} makes {card.output}s, not texts.",
+            f"{public_id(card)} makes {card.output}s, not texts.",
             "Use /v1/images/generations or /zoo/run.",
             param="model",
         )
@@ -120,7 +121,7 @@ class AnswerHead:
         self._head = {
             "id": f"{prefix}-{secrets.token_hex(12)}",
             "created": int(time.time()),
-            "model": card.id,
+            "model": public_id(card),
         }
 
     def body(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
