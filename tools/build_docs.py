@@ -230,6 +230,20 @@ def _table(result: Mapping[str, Any]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+_SAID = {
+    "tokens_per_second": ("{:,.0f} tokens/s", 1),
+    "samples_per_second": ("{:,.1f} samples/s", 1),
+    "tasks_per_second": ("{:,.1f} tasks/s", 1),
+    "share_of_ideal": ("{:.2f} of what the sleep allows", 1),
+    "index_bytes": ("index {:,.2f} MB", 1e6),
+    "first_token_seconds": ("first token after {:,.2g} s", 1),
+    "share": ("{:.2f} of the memory's rate", 1),
+    "peak_bytes": ("{:,.0f} MB", 1e6),
+    "difference": ("largest difference {:.0e}", 1),
+}
+"""How a figure of a benchmark is written, and its unit."""
+
+
 def _measurements(side: Mapping[str, Any], per: str) -> str:
     """Return the content of a cell: the speedup first."""
     found = []
@@ -241,24 +255,7 @@ def _measurements(side: Mapping[str, Any], per: str) -> str:
     if seconds := side.get("seconds"):
         time = f"{seconds * 1e3:,.3g} ms" if seconds < 1 else f"{seconds:.4g} s"
         found.append(time if per in ("", "start", "run") else f"{time} per {per}")
-    if rate := side.get("tokens_per_second"):
-        found.append(f"{rate:,.0f} tokens/s")
-    if rate := side.get("samples_per_second"):
-        found.append(f"{rate:,.1f} samples/s")
-    if rate := side.get("tasks_per_second"):
-        found.append(f"{rate:,.1f} tasks/s")
-    if share := side.get("share_of_ideal"):
-        found.append(f"{share:.2f} of what the sleep allows")
-    if index := side.get("index_bytes"):
-        found.append(f"index {index / 1e6:,.2f} MB")
-    if first := side.get("first_token_seconds"):
-        found.append(f"first token after {first:,.2g} s")
-    if share := side.get("share"):
-        found.append(f"{share:.2f} of the memory's rate")
-    if memory := side.get("peak_bytes"):
-        found.append(f"{memory / 1e6:,.0f} MB")
-    if difference := side.get("difference"):
-        found.append(f"largest difference {difference:.0e}")
+    found += [said.format(side[key] / unit) for key, (said, unit) in _SAID.items() if side.get(key)]
     return ", ".join(found)
 
 
