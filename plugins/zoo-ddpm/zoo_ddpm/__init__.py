@@ -28,9 +28,9 @@ def zoo_create_generator(
     card: ModelCard, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None
 ) -> Generator:
     """Build the diffusion sampler of a card or of a compatible checkpoint."""
-    from zoo_ddpm.generator import DDPM
+    from zoo_ddpm.generator import load
 
-    return DDPM(checkpoint, device, dtype)
+    return load(checkpoint, device, dtype)
 
 
 @hookimpl

@@ -41,11 +41,26 @@ BATCH_MEMORY = 2**30
 MAX_BATCH = 64
 
 
+def load(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None = None) -> DDPM:
+    """Return the generator of a checkpoint in the diffusers layout; it scores if it was trained to a bound.
+
+    Args and errors are those of :class:`DDPM`.
+    """
+    parts = layout.read(checkpoint)
+    scheduler = SchedulerConfig.from_json(
+        parts.scheduler_config, f"{checkpoint.source}: scheduler_config.json"
+    )
+    scores = not (scheduler.preconditioning or scheduler.is_distilled)
+    return (ScoringDDPM if scores else DDPM)(checkpoint, parts, scheduler, device, dtype)
+
+
 class DDPM:
-    """A denoising diffusion model ready to sample and to score.
+    """A denoising diffusion model ready to sample and to edit.
 
     Args:
         checkpoint: In the diffusers layout.
+        parts: What was read of it.
+        scheduler: Its noise schedule and sampler.
         device: Where to compute.
         dtype: Type the network computes in; None is float32. The samplers themselves always work in float32.
 
@@ -54,13 +69,14 @@ class DDPM:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None = None
+        self,
+        checkpoint: Checkpoint,
+        parts: layout.Parts,
+        scheduler: SchedulerConfig,
+        device: torch.device,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        parts = layout.read(checkpoint)
-        config = parts.unet_config
-        self.scheduler = SchedulerConfig.from_json(
-            parts.scheduler_config, f"{checkpoint.source}: scheduler_config.json"
-        )
+        config, self.scheduler = parts.unet_config, scheduler
         _check_channels(config, self.scheduler, checkpoint.source)
         if config.class_embed_type == "identity":
             raise WeightsError(
@@ -126,6 +142,10 @@ class DDPM:
                 x = torch.cat([x[:i], step, x[i + 1 :]])
             yield Step(i + 1, len(x), x.clamp(-1, 1), metadata=metadata)
 
+
+class ScoringDDPM(DDPM):
+    """A model that was trained to the bound of Ho et al., and so tells how likely images are."""
+
     def log_likelihood(self, data: Tensor, noise: Noise) -> Score:
         """Return a lower bound of the log-likelihood of images (n, c, h, w) uint8, with T network calls.
 
@@ -175,11 +195,6 @@ class DDPM:
             raise OptionError(
                 f"The model scores 8-bit images of shape {self.shape}, not {tuple(data.shape[1:])}.",
                 "Resize or convert them first.",
-            )
-        if self.scheduler.preconditioning or self.scheduler.is_distilled:
-            raise ZooError(
-                "This model was not trained to the bound of Ho et al.",
-                "Score with another model.",
             )
         if self.classes and self.model.null_class is None:
             raise ZooError(
