@@ -97,7 +97,7 @@ def test_an_animation_says_what_made_it_and_can_be_compared(
         if (image := make_image(i, channels=channels, size=size).tensor) is not None
     ]
     sample = make_image(7, channels=channels, size=size, frames=frames, prompt="füchse")
-    path = RunFolder(tmp_path, steps=suffix).write(sample)
+    path = RunFolder(tmp_path, steps=suffix[1:]).write(sample)
     animation = path.with_name(f"seed0007-steps{suffix}")
     assert read_record(animation) == sample.record
     # A new sample needs no previews: the last frame is compared.

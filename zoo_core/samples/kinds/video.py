@@ -118,6 +118,7 @@ def encode_video(frames: Sequence[Image], suffix: str, rate: float, record: Reco
             container.metadata["comment"] = record_text(record)
         stream = container.add_stream(codec, rate=Fraction(rate).limit_denominator(1001), options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.thread_count = 1  # what a codec decides depends on the number of its threads
         for frame in frames:
             pixels = np.asarray(frame.convert("RGB"))
             pixels = np.pad(pixels, ((0, height - frame.height), (0, width - frame.width), (0, 0)), "edge")
