@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import importlib.metadata
 import math
 import sys
@@ -280,23 +279,9 @@ class Model:
 
     def _repr_html_(self) -> str:
         """Show the card in a notebook."""
-        card = self.card
-        rows = {
-            "Makes": f"{card.output} ({card.family})",
-            "Plugin": card.plugin,
-            "Licence": card.license,
-            "Paper": card.paper,
-            "Capabilities": ", ".join(card.capabilities),
-            "Computes": f"in {self.dtype} on {self.device}",
-            **{option.name: f"{option.description} ({option.expects})" for option in card.options.values()},
-        }
-        cells = "".join(
-            f"<tr><th style='text-align: left'>{html.escape(name)}</th>"
-            f"<td style='text-align: left'>{html.escape(str(text))}</td></tr>"
-            for name, text in rows.items()
-            if text
-        )
-        return f"<b>{html.escape(card.id)}</b>: {html.escape(card.summary)}<table>{cells}</table>"
+        from zoo_core.running.notebook import card_html
+
+        return card_html(self.card, f"in {self.dtype} on {self.device}")
 
     def plan(
         self,

@@ -32,7 +32,7 @@ _CODECS = {
     ".webm": ("libvpx-vp9", {"crf": "20", "b": "0"}),
 }
 """Codec and settings by suffix. With x264's threads or lookahead, the same frames do not always give the same
-file: of 60 encodings of small videos, up to 20 differed."""
+file: of 60 encodings of small videos, up to 19 differed."""
 _STRIP = 4
 """Frames of the image that shows a video."""
 ROUNDING = 2
