@@ -44,9 +44,10 @@ preview_option = click.option(
 def viewing(tell: Tell, *, open_result: bool, preview: str) -> Iterator[Tell]:
     """Report samples to ``tell``; when the run is done, show them as the user asked."""
     paths: dict[Path, None] = {}
+    """The first ones: a run may have a million."""
 
     def seen(record: Record, text: str | None, path: Path | None, wait: bool) -> None:
-        if path is not None:
+        if path is not None and len(paths) < MOST:
             paths[path] = None
         tell(record, text, path, wait)
 
@@ -116,8 +117,8 @@ def _sheet(paths: list[Path]) -> Image:
     if len(paths) == 1:
         image = Image.open(paths[0]).convert("RGB")
     else:
-        sheet = ContactSheet(min(len(paths), MOST))
-        for path in paths[:MOST]:
+        sheet = ContactSheet(len(paths))
+        for path in paths:
             sheet.paste(Image.open(path).convert("RGB"))
         image = sheet.image
     image.thumbnail((WIDEST, WIDEST))

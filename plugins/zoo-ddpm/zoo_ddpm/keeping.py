@@ -33,7 +33,7 @@ def noised(x_0: Tensor, epsilon: Tensor, alpha_bar: float) -> Tensor:
     return math.sqrt(alpha_bar) * x_0 + math.sqrt(1 - alpha_bar) * epsilon
 
 
-def with_strength(plan: SamplingPlan, strength: float) -> SamplingPlan:
+def with_strength(plan: SamplingPlan, strength: float, option: str = "--strength") -> SamplingPlan:
     """Return the plan with the last ``strength`` of its steps.
 
     Raises:
@@ -43,8 +43,8 @@ def with_strength(plan: SamplingPlan, strength: float) -> SamplingPlan:
     taken = min(int(count * strength), count)
     if taken == 0:
         raise OptionError(
-            f"--strength {strength:g} of {count} steps is no step at all.",
-            "Give a higher --strength, or more --steps.",
+            f"{option} {strength:g} of {count} steps is no step at all.",
+            f"Give a higher {option}, or more --steps.",
         )
     return replace(plan, steps=plan.steps[count - taken :])
 

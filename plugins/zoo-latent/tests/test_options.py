@@ -112,3 +112,25 @@ def test_a_repository_of_the_hub_runs(folder: Path, model: zoo.Model, loopback_h
     remote = zoo.load("hf:org/small-sd", device="cpu")
     assert remote.card.license == "creativeml-openrail-m"
     assert torch.equal(draw(remote), draw(model))
+
+
+def test_a_second_pass_goes_on_from_the_enlarged_first(model: zoo.Model):
+    [sample] = model.generate("fox", seed=0, steps=3, hires=1.5, keep_frames=True)
+    assert [frame.shape for frame in sample.frames] == [(24, 24, 3)] * 4  # 3 and 2 steps, less the result
+    strong, weak = (draw(model, hires=2.0, hires_strength=strength) for strength in (1.0, 0.34))
+    assert strong.shape == weak.shape == (3, 32, 32)
+    enlarged = torch.nn.functional.interpolate(draw(model)[None], scale_factor=2.0, mode="bicubic")[0]
+    assert (weak - enlarged).abs().mean() < (strong - enlarged).abs().mean()
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"hires_strength": 0.5}, "--hires-strength needs a second pass."),
+        ({"hires": 2.0, "hires_strength": 0.1}, "--hires-strength 0.1 of 3 steps is no step at all."),
+        ({"hires": 4.0, "width": 2048, "height": 2048}, "8192 × 8192 pixels are too many"),
+    ],
+)
+def test_what_a_second_pass_cannot_do(model: zoo.Model, options, line):
+    with pytest.raises(zoo.OptionError, match=line):
+        draw(model, **options)

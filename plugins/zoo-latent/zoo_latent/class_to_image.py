@@ -20,6 +20,7 @@ from zoo_core import (
     read_options,
 )
 from zoo_latent.checkpoint import Parts, require_class
+from zoo_latent.denoiser import Denoiser
 from zoo_latent.networks.dit import DiT, DiTConfig
 
 DEFAULT_GUIDANCE = 4.0
@@ -33,7 +34,7 @@ class ClassOptions:
     guidance_scale: float | None
 
 
-class ClassToImage:
+class ClassToImage(Denoiser):
     """A diffusion transformer.
 
     Raises:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor
 from zoo_ddpm.sampling import Network
 
 from zoo_core import Batch, Options
+
+
+@dataclass(frozen=True)
+class SecondPass:
+    """Sampling goes on from an enlarged result."""
+
+    size: tuple[int, int]
+    """Height and width of its latents."""
+    strength: float
+    """Share of the steps that it takes."""
 
 
 class Denoiser(Protocol):
@@ -32,6 +43,19 @@ class Denoiser(Protocol):
         """
         ...
 
+    def second_pass(self, options: Options, factor: int, first: tuple[int, int]) -> SecondPass | None:
+        """Return what follows the first pass, if the options ask for two.
+
+        Args:
+            options: The batch's.
+            factor: As of ``latent_size``.
+            first: Height and width of the latents of the first pass.
+
+        Raises:
+            OptionError: The model cannot make images of that size.
+        """
+        return None
+
     def bind(self, batch: Batch, image_size: tuple[int, int], beside: Tensor | None) -> Network:
         """Return the network with the conditions of a batch bound.
 
@@ -46,5 +70,5 @@ class Denoiser(Protocol):
         ...
 
     def metadata(self, n: int) -> tuple[Mapping[str, Any], ...] | None:
-        """Return what to record with each sample of the batch of n that was bound last."""
-        ...
+        """Return what to record with each sample of the batch of n that was bound last; None for nothing."""
+        return None

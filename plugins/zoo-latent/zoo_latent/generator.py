@@ -8,8 +8,9 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 from zoo_ddpm.keeping import DEFAULT_STRENGTH, keep_pixels, keeping, noised, with_strength
-from zoo_ddpm.sampling import OwnSampler, plan_sampling, predictor, read_schedule
+from zoo_ddpm.sampling import OwnSampler, SamplingPlan, plan_sampling, predictor, read_schedule
 
 from zoo_core import Batch, Checkpoint, InputImage, OptionError, Step, WeightsError, ZooError, read_options
 from zoo_latent.checkpoint import Parts, build_autoencoder, read_folder
@@ -128,20 +129,53 @@ class LatentDiffusion:
             x = noise if from_noise else noised(known, noise, plan.steps[0].alpha_bar)
             if anew is not None and not self._repaints:
                 predict = keeping(predict, known, noise, keep_pixels(anew.to(self.device)))
+        walk, total = plan.run(predict, x, batch.noise), len(plan.steps)
+        if second := self.denoiser.second_pass(batch.options, factor, size):
+            if image is not None:
+                raise OptionError(
+                    "--hires enlarges images that begin with noise.", "Leave out --hires, or --input."
+                )
+            rest = with_strength(plan, second.strength, "--hires-strength")
+            walk, total = self._enlarged(walk, rest, second.size, batch), total + len(rest.steps)
+            image_size = factor * second.size[0], factor * second.size[1]
         metadata = self.denoiser.metadata(batch.n)
-        total = len(plan.steps)
-        for index, (x_s, x_0) in enumerate(plan.run(predict, x, batch.noise), start=1):
+        for index, (x_s, x_0) in enumerate(walk, start=1):
             if not bool(torch.isfinite(x_s).all()):
                 raise ZooError(
                     f"{self.source} produced NaN or infinity in step {index}.",
                     "Its weights are damaged, or an option is too extreme; or try --dtype float32.",
                 )
             if index < total:
-                images = self.preview(x_0)
+                images = self._preview(x_0, image_size)
             else:
                 images = self.decode(x_s, options.tiles)
                 images = image.pasted(images) if image else images
-            yield Step(index, total, images, x_t=self.preview(x_s), metadata=metadata)
+            yield Step(index, total, images, x_t=self._preview(x_s, image_size), metadata=metadata)
+
+    def _enlarged(
+        self,
+        first: Iterator[tuple[Tensor, Tensor]],
+        rest: SamplingPlan,
+        size: tuple[int, int],
+        batch: Batch,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Enlarge what a first pass ends with, noise it, and sample the rest of the steps.
+
+        This is SDEdit (Meng et al. 2021, arXiv:2108.01073) of the enlarged latents: the first pass decides
+        what is where, at the size that the model learned; the second adds the details.
+        """
+        for x_s, x_0 in first:
+            yield x_s, x_0
+        larger = interpolate(x_s, size, mode="bicubic")
+        factor = self.autoencoder.config.factor
+        network = self.denoiser.bind(batch, (factor * size[0], factor * size[1]), None)
+        x = noised(larger, batch.noise.normal(self.denoiser.channels, *size), rest.steps[0].alpha_bar)
+        yield from rest.run(predictor(network, self.scheduler), x, batch.noise)
+
+    def _preview(self, latents: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return rough images (n, 3, height, width) of latents, those of a smaller first pass enlarged."""
+        images = self.preview(latents)
+        return images if images.shape[2:] == size else interpolate(images, size)
 
     def decode(self, latents: Tensor, tiles: bool = False) -> Tensor:
         """Decode latents (n, c, h, w), one image at a time: (n, 3, factor·h, factor·w) in [-1, 1].

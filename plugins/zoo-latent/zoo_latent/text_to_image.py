@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from zoo_ddpm.sampling import Network, rescaled
 
 from zoo_core import Batch, OptionError, Options, WeightsError, classifier_free_guidance, read_options
 from zoo_latent.checkpoint import Parts, build_encoder, build_unet
+from zoo_latent.denoiser import Denoiser, SecondPass
 from zoo_latent.inference import pack_convolutions
 from zoo_latent.lora import Adapter
 from zoo_latent.text.clip import ClipText
@@ -23,6 +24,7 @@ from zoo_latent.text.tokenizer import ClipTokenizer
 
 DEFAULT_GUIDANCE, DEFAULT_GUIDANCE_XL = 7.5, 5.0
 DEFAULT_GUIDANCE_LCM = 8.5
+DEFAULT_HIRES_STRENGTH = 0.7
 USUAL_SIDE = 64
 """Height and width of the latents where the config names none."""
 MAX_PIXELS = 2**24
@@ -56,6 +58,14 @@ class SizeOptions:
 
 
 @dataclass(frozen=True)
+class HiresOptions:
+    """A second pass; zoo.toml describes it."""
+
+    hires: float | None
+    hires_strength: float | None
+
+
+@dataclass(frozen=True)
 class Group:
     """Samples of a batch whose prompts have as many windows: the network runs once for all of them."""
 
@@ -67,7 +77,7 @@ class Group:
     """Further arguments of the network."""
 
 
-class TextToImage:
+class TextToImage(Denoiser):
     """A U-Net and its text encoders.
 
     Raises:
@@ -173,21 +183,25 @@ class TextToImage:
                 f"--width and --height must be multiples of {step}, not {size[1]} and {size[0]}.",
                 f"Try --width {nearest[1]} --height {nearest[0]}.",
             )
-        if max(size) > largest:
-            raise OptionError(
-                f"{size[1]} × {size[0]} pixels are too many for this model; at most {largest} along a side.",
-                "Make a smaller image, and enlarge it: zoo run aura-sr --input IMAGE",
-            )
-        if size[0] * size[1] > MAX_PIXELS:
-            raise OptionError(
-                f"{size[1]} × {size[0]} pixels are too many; at most {MAX_PIXELS:,} in all.",
-                "Make a smaller image, and enlarge it: zoo run aura-sr --input IMAGE",
-            )
+        _check_size(size, largest)
         return size[0] // factor, size[1] // factor
 
-    def metadata(self, n: int) -> tuple[Mapping[str, Any], ...] | None:
-        """Return None: the options say it all."""
-        return None
+    def second_pass(self, options: Options, factor: int, first: tuple[int, int]) -> SecondPass | None:
+        """Return a pass of ``--hires`` times the size, if that is given.
+
+        Raises:
+            OptionError: It is too large, or there is none.
+        """
+        hires = read_options(HiresOptions, options)
+        if hires.hires is None:
+            if hires.hires_strength is not None:
+                raise OptionError("--hires-strength needs a second pass.", "Add --hires 2.")
+            return None
+        step, largest = self._grid(factor)
+        height, width = (round(hires.hires * side * factor / step) * step for side in first)
+        _check_size((height, width), largest)
+        strength = DEFAULT_HIRES_STRENGTH if hires.hires_strength is None else hires.hires_strength
+        return SecondPass((height // factor, width // factor), strength)
 
     def bind(self, batch: Batch, image_size: tuple[int, int], beside: Tensor | None) -> Network:
         """Return the network with the batch's prompts and guidance bound.
@@ -259,6 +273,19 @@ class TextToImage:
         if positive.pooled is None or negative.pooled is None:
             return Embedding(words, None)
         return Embedding(words, torch.cat([negative.pooled, positive.pooled]))
+
+
+def _check_size(size: tuple[int, int], largest: int) -> None:
+    if max(size) > largest:
+        raise OptionError(
+            f"{size[1]} × {size[0]} pixels are too many for this model; at most {largest} along a side.",
+            "Make a smaller image, and enlarge it: zoo run aura-sr --input IMAGE",
+        )
+    if size[0] * size[1] > MAX_PIXELS:
+        raise OptionError(
+            f"{size[1]} × {size[0]} pixels are too many; at most {MAX_PIXELS:,} in all.",
+            "Make a smaller image, and enlarge it: zoo run aura-sr --input IMAGE",
+        )
 
 
 def guidance_embedding(scales: Tensor, width: int) -> Tensor:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 from zoo_ddpm.checkpoint import current_names
@@ -14,9 +11,10 @@ from zoo_ddpm.unet_config import UNetConfig
 
 from zoo_core import Batch, Options, load_network
 from zoo_latent.checkpoint import Parts, require_class
+from zoo_latent.denoiser import Denoiser
 
 
-class Unconditional:
+class Unconditional(Denoiser):
     """A U-Net of zoo-ddpm over latents.
 
     Raises:
@@ -40,7 +38,3 @@ class Unconditional:
     def bind(self, batch: Batch, image_size: tuple[int, int], beside: Tensor | None) -> Network:
         """Return the network."""
         return lambda x, t: self.network(x.to(self.dtype), t).float()
-
-    def metadata(self, n: int) -> tuple[Mapping[str, Any], ...] | None:
-        """Return None: there is nothing to record."""
-        return None
