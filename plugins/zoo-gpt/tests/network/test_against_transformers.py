@@ -156,6 +156,22 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         LLAMA | {"qk_layernorm": True, "use_parallel_residual": True, "hidden_size": 96},
     ),
     "mixtral": ("Mixtral", LLAMA | {"num_local_experts": 5, "num_experts_per_tok": 2}),
+    "gpt-oss": (
+        "GptOss",
+        LLAMA
+        | {"num_local_experts": 5, "num_experts_per_tok": 2, "head_dim": 16, "num_hidden_layers": 4}
+        # Small enough to change what the experts compute.
+        | {"sliding_window": 16, "swiglu_limit": 0.3}
+        | {
+            "rope_parameters": {
+                "rope_type": "yarn",
+                "rope_theta": 150000.0,
+                "factor": 4.0,
+                "truncate": False,
+                "original_max_position_embeddings": 24,
+            }
+        },
+    ),
     "qwen3 moe": (
         "Qwen3Moe",
         LLAMA

@@ -40,6 +40,7 @@ class Attention(nn.Module):
         self.heads = (config.heads, config.kv_heads, config.kv_heads)
         self.scale = config.attention_scale
         self.softcap = config.attention_softcap
+        self.sinks = nn.Parameter(torch.empty(config.heads)) if config.attention_sinks else None
         self.window = config.windows[layer] if config.windows else None
         self.qkv = nn.Linear(config.width, sum(self.heads) * config.head_dim, bias=config.qkv_bias)
         self.qk_norm = config.qk_norm
@@ -61,8 +62,8 @@ class Attention(nn.Module):
             k, v = cache.update(self.layer, k, v)
             q = q.to(k.dtype)
         mask = inputs.masks[self.window]
-        if self.softcap is not None:
-            h = attend(q, k, v, mask, self.scale or self.head_dim**-0.5, self.softcap)
+        if self.softcap is not None or self.sinks is not None:
+            h = attend(q, k, v, mask, self.scale or self.head_dim**-0.5, self.softcap, self.sinks)
         else:
             grouped = self.heads[0] != self.heads[1]
             causal = inputs.causal and mask is None
@@ -93,9 +94,10 @@ def attend(
     v: Tensor,
     mask: Tensor | None,
     scale: float,
-    softcap: float,
+    softcap: float | None,
+    sinks: Tensor | None,
 ) -> Tensor:
-    """Compute attention with a soft cap, which no kernel of torch does; return (n, heads, t, head_dim).
+    """Compute attention with what no kernel of torch does; return (n, heads, t, head_dim).
 
     Args:
         q: (n, heads, t, head_dim).
@@ -104,6 +106,7 @@ def attend(
         mask: (n or 1, 1, t, s), True where a query sees a key; None: every query sees all.
         scale: Factor of the scores.
         softcap: Scores s become c · tanh(s / c) (Gemma 2, arXiv:2408.00118, section 2).
+        sinks: (heads,), each head's score of no key, which takes its share of the softmax.
     """
     n, heads, t, head_dim = q.shape
     kv_heads = k.shape[1]
@@ -112,8 +115,12 @@ def attend(
     parts = []
     for start in range(0, t, QUERIES):
         scores = (grouped[:, :, :, start : start + QUERIES] @ keys).float() * scale  # (n, kv, group, t, s)
-        scores = softcap * torch.tanh(scores / softcap)
+        if softcap is not None:
+            scores = softcap * torch.tanh(scores / softcap)
         if mask is not None:
             scores = scores.masked_fill(~mask[:, :, None, start : start + QUERIES], float("-inf"))
-        parts.append(scores.softmax(-1).to(v.dtype) @ values)
+        if sinks is not None:
+            sink = sinks.view(1, kv_heads, -1, 1, 1).expand(n, -1, -1, scores.shape[3], 1)
+            scores = torch.cat([scores, sink.float()], dim=-1)
+        parts.append(scores.softmax(-1)[..., : v.shape[2]].to(v.dtype) @ values)
     return torch.cat(parts, dim=3).view(q.shape)

@@ -56,12 +56,16 @@ def load_transformer(checkpoint: Checkpoint) -> Transformer:
         family = FAMILIES[config_json["model_type"]]
         merge_adapter(published, checkpoint.adapter, family.prefix, transposed=family.transposed)
     tensors = from_published(config_json, published, checkpoint.source)
-    if odd := next((name for name, tensor in tensors.items() if not tensor.is_floating_point()), None):
-        raise WeightsError(
-            f"{checkpoint.source}: {short_repr(odd)} is {tensors[odd].dtype}, not floating-point.", REMEDY
-        )
+    in_mxfp4 = config.experts is not None and config.experts.in_mxfp4
+    for name, tensor in tensors.items():
+        packed = in_mxfp4 and name.endswith((".blocks", ".scales"))
+        if tensor.dtype != torch.uint8 if packed else not tensor.is_floating_point():
+            expected = "uint8" if packed else "floating-point"
+            raise WeightsError(
+                f"{checkpoint.source}: {short_repr(name)} is {tensor.dtype}, not {expected}.", REMEDY
+            )
     # The type of one tensor for all: one of another type would be converted, and not stay mapped.
-    dtype = next((tensor.dtype for tensor in tensors.values()), None)
+    dtype = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), None)
     return load_network(lambda: Transformer(config), tensors, checkpoint.source, dtype)
 
 
@@ -93,8 +97,9 @@ def _read(config: Mapping[str, Any], source: str) -> tuple[TransformerConfig, Co
             f"{source}: model_type is {short_repr(model_type)}, which zoo-gpt does not support.",
             f"Use a checkpoint of one of these types: {', '.join(FAMILIES)}.",
         )
-    reader = ConfigReader(config, source)
-    read = FAMILIES[model_type].read(reader)
+    family = FAMILIES[model_type]
+    reader = ConfigReader(config, source, family.quantised)
+    read = family.read(reader)
     if read.heads % read.kv_heads:
         raise reader.error(f"{read.heads} attention heads cannot be divided among {read.kv_heads} key heads")
     return read, reader
@@ -118,7 +123,8 @@ def _compare_sizes(
     if config.experts is not None:
         mlps *= config.experts.count
     needed = config.width * (config.vocab_size + mlps * 2 * config.mlp_width)
-    held = sum(tensor.numel() for tensor in tensors.values())
+    # A byte of quantised weights holds two.
+    held = sum(tensor.numel() * (1 + (tensor.dtype == torch.uint8)) for tensor in tensors.values())
     if needed > held:
         sizes = ", ".join(f"{name} {settings[name]}" for name in SIZES if settings.get(name) is not None)
         raise WeightsError(
@@ -145,6 +151,8 @@ def from_published(
     family = FAMILIES[config["model_type"]]
     prefixes = (family.prefix, *family.other_prefixes)
     renamed: dict[str, Tensor] = {}
+    if family.separate is not None:
+        family.separate(tensors)
     for name in list(tensors):
         tensor = tensors.pop(name)
         if NOT_WEIGHTS.search(name) or name.startswith(family.unused):
@@ -181,7 +189,8 @@ def from_published(
 def to_published(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return our tensors under the family's names and in its shapes: the inverse of :func:`from_published`.
 
-    Works for every family but gpt_neox, which interleaves queries, keys and values by head.
+    Works for every family but gpt_neox, which interleaves queries, keys and values by head, and gpt_oss,
+    which interleaves experts.
     """
     shape = transformer_config(config, "config.json")
     family = FAMILIES[config["model_type"]]

@@ -17,6 +17,9 @@ class ExpertsConfig:
     """Experts that each token is sent to, those with the highest scores."""
     normalised: bool = True
     """The weights of a token's experts sum to 1; otherwise those of all experts do."""
+    router_bias: bool = False
+    in_mxfp4: bool = False
+    """The weights stay in MXFP4, as in the file."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class TransformerConfig:
     activation: str = "gelu_new"
     gated: bool = False
     """SwiGLU: a third layer gates the MLP (Shazeer 2020, arXiv:2002.05202)."""
+    mlp_limit: float | None = None
+    """If ``gated``: clamp what enters the activation and its factor u, which becomes u + 1, as in gpt-oss."""
     experts: ExpertsConfig | None = None
     """Experts, each an MLP; None: one MLP."""
     dense_layers: tuple[int, ...] = ()
@@ -62,6 +67,8 @@ class TransformerConfig:
     """Factor of the attention scores; None: 1/√head_dim."""
     attention_softcap: float | None = None
     """Scores s become c · tanh(s / c), as in Gemma 2 (arXiv:2408.00118, section 2)."""
+    attention_sinks: bool = False
+    """Each head has a learned score of no key, which takes its share of the softmax (arXiv:2309.17453)."""
     windows: tuple[int | None, ...] = ()
     """Attention window of each layer: positions a query sees, itself included. None or no entry: all."""
     qk_norm: Literal["head", "heads", "width"] | None = None

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from zoo_gpt.network.config import ExpertsConfig, TransformerConfig
 from zoo_gpt.network.mlp import MLP
+from zoo_gpt.network.mxfp4 import MXFP4Linear
 
 
 class Experts(nn.Module):
@@ -15,8 +16,9 @@ class Experts(nn.Module):
     def __init__(self, config: TransformerConfig, experts: ExpertsConfig) -> None:
         super().__init__()
         self.per_token, self.normalised = experts.per_token, experts.normalised
-        self.router = nn.Linear(config.width, experts.count, bias=False)
-        self.experts = nn.ModuleList(MLP(config, config.mlp_width) for _ in range(experts.count))
+        self.router = nn.Linear(config.width, experts.count, bias=experts.router_bias)
+        linear = MXFP4Linear if experts.in_mxfp4 else nn.Linear
+        self.experts = nn.ModuleList(MLP(config, config.mlp_width, linear) for _ in range(experts.count))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, t, width) to the same shape: for each token the weighted sum of its experts."""

@@ -6,13 +6,16 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from reprlib import repr as short_repr
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo_core import WeightsError
 from zoo_gpt.network.config import TransformerConfig
 from zoo_gpt.network.mlp import ACTIVATIONS
 from zoo_gpt.network.rope import Rope
 from zoo_gpt.network.rope_settings import read_rope
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 KINDS: Mapping[type, str] = {
     bool: "true or false",
@@ -64,6 +67,10 @@ class Family:
     """Prefixes of the tensors of other networks in the same files."""
     transposed: bool = False
     """Linear weights are stored as (in, out)."""
+    separate: Callable[[dict[str, Tensor]], None] | None = None
+    """Replaces published tensors that hold several of ours."""
+    quantised: tuple[str, ...] = ()
+    """The methods of quantisation that are read."""
 
 
 class ConfigReader:
@@ -77,17 +84,18 @@ class ConfigReader:
     Args:
         config: The content of the file.
         source: The file, for messages.
+        quantised: The methods of quantisation that are read.
 
     Raises:
-        WeightsError: The weights are quantised, or the network is not a causal language model.
+        WeightsError: The weights are quantised in another way, or the network is not a causal language model.
     """
 
-    def __init__(self, config: Mapping[str, Any], source: str) -> None:
+    def __init__(self, config: Mapping[str, Any], source: str, quantised: Sequence[str] = ()) -> None:
         self.config, self.source = config, source
         self.tables: list[ConfigReader] = []
         self.read = {"model_type", *WITHOUT_EFFECT, *QUANTIZED}
         for name in QUANTIZED:
-            self._refuse_quantized(config.get(name))
+            self._refuse_quantized(config.get(name), quantised)
         self.require(True, "is_causal")
         self.require(False, "is_encoder_decoder", "add_cross_attention")
         for architecture in self.get(list, "architectures", optional=True) or ():
@@ -209,17 +217,25 @@ class ConfigReader:
         return head_dim
 
     def rope(
-        self, head_dim: int, context: int, *, theta: float = 10000.0, share: float = 1.0, **options: Any
+        self,
+        head_dim: int,
+        context: int,
+        *,
+        theta: float = 10000.0,
+        share: float = 1.0,
+        scaling: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> Rope:
         """Read rotary settings, flat as in published files or nested as in recent transformers.
 
-        The arguments are those of :func:`read_rope`.
+        ``scaling`` are the settings of a file that has none; the other arguments are those of
+        :func:`read_rope`.
         """
         return read_rope(
             self,
             head_dim,
             context,
-            self.object("rope_scaling") or self.object("rope_parameters"),
+            self.object("rope_scaling") or self.object("rope_parameters") or scaling or {},
             theta=self.get(float, "rope_theta", "rotary_emb_base", default=theta),
             share=self.get(float, "partial_rotary_factor", "rotary_pct", default=share),
             **options,
@@ -245,10 +261,10 @@ class ConfigReader:
         """Return an error about this file."""
         return WeightsError(f"{self.source}: {problem}.", REMEDY)
 
-    def _refuse_quantized(self, settings: Any) -> None:
-        if not settings:
-            return
+    def _refuse_quantized(self, settings: Any, quantised: Sequence[str]) -> None:
         method = settings.get("quant_method") if isinstance(settings, dict) else None
+        if not settings or method in quantised:
+            return
         raise WeightsError(
             f"{self.source}: the weights are quantised ({short_repr(method or settings)}); zoo-gpt does not "
             "read them.",

@@ -34,17 +34,26 @@ class MLP(nn.Module):
     Args:
         config: The network's.
         width: Channels between the layers.
+        linear: The class of the layers.
     """
 
-    def __init__(self, config: TransformerConfig, width: int) -> None:
+    def __init__(
+        self, config: TransformerConfig, width: int, linear: Callable[..., nn.Module] = nn.Linear
+    ) -> None:
         super().__init__()
-        self.gate = nn.Linear(config.width, width, bias=config.mlp_bias) if config.gated else None
-        self.up = nn.Linear(config.width, width, bias=config.mlp_bias)
-        self.down = nn.Linear(width, config.width, bias=config.mlp_bias)
+        self.gate = linear(config.width, width, bias=config.mlp_bias) if config.gated else None
+        self.up = linear(config.width, width, bias=config.mlp_bias)
+        self.down = linear(width, config.width, bias=config.mlp_bias)
         self.activation = ACTIVATIONS[config.activation]
+        self.limit = config.mlp_limit
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (…, width) to the same shape."""
-        h = self.activation(self.up(x)) if self.gate is None else self.activation(self.gate(x)) * self.up(x)
-        out: Tensor = self.down(h)
+        up: Tensor = self.up(x)
+        out: Tensor = self.down(self.activation(up) if self.gate is None else self._gated(self.gate(x), up))
         return out
+
+    def _gated(self, gate: Tensor, up: Tensor) -> Tensor:
+        if self.limit is not None:
+            gate, up = gate.clamp(max=self.limit), up.clamp(-self.limit, self.limit) + 1
+        return self.activation(gate) * up

@@ -169,7 +169,7 @@ class Transformer(nn.Module):
         t = len(queries)
         keys = torch.arange(end, device=queries.device)
         # Kernels need no mask for one query that attends to all keys, nor for a causal square.
-        has_kernel = self.config.attention_softcap is None
+        has_kernel = self.config.attention_softcap is None and not self.config.attention_sinks
         needs_no_mask = left_padding is None and sees_all and (t == 1 or (t == end and has_kernel))
         masks: dict[int | None, Tensor | None] = {}
         for window in {None, *self.config.windows}:
@@ -207,5 +207,5 @@ def initialise(transformer: Transformer) -> Transformer:
         if isinstance(module, Attention):
             nn.init.normal_(module.out.weight, std=residual_std)
         if isinstance(module, MLP):
-            nn.init.normal_(module.down.weight, std=residual_std)
+            nn.init.normal_(module.down.get_parameter("weight"), std=residual_std)
     return transformer
