@@ -29,7 +29,8 @@ from zoo_core import (
 )
 from zoo_core.catalog import Catalog
 from zoo_core.errors import CatalogError
-from zoo_core.running.model import MAX_FRAMES, Progress
+from zoo_core.running.frames import MAX_FRAMES
+from zoo_core.running.progress import Progress
 from zoo_core.samples import check_replay
 from zoo_core.testing.plugins import write_plugin
 

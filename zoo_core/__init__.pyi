@@ -108,10 +108,10 @@ from .running.conversation import check_conversation as check_conversation
 from .running.mixing import mix_latents as mix_latents
 from .running.mixing import parse_layers as parse_layers
 from .running.model import Model as Model
-from .running.model import Progress as Progress
 from .running.planning import Plan as Plan
 from .running.planning import Request as Request
 from .running.planning import make_plan as make_plan
+from .running.progress import Progress as Progress
 from .running.shards import Shard as Shard
 from .running.shards import begin_shard as begin_shard
 from .running.walking import latent_walk as latent_walk

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from zoo_core.errors import OutputError
 from zoo_core.noise import check_seed
-from zoo_core.running.model import Model, Progress
+from zoo_core.running.model import Model
 from zoo_core.running.planning import Request, make_plan
+from zoo_core.running.progress import Progress
 from zoo_core.samples.lines import JsonLines, read_lines
 from zoo_core.samples.sample import Sample
 

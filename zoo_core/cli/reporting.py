@@ -15,7 +15,7 @@ from zoo_core.errors import visible
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from zoo_core.running.model import Progress
+    from zoo_core.running.progress import Progress
     from zoo_core.samples.record import Record
 
 Tell = Callable[["Record", str | None, Path | None, bool], None]

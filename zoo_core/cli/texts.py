@@ -13,7 +13,7 @@ from zoo_core.errors import visible
 from zoo_core.samples.base import Output
 
 if TYPE_CHECKING:
-    from zoo_core.running.model import Progress
+    from zoo_core.running.progress import Progress
     from zoo_core.samples.sample import Sample
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo_core.errors import OptionError, near_misses, short_repr, some
 from zoo_core.manifest.cards import ModelCard, Option
 from zoo_core.noise import check_seed
 from zoo_core.protocols import Prompt
 from zoo_core.running.conversation import check_conversation
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Request:
     prompt: Prompt | None
     options: Mapping[str, Any]
     """Every option of the card; a ``per_sample`` option has this sample's value."""
+    latents: torch.Tensor | None = field(default=None, compare=False)
+    """The noise to begin with in place of the seed's own: (…) standard normals."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,8 @@ class Plan:
     prompts: Sequence[PromptLine]
     """Cycled through, like options given as lists."""
     options: Mapping[str, Any]
+    latents: torch.Tensor | None = field(default=None, compare=False)
+    """(n, …), a row per sample."""
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -81,10 +88,11 @@ class Plan:
                 for name, value in self.options.items()
             }
             seed = self.seeds[index] if line.seed is None else line.seed + turn
-            yield Request(index, seed, line.prompt, {**options, **line.options})
+            latents = None if self.latents is None else self.latents[index]
+            yield Request(index, seed, line.prompt, {**options, **line.options}, latents)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the plan as plain JSON values; :meth:`from_json` is the inverse."""
+        """Return the plan as plain JSON values, without latents; :meth:`from_json` is the inverse."""
         seeds = self.seeds
         return {
             "seeds": {"first": seeds[0], "count": len(seeds)} if isinstance(seeds, range) else list(seeds),
@@ -119,21 +127,24 @@ class Plan:
 
 def make_plan(
     card: ModelCard,
-    prompt: Prompt | Sequence[Prompt | PromptLine] | None,
+    prompt: Prompt | Sequence[Prompt | PromptLine] | None = None,
     *,
-    n: int | None,
-    seed: int | None,
-    seeds: Sequence[int] | None,
+    n: int | None = None,
+    seed: int | None = None,
+    seeds: Sequence[int] | None = None,
+    latents: torch.Tensor | None = None,
     options: Mapping[str, Any],
 ) -> Plan:
     """Check the arguments of ``Model.generate`` against a card and list the samples."""
+    if latents is not None:
+        n = _count(latents, n if seeds is None else len(seeds))
     prompts = _check_prompts(card, prompt)
     values = _check_options(card, options)
     _check_labels(card, values.get("label"))
     longest = max(len(prompts), *(len(v) for v in values.values() if isinstance(v, tuple)), 1)
     if seeds is not None and (line := next((line for line in prompts if line.seed is not None), None)):
         raise OptionError(f"Seeds were given twice: {line.place} has one too.", "Leave out --seeds.")
-    return Plan(_choose_seeds(n, seed, seeds, longest), prompts, values)
+    return Plan(_choose_seeds(n, seed, seeds, longest), prompts, values, latents)
 
 
 def _check_prompts(
@@ -215,6 +226,19 @@ def _check_labels(card: ModelCard, given: Any) -> None:
         raise OptionError(
             f"--label {wrong}: this model has {known.count} classes.", f"Give 0 to {known.count - 1}{names}."
         )
+
+
+def _count(latents: torch.Tensor, asked: int | None) -> int:
+    """Return the number of samples that latents ask for."""
+    import torch
+
+    if not isinstance(latents, torch.Tensor) or not latents.is_floating_point() or latents.ndim < 2:
+        raise OptionError("latents: not a tensor of floats (n, …).", "Give torch.randn(n, …) or the like.")
+    if not torch.isfinite(latents).all():
+        raise OptionError("latents: NaN or infinity.", "Give standard normals.")
+    if asked not in (None, len(latents)):
+        raise OptionError(f"latents: {len(latents)} rows for {asked} samples.", "Give a row for each sample.")
+    return len(latents)
 
 
 def _choose_seeds(

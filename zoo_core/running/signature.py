@@ -11,15 +11,18 @@ from zoo_core.manifest.cards import ModelCard, Option
 TYPES: dict[str, Any] = {"string": str, "integer": int, "number": float, "boolean": bool}
 
 
-def signature_of(card: ModelCard, call: Callable[..., Any]) -> Signature:
-    """Return the signature of ``call`` with the card's options in place of its ``**options``."""
-    _, *general, _ = signature(call).parameters.values()
+def signature_of(card: ModelCard, generate: Callable[..., Any]) -> Signature:
+    """Return the signature of ``generate`` with the card's options in place of its ``**options``.
+
+    Without ``on_step``, for a model that is called shows a bar.
+    """
+    _, *general, _ = signature(generate).parameters.values()
     own = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=option.default, annotation=_type(option))
         for name, option in card.options.items()
     ]
-    takes_prompt = card.prompt != "none"
-    return Signature([each for each in general if takes_prompt or each.name != "prompt"] + own)
+    hidden = {"on_step"} | ({"prompt"} if card.prompt == "none" else set())
+    return Signature([each for each in general if each.name not in hidden] + own)
 
 
 def _type(option: Option) -> Any:

@@ -14,6 +14,8 @@ from zoo_core.protocols import Batch, Editor, Generator, Step
 if TYPE_CHECKING:
     import torch
 
+    from zoo_core.manifest.cards import ModelCard
+
 
 def start(generator: Generator, batch: Batch) -> Iterator[Step]:
     """Begin a batch, computing nothing yet.
@@ -62,3 +64,10 @@ def initial_noise(generator: Generator, batch: Batch) -> tuple[torch.Tensor | No
     except _Drawn as drawn:
         return drawn.normals, noise.draws_before
     return None, noise.draws_before
+
+
+def takes_no_latents(card: ModelCard) -> OptionError:
+    """Return the error that a model begins with no normals."""
+    return OptionError(
+        f"{card.id} begins with no normals, so it takes no latents.", "Leave out latents, and give a seed."
+    )
