@@ -22,7 +22,7 @@ schema = 1
 [plugin]
 name = "zoo-foreign"
 summary = "Reads files of numbers"
-converts = [".pkl", ".nums"]
+converts = [".pkl", ".pt", ".nums"]
 
 [[model]]
 id = "numbers"
@@ -31,6 +31,14 @@ family = "other"
 output = "image"
 license = "mit"
 weights = { repo = "org/numbers", files = ["numbers.pkl"] }
+
+[[model]]
+id = "torch-numbers"
+summary = "Numbers in a file of PyTorch, without a config"
+family = "other"
+output = "image"
+license = "mit"
+weights = { repo = "org/numbers", files = ["numbers.pt"] }
 """
 SOURCE = """
 import os
@@ -122,7 +130,7 @@ def test_a_missing_file_and_a_folder_that_is_taken_are_refused(foreign, tmp_path
 
 @pytest.fixture
 def pulled(foreign, loopback_hub):
-    loopback_hub.add("org/numbers", {"numbers.pkl": b"numbers 0.5 0.5"})
+    loopback_hub.add("org/numbers", {"numbers.pkl": b"numbers 0.5 0.5", "numbers.pt": b"numbers 0.25"})
     return Catalog.read().find("numbers")
 
 
@@ -141,6 +149,11 @@ def test_a_card_of_a_foreign_file_runs_and_is_converted_once(pulled):
     assert first.record.checkpoint == {"source": checkpoint.source, "digest": checkpoint.digest}
 
 
+def test_a_card_of_a_file_of_pytorch_without_a_config_is_converted_too(pulled):
+    (sample,) = zoo.load("torch-numbers", device="cpu").generate(seed=0)
+    assert float(sample.tensor.mean()) == 0.25
+
+
 def test_a_conversion_that_was_tampered_with_is_made_again(pulled):
     zoo.load("numbers", device="cpu")
     weights = made_of(pulled) / "model.safetensors"
@@ -155,6 +168,12 @@ def test_what_needs_no_conversion_stays_as_it_is(foreign, loopback_hub, tmp_path
     (tmp_path / "model.safetensors").write_bytes(b"")
     checkpoint = zoo.Checkpoint("here", {"model.safetensors": tmp_path / "model.safetensors"}, "sha256:0")
     assert converted(checkpoint, readers) is checkpoint
+    beside = {name: tmp_path / name for name in ("config.json", "weights.pt")}
+    for found in (
+        zoo.Checkpoint("here", beside, "sha256:0"),
+        zoo.Checkpoint("here", {"a.pth": tmp_path}, ""),
+    ):
+        assert converted(found, readers) is found  # a config, or a file that no plugin converts
 
 
 def test_pull_converts(pulled):

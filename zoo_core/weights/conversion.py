@@ -16,6 +16,8 @@ from zoo_core.weights.network import save_weights
 
 FOREIGN = (".pkl",)
 """Suffixes of weights that are never read directly; a card's are converted when they are first pulled."""
+TORCH = (".pt", ".pth", ".ckpt")
+"""Suffixes that are converted likewise where no config is beside the file and the plugin converts them."""
 CONFIG, WEIGHTS, ORIGIN = "config.json", "model.safetensors", "origin.json"
 
 Reader = Callable[[Path], Conversion | None]
@@ -87,7 +89,7 @@ def converted(
     Raises:
         WeightsError: The file cannot be converted, or the conversion cannot be written.
     """
-    name = next((name for name in checkpoint.files if PurePosixPath(name).suffix in FOREIGN), None)
+    name = next((name for name in checkpoint.files if _is_foreign(name, checkpoint, readers)), None)
     if name is None:
         return checkpoint
     # The digest is that of the verified file: another file is converted into another folder.
@@ -102,6 +104,13 @@ def converted(
     return Checkpoint(
         checkpoint.source, {each: folder / each for each in (CONFIG, WEIGHTS)}, checkpoint.digest
     )
+
+
+def _is_foreign(name: str, checkpoint: Checkpoint, readers: Callable[[Path], Mapping[str, Reader]]) -> bool:
+    suffix = PurePosixPath(name).suffix
+    if suffix in TORCH and not any(other.endswith(".json") for other in checkpoint.files):
+        return bool(readers(checkpoint.files[name]))
+    return suffix in FOREIGN
 
 
 def kept_folder(source: str) -> Path:
