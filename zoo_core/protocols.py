@@ -181,6 +181,9 @@ class Score:
     """True if ``nats`` is a lower bound."""
     error: torch.Tensor | None = None
     """(n,): standard error of ``nats``, where they are an average of random draws whose spread is known."""
+    terms: torch.Tensor | None = None
+    """(n, 1 + T): what adds up to −``nats`` in a diffusion model's bound: the prior's nats, then those of the
+    timesteps T − 1 to 0."""
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +11,9 @@ from zoo_core.cli.completion import complete_models
 from zoo_core.cli.console import adapter_option, device_option, print_json, write
 from zoo_core.cli.model_command import capable_card
 from zoo_core.environment import Environment
+
+if TYPE_CHECKING:
+    import torch
 
 
 @click.command()
@@ -27,6 +31,11 @@ from zoo_core.environment import Environment
     is_flag=True,
     help="Of diffusion models: by the probability-flow ODE, with its standard error, in place of the bound.",
 )
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Of diffusion models: a new .png file with the bound's terms by timestep. Needs matplotlib.",
+)
 @device_option
 @click.option("--dtype", metavar="DTYPE", default="auto", help="As for zoo run.", show_default=True)
 @adapter_option
@@ -36,6 +45,7 @@ def score(
     files: tuple[str, ...],
     seed: int,
     ode: bool,
+    plot: Path | None,
     device: str,
     dtype: str,
     adapter: str | None,
@@ -48,19 +58,28 @@ def score(
     and bits per byte; a text longer than the context is read in windows that overlap by half. Images:
     log-likelihood and bits per dimension. Points, the .npz or .csv files of zoo run: their log-density.
     """
-    from zoo_core.running.scoring import figures, read_item
+    from zoo_core.cli.score_plot import check_plot, plot_terms
+    from zoo_core.running.scoring import bits_by_timestep, figures, read_item
 
     card = capable_card(model, "score", "score data")
+    if plot is not None:
+        check_plot(plot, ode)
     read = {file: read_item(file, card.output) for file in files}
     loaded = Environment.current().load(card, device=device, dtype=dtype, adapter=adapter)
     rows: list[dict[str, Any]] = []
+    terms: dict[str, torch.Tensor] = {}
     for number, (file, content) in enumerate(read.items()):
         data = [content] if isinstance(content, str) else content
-        found = figures(loaded.log_likelihood(data, seed=seed + number, ode=ode), content)
+        score = loaded.log_likelihood(data, seed=seed + number, ode=ode)
+        found = figures(score, content)
+        if plot is not None:
+            terms[file] = bits_by_timestep(score)
         rows.append({"file": file, **found})
         if not as_json:
             words = [f"{name.replace('_', ' ')} {_format(value)}" for name, value in found.items()]
             write(f"{file}: {', '.join(words)}")
+    if plot is not None:
+        plot_terms(terms, plot)
     if as_json:
         print_json(rows)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo_core.data.images import IMAGE_SUFFIXES, read_image
-from zoo_core.errors import ZooError
+from zoo_core.errors import OptionError, ZooError
 
 if TYPE_CHECKING:
     import torch
@@ -96,3 +96,14 @@ def figures(score: Score, content: str | torch.Tensor) -> Mapping[str, float | i
         if score.error is not None:
             row["error"] = float(score.error[0]) / size / math.log(2)
     return row | ({"bound": True} if score.bound else {})
+
+
+def bits_by_timestep(score: Score) -> torch.Tensor:
+    """Return the terms of one item's bound at timesteps 0 to T − 1 in bits per dimension, (T,).
+
+    Raises:
+        OptionError: The score is not such a bound.
+    """
+    if score.terms is None:
+        raise OptionError("This model has no bound with terms by timestep.", "Leave out --plot.")
+    return score.terms[0, 1:].flip(0).cpu() / float(score.size[0]) / math.log(2)

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
+from PIL import Image
+from tiny import tiny
 from torch import Tensor
 from zoo_ddpm import checkpoint
 from zoo_ddpm.elbo import (
@@ -23,10 +26,10 @@ from zoo_ddpm.sampling import sampler_steps
 from zoo_ddpm.schedule import SchedulerConfig
 from zoo_ddpm.timesteps import SamplerStep
 from zoo_ddpm.unet import UNet
-from zoo_ddpm.unet_config import UNetConfig
 
 import zoo_core as zoo
 from zoo_core import Noise, OptionError, ZooError
+from zoo_core.cli import cli
 
 BITS = math.log(2)
 RUNS = [
@@ -165,17 +168,7 @@ def folder(tmp_path_factory):
     def write(**network: Any) -> zoo.Model:
         path = tmp_path_factory.mktemp("scored")
         torch.manual_seed(0)
-        config = UNetConfig(
-            sample_size=8,
-            in_channels=1,
-            out_channels=1,
-            block_out_channels=(8,),
-            down_block_types=("DownBlock2D",),
-            up_block_types=("UpBlock2D",),
-            layers_per_block=1,
-            norm_num_groups=4,
-            **network,
-        )
+        config = tiny(**network)
         table = {"null_class": 2} if network.get("num_class_embeds") == 3 else {}
         checkpoint.write(path, UNet(config), {"num_train_timesteps": 30}, table)
         return zoo.load(path, device="cpu")
@@ -195,6 +188,25 @@ def test_a_model_scores_each_image_by_its_own_stream(folder):
     assert torch.isfinite(score.nats).all()
     assert (score.nats < 0).all()
     assert torch.allclose(alone.nats, score.nats[1:2], rtol=1e-5)
+
+
+def test_the_terms_of_the_bound_add_up_and_are_plotted(folder, tmp_path):
+    model = folder(num_class_embeds=3)
+    data = torch.full((1, 1, 8, 8), 90, dtype=torch.uint8)
+    image, plot = tmp_path / "a$b.png", tmp_path / "plot.png"
+    Image.fromarray(data[0, 0].numpy()).save(image)
+    command = ["score", model.checkpoint.source, str(image), "--plot", str(plot)]
+
+    score = model.log_likelihood(data)
+    done = CliRunner().invoke(cli, command, catch_exceptions=False)
+
+    assert score.terms.shape == (1, 31)  # of the prior and of 30 timesteps
+    assert torch.allclose(score.terms.sum(1), -score.nats)
+    assert "bits per dimension" in done.output
+    assert Image.open(plot).width == 900
+    for words, wrong in ((command, "exists"), ([*command, "--ode"], "--ode computes none")):
+        with pytest.raises(ZooError, match=wrong):
+            CliRunner().invoke(cli, words, catch_exceptions=False)
 
 
 def test_images_of_another_shape_are_refused(folder):

@@ -31,11 +31,13 @@ def variational_bound(predict: Predictor, config: SchedulerConfig, data: Tensor,
     """
     x_0 = data.double() / 127.5 - 1
     steps = sampler_steps(config, "ddpm", config.num_train_timesteps, "trailing")
-    nats = prior_term(x_0, steps[0].alpha_bar)
+    terms = [prior_term(x_0, steps[0].alpha_bar)]
     for step in steps:
         epsilon = noise.normal(*data.shape[1:]).to(x_0)
-        nats = nats + kl_term(predict, config.variance_type, step, decoder_variance(steps), x_0, epsilon)
-    return Score(nats=-nats, size=torch.full_like(nats, x_0[0].numel()), bound=True)
+        terms.append(kl_term(predict, config.variance_type, step, decoder_variance(steps), x_0, epsilon))
+    by_step = torch.stack(terms, 1)
+    nats = by_step.sum(1)
+    return Score(nats=-nats, size=torch.full_like(nats, x_0[0].numel()), bound=True, terms=by_step)
 
 
 def prior_term(x_0: Tensor, alpha_bar: float) -> Tensor:
