@@ -42,7 +42,7 @@ def test_options_offer_what_the_code_knows():
 
     assert set(shared["sampler"].enum) == set(sampling.SAMPLERS)
     assert set(shared["spacing"].enum) == {*timesteps.SPACINGS, *sigmas.SIGMA_SPACINGS}
-    assert set(TRAINER.options["schedule"].enum) == set(training.SCHEDULES)
+    assert set(TRAINER.options["schedule"].enum) == {*training.SCHEDULES, training.FLOW}
     assert set(training.SCHEDULES.values()) < set(betas.BETA_SCHEDULES)
     assert set(TRAINER.options["prediction"].enum) == set(training.PREDICTIONS)
     assert set(training.PREDICTIONS.values()) == set(get_args(schedule.PredictionType))

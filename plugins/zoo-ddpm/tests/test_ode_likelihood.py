@@ -6,13 +6,13 @@ import math
 
 import pytest
 import torch
+from tiny import tiny
 from torch import Tensor
 from zoo_ddpm.ode_likelihood import flow_log_density
 from zoo_ddpm.prediction import Prediction, Predictor
 from zoo_ddpm.schedule import SchedulerConfig
 from zoo_ddpm.timesteps import SamplerStep
 from zoo_ddpm.training import DDPMTrainable
-from zoo_ddpm.unet_config import UNetConfig
 
 import zoo_core as zoo
 
@@ -76,17 +76,7 @@ def test_the_error_of_correlated_data_is_the_spread_of_the_trace():
 
 
 def test_a_model_scores_by_the_ode_as_zoo_score_calls_it(tmp_path):
-    network = UNetConfig(
-        sample_size=8,
-        in_channels=1,
-        out_channels=1,
-        block_out_channels=(8,),
-        down_block_types=("DownBlock2D",),
-        up_block_types=("UpBlock2D",),
-        layers_per_block=1,
-        norm_num_groups=4,
-    )
-    trainable = DDPMTrainable(network, SchedulerConfig())
+    trainable = DDPMTrainable(tiny(), SchedulerConfig())
     trainable.save(tmp_path, trainable.networks)
     generator = zoo.load(tmp_path, device="cpu").generator
     data = torch.randint(256, (2, 1, 8, 8), dtype=torch.uint8)

@@ -11,10 +11,13 @@ import diffusers
 import pytest
 import torch
 import zoo_ddpm
+from PIL import Image
+from tiny import tiny
 from torch import Tensor
+from zoo_ddpm.forward_process import diffused
+from zoo_ddpm.sampling import FlowConfig, read_schedule
 from zoo_ddpm.schedule import SchedulerConfig
 from zoo_ddpm.training import DDPMTrainable, Labels, create
-from zoo_ddpm.unet_config import UNetConfig
 
 import zoo_core as zoo
 from zoo_core import OptionError, Options, TrainingData
@@ -23,16 +26,7 @@ MANIFEST = tomllib.loads((Path(zoo_ddpm.__file__).parent / "zoo.toml").read_text
 DEFAULTS = {name: option.get("default") for name, option in MANIFEST["trainer"][0]["options"].items()}
 DIGITS = TrainingData(shape=(1, 28, 28), classes=tuple("0123456789"), count=60_000)
 
-TINY = UNetConfig(
-    sample_size=8,
-    in_channels=1,
-    out_channels=1,
-    block_out_channels=(8,),
-    down_block_types=("DownBlock2D",),
-    up_block_types=("UpBlock2D",),
-    layers_per_block=1,
-    norm_num_groups=4,
-)
+TINY = tiny()
 
 
 def options(**given: Any) -> Options:
@@ -87,6 +81,22 @@ def test_noisy_images_and_targets_equal_those_of_diffusers(prediction):
     goal = {"epsilon": epsilon, "sample": x_0, "v_prediction": theirs.get_velocity(x_0, epsilon, t)}
     assert torch.allclose(recorder.x_t, theirs.add_noise(x_0, epsilon, t), atol=1e-5)
     assert float(value) == pytest.approx(float(goal[prediction].square().mean()), rel=1e-4)
+
+
+def test_a_flow_is_learned_on_the_line_of_diffusers_from_data_to_noise():
+    trainable = DDPMTrainable(TINY, FlowConfig())
+    theirs = diffusers.FlowMatchEulerDiscreteScheduler()
+    random = torch.Generator().manual_seed(0)
+    x_0, epsilon = torch.rand(4, 1, 8, 8, generator=random), torch.randn(4, 1, 8, 8, generator=random)
+    t = torch.tensor([0, 10, 500, 999])
+    recorder = Recorder()
+
+    value = trainable.loss(recorder, x_0, t, epsilon)
+
+    assert recorder.t.tolist() == [1, 11, 501, 1000]  # T σ
+    times = recorder.t.float()
+    assert torch.allclose(recorder.x_t, theirs.scale_noise(x_0, times, epsilon), atol=1e-6)
+    assert float(value) == pytest.approx(float((epsilon - x_0).square().mean()), rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +192,49 @@ def test_what_is_saved_runs_at_once_and_in_diffusers_too(tmp_path):
     assert torch.allclose(scheduler.alphas_cumprod.double(), trainable.scheduler.alphas_bar(), rtol=1e-4)
 
 
+@pytest.mark.parametrize("sampler", [None, "euler", "heun", "dpmpp-2m"])
+def test_a_saved_flow_runs_and_euler_is_that_of_diffusers(flow_folder, sampler):
+    model = zoo.load(flow_folder, device="cpu")
+    x = zoo.Noise([0]).normal(1, 28, 28)
+    how = {"label": 7, "sampler": sampler, "steps": 6, "guidance_scale": 1}
+    (sample,) = model.generate(latents=x, seed=0, **how)
+    assert sample.tensor.isfinite().all()
+    if sampler not in (None, "euler"):
+        return
+    unet = diffusers.UNet2DModel.from_pretrained(flow_folder)
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler.from_pretrained(flow_folder)
+    scheduler.set_timesteps(6)
+    with torch.inference_mode():
+        for t in scheduler.timesteps:
+            v = unet(x, t, class_labels=torch.tensor([7])).sample
+            x = scheduler.step(v, t, x).prev_sample
+    assert torch.allclose(sample.tensor, x[0].clamp(-1, 1), atol=1e-3)  # float16 weights
+
+
+def test_a_flow_is_edited_and_diffused_and_has_no_bound(flow_folder, tmp_path):
+    model = zoo.load(flow_folder, device="cpu")
+    grey = tmp_path / "grey.png"
+    Image.new("L", (28, 28), 90).save(grey)
+    for how in ({"strength": 0.5}, {"invert": True}):
+        (sample,) = model.generate(input=str(grey), label=7, seed=0, steps=4, **how)
+        assert sample.tensor.isfinite().all()
+    given = zoo.InputImage(Image.open(grey))
+    assert diffused(model.generator.model, given, 7, 0, columns=4, steps=6).times == [0, 201, 600, 1000]
+    assert not isinstance(model.generator, zoo.Scorer)
+    with pytest.raises(OptionError, match="--clip static is not for flows"):
+        list(model.generate(seed=0, clip="static", steps=2))
+
+
+@pytest.fixture(scope="module")
+def flow_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("flow")
+    torch.manual_seed(0)
+    trainable = create(options(schedule="flow", channels="8,16", head_channels=8, layers=1), DIGITS)
+    trainable.save(folder, trainable.networks)
+    assert read_schedule(trainable.scheduler.to_json()) == trainable.scheduler
+    return folder
+
+
 @pytest.mark.parametrize(("prediction", "clips"), [("epsilon", True), ("v", False), ("x0", False)])
 def test_a_fresh_model_asks_for_the_sampling_that_guidance_goes_with(prediction, clips):
     scheduler = create(options(prediction=prediction), DIGITS).scheduler
@@ -229,6 +282,16 @@ def test_a_trainer_of_images_without_classes_makes_an_unconditional_model(tmp_pa
             {"zero_snr": True, "timesteps": 1},
             "--zero-snr needs a schedule of at least two timesteps.",
             "Give more --timesteps, or leave out --zero-snr.",
+        ),
+        (
+            {"schedule": "flow", "zero_snr": True},
+            "--zero-snr is not for --schedule flow",
+            "Leave out --zero-snr.",
+        ),
+        (
+            {"schedule": "flow", "prediction": "x0"},
+            "--prediction x0 is not for --schedule flow",
+            "Leave out --prediction x0.",
         ),
         (
             {"zero_snr": True, "prediction": "epsilon"},

@@ -37,10 +37,9 @@ def zoo_create_generator(
 def zoo_check_config(checkpoint: Checkpoint) -> None:
     """Refuse a model by its network's or its scheduler's config."""
     from zoo_ddpm.checkpoint import read
-    from zoo_ddpm.schedule import SchedulerConfig
+    from zoo_ddpm.sampling import read_schedule
 
-    source = f"{checkpoint.source}: scheduler_config.json"
-    SchedulerConfig.from_json(read(checkpoint).scheduler_config, source)
+    read_schedule(read(checkpoint).scheduler_config, f"{checkpoint.source}: scheduler_config.json")
 
 
 @hookimpl

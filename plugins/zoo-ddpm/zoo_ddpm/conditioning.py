@@ -16,8 +16,7 @@ from zoo_ddpm.inference import Denoiser, optimize_for_inference
 from zoo_ddpm.options import SamplingOptions, numbers
 from zoo_ddpm.preconditioning import Network
 from zoo_ddpm.prediction import Predictor, guided, labelled
-from zoo_ddpm.sampling import SamplingPlan, predictor
-from zoo_ddpm.schedule import SchedulerConfig
+from zoo_ddpm.sampling import SamplingPlan, Schedule, predictor
 
 DEFAULT_GUIDANCE = 1.5
 """Default guidance scale of a model with a null class."""
@@ -53,7 +52,7 @@ class ConditionalModel:
     def __init__(
         self,
         network: Denoiser,
-        scheduler: SchedulerConfig,
+        scheduler: Schedule,
         classes: Classes | None,
         shape: tuple[int, int, int],
         device: torch.device,

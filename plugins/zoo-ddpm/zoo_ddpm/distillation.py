@@ -71,7 +71,7 @@ class ConsistencyTrainable:
         self.teacher, self.classes = teacher, model.classes
         self.guidance_scale, self.dtype = guidance_scale, dtype
         self.scheduler = replace(
-            model.scheduler,
+            _scheduler(teacher),
             sampler="lcm",
             solver={},
             replaced=None,
@@ -134,7 +134,7 @@ class ConsistencyTrainable:
         model = _model(self.teacher)
         guidance = Guidance(self.guidance_scale)
         chosen = None if labels is None else labels.tolist()
-        return predictor(model.bind(chosen, guidance), model.scheduler, guidance.scale != 1)
+        return predictor(model.bind(chosen, guidance), _scheduler(self.teacher), guidance.scale != 1)
 
 
 def create_consistency(given: Options, data: TrainingData) -> ConsistencyTrainable:
@@ -198,6 +198,12 @@ def pseudo_huber(x: Tensor, y: Tensor) -> Tensor:
 def _model(teacher: zoo_core.Model) -> ConditionalModel:
     assert isinstance(teacher.generator, DDPM)
     return teacher.generator.model
+
+
+def _scheduler(teacher: zoo_core.Model) -> SchedulerConfig:
+    scheduler = _model(teacher).scheduler
+    assert isinstance(scheduler, SchedulerConfig), "a flow is refused"
+    return scheduler
 
 
 def _student(teacher: zoo_core.Model) -> UNet:

@@ -237,7 +237,8 @@ def ddim_inversion(predict: Predictor, x: Tensor, steps: Sequence[SamplerStep]) 
 
     Song et al. 2021 (arXiv:2010.02502), section 4.3, take ε at the less noisy end of a step. Here it is that
     of the end where DDIM takes it, found by fixed-point iteration (Pan et al. 2023, arXiv:2309.04907), so
-    that sampling returns to the image.
+    that sampling returns to the image. Anderson's acceleration (1965), with a memory of one, makes the
+    iteration converge in a few calls also where a step enlarges differences.
 
     Args:
         predict: The wrapped network, without clipping.
@@ -247,10 +248,23 @@ def ddim_inversion(predict: Predictor, x: Tensor, steps: Sequence[SamplerStep]) 
     for step in reversed(steps):
         clean = x / math.sqrt(step.alpha_bar_prev)
         shift = math.sqrt(1 - step.alpha_bar_prev) / math.sqrt(step.alpha_bar_prev)
+        before: tuple[Tensor, Tensor] | None = None
         for _ in range(CORRECTIONS):
             epsilon = predict(x, step).epsilon
-            x = noised(clean - shift * epsilon, epsilon, step.alpha_bar)
+            image = noised(clean - shift * epsilon, epsilon, step.alpha_bar)
+            residual = image - x
+            x = image
+            if before is not None:
+                x = image - secant(residual, before[1]) * (image - before[0])
+            before = image, residual
     return x
+
+
+def secant(residual: Tensor, before: Tensor) -> Tensor:
+    """Return how far to go back along the last change so that residuals (n, c, h, w) shrink most."""
+    change = residual - before
+    share = (residual * change).flatten(1).sum(1) / change.square().flatten(1).sum(1).clamp(min=1e-20)
+    return share.view(-1, 1, 1, 1)
 
 
 def slerp(one: Tensor, other: Tensor, position: Tensor) -> Tensor:

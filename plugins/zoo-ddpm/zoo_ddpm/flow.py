@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from zoo_core import Between, read_config
@@ -47,6 +48,10 @@ class FlowConfig:
     stochastic_sampling: Literal[False] = False
     shift_terminal: None = None
 
+    prediction_type: ClassVar[str] = "velocity"
+    preconditioning: ClassVar[str | None] = "flow"
+    is_distilled: ClassVar[bool] = False
+    replaced: ClassVar[str | None] = None
     sampler: ClassVar[str] = "ddim"
     solver: ClassVar[Mapping[str, Any]] = {}
     variance_type: ClassVar[str] = "fixed_small"
@@ -58,6 +63,29 @@ class FlowConfig:
         """Read a parsed ``scheduler_config.json``; WeightsError names an option that is not implemented."""
         given = {key: value for key, value in config.items() if value is not None and key[:1] != "_"}
         return read_config(cls, given, source, ignore=WITHOUT_EFFECT)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a ``scheduler_config.json`` that diffusers reads back."""
+        return {
+            "_class_name": SCHEDULER,
+            "num_train_timesteps": self.num_train_timesteps,
+            "shift": self.shift,
+        }
+
+    def training_levels(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the weights of x_0 and of ε in x_σ, and the network's times, at σ = 1/T … 1: each (T,)."""
+        times = torch.arange(1, self.num_train_timesteps + 1)
+        sigmas = times / self.num_train_timesteps
+        return 1 - sigmas, sigmas, times
+
+    def alphas_bar(self) -> Tensor:
+        """ᾱ of the same levels, float64, descending."""
+        signal, noise, _ = (table.double() for table in self.training_levels())
+        return signal**2 / (signal**2 + noise**2)
+
+    def network_time(self, t: float) -> float:
+        """Return what the network is given for timestep t."""
+        return t
 
     def shifted(self, sigma: float) -> float:
         """Return the noise level in place of an evenly spaced one (Esser et al., eq. 23)."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo_core import InputImage, Noise
 from zoo_ddpm.conditioning import ConditionalModel, Guidance
 from zoo_ddpm.keeping import noised
-from zoo_ddpm.sampling import plan_sampling
+from zoo_ddpm.sampling import FlowConfig, plan_sampling
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ def diffused(
         plan = plan_sampling(model.scheduler)
     else:
         count = min(steps, model.scheduler.num_train_timesteps)
-        plan = plan_sampling(model.scheduler, "ddim", count, "trailing")
+        spacing = None if isinstance(model.scheduler, FlowConfig) else "trailing"
+        plan = plan_sampling(model.scheduler, "ddim", count, spacing)
     noise = Noise([seed], model.device)
     guidance = Guidance(model.guidance_scale(None))
     labels = model.labels([label], noise, guidance)

@@ -30,7 +30,7 @@ from zoo_ddpm.inference import optimize_for_inference
 from zoo_ddpm.ode_likelihood import ode_log_likelihood
 from zoo_ddpm.options import SamplingOptions, sampling_plan
 from zoo_ddpm.previews import previewed
-from zoo_ddpm.sampling import SamplingPlan, predictor
+from zoo_ddpm.sampling import SamplingPlan, Schedule, predictor, read_schedule
 from zoo_ddpm.schedule import SchedulerConfig
 from zoo_ddpm.unet import UNet
 from zoo_ddpm.unet_config import UNetConfig
@@ -47,9 +47,7 @@ def load(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None
     Args and errors are those of :class:`DDPM`.
     """
     parts = layout.read(checkpoint)
-    scheduler = SchedulerConfig.from_json(
-        parts.scheduler_config, f"{checkpoint.source}: scheduler_config.json"
-    )
+    scheduler = read_schedule(parts.scheduler_config, f"{checkpoint.source}: scheduler_config.json")
     scores = not (scheduler.preconditioning or scheduler.is_distilled)
     return (ScoringDDPM if scores else DDPM)(checkpoint, parts, scheduler, device, dtype)
 
@@ -72,7 +70,7 @@ class DDPM:
         self,
         checkpoint: Checkpoint,
         parts: layout.Parts,
-        scheduler: SchedulerConfig,
+        scheduler: Schedule,
         device: torch.device,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -146,6 +144,8 @@ class DDPM:
 class ScoringDDPM(DDPM):
     """A model that was trained to the bound of Ho et al., and so tells how likely images are."""
 
+    scheduler: SchedulerConfig
+
     def log_likelihood(self, data: Tensor, noise: Noise) -> Score:
         """Return a lower bound of the log-likelihood of images (n, c, h, w) uint8, with T network calls.
 
@@ -215,7 +215,7 @@ def batch_size(config: UNetConfig, guided: bool) -> int:
     return max(1, min(MAX_BATCH, int(BATCH_MEMORY / a_sample)))
 
 
-def _check_channels(config: UNetConfig, scheduler: SchedulerConfig, source: str) -> None:
+def _check_channels(config: UNetConfig, scheduler: Schedule, source: str) -> None:
     expected = config.in_channels * (2 if scheduler.variance_type.startswith("learned") else 1)
     if config.out_channels != expected:
         raise WeightsError(

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 from zoo_core import OptionError
 from zoo_ddpm.samplers import OwnSampler
-from zoo_ddpm.sampling import SamplingPlan, plan_sampling
-from zoo_ddpm.schedule import SchedulerConfig
+from zoo_ddpm.sampling import FlowConfig, SamplingPlan, Schedule, plan_sampling
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class SamplingOptions:
     clip: str | None
 
 
-def sampling_plan(scheduler: SchedulerConfig, options: SamplingOptions) -> SamplingPlan:
+def sampling_plan(scheduler: Schedule, options: SamplingOptions) -> SamplingPlan:
     """Return how to sample a model of this scheduler; OptionError if the options contradict each other."""
     return plan_sampling(
         with_clipping(scheduler, options.clip),
@@ -58,9 +57,13 @@ def numbers(text: str, flag: str) -> list[float]:
         raise OptionError(f"{flag} {text}: not a list of numbers.", f"Give {flag} 10,3,1,0.3.") from None
 
 
-def with_clipping(scheduler: SchedulerConfig, clip: str | None) -> SchedulerConfig:
+def with_clipping(scheduler: Schedule, clip: str | None) -> Schedule:
     """Return the config with another clipping of x_0: ``none``, ``static`` or ``dynamic``; None keeps it."""
     if clip is None:
+        return scheduler
+    if isinstance(scheduler, FlowConfig):
+        if clip != "none":
+            raise OptionError(f"--clip {clip} is not for flows.", "Leave out --clip.")
         return scheduler
     if clip != "dynamic":
         return replace(scheduler, thresholding=False, clip_sample=clip == "static")

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from zoo_core import to_bytes
-from zoo_ddpm.schedule import SchedulerConfig
+from zoo_ddpm.sampling import Schedule
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 DPI = 100
 
 
-def draw_diffusion(
-    config: SchedulerConfig, times: Sequence[int], rows: Sequence[tuple[str, Tensor]]
-) -> Image.Image:
+def draw_diffusion(config: Schedule, times: Sequence[int], rows: Sequence[tuple[str, Tensor]]) -> Image.Image:
     """Draw images at timesteps, and below them the schedule and the signal-to-noise ratio.
 
     Args:

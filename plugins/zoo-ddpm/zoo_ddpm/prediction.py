@@ -75,11 +75,13 @@ def predictor(network: Network, config: SchedulerConfig, use_clipped_model_outpu
 
 
 def target(prediction_type: str, x_0: Tensor, epsilon: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
-    """Return the training target of this type; ``signal`` is √ᾱ_t and ``noise`` √(1 − ᾱ_t), broadcast."""
+    """Return the training target of this type; x_t is ``signal`` x_0 + ``noise`` ε, both broadcast."""
     if prediction_type == "epsilon":
         return epsilon
     if prediction_type == "v_prediction":
         return signal * epsilon - noise * x_0
+    if prediction_type == "velocity":
+        return epsilon - x_0
     return x_0
 
 

@@ -168,6 +168,12 @@ class SchedulerConfig:
         }
         return {"_class_name": name, "num_train_timesteps": self.num_train_timesteps, **options}
 
+    def training_levels(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return √ᾱ, √(1 − ᾱ) and the network's times of all timesteps: each (T,)."""
+        alphas_bar = self.alphas_bar()
+        times = torch.arange(self.num_train_timesteps)
+        return alphas_bar.sqrt().float(), (1 - alphas_bar).sqrt().float(), times
+
     @property
     def is_distilled(self) -> bool:
         """The network goes to x_0 at once, from the few timesteps that it was distilled at."""

@@ -1,4 +1,8 @@
-"""Training: Algorithm 1 of Ho et al. 2020 (arXiv:2006.11239), with the targets and distances in use today."""
+"""Training: Algorithm 1 of Ho et al. 2020 (arXiv:2006.11239), with the targets and distances in use today.
+
+A rectified flow (Liu et al. 2022, arXiv:2209.03003, eq. 1) is learned the same way: x_t lies on the line from
+data to noise, and the target is the direction of that line.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from torch import Tensor, nn
 from zoo_core import Loss, OptionError, Options, TrainingData, read_options
 from zoo_ddpm import checkpoint
 from zoo_ddpm.prediction import target
+from zoo_ddpm.sampling import FlowConfig, Schedule
 from zoo_ddpm.schedule import BetaSchedule, PredictionType, SchedulerConfig
 from zoo_ddpm.unet import UNet
 from zoo_ddpm.unet_config import UNetConfig
@@ -28,6 +33,8 @@ SCHEDULES: Mapping[str, BetaSchedule] = {
     "scaled-linear": "scaled_linear",
     "cosine": "squaredcos_cap_v2",
 }
+FLOW = "flow"
+"""The schedule of a rectified flow."""
 PREDICTIONS: Mapping[str, PredictionType] = {"epsilon": "epsilon", "v": "v_prediction", "x0": "sample"}
 WEIGHT_TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -56,7 +63,7 @@ class DDPMTrainable:
 
     Args:
         config: The network's shape.
-        scheduler: The forward process and what the network predicts.
+        scheduler: The forward process and what the network predicts; a flow predicts its velocity.
         distance: One of ``DISTANCES``.
         labels: None for an unconditional model.
         dtype: The type of the saved weights.
@@ -65,7 +72,7 @@ class DDPMTrainable:
     def __init__(
         self,
         config: UNetConfig,
-        scheduler: SchedulerConfig,
+        scheduler: Schedule,
         distance: str = "l2",
         labels: Labels | None = None,
         dtype: torch.dtype = torch.float32,
@@ -75,8 +82,7 @@ class DDPMTrainable:
         self.distance = DISTANCES[distance]
         self.labels = labels
         self.dtype = dtype
-        alphas_bar = scheduler.alphas_bar()
-        self._signal, self._noise = alphas_bar.sqrt().float(), (1 - alphas_bar).sqrt().float()
+        self._levels = scheduler.training_levels()
 
     def losses(
         self, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor], random: torch.Generator
@@ -102,12 +108,12 @@ class DDPMTrainable:
         Args:
             network: The network.
             x_0: Images, (n, c, h, w).
-            t: Timesteps, (n,) int64.
+            t: Timesteps, (n,) int64, counted from 0.
             epsilon: Standard normals in the shape of the images.
             labels: (n,) int64, for a class-conditional network.
         """
-        signal, noise = (table.to(x_0.device)[t].view(-1, 1, 1, 1) for table in (self._signal, self._noise))
-        output = network(signal * x_0 + noise * epsilon, t, labels)
+        signal, noise, time = (table.to(x_0.device)[t].view(-1, 1, 1, 1) for table in self._levels)
+        output = network(signal * x_0 + noise * epsilon, time.flatten(), labels)
         goal = target(self.scheduler.prediction_type, x_0, epsilon, signal, noise)
         # Under mixed precision the output is in half precision, too coarse for a mean of squares.
         return self.distance(output.float(), goal)
@@ -185,9 +191,22 @@ def create(given: Options, data: TrainingData) -> DDPMTrainable:
             "--zero-snr needs a schedule of at least two timesteps.",
             "Give more --timesteps, or leave out --zero-snr.",
         )
+    if options.schedule == FLOW and (options.zero_snr or options.prediction != "v"):
+        flag = "--zero-snr" if options.zero_snr else f"--prediction {options.prediction}"
+        raise OptionError(
+            f"{flag} is not for --schedule flow: a flow ends in pure noise, and its network predicts the "
+            "velocity.",
+            f"Leave out {flag}.",
+        )
     labels = Labels(data.classes, options.label_dropout) if data.classes else None
     config = UNetConfig.from_json(_unet_config(options, data.shape, channels, attention, labels))
-    scheduler = SchedulerConfig(
+    return DDPMTrainable(config, _schedule(options), options.distance, labels, WEIGHT_TYPES[options.weights])
+
+
+def _schedule(options: TrainingOptions) -> Schedule:
+    if options.schedule == FLOW:
+        return FlowConfig(num_train_timesteps=options.timesteps)
+    return SchedulerConfig(
         num_train_timesteps=options.timesteps,
         beta_schedule=SCHEDULES[options.schedule],
         prediction_type=PREDICTIONS[options.prediction],
@@ -201,7 +220,6 @@ def create(given: Options, data: TrainingData) -> DDPMTrainable:
         # bright. Only an x_0 that is computed from ε, by a division by √ᾱ, needs clipping.
         clip_sample=options.prediction == "epsilon",
     )
-    return DDPMTrainable(config, scheduler, options.distance, labels, WEIGHT_TYPES[options.weights])
 
 
 def _unet_config(
