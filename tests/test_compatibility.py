@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pluggy
 import pytest
+from in_process import zoo
 from PIL import Image
 
 from zoo_core.errors import CardError, PluginDeprecation, PluginError
@@ -58,10 +59,11 @@ def frozen(plugin_site: Path) -> Path:
     return install(plugin_site, "0.2")
 
 
-def zoo(*words: str, cwd: Path, status: int = 0) -> str:
+def zoo_of_a_later_core(*words: str, cwd: Path) -> str:
+    """Run ``zoo`` in a process that Python starts with ``LATER_CORE``."""
     command = [sys.executable, "-m", "zoo_core", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
-    assert done.returncode == status, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
@@ -202,15 +204,16 @@ HookspecMarker("zoo")(firstresult=True, warn_on_impl_args={"dtype": argument})(h
 @pytest.mark.usefixtures("frozen")
 def test_deprecated_hooks_work_and_doctor_names_their_users(plugin_site, tmp_path):
     (plugin_site / "sitecustomize.py").write_text(LATER_CORE)
-    said = zoo("doctor", cwd=tmp_path)
+    said = zoo_of_a_later_core("doctor", cwd=tmp_path)
     for hook in ("zoo_list_models", "dtype of zoo_create_generator"):
         assert f"Note: zoo-frozen: {hook} goes with zoo-core 0.3; use" in said
     assert "Update it: zoo install --upgrade zoo-frozen" in said
     assert "No problems found." in said
-    (found,) = (p for p in json.loads(zoo("plugins", "--json", cwd=tmp_path)) if p["name"] == "zoo-frozen")
+    rows = json.loads(zoo_of_a_later_core("plugins", "--json", cwd=tmp_path))
+    (found,) = (row for row in rows if row["name"] == "zoo-frozen")
     assert found["status"] == "ok"
     assert len(found["notes"]) == 2
-    zoo("run", "frozen-found", "--seed", "0", "-o", "found.png", cwd=tmp_path)
+    zoo_of_a_later_core("run", "frozen-found", "--seed", "0", "-o", "found.png", cwd=tmp_path)
 
 
 @pytest.mark.usefixtures("frozen")

@@ -1,4 +1,4 @@
-"""The whole path, as a user walks it: genuine processes, genuine checkpoints, the Hub over HTTP."""
+"""The whole path, as a user walks it: genuine checkpoints, and the Hub over HTTP in genuine processes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from in_process import zoo
 from PIL import Image
 
 from zoo_core import create_extractor, extractors
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 
 
-def zoo(*words: str, cwd: Path, status: int = 0) -> str:
+def zoo_process(*words: str, cwd: Path, status: int = 0) -> str:
     command = [sys.executable, "-m", "zoo_core", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
     assert done.returncode == status, done.stderr
@@ -59,7 +60,8 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.usefixtures("isolated_home")
 def test_sixteen_sevens(tmp_path):
-    out = zoo("run", "ddpm-digits", "--label", "7", "-n", "16", "--seed", "0", "-o", "out/", cwd=tmp_path)
+    words = ("run", "ddpm-digits", "--label", "7", "-n", "16", "--seed", "0", "-o", "out/")
+    out = zoo_process(*words, cwd=tmp_path)
 
     assert out.split() == [f"out/seed{i:04d}.png" for i in range(16)]
     images = np.stack([np.asarray(Image.open(tmp_path / path)) for path in out.split()])
@@ -84,15 +86,15 @@ def test_a_pipeline_of_diffusers_runs_from_the_hub_and_then_offline(
     commit = loopback_hub.add("someone/tiny", files_of(pipeline))
     run = ("run", "hf:someone/tiny", "--steps", "2", "--seed", "1", "--json", "-o")
 
-    record = json.loads(zoo(*run, "a.png", cwd=tmp_path))[0]
+    record = json.loads(zoo_process(*run, "a.png", cwd=tmp_path))[0]
     assert record["checkpoint"]["source"] == f"hf:someone/tiny@{commit}"
 
     asked = len(loopback_hub.requests)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    again = json.loads(zoo(*run, "b.png", cwd=tmp_path))[0]
+    again = json.loads(zoo_process(*run, "b.png", cwd=tmp_path))[0]
     assert again["checkpoint"] == record["checkpoint"]
     assert len(loopback_hub.requests) == asked
-    assert zoo("replay", "a.png", cwd=tmp_path) == "The image is the same, pixel for pixel.\n"
+    assert zoo_process("replay", "a.png", cwd=tmp_path) == "The image is the same, pixel for pixel.\n"
 
 
 def test_a_file_altered_in_the_cache_is_mended_or_refused(
@@ -100,18 +102,18 @@ def test_a_file_altered_in_the_cache_is_mended_or_refused(
 ):
     loopback_hub.add("someone/tiny", files_of(pipeline))
     run = ("run", "hf:someone/tiny", "--steps", "2", "--seed", "1", "-o")
-    zoo(*run, "a.png", cwd=tmp_path)
+    zoo_process(*run, "a.png", cwd=tmp_path)
     blob = max(Path(os.environ["HF_HUB_CACHE"]).glob("*/blobs/*"), key=lambda path: path.stat().st_size)
     data = bytearray(blob.read_bytes())
     data[-5] ^= 1
 
     blob.write_bytes(data)
-    zoo(*run, "b.png", cwd=tmp_path)
+    zoo_process(*run, "b.png", cwd=tmp_path)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
     blob.write_bytes(data)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    err = zoo(*run, "c.png", cwd=tmp_path, status=1)
+    err = zoo_process(*run, "c.png", cwd=tmp_path, status=1)
     assert "diffusion_pytorch_model.safetensors" in err
     assert not (tmp_path / "c.png").exists()
 

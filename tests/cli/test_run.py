@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -289,10 +290,10 @@ def test_json_without_a_file_has_nothing_to_resume(zoo):
     ("given", "prompt"),
     [(b"And it came\n", "And it came"), (b"a\n\n", "a\n"), (b"a\r\n", "a"), (b"\xef\xbb\xbfa", "a")],
 )
-def test_the_newline_that_ends_the_standard_input_is_not_in_the_prompt(given, prompt):
-    command = [sys.executable, "-m", "zoo_core", "run", "toy-words", "-", "--seed", "1", "--json"]
-    ran = subprocess.run(command, input=given, capture_output=True, check=True)
-    assert json.loads(ran.stdout)[0]["prompt"] == prompt
+def test_the_newline_that_ends_the_standard_input_is_not_in_the_prompt(zoo, monkeypatch, given, prompt):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given)))
+    ran = zoo("run", "toy-words", "-", "--seed", "1", "--json")
+    assert json.loads(ran.out)[0]["prompt"] == prompt
 
 
 def test_prompts_may_begin_with_a_byte_order_mark(zoo):

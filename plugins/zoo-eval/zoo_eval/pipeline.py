@@ -88,6 +88,9 @@ def evaluate(request: Request, start_phase: StartPhase, say: Callable[[str], obj
     names = [name for name in request.samples if name not in folders]
     models = {name: zoo_core.load(name, device=request.device, dtype=request.dtype) for name in names}
     check_options([model.card for model in models.values()], request.settings, request.sweeps)
+    points = {
+        name: list(sweep_points(each, request.settings, request.sweeps)) for name, each in models.items()
+    }
     for name, model in models.items():
         _check_kind(name, model.card.output, data)
     for items in sets[1:]:
@@ -113,7 +116,7 @@ def evaluate(request: Request, start_phase: StartPhase, say: Callable[[str], obj
             rows.append(_row(given, folders[given].some(request.count), stats, request, device, start_phase))
             continue
         model = models[given]
-        for point in sweep_points(model, request.settings, request.sweeps):
+        for point in points[given]:
             rows.append(_point_row(point, stats, request, device, start_phase))
         if request.scored and can_score(model) and (held_out or data).kind != "features":
             start_phase(f"likelihood under {model.card.id}")

@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
 import zoo_core as zoo
 
-pytest.importorskip("lm_eval")
+if find_spec("lm_eval") is None:
+    pytest.skip("lm_eval is not installed", allow_module_level=True)
 
 TEXTS = ["the cat sits on the mat 😀", "and the dog sits on the cat " * 12]
 ROLLING = """
