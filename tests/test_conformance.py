@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
+from in_process import zoo
 
 from zoo_core import EmbeddedWeights, ModelCard, Option, save_weights
 from zoo_core.testing import GeneratorConformance, PluginConformance, write_plugin
@@ -331,7 +332,7 @@ def zoo_create_generator(card):
 
 
 def test_models_without_local_weights_are_listed_and_the_others_checked(
-    loopback_hub: LoopbackHub, plugin_site: Path, monkeypatch: pytest.MonkeyPatch
+    loopback_hub: LoopbackHub, plugin_site: Path, tmp_path: Path
 ) -> None:
     manifest = '[plugin]\nname = "zoo-hub"\nsummary = "Toys"\n'
     for id in ("here", "away"):
@@ -339,22 +340,16 @@ def test_models_without_local_weights_are_listed_and_the_others_checked(
         manifest += HUB_MODEL.format(id=id, commit=commit)
     write_plugin(plugin_site, "zoo-hub", "schema = 1\n" + manifest, HUB_HOOK)
 
-    def zoo(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "zoo_core", *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    assert zoo("pull", "here").returncode == 0
+    zoo("pull", "here", cwd=tmp_path)
     loopback_hub.requests.clear()
 
-    found = json.loads(zoo("check", "zoo-hub", "--quick", "--json").stdout)
+    found = json.loads(zoo("check", "zoo-hub", "--quick", "--json", cwd=tmp_path))
 
     assert found["models_not_here"] == ["away"]
     assert found["failed"] == 0
     assert {result["subject"] for result in found["results"]} == {"zoo-hub", "here"}
     assert not loopback_hub.requests
-    named = zoo("check", "zoo-hub", "--model", "away")
-    assert named.returncode == 1
-    assert named.stderr.splitlines() == [
+    assert zoo("check", "zoo-hub", "--model", "away", cwd=tmp_path, status=1).splitlines()[-2:] == [
         "Error: The weights of away are not on this machine.",
         "Fetch them: zoo pull away",
     ]
@@ -409,11 +404,11 @@ def test_the_quick_suite_is_part_of_the_whole(site: Path, outcomes: Outcomes) ->
         ("zoo-toys", ("--model", "lion"), "zoo-toys has no model 'lion'."),
     ],
 )
-def test_errors_have_a_remedy(site, plugin, flags, message) -> None:
-    done = zoo_check(plugin, site, *flags)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[0] == f"Error: {message}"
-    assert done.stderr.splitlines()[1]
+def test_errors_have_a_remedy(site, monkeypatch, tmp_path, plugin, flags, message) -> None:
+    monkeypatch.syspath_prepend(str(site))
+    *_, problem, remedy = zoo("check", plugin, *flags, cwd=tmp_path, status=1).splitlines()
+    assert problem == f"Error: {message}"
+    assert remedy
 
 
 def test_an_optimised_python_is_refused(site: Path) -> None:
@@ -435,10 +430,8 @@ def test_every_check_has_a_contract_a_reason_and_a_remedy() -> None:
         assert check.contract in text
 
 
-def test_zoo_check_explains_without_a_plugin() -> None:
-    command = [sys.executable, "-m", "zoo_core", "check", "--explain"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.rstrip("\n")) == (0, explanation())
+def test_zoo_check_explains_without_a_plugin(tmp_path: Path) -> None:
+    assert zoo("check", "--explain", cwd=tmp_path).rstrip("\n") == explanation()
 
 
 def test_every_check_is_a_test_that_is_inherited() -> None:
