@@ -1,0 +1,1 @@
+"""Figures of docs/diffusion-measured.md."""
