@@ -18,6 +18,7 @@ schedulers are known to differ, the combination is left out, and the reason is h
 - Trailing spacing has a timestep too many where rounding in float makes it so.
 - The third order of SDE-DPM-Solver++ has a constant of the wrong sign; ours is of order 2.
 - UniPC with bh1 ends in NaN where the last noise level is 0; ours ends in x_0.
+- Heun, ancestral DPM2 and PNDM diverge from the cosine schedule's σ of 20,000; ours begin with Euler's step.
 - On the cosine schedule, whose highest σ is 20,000, float32 is too coarse for the schedulers that walk σ and
   for those that integrate ε (UniPC is off by 5%; given our noise levels in float64, its result is ours).
 """

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from zoo_ddpm.samplers.sigma import Denoiser, NoiseSource, Trajectory, ancestral_sigmas
+from zoo_ddpm.samplers.sigma import BLIND, Denoiser, NoiseSource, Trajectory, ancestral_sigmas
 
 
 def dpm2_ancestral(
@@ -19,7 +19,7 @@ def dpm2_ancestral(
         x_0 = denoise(x, sigma)
         down, up = ancestral_sigmas(sigma, sigma_next, eta)
         d = (x - x_0) / sigma
-        if down > 0:
+        if down > 0 and sigma <= BLIND:
             middle = math.sqrt(sigma * down)
             x_middle = x + (middle - sigma) * d
             d = (x_middle - denoise(x_middle, middle)) / middle

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from zoo_ddpm.samplers.sigma import Denoiser, NoiseSource, Trajectory, ancestral_sigmas
+from zoo_ddpm.samplers.sigma import BLIND, Denoiser, NoiseSource, Trajectory, ancestral_sigmas
 
 Band = tuple[float, float]
 
@@ -55,7 +55,7 @@ def heun(
         x_0 = denoise(x, sigma)
         d = (x - x_0) / sigma
         x_next = x + (sigma_next - sigma) * d
-        if sigma_next > 0:
+        if sigma_next > 0 and sigma <= BLIND:
             d_next = (x_next - denoise(x_next, sigma_next)) / sigma_next
             x_next = x + (sigma_next - sigma) * (d + d_next) / 2
         x = x_next

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from torch import Tensor
 
-from zoo_ddpm.samplers.sigma import Denoiser, NoiseSource, Trajectory
+from zoo_ddpm.samplers.sigma import BLIND, Denoiser, NoiseSource, Trajectory
 
 ADAMS_BASHFORTH = (
     (1.0,),
@@ -65,7 +65,7 @@ def pndm(denoise: Denoiser, x: Tensor, sigmas: Sequence[float], noise: NoiseSour
         x_0 = denoise(x, sigma)
         slopes = [(x - x_0) / sigma, *slopes[:3]]
         epsilon = extrapolated(slopes)
-        if i == 0 and sigma_next > 0:
+        if i == 0 and sigma_next > 0 and sigma <= BLIND:
             guess = x + (sigma_next - sigma) * epsilon
             epsilon = (epsilon + (guess - denoise(guess, sigma_next)) / sigma_next) / 2
         x = x + (sigma_next - sigma) * epsilon

@@ -27,6 +27,11 @@ NoiseSource = Callable[[float, float], Tensor]
 Trajectory = Iterator[tuple[Tensor, Tensor]]
 """(x after the step, the x_0 predicted in it), one step after the other."""
 
+BLIND = 1000.0
+"""σ above which x shows less of the image than a level of 8 bits, so that the first slope is right.
+
+A step from there ends far below, and a second slope, of its end or middle, would be multiplied by σ."""
+
 
 def in_sigma(sampler: Callable[..., Trajectory]) -> Callable[..., Trajectory]:
     """Return the sampler for x_t and ᾱ: (predictor, x_t, steps, noise, time_of, **its own options)."""
