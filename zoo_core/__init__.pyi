@@ -82,6 +82,8 @@ from .protocols import Chat as Chat
 from .protocols import ContinuousBatching as ContinuousBatching
 from .protocols import Conversion as Conversion
 from .protocols import Editor as Editor
+from .protocols import Embedder as Embedder
+from .protocols import Embeddings as Embeddings
 from .protocols import Extractor as Extractor
 from .protocols import Generator as Generator
 from .protocols import Latents as Latents

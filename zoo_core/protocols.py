@@ -235,6 +235,34 @@ class NextToken(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """Texts as vectors."""
+
+    vectors: torch.Tensor
+    """(n, d) float32, of any length."""
+    tokens: torch.Tensor
+    """(n,) int64: how many tokens of each text were read."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return _same_fields(self, other) if isinstance(other, Embeddings) else NotImplemented
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Capability ``embed``: the model gives vectors of texts, to compare them by."""
+
+    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
+        """Return a vector of each text, which depends on this text alone.
+
+        Raises:
+            OptionError: A text is too long, or empty.
+        """
+        ...
+
+
 @runtime_checkable
 class Chat(Protocol):
     """Capability ``chat``: a prompt may be a conversation, which the model answers."""
@@ -449,6 +477,7 @@ PROTOCOLS: Mapping[str, type] = {
     "score": Scorer,
     "latents": Latents,
     "next-token": NextToken,
+    "embed": Embedder,
     "chat": Chat,
     "edit": Editor,
 }

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import torch
 
-from zoo_core import Batch, InputImage, Message, Noise, Score, Step
+from zoo_core import Batch, Embeddings, InputImage, Message, Noise, Score, Step
 
-from .sound import Painter, Rater, Speller, Spelling, Talker, Toy, Walker
+from .sound import Counter, Painter, Rater, Speller, Spelling, Talker, Toy, Walker
 
 
 class ClaimsToScore(Toy):
@@ -88,6 +88,16 @@ class PredictsByAnotherTable(Speller):
 
     def next_token(self, prompt: str) -> Spelling:
         return Spelling(prompt, self.table().flip(1))
+
+
+class EmbedsTheBatch(Counter):
+    """Its vectors are compared with the mean of their batch."""
+
+    caught_by = "an_embedding_does_not_depend_on_its_batch"
+
+    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
+        found = super().embed_texts(texts)
+        return Embeddings(found.vectors - found.vectors.mean(0) / 2, found.tokens)
 
 
 class EncodesNoMessage(Talker):

@@ -12,6 +12,7 @@ import torch
 from zoo_core import (
     Batch,
     Checkpoint,
+    Embeddings,
     InputImage,
     Message,
     Noise,
@@ -257,6 +258,16 @@ class Spelling:
 def letter(character: str) -> int:
     """Return the number of a letter; unknown characters count as spaces."""
     return LETTERS.index(character) if character in LETTERS else len(LETTERS) - 1
+
+
+class Counter(Teller):
+    """The vector of a text counts its letters; keeps every contract."""
+
+    capabilities = ("embed",)
+
+    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
+        counts = [[text.count(each) for each in LETTERS] for text in texts]
+        return Embeddings(torch.tensor(counts, dtype=torch.float32), torch.tensor([*map(len, texts)]))
 
 
 class Walker(Toy):

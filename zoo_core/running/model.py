@@ -12,6 +12,8 @@ from zoo_core.noise import Noise
 from zoo_core.protocols import (
     PROTOCOLS,
     Batch,
+    Embedder,
+    Embeddings,
     Generator,
     Latents,
     Prediction,
@@ -171,6 +173,16 @@ class Model:
         with self.computing():
             prediction: Prediction = self._capable("next-token").next_token(prompt)
             return prediction
+
+    def embed(self, texts: Sequence[str]) -> Embeddings:
+        """Return vectors of texts, (n, d), and how many tokens of each were read.
+
+        Raises:
+            OptionError: The model does not have the capability ``embed``, or a text is too long or empty.
+        """
+        embedder: Embedder = self._capable("embed")
+        with self.computing():
+            return embedder.embed_texts(texts)
 
     def encode(
         self, prompt: Prompt | Sequence[Prompt | PromptLine] | None = None, **given: Any

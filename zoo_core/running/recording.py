@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,14 @@ class Recorder:
     device: str
     """Its type: ``cpu``, ``cuda``."""
 
+    @cached_property
+    def _versions(self) -> Mapping[str, str]:
+        """The versions that a record names; looking one up takes milliseconds."""
+        import torch
+
+        core = importlib.metadata.version("zoo-core")
+        return {"zoo-core": core, self.card.plugin: self.plugin_version, "torch": torch.__version__}
+
     def record(self, request: Request, metadata: Mapping[str, Any] | None = None) -> Record:
         """Return the record of a sample.
 
@@ -37,16 +46,10 @@ class Recorder:
             request: The sample.
             metadata: What the generator reported with it; empty before it is made.
         """
-        import torch
-
         return Record(
             model=self.card.id,
             plugin=self.card.plugin,
-            versions={
-                "zoo-core": importlib.metadata.version("zoo-core"),
-                self.card.plugin: self.plugin_version,
-                "torch": torch.__version__,
-            },
+            versions=self._versions,
             checkpoint=_described(self.checkpoint),
             seed=request.seed,
             prompt=request.prompt,

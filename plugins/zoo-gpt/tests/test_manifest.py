@@ -66,7 +66,7 @@ def test_cards_have_the_capabilities_and_options_of_their_output():
     for card in (*MANIFEST.models, *MANIFEST.checkpoints):
         if card.output == "text":
             talks = card in MANIFEST.checkpoints or card.options["chat"].default or card.id == "qwen2.5-0.5b"
-            assert card.capabilities == ("score", "next-token", *(("chat",) if talks else ()))
+            assert card.capabilities == ("score", "next-token", "embed", *(("chat",) if talks else ()))
             assert set(card.options) > sampling | {"max_tokens", "stop", "chat", "overflow"}
         elif "guided_codes" in card.options:
             assert card.capabilities == ()

@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openai.types import completion_create_params, image_edit_params, image_generate_params
+from openai.types import (
+    completion_create_params,
+    embedding_create_params,
+    image_edit_params,
+    image_generate_params,
+)
 from openai.types.chat import completion_create_params as chat_create_params
 from PIL import Image
-from zoo_serve.openai import chat, completions, edits, images
+from zoo_serve.openai import chat, completions, edits, embeddings, images
 
 PAGE = Path(__file__).parents[3] / "docs" / "serving.md"
 MESSAGE = [{"role": "user", "content": "x"}]
@@ -36,6 +41,12 @@ ENDPOINTS: Mapping[str, tuple[type, Mapping, Mapping[str, Any], dict[str, Any]]]
         image_generate_params.ImageGenerateParamsBase.__annotations__,
         {"model": "squares", "prompt": "", "seed": 1},
     ),
+    "/v1/embeddings": (
+        embeddings.EmbeddingRequest,
+        embeddings.REFUSED,
+        embedding_create_params.EmbeddingCreateParams.__annotations__,
+        {"model": "gpt-kjv", "input": "x"},
+    ),
 }
 
 ASKING: Mapping[str, Any] = {
@@ -43,6 +54,7 @@ ASKING: Mapping[str, Any] = {
     "background": "transparent",
     "best_of": 3,
     "complexity": "low",
+    "dimensions": 8,
     "frame_count": 4,
     "frame_duration_ms": 40,
     "frequency_penalty": 0.5,
@@ -103,6 +115,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
         "seed": 2,
         "size": "4x4",
     },
+    "/v1/embeddings": {"encoding_format": "base64", "input": "longer", "model": "refused"},
 }
 """A value of each honoured field that changes the answer."""
 
@@ -136,7 +149,8 @@ def gist(text: str) -> str:
     for name in ("id", "created"):
         answer.pop(name, None)
     for each in answer.get("choices", answer.get("data", [])):
-        each["zoo"] = each["zoo"]["record"]["options"]
+        if "zoo" in each:
+            each["zoo"] = each["zoo"]["record"]["options"]
     return json.dumps(answer)
 
 
@@ -257,7 +271,7 @@ def table() -> str:
     columns = [(model, refused) for model, refused, _, _ in ENDPOINTS.values()]
     columns.append((images.ImageRequest, edits.REFUSED))
     names = {name for model, refused in columns for name in (*model.model_fields, *refused)}
-    lines = ["| Field | completions | chat | images | edits |", "|---|---|---|---|---|"]
+    lines = ["| Field | completions | chat | images | embeddings | edits |", "|---|---|---|---|---|---|"]
     for name in sorted({*names, *edits.FILES}):
         cells = [_cell(name, model, refused) for model, refused in columns]
         if name in edits.FILES:

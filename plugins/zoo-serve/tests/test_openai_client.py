@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import openai
@@ -12,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image, ImageOps
 
+import zoo_core
 from zoo_core.cli import cli
 
 PROMPT = "In the beginning"
@@ -170,8 +173,45 @@ def test_errors_have_openais_shape_and_the_zoos_remedy(client):
     with pytest.raises(openai.BadRequestError, match="does not accept 'warm'") as refused:
         client.completions.create(model="words", prompt="x", extra_body={"options": {"delay": "warm"}})
     assert refused.value.type == "invalid_request_error"
-    with pytest.raises(openai.BadRequestError, match="words has no embeddings"):
-        client.embeddings.create(model="words", input="x", encoding_format="float")
+
+
+def test_embeddings_are_the_same_as_numbers_in_base64_and_in_a_crowd(client):
+    texts = [PROMPT, "And it came to pass", "Blessed are the meek"]
+    with ThreadPoolExecutor(4) as threads:  # texts are written meanwhile
+        writing = [
+            threads.submit(client.completions.create, model="gpt-kjv", prompt=PROMPT, max_tokens=30)
+            for _ in range(3)
+        ]
+        together = client.embeddings.create(model="gpt-kjv", input=texts, encoding_format="float")
+        assert all(each.result().choices for each in writing)
+    assert [each.index for each in together.data] == [0, 1, 2]
+    assert together.usage.prompt_tokens == together.usage.total_tokens > 9
+    alone = client.embeddings.create(model="gpt-kjv", input=texts[1])  # as base64, the client's choice
+    assert alone.data[0].embedding == together.data[1].embedding
+    assert math.hypot(*alone.data[0].embedding) == pytest.approx(1, abs=1e-6)
+    expected = zoo_core.load("gpt-kjv").embed(texts[1:2]).vectors[0]
+    assert alone.data[0].embedding == (expected / expected.norm()).tolist()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"model": "words"}, "words has no embeddings. Name a model with the capability embed"),
+        ({"dimensions": 8}, "dimensions is not supported: "),
+        ({"input": ""}, "A text of input is empty"),
+        ({"input": ["a", ""]}, "A text of input is empty"),
+        ({"input": []}, "A text of input is empty"),
+        ({"input": [1, 2]}, "The field input has a wrong value"),
+        ({"input": ["x"] * 129}, "129 inputs are too many"),
+        ({"input": "word " * 5000}, "an embedding is of 1 to"),
+        ({"encoding_format": "hex"}, "The field encoding_format has a wrong value"),
+        ({"seed": 1}, "There is no field 'seed'"),
+    ],
+)
+def test_embeddings_that_cannot_be_are_refused_by_name(server, body, said):
+    answer = server.http.post("/v1/embeddings", json={"model": "gpt-kjv", "input": "x"} | body)
+    assert answer.status_code == 400
+    assert said in answer.json()["error"]["message"]
 
 
 def test_an_error_of_the_model_is_no_success_that_breaks_off(client):

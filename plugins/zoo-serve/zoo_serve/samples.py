@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import threading
+import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,22 +71,28 @@ class SampleStore:
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self.max_bytes = max_bytes
-        self._samples: OrderedDict[str, StoredSample] = OrderedDict()
+        self._samples: OrderedDict[str, tuple[bytes, bytes]] = OrderedDict()
+        """By id: the record and the text, compressed, and the content of the file."""
         self._bytes = 0
         self._adding = threading.Lock()
 
     def add(self, sample: StoredSample) -> None:
-        """Keep a sample."""
+        """Keep a sample, without what was computed beside it."""
+        document = json.dumps([sample.record.to_json(), sample.text]).encode()
+        kept = zlib.compress(document, 1), sample.content
         with self._adding:
-            self._samples[sample.id] = sample
-            self._bytes += _size(sample)
+            self._samples[sample.id] = kept
+            self._bytes += _size(kept)
             while self._bytes > self.max_bytes and len(self._samples) > 1:
                 _, oldest = self._samples.popitem(last=False)
                 self._bytes -= _size(oldest)
 
     def find(self, id: str) -> StoredSample | None:
         """Return a sample; None if it is not there, or not any more."""
-        return self._samples.get(id)
+        if (kept := self._samples.get(id)) is None:
+            return None
+        record, text = json.loads(zlib.decompress(kept[0]))
+        return StoredSample(id, Record.from_json(record), text, kept[1])
 
     def get(self, id: str) -> StoredSample:
         """Return a sample.
@@ -109,6 +117,6 @@ def preview_png(tensor: torch.Tensor) -> bytes:
     return generated_png(image, compress_level=1)
 
 
-def _size(sample: StoredSample) -> int:
-    """Return roughly the bytes that a sample takes, its record included."""
-    return 4096 + len(sample.content) + 4 * len(sample.text or "") + 4 * len(sample.record.prompt or "")
+def _size(kept: tuple[bytes, bytes]) -> int:
+    """Return roughly the bytes that a sample takes."""
+    return 512 + sum(map(len, kept))

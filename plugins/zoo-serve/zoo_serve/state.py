@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from starlette.requests import Request as HTTPRequest
 
@@ -19,6 +19,8 @@ from zoo_serve.models import ServedModels
 from zoo_serve.problems import Refusal
 from zoo_serve.samples import SampleStore, StoredSample
 from zoo_serve.uploads import Uploads
+
+T = TypeVar("T")
 
 
 class Requests(Protocol):
@@ -61,14 +63,28 @@ class ServerState:
         Raises:
             Refusal: There are too many, the queue is full, or the server is being stopped.
         """
-        most = self.config.limits.samples
-        if len(requests) > most:  # before they are listed
-            raise Refusal(
-                f"{len(requests)} samples are too many for one request.", f"Ask for at most {most}."
-            )
+        self._check_count(len(requests), "samples")  # before they are listed
         job = Job(card, list(requests), self.config.timeout, watched, annotate)
         self.engine.submit(job)
         return job
+
+    async def compute(
+        self, card: ModelCard, calls: Sequence[Callable[[Model], Any]], request: HTTPRequest
+    ) -> list[Any]:
+        """Call each with the model, in the model's thread; return what they return, in order.
+
+        Raises:
+            Refusal: As of :meth:`submit`.
+        """
+        self._check_count(len(calls), "inputs")
+        job = Job(card, (), self.config.timeout, calls=calls)
+        self.engine.submit(job)
+        return await self._unless_gone(job, job.values(), request)
+
+    def _check_count(self, count: int, what: str) -> None:
+        most = self.config.limits.samples
+        if count > most:
+            raise Refusal(f"{count} {what} are too many for one request.", f"Ask for at most {most}.")
 
     async def keep(self, finished: Finished) -> StoredSample:
         """Encode a sample and keep it for a while."""
@@ -84,7 +100,11 @@ class ServerState:
             done.sort(key=lambda finished: finished.sample.index)
             return [await self.keep(finished) for finished in done]
 
-        work = asyncio.ensure_future(collect())
+        return await self._unless_gone(job, collect(), request)
+
+    async def _unless_gone(self, job: Job, work: Awaitable[T], request: HTTPRequest) -> T:
+        """Wait for the work on a job; cancel both if the client goes away."""
+        work = asyncio.ensure_future(work)
         gone = asyncio.ensure_future(_disconnected(request))
         try:
             await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)

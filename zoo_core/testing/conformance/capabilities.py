@@ -7,7 +7,17 @@ from collections.abc import Sequence
 
 import torch
 
-from zoo_core.protocols import PROTOCOLS, Chat, Editor, Latents, Message, NextToken, Prediction, Scorer
+from zoo_core.protocols import (
+    PROTOCOLS,
+    Chat,
+    Editor,
+    Embedder,
+    Latents,
+    Message,
+    NextToken,
+    Prediction,
+    Scorer,
+)
 from zoo_core.testing.conformance.check import NotApplicable, check
 from zoo_core.testing.conformance.loading import the_model_loads
 from zoo_core.testing.conformance.running import any_number_of_samples_can_be_generated
@@ -157,6 +167,32 @@ def next_token_agrees_with_the_score(subject: ModelSubject) -> None:
     assert abs(found - expected) <= NATS, (
         f"After {prompt!r}, tokens of the probability {expected:.4g} have {found:.4g} by their scores."
     )
+
+
+@check(
+    "Return finite float32 vectors (n, d), computed from each text alone.",
+    needs=(the_model_loads,),
+)
+def an_embedding_does_not_depend_on_its_batch(subject: ModelSubject) -> None:
+    """Texts have finite vectors that differ, and each is the same alone and beside others.
+
+    A server embeds the texts of several people, and their vectors are compared with those of another day.
+    """
+    subject.require_capability("embed", Embedder)
+    generator = subject.generator
+    assert isinstance(generator, Embedder)
+    texts = ("a", "feed a cab")
+    with torch.inference_mode():
+        found = generator.embed_texts(texts)
+        alone = generator.embed_texts(texts[1:]).vectors[0]
+    vectors = found.vectors
+    assert vectors.ndim == 2, f"The vectors of 2 texts have the shape {tuple(vectors.shape)}."
+    assert len(vectors) == len(found.tokens) == 2, "There must be a vector and a number of tokens per text."
+    assert vectors.dtype == torch.float32, f"Vectors are {vectors.dtype}, not float32."
+    assert torch.isfinite(vectors).all(), "Vectors are not finite."
+    assert not torch.equal(vectors[0], vectors[1]), f"{texts[0]!r} and {texts[1]!r} have the same vector."
+    apart = ((alone - vectors[1]).norm() / alone.norm()).item()
+    assert apart <= SCORE_TOLERANCE, f"A vector moves by {apart:.2%} of its length in a batch of two."
 
 
 @check(

@@ -47,6 +47,12 @@ def test_images_have_only_colours_of_the_palette(model):
     assert len(colours) > 3
 
 
+def test_an_image_is_the_same_alone_and_among_64(imagegpt_folder):
+    half = zoo.load(imagegpt_folder, device="cpu", dtype="float16")
+    together, alone = (list(half.generate(n=64, seed=0, batch_size=size)) for size in (64, 1))
+    assert all(torch.equal(one.tensor, other.tensor) for one, other in zip(together, alone, strict=True))
+
+
 def test_the_upper_part_of_an_image_is_kept(model, tmp_path):
     (drawn,) = model.generate(seed=1)
     path = tmp_path / "drawn.png"

@@ -45,6 +45,19 @@ def test_greedy_text_matches_transformers(gpt2_folder, model):
     assert texts(model, "the cat", temperature=0.0) == [tokenizer.decode(made[0, len(ids) :].tolist())]
 
 
+def test_embeddings_match_transformers(gpt2_folder):
+    theirs = AutoModelForCausalLM.from_pretrained(gpt2_folder, attn_implementation="eager")
+    model = zoo.load(gpt2_folder, device="cpu", dtype="float32")
+    found = model.embed(["the cat", "", "the dog sits"])
+    for vector, count, text in zip(found.vectors, found.tokens, ("the cat", "", "the dog sits"), strict=True):
+        ids = [model.generator.tokenizer.bos, *model.generator.tokenizer.encode(text)]
+        hidden = theirs.transformer(torch.tensor([ids])).last_hidden_state
+        torch.testing.assert_close(vector, hidden[0].mean(0))
+        assert count == len(ids)
+    with pytest.raises(OptionError, match=r"has \d+ tokens; an embedding is of 1 to 48"):
+        model.embed(["the cat " * 60])
+
+
 def test_prompts_of_different_lengths_are_continued_as_if_alone(model):
     prompts = ["the", "the cat sits on the mat and the dog", "😀"]
     together = texts(model, prompts, batch_size=3)

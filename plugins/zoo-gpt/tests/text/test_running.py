@@ -30,7 +30,13 @@ def alone(model, request) -> str:
 
 def requests(model, n: int, **options):
     return [
-        next(iter(model.plan(PROMPTS[seed % 4] or None, seed=seed, max_tokens=3 + 7 * seed % 23, **options)))
+        next(
+            iter(
+                model.plan(
+                    PROMPTS[seed % 4] or None, seed=seed, **{"max_tokens": 3 + 7 * seed % 23} | options
+                )
+            )
+        )
         for seed in range(n)
     ]
 
@@ -57,6 +63,11 @@ def run(model, waiting, most: int, drop=()):
 def test_texts_that_come_and_go_are_those_that_are_made_alone(model):
     wanted = requests(model, 24)
     assert run(model, wanted, 6) == {request.seed: alone(model, request) for request in wanted}
+
+
+def test_a_text_is_the_same_alone_and_among_64(model):
+    wanted = requests(model, 64, max_tokens=6)
+    assert run(model, wanted, 64) == {request.seed: alone(model, request) for request in wanted}
 
 
 def test_each_text_has_its_own_options(model):

@@ -14,6 +14,7 @@ import zoo_core
 from zoo_core import (
     Batch,
     Checkpoint,
+    Embeddings,
     Message,
     Noise,
     OptionError,
@@ -231,6 +232,28 @@ class GPT:
         following = self.transformer.logits(features[-1:])[0].float().log_softmax(-1)
         require_numbers(following)
         return Prediction(tuple(tokens), factors.cpu(), following.cpu(), self.tokenizer)
+
+    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
+        """Return the mean of each text's features, after the last norm; each text is read alone.
+
+        These are ``last_hidden_state.mean(1)`` of transformers. A language model is not trained for them.
+
+        Raises:
+            OptionError: A text is longer than the context, or empty and no token begins a text.
+        """
+        rows = [self._with_bos(encode_text(self.tokenizer, text)) for text in texts]
+        vectors = []
+        for tokens in rows:
+            if not 0 < len(tokens) <= self.context:
+                raise OptionError(
+                    f"A text has {len(tokens):,} tokens; an embedding is of 1 to {self.context:,}.",
+                    "Shorten the text." if tokens else "Give a text that is not empty.",
+                )
+            features = self.transformer.features(torch.tensor([tokens], device=self.transformer.device))
+            vectors.append(features[0].float().mean(0))
+        found = torch.stack(vectors).cpu()
+        require_numbers(found)
+        return Embeddings(found, torch.tensor([len(tokens) for tokens in rows]))
 
     def _masks(self, options: TextOptions, n: int) -> list[TokenMask]:
         """Return the mask of each text; none if no constraint is given."""

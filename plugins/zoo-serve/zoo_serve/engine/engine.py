@@ -9,7 +9,7 @@ import time
 from zoo_core import Model, ModelCard, OptionError, load
 from zoo_serve.config import ServerConfig
 from zoo_serve.engine.job import Job
-from zoo_serve.engine.unit import Unit
+from zoo_serve.engine.unit import units_of
 from zoo_serve.engine.worker import Worker
 from zoo_serve.metrics import Metrics
 from zoo_serve.problems import Refusal
@@ -61,14 +61,14 @@ class Engine:
             if self.draining:
                 raise stopping()
             waiting = self.waiting
-            if waiting + len(job.requests) > self.config.queue:
+            if waiting + len(job) > self.config.queue:
                 self.metrics.refused.inc()
                 raise self._full(waiting)
             worker = self._workers.get(job.card.id)
             if worker is None or worker.retired:
                 worker = self._start(job.card)
             worker.used = time.monotonic()
-            worker.queue.extend(Unit(job, request) for request in job.requests)
+            worker.queue.extend(units_of(job))
             self._changed.notify_all()
 
     def preload(self, card: ModelCard) -> None:

@@ -1,4 +1,4 @@
-"""A job: the samples of one request, and what happens to them, told to the event loop."""
+"""A job: the samples or the calls of one request, and what happens to them, told to the event loop."""
 
 from __future__ import annotations
 
@@ -39,13 +39,22 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class Computed:
+    """A call is done."""
+
+    index: int
+    """Its position in its job."""
+    value: Any
+
+
+@dataclass(frozen=True)
 class Failed:
     """The job ends without its samples."""
 
     error: Exception
 
 
-Event = Advanced | Finished | Failed
+Event = Advanced | Finished | Computed | Failed
 
 
 @dataclass(eq=False)
@@ -63,6 +72,8 @@ class Job:
     """Steps are told too, not only results."""
     annotate: Callable[[Model, Sample], Any] | None = None
     """Called with each sample that is done, in the thread of the model."""
+    calls: Sequence[Callable[[Model], Any]] = ()
+    """What else is computed with the model, in its thread, between two steps."""
     ended: bool = False
     """Nobody waits for it any more: it is done, failed, cancelled or late. Its samples may be dropped."""
     began: float = field(default_factory=time.monotonic)
@@ -70,6 +81,9 @@ class Job:
     _events: asyncio.Queue[Event | int] = field(default_factory=asyncio.Queue)
     """Events in order; a number stands for that sample's last step."""
     _steps: dict[int, Advanced] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.requests) + len(self.calls)
 
     def post(self, event: Event) -> None:
         """Tell the loop what happened."""
@@ -99,14 +113,25 @@ class Job:
         try:
             while left:
                 event = await self._next()
-                if isinstance(event, Failed):
-                    raise event.error
+                assert not isinstance(event, Computed)
                 left -= isinstance(event, Finished)
                 yield event
         finally:
             self.ended = True
 
-    async def _next(self) -> Event:
+    async def values(self) -> list[Any]:
+        """Return what the calls return, in order; errors are those of :meth:`events`."""
+        values: dict[int, Any] = {}
+        try:
+            while len(values) < len(self.calls):
+                event = await self._next()
+                assert isinstance(event, Computed)
+                values[event.index] = event.value
+        finally:
+            self.ended = True
+        return [values[index] for index in sorted(values)]
+
+    async def _next(self) -> Advanced | Finished | Computed:
         try:
             async with asyncio.timeout(self.began + self.seconds - time.monotonic()):
                 event = await self._events.get()
@@ -117,4 +142,6 @@ class Job:
                 status=504,
                 code="timeout",
             ) from None
+        if isinstance(event, Failed):
+            raise event.error
         return self._steps.pop(event) if isinstance(event, int) else event

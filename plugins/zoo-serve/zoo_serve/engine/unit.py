@@ -1,11 +1,13 @@
-"""A unit: one sample that waits for its batch."""
+"""What waits for a model: a sample for its batch, or a call."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from zoo_core import Model, Request, Sample, Step
-from zoo_serve.engine.job import Advanced, Failed, Finished, Job
+from zoo_serve.engine.job import Advanced, Computed, Failed, Finished, Job
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,5 +43,40 @@ class Unit:
 
     def fail(self, error: Exception) -> None:
         """Tell the job what went wrong."""
-        self.job.post(Failed(error))
-        self.job.ended = True
+        _fail(self.job, error)
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """Something to compute with the model that is no sample."""
+
+    job: Job
+    index: int
+    compute: Callable[[Model], Any]
+
+    key = None
+    """No sample shares a batch with it."""
+
+    def run(self, model: Model) -> None:
+        """Compute it, and tell the job."""
+        if self.job.ended:
+            return
+        try:
+            self.job.post(Computed(self.index, self.compute(model)))
+        except Exception as error:
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """Tell the job what went wrong."""
+        _fail(self.job, error)
+
+
+def units_of(job: Job) -> list[Unit | Call]:
+    """Return what a job waits for."""
+    calls = (Call(job, index, compute) for index, compute in enumerate(job.calls))
+    return [*(Unit(job, request) for request in job.requests), *calls]
+
+
+def _fail(job: Job, error: Exception) -> None:
+    job.post(Failed(error))
+    job.ended = True

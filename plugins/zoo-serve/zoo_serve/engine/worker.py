@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from zoo_core import ContinuousBatching, ContinuousRun, Model, ModelCard, Progress, Sample
-from zoo_serve.engine.unit import Unit
+from zoo_serve.engine.unit import Call, Unit
 from zoo_serve.metrics import Metrics
 
 TEXTS = 32
@@ -41,8 +41,8 @@ class Worker(threading.Thread):
     ) -> None:
         super().__init__(name=f"zoo-serve {card.id}", daemon=True)
         self.card = card
-        self.queue: deque[Unit] = deque()
-        self.running: Sequence[Unit] = ()
+        self.queue: deque[Unit | Call] = deque()
+        self.running: Sequence[Unit | Call] = ()
         """The samples of the current batch."""
         self.retired = False
         """No more units come: the thread ends when its queue is empty."""
@@ -72,7 +72,11 @@ class Worker(threading.Thread):
             return
         preferred: int = getattr(model.generator, "batch_size", 1)
         while group := self._next_group(self._batch_size or preferred):
-            self._make(model, group)
+            for call in group:
+                if isinstance(call, Call):
+                    call.run(model)
+            if units := [unit for unit in group if isinstance(unit, Unit)]:
+                self._make(model, units)
             self._release()
 
     def _write(self, model: Model, most: int) -> None:
@@ -83,10 +87,15 @@ class Worker(threading.Thread):
                 run.leave(number)
                 del there[number]
             for unit in new:
+                if isinstance(unit, Call):
+                    unit.run(model)
+                    continue
                 try:
                     there[run.join(unit.request)] = unit
                 except Exception as error:
                     unit.fail(error)
+            if not there:
+                continue
             try:
                 with self._metrics.batch(self.card.id, len(there)):
                     told = run.step()
@@ -101,7 +110,7 @@ class Worker(threading.Thread):
                 if sample is not None:
                     self._finish(model, there.pop(number), sample)
 
-    def _newcomers(self, there: Mapping[int, Unit], most: int) -> Sequence[Unit] | None:
+    def _newcomers(self, there: Mapping[int, Unit], most: int) -> Sequence[Unit | Call] | None:
         """Return the texts that join now, waiting if none is there; None if the worker is retired."""
         with self._changed:
             self.running = tuple(there.values())
@@ -117,7 +126,7 @@ class Worker(threading.Thread):
             self.running = (*there.values(), *new)
         return new
 
-    def _next_group(self, size: int) -> Sequence[Unit]:
+    def _next_group(self, size: int) -> Sequence[Unit | Call]:
         """Wait for samples; return those that share the next batch, none if the worker is retired."""
         with self._changed:
             while True:
@@ -125,8 +134,8 @@ class Worker(threading.Thread):
                 if self.queue or self.retired:
                     break
                 self._changed.wait()
-            group: list[Unit] = []
-            rest: deque[Unit] = deque()
+            group: list[Unit | Call] = []
+            rest: deque[Unit | Call] = deque()
             while self.queue and len(group) < size:
                 unit = self.queue.popleft()
                 (group if not group or unit.key == group[0].key else rest).append(unit)

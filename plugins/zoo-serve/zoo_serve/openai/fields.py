@@ -38,7 +38,7 @@ TEXT_REFUSED: Mapping[str, Refused] = {
 }
 
 
-class Body(BaseModel):
+class Fields(BaseModel):
     """What the requests of all endpoints have."""
 
     model_config = ConfigDict(extra="allow", strict=True)
@@ -47,15 +47,8 @@ class Body(BaseModel):
     """By field: the model's option that it sets, and the value that a model without the option accepts."""
 
     model: str = Field(description="A model of `GET /v1/models`.")
-    n: int | None = Field(None, ge=1, description="Samples per prompt.")
-    seed: int | None = Field(
-        None, ge=0, lt=2**63, description="Seed of the first sample; the others count up. Default: random."
-    )
     user: str | None = Field(None, description="Accepted; it changes no sample and is not kept.")
     safety_identifier: str | None = Field(None, description="Accepted; it changes no sample and is not kept.")
-    options: dict[str, Any] = Field(
-        {}, description="The model's own options, as `GET /zoo/models` lists them. Not in OpenAI's API."
-    )
 
     def refuse(self, refused: Mapping[str, Refused]) -> None:
         """Refuse the fields that are not honoured.
@@ -74,6 +67,18 @@ class Body(BaseModel):
                 )
             if value is not None and value not in refused[name].neutral:
                 raise unsupported(name, refused[name].why)
+
+
+class Body(Fields):
+    """What the requests for samples have."""
+
+    n: int | None = Field(None, ge=1, description="Samples per prompt.")
+    seed: int | None = Field(
+        None, ge=0, lt=2**63, description="Seed of the first sample; the others count up. Default: random."
+    )
+    options: dict[str, Any] = Field(
+        {}, description="The model's own options, as `GET /zoo/models` lists them. Not in OpenAI's API."
+    )
 
     def model_options(self, card: ModelCard) -> dict[str, Any]:
         """Return the options of the model that the request sets, by OpenAI's names or their own.
