@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from zoo_core.cli.completion import complete_models
-from zoo_core.cli.console import adapter_option, device_option, print_problem, say, working, write
+from zoo_core.cli.console import loading_options, print_problem, say, working, write
 from zoo_core.cli.model_command import ModelCommand, card_of, command_of
 from zoo_core.environment import Environment
 from zoo_core.errors import OptionError, ZooError
@@ -40,9 +40,7 @@ NOT_IN_A_CHAT = ("chat", "template")
 )
 @click.option("--resume", is_flag=True, help="Continue the conversation in the output.")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
-@device_option
-@click.option("--dtype", metavar="DTYPE", default="auto", help="As for zoo run.", show_default=True)
-@adapter_option
+@loading_options
 def chat(**values: Any) -> None:
     """Talk with a model.
 

@@ -10,11 +10,13 @@ import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from zoo_core.errors import ZooError, visible
+
+Command = TypeVar("Command", bound=Callable[..., Any] | click.Command)
 
 _UNSEEN = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
 _LAST = 22
@@ -28,7 +30,15 @@ adapter_option = click.option(
     metavar="NAME",
     help="Merge a LoRA (peft) into the weights: a folder, ORG/REPO, hf:ORG/REPO or its address.",
 )
+dtype_option = click.option(
+    "--dtype", metavar="DTYPE", default="auto", help="As for zoo run.", show_default=True
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+
+
+def loading_options(command: Command) -> Command:
+    """Add what says how a model is loaded: ``--device``, ``--dtype`` and ``--adapter``."""
+    return device_option(dtype_option(adapter_option(command)))
 
 
 def write(text: str, *, err: bool = False) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo_core.cli.completion import complete_models
-from zoo_core.cli.console import adapter_option, device_option, write
+from zoo_core.cli.console import loading_options, write
 from zoo_core.cli.flags import Seeds
 from zoo_core.cli.model_command import ModelCommand, card_of, command_of
 from zoo_core.environment import Environment
@@ -50,9 +50,7 @@ MAX_SEEDS = 1000
     required=True,
     help="Animation to write: .gif, .png (APNG), .webp, .mp4 or .webm; without a suffix, a folder of frames.",
 )
-@device_option
-@click.option("--dtype", metavar="DTYPE", default="auto", help="As for zoo run.", show_default=True)
-@adapter_option
+@loading_options
 def interpolate(**values: Any) -> None:
     """Animate the interpolation between seeds in a model's latent space.
 

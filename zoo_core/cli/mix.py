@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from zoo_core.cli.completion import complete_models
-from zoo_core.cli.console import adapter_option, device_option, write
+from zoo_core.cli.console import loading_options, write
 from zoo_core.cli.flags import Seeds
 from zoo_core.cli.model_command import ModelCommand, capable_card, command_of
 from zoo_core.environment import Environment
@@ -36,9 +36,7 @@ MAX_SEEDS = 1000
     "--layers", help="Layers that take the column's, such as 0-3 or 4-9,12. [default: the finer half]"
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="PNG file to write.")
-@device_option
-@click.option("--dtype", metavar="DTYPE", default="auto", help="As for zoo run.", show_default=True)
-@adapter_option
+@loading_options
 def mix(**values: Any) -> None:
     """Make a table of images that mix the latents of two lists of seeds.
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from zoo_core.cli.completion import complete_models
-from zoo_core.cli.console import adapter_option, device_option, print_json, write
+from zoo_core.cli.console import loading_options, print_json, write
 from zoo_core.cli.model_command import capable_card
 from zoo_core.environment import Environment
 
@@ -21,9 +21,7 @@ from zoo_core.environment import Environment
 @click.argument("prompt")
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="Tokens to show.")
 @click.option("--chain", is_flag=True, help="Also show the log-likelihood of each token of the prompt.")
-@device_option
-@click.option("--dtype", metavar="DTYPE", default="auto", help="As for zoo run.", show_default=True)
-@adapter_option
+@loading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def next_token(
     model: str,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo_core.cli.completion import complete_models
-from zoo_core.cli.console import adapter_option, device_option, print_json, write
+from zoo_core.cli.console import loading_options, print_json, write
 from zoo_core.cli.model_command import capable_card
 from zoo_core.environment import Environment
 
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Of diffusion models: a new .png file with the bound's terms by timestep. Needs matplotlib.",
 )
-@device_option
-@click.option("--dtype", metavar="DTYPE", default="auto", help="As for zoo run.", show_default=True)
-@adapter_option
+@loading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def score(
     model: str,
