@@ -8,6 +8,8 @@ from .cli.engines import plugin_engine_option as plugin_engine_option
 from .cli.flags import Seeds as Seeds
 from .cli.flags import option_flag as option_flag
 from .cli.flags import shard_option as shard_option
+from .cli.sweep import Sweep as Sweep
+from .cli.sweep import parse_setting as parse_setting
 from .data.classes import Classes as Classes
 from .data.classes import classifier_free_guidance as classifier_free_guidance
 from .data.classes import draw_labels as draw_labels
@@ -139,3 +141,4 @@ from .weights import save_checkpoint as save_checkpoint
 from .weights import save_weights as save_weights
 from .weights.labels import Labels as Labels
 from .weights.labels import labels_of as labels_of
+from .weights.reading import tensor_shapes as tensor_shapes

@@ -11,9 +11,9 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
-from zoo_eval.sweep import Sweep, is_samples, setting
+from zoo_eval.sweep import is_samples
 
-from zoo_core import OptionError
+from zoo_core import OptionError, Sweep, parse_setting
 
 pytestmark = pytest.mark.slow
 
@@ -200,10 +200,10 @@ def test_errors_name_the_mistake_and_the_remedy(zoo, mnist, digits, folder_of, t
 
 
 def test_settings_are_read_as_they_are_written():
-    assert setting("top-k=40") == ("top_k", "40")
+    assert parse_setting("top-k=40") == ("top_k", "40")
     assert Sweep.parse("steps=5, 10") == Sweep("steps", ("5", "10"))
     with pytest.raises(OptionError):
-        setting("=5")
+        parse_setting("=5")
 
 
 def test_a_folder_with_weights_is_a_model(tmp_path):

@@ -12,7 +12,15 @@ from typing import Any
 
 import click
 
-from zoo_core import EngineCommand, chosen_engine, engine_option, shard_option, write_atomically
+from zoo_core import (
+    EngineCommand,
+    Sweep,
+    chosen_engine,
+    engine_option,
+    parse_setting,
+    shard_option,
+    write_atomically,
+)
 
 
 class RecordingCommand(EngineCommand):
@@ -122,10 +130,9 @@ def evaluate(
     from zoo_eval.pipeline import evaluate as run_evaluation
     from zoo_eval.report.page import page
     from zoo_eval.report.table import print_tables
-    from zoo_eval.sweep import Sweep, setting
 
     request = Request(
-        settings=dict(map(setting, settings)),
+        settings=dict(map(parse_setting, settings)),
         sweeps=[Sweep.parse(text) for text in sweeps],
         folder=folder,
         command=shlex.join(["zoo", "eval", *ctx.meta["arguments"]]),

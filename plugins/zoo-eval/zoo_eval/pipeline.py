@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 import zoo_core
-from zoo_core import Engine, Model, Plan, Shard, ZooError, create_extractor, extractors
+from zoo_core import Engine, Model, Plan, Shard, Sweep, ZooError, create_extractor, extractors
 from zoo_eval.data import DataError, Features, Images, Items, Texts, held_out_of, open_data
 from zoo_eval.evaluation import (
     MIN_SAMPLES,
@@ -28,7 +28,7 @@ from zoo_eval.report.content import Report, Row
 from zoo_eval.report.conventions import conventions
 from zoo_eval.report.sheets import closest_pairs, some_samples
 from zoo_eval.sampling import draw_samples, make_samples
-from zoo_eval.sweep import Settings, Sweep, SweepPoint, check_options, is_samples, sweep_points
+from zoo_eval.sweep import Settings, SweepPoint, check_options, is_samples, sweep_points
 from zoo_eval.text import KnownNGrams
 from zoo_eval.workers import OnEngine
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo_core import IMAGE_SUFFIXES, Model, ModelCard, OptionError, ZooError
+from zoo_core import IMAGE_SUFFIXES, Model, ModelCard, OptionError, Sweep, ZooError
 from zoo_eval.addresses import is_address
 from zoo_eval.data import ARRAY_SUFFIXES
 
@@ -46,36 +46,6 @@ class SweepPoint:
         identity = repr([self.model.card.plugin, self.model.checkpoint.digest, self.model.dtype, options])
         slug = re.sub(r"[^\w.]+", "-", self.name).strip("-.")
         return f"{slug[:60]}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """An option and the values to evaluate it at."""
-
-    option: str
-    values: tuple[str, ...] = field(default=())
-
-    @classmethod
-    def parse(cls, text: str) -> Sweep:
-        """Read ``steps=5,10,20``.
-
-        Raises:
-            OptionError: The text has another form.
-        """
-        name, values = setting(text)
-        return cls(name, tuple(value.strip() for value in values.split(",")))
-
-
-def setting(text: str) -> tuple[str, str]:
-    """Read ``name=value``.
-
-    Raises:
-        OptionError: The text has another form.
-    """
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip() or not value.strip():
-        raise OptionError(f"{text!r} is not of the form NAME=VALUE.", "Write it like steps=20.")
-    return name.strip().replace("-", "_"), value.strip()
 
 
 def sweep_points(model: Model, settings: Settings, sweeps: Sequence[Sweep]) -> Iterator[SweepPoint]:

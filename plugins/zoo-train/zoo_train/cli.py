@@ -13,7 +13,9 @@ import click
 
 from zoo_core import (
     EngineCommand,
+    OptionError,
     PluginError,
+    Sweep,
     TrainerCard,
     option_flag,
     plugin_engine,
@@ -90,6 +92,24 @@ def images(**values: Any) -> None:
 )
 def texts(**values: Any) -> None:
     """Hold the flags of trainers of data = "text"."""
+
+
+@click.command()
+@click.option(
+    "--sweep",
+    "sweeps",
+    metavar="NAME=A,B,…",
+    multiple=True,
+    help="Train a model at each value of a numeric option, or of data: training tokens, which set --steps. "
+    "Given several times: at each combination. Fits a scaling law to the losses.",
+)
+@click.option(
+    "--held-out",
+    type=click.Path(path_type=Path),
+    help="UTF-8 text file on which the models of --sweep are compared.",
+)
+def sweeping(**values: Any) -> None:
+    """Hold the flags of a sweep, for trainers of data = "text"."""
 
 
 @click.command()
@@ -220,6 +240,8 @@ def _command(trainer: TrainerCard) -> click.Command:
             f"Update zoo-train, or tell the author of {trainer.plugin} to use one of: {', '.join(KINDS)}.",
         )
     shared = [*KINDS[trainer.data].params, *common.params]
+    if trainer.data == "text":
+        shared += sweeping.params
     taken = {parameter.name for parameter in shared} & set(trainer.options)
     if taken:
         raise PluginError(
@@ -269,13 +291,21 @@ def _train(
     sample_every: int,
     log_every: int,
     data_workers: int,
+    sweeps: tuple[str, ...] = (),
+    held_out: Path | None = None,
     **values: Any,
 ) -> None:
     from accelerate import PartialState  # type: ignore[import-untyped]
 
-    from zoo_train.loop import RunOptions
+    from zoo_train.loop import Outcome, RunOptions
     from zoo_train.process import Training
+    from zoo_train.sweep import train_sweep
 
+    if bool(sweeps) != (held_out is not None):
+        raise OptionError(
+            "--sweep and --held-out need each other.",
+            "Add --held-out TEXT, on which the models are compared." if sweeps else "Leave out --held-out.",
+        )
     training = Training(
         trainer=trainer.name,
         options=options,
@@ -291,7 +321,18 @@ def _train(
     )
     remedy = "On this machine: torchrun --nproc-per-node N -m zoo_core train …; on several: --engine ray"
     engine = plugin_engine("train", remedy)
-    outcome = training.run() if engine is None else training.run_on(engine, partial(click.echo, err=True))
+    say = partial(click.echo, err=True)
+
+    def run(training: Training) -> Outcome:
+        return training.run() if engine is None else training.run_on(engine, say)
+
+    if held_out is None:
+        outcome = run(training)
+    elif PartialState().num_processes > 1:
+        raise OptionError("A sweep needs one process.", "Start it without torchrun.")
+    else:
+        parsed = [Sweep.parse(text) for text in sweeps]
+        outcome = train_sweep(trainer, training, parsed, held_out, run, say)
     if engine is None and not PartialState().is_main_process:
         return
     if not outcome.finished:
@@ -300,5 +341,8 @@ def _train(
         )
         sys.exit(130)
     click.echo(f"{output}")
+    if held_out is not None:
+        click.echo(f"Figures: {output / 'sweep.json'}, {output / 'sweep.png'}", err=True)
+        return
     example = "" if trainer.data == "text" else " -n 16 -o sheet.png"
     click.echo(f"Run it: zoo run {output}{example}", err=True)

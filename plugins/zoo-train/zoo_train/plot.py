@@ -25,6 +25,8 @@ class Line:
     name: str
     points: Points
     smoothed: Points
+    marked: bool = False
+    """Draw the raw values as dots."""
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:
@@ -39,10 +41,14 @@ def ticks(low: float, high: float, about: int) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Return 1, 2 and 5 times the powers of ten in [low, high]; only the powers over six decades or more."""
+    """Return 1, 2 and 5 times the powers of ten in [low, high]; only the powers over six decades or more.
+
+    Of a range with fewer than three of them: round numbers at equal distances.
+    """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     factors = (1, 2, 5) if len(decades) < 6 else (1,)
-    return [m * 10.0**d for d in decades for m in factors if low <= m * 10.0**d <= high]
+    marks = [m * 10.0**d for d in decades for m in factors if low <= m * 10.0**d <= high]
+    return marks if len(marks) > 2 else ticks(low, high, 6)
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,9 @@ class Panel:
     lines: Sequence[Line]
     logarithmic: bool = True
     """Use a logarithmic axis if every value is positive."""
+    logarithmic_x: bool = False
+    x_name: str = ""
+    """Name of the x-axis, where it is not that of the plot."""
 
 
 def draw_plot(path: Path, x_name: str, panels: Sequence[Panel]) -> None:
@@ -76,13 +85,14 @@ def _draw_panel(canvas: ImageDraw.ImageDraw, above: int, x_name: str, panel: Pan
     y_low, y_high = min(ys), max(ys)
     margin = 1.05 if logarithmic else 0.05 * (y_high - y_low or 1)
     y_low, y_high = (y_low / margin, y_high * margin) if logarithmic else (y_low - margin, y_high + margin)
+    scale_x = math.log10 if panel.logarithmic_x else float
     width, height = SIZE[0] - LEFT - RIGHT, SIZE[1] - TOP - BOTTOM
     top = above + TOP
     bottom = top + height
 
     def place(point: tuple[float, float]) -> tuple[float, float]:
         x, y = point
-        across = (x - x_low) / (x_high - x_low)
+        across = (scale_x(x) - scale_x(x_low)) / (scale_x(x_high) - scale_x(x_low))
         up = (scale(y) - scale(y_low)) / (scale(y_high) - scale(y_low))
         return LEFT + across * width, bottom - up * height
 
@@ -90,15 +100,19 @@ def _draw_panel(canvas: ImageDraw.ImageDraw, above: int, x_name: str, panel: Pan
         _, level = place((x_low, y))
         canvas.line([(LEFT, level), (LEFT + width, level)], GRID)
         canvas.text((LEFT - 10, level), f"{y:.3g}", INK, font, anchor="rm")
-    for x in ticks(x_low, x_high, 8):
+    for x in log_ticks(x_low, x_high) if panel.logarithmic_x else ticks(x_low, x_high, 8):
         column, _ = place((x, y_low))
         canvas.line([(column, top), (column, bottom)], GRID)
         canvas.text((column, bottom + 8), f"{x:,g}", INK, font, anchor="ma")
-    canvas.text((LEFT + width / 2, above + SIZE[1] - 12), x_name, INK, font, anchor="md")
+    canvas.text((LEFT + width / 2, above + SIZE[1] - 12), panel.x_name or x_name, INK, font, anchor="md")
 
     for i, line in enumerate(lines):
         pale, strong = COLOURS[i % len(COLOURS)]
-        canvas.line([place(point) for point in line.points], pale, 1)
+        if line.marked:
+            for x, y in map(place, line.points):
+                canvas.ellipse([x - 5, y - 5, x + 5, y + 5], strong)
+        else:
+            canvas.line([place(point) for point in line.points], pale, 1)
         canvas.line([place(point) for point in line.smoothed], strong, 3, joint="curve")
         canvas.text((LEFT + width - 8, top + 8 + 22 * i), line.name, strong, font, anchor="ra")
     canvas.rectangle([LEFT, top, LEFT + width, bottom], outline=INK)
