@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 from zoo_stylegan.augment import KINDS, Augment, hue_saturation_matrix, resampling_matrix
 from zoo_stylegan.networks.discriminator import Discriminator, minibatch_stddev
-from zoo_stylegan.training import create_trainable, r1_penalty
+from zoo_stylegan.training import create_trainable, gradient_penalty
 
 import zoo_core as zoo
 from zoo_core import OptionError, Options, TrainingData
@@ -24,6 +24,7 @@ OPTIONS = {
     "z_dim": 8,
     "w_dim": 8,
     "mapping_layers": 2,
+    "loss": "non-saturating",
     "r1": 1.0,
     "r1_every": 4,
     "path_length": 2.0,
@@ -77,10 +78,33 @@ def test_the_losses_are_logistic():
     assert float(first.metrics["D(x)"]) == pytest.approx(float(logit.sigmoid()), rel=1e-6)
 
 
+def test_the_relativistic_losses_compare_pairs():
+    made = trainable(loss="relativistic", r1=0.0, path_length=0.0, ada_target=0.0)
+    networks = {
+        "generator": lambda *_: (torch.zeros(6, 1, 16, 16), torch.zeros(6, 6, 8)),
+        "discriminator": lambda images, *_: images.mean((1, 2, 3)),
+    }
+    margins = batch()["images"].mean((1, 2, 3))
+    first, second = made.losses(networks, batch(), torch.Generator())
+    assert float(first.value) == pytest.approx(float(-margins.sigmoid().log().mean()), rel=1e-5)
+    assert float(second.value) == pytest.approx(float(-(-margins).sigmoid().log().mean()), rel=1e-5)
+    assert float(first.metrics["D(x, G(z))"]) == pytest.approx(float(margins.sigmoid().mean()), rel=1e-5)
+
+
+def test_relativistic_training_penalizes_the_gradient_at_generated_images_too():
+    made = trainable(loss="relativistic", augment="")
+    first, second = made.losses(made.networks, batch(), torch.Generator().manual_seed(0))
+    penalties = first.value.detach() - first.metrics["discriminator loss"]
+    r1, r2 = first.metrics["R1 penalty"], first.metrics["R2 penalty"]
+    assert float(penalties) == pytest.approx(2 * float(r1 + r2), rel=1e-4)  # γ/2 = ½, every 4 steps
+    second.value.backward()
+    assert all(p.grad is not None for p in made.networks["generator"].network.synthesis.b16.parameters())
+
+
 def test_r1_is_the_squared_norm_of_the_gradient():
     weights = torch.randn(1, 3, 4, 4)
     images = torch.randn(5, 3, 4, 4, requires_grad=True)
-    penalty = r1_penalty((images * weights).sum((1, 2, 3)) + 7, images)
+    penalty = gradient_penalty((images * weights).sum((1, 2, 3)) + 7, images)
     assert float(penalty) == pytest.approx(float(weights.square().sum()), rel=1e-5)
 
 
@@ -90,7 +114,7 @@ def test_r1_reaches_the_discriminators_parameters_through_the_augmentation():
     discriminator.augment.p.fill_(1.0)
     real = batch()["images"].requires_grad_()
     c = torch.eye(2)[torch.arange(6) % 2]
-    penalty = r1_penalty(discriminator(real, c, torch.Generator().manual_seed(3)), real)
+    penalty = gradient_penalty(discriminator(real, c, torch.Generator().manual_seed(3)), real)
     penalty.backward()
     reached = [name for name, p in discriminator.named_parameters() if p.grad is not None and p.grad.any()]
     assert "network.b16.fromrgb.weight" in reached

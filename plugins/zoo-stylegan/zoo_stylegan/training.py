@@ -1,6 +1,7 @@
 """Train StyleGAN2: the minimax game of Goodfellow et al. 2014 (arXiv:1406.2661).
 
-Non-saturating logistic losses; R1 on real images (Mescheder et al. 2018, arXiv:1801.04406) and path-length
+Non-saturating logistic losses, or the relativistic pairing loss of R3GAN (Huang et al. 2024,
+arXiv:2501.05441, section 2.1); R1 on real images (Mescheder et al. 2018, arXiv:1801.04406) and path-length
 regularization, both lazy (Karras et al. 2020, arXiv:1912.04958, sections 3.2 and 3.1); style mixing
 (arXiv:1812.04948, section 3.1); ADA (arXiv:2006.06676).
 """
@@ -37,6 +38,7 @@ class TrainerOptions:
     z_dim: int
     w_dim: int
     mapping_layers: int
+    loss: str
     r1: float | None
     r1_every: int
     path_length: float
@@ -133,27 +135,41 @@ class StyleGAN2Trainable:
         steps = int(state.steps)
         state.steps.add_(1)
 
-        with torch.no_grad():
-            fake, _ = generator(*self._draw_inputs(real, c, random))
+        is_relativistic = self.options.loss == "relativistic"
+        images, ws = generator(*self._draw_inputs(real, c, random))
         is_r1 = self.r1 > 0 and steps % self.options.r1_every == 0
+        fake = images.detach().requires_grad_(is_r1 and is_relativistic)
         fake_logits = discriminator(fake, c, random)
         real_logits = discriminator(real.requires_grad_(is_r1), c, random)
-        value = F.softplus(fake_logits).mean() + F.softplus(-real_logits).mean()
-        metrics = {
-            "discriminator loss": value.detach(),
-            "D(x)": real_logits.detach().sigmoid().mean(),
-            "D(G(z))": fake_logits.detach().sigmoid().mean(),
-            "ADA's p": state.augment.p.clone(),
-        }
-        state.augment.adjust(real_logits.detach())
+        if is_relativistic:
+            margins = real_logits - fake_logits
+            value = F.softplus(-margins).mean()
+            metrics = {"D(x, G(z))": margins.detach().sigmoid().mean()}
+        else:
+            margins = real_logits
+            value = F.softplus(fake_logits).mean() + F.softplus(-real_logits).mean()
+            metrics = {
+                "D(x)": real_logits.detach().sigmoid().mean(),
+                "D(G(z))": fake_logits.detach().sigmoid().mean(),
+            }
+        metrics |= {"discriminator loss": value.detach(), "ADA's p": state.augment.p.clone()}
+        state.augment.adjust(margins.detach())
         if is_r1:
-            penalty = r1_penalty(real_logits, real)
+            penalty = gradient_penalty(real_logits, real)
             metrics["R1 penalty"] = penalty.detach()
+            if is_relativistic:
+                # R3GAN: without R2, on generated images, training by pairs diverges.
+                r2 = gradient_penalty(fake_logits, fake)
+                metrics["R2 penalty"] = r2.detach()
+                penalty = penalty + r2
             value = value + penalty * (self.r1 / 2 * self.options.r1_every)
         yield Loss("discriminator", value, metrics)
 
-        images, ws = generator(*self._draw_inputs(real, c, random))
-        value = F.softplus(-discriminator(images, c, random)).mean()
+        real_logits = torch.zeros((), device=real.device)
+        if is_relativistic:
+            with torch.no_grad():
+                real_logits = discriminator(real.detach(), c, random)
+        value = F.softplus(real_logits - discriminator(images, c, random)).mean()
         metrics = {"generator loss": value.detach()}
         weight, every = self.options.path_length, self.options.path_length_every
         if weight and steps % every == 0:
@@ -194,8 +210,8 @@ class StyleGAN2Trainable:
         save_checkpoint(folder, config, generator.network, getattr(torch, self.options.weights))
 
 
-def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
-    """Return the mean squared norm of the logits' gradient by real images; arXiv:1801.04406, equation 9."""
+def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    """Return the mean squared norm of the logits' gradient by images; arXiv:1801.04406, equations 9, 10."""
     (gradients,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradients.square().sum((1, 2, 3)).mean()
 
