@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 from zoo_stylegan.augment import KINDS, Augment, hue_saturation_matrix, resampling_matrix
 from zoo_stylegan.networks.discriminator import Discriminator, minibatch_stddev
-from zoo_stylegan.training import create_trainable, gradient_penalty
+from zoo_stylegan.training import create_trainable, r1_penalty
 
 import zoo_core as zoo
 from zoo_core import OptionError, Options, TrainingData
@@ -104,7 +104,7 @@ def test_relativistic_training_penalizes_the_gradient_at_generated_images_too():
 def test_r1_is_the_squared_norm_of_the_gradient():
     weights = torch.randn(1, 3, 4, 4)
     images = torch.randn(5, 3, 4, 4, requires_grad=True)
-    penalty = gradient_penalty((images * weights).sum((1, 2, 3)) + 7, images)
+    penalty = r1_penalty((images * weights).sum((1, 2, 3)) + 7, images)
     assert float(penalty) == pytest.approx(float(weights.square().sum()), rel=1e-5)
 
 
@@ -114,7 +114,7 @@ def test_r1_reaches_the_discriminators_parameters_through_the_augmentation():
     discriminator.augment.p.fill_(1.0)
     real = batch()["images"].requires_grad_()
     c = torch.eye(2)[torch.arange(6) % 2]
-    penalty = gradient_penalty(discriminator(real, c, torch.Generator().manual_seed(3)), real)
+    penalty = r1_penalty(discriminator(real, c, torch.Generator().manual_seed(3)), real)
     penalty.backward()
     reached = [name for name, p in discriminator.named_parameters() if p.grad is not None and p.grad.any()]
     assert "network.b16.fromrgb.weight" in reached

@@ -155,11 +155,11 @@ class StyleGAN2Trainable:
         metrics |= {"discriminator loss": value.detach(), "ADA's p": state.augment.p.clone()}
         state.augment.adjust(margins.detach())
         if is_r1:
-            penalty = gradient_penalty(real_logits, real)
+            penalty = r1_penalty(real_logits, real)
             metrics["R1 penalty"] = penalty.detach()
             if is_relativistic:
                 # R3GAN: without R2, on generated images, training by pairs diverges.
-                r2 = gradient_penalty(fake_logits, fake)
+                r2 = r1_penalty(fake_logits, fake)
                 metrics["R2 penalty"] = r2.detach()
                 penalty = penalty + r2
             value = value + penalty * (self.r1 / 2 * self.options.r1_every)
@@ -210,7 +210,7 @@ class StyleGAN2Trainable:
         save_checkpoint(folder, config, generator.network, getattr(torch, self.options.weights))
 
 
-def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
+def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
     """Return the mean squared norm of the logits' gradient by images; arXiv:1801.04406, equations 9, 10."""
     (gradients,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradients.square().sum((1, 2, 3)).mean()

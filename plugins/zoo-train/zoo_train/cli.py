@@ -109,7 +109,7 @@ def texts(**values: Any) -> None:
     help="UTF-8 text file on which the models of --sweep are compared.",
 )
 def sweeping(**values: Any) -> None:
-    """Hold the flags of a sweep, for trainers of data = "text"."""
+    """Hold the flags of a sweep, for trainers of data = "text" with an option ``context``."""
 
 
 @click.command()
@@ -240,7 +240,7 @@ def _command(trainer: TrainerCard) -> click.Command:
             f"Update zoo-train, or tell the author of {trainer.plugin} to use one of: {', '.join(KINDS)}.",
         )
     shared = [*KINDS[trainer.data].params, *common.params]
-    if trainer.data == "text":
+    if trainer.data == "text" and "context" in trainer.options:  # which counts the tokens of a step
         shared += sweeping.params
     taken = {parameter.name for parameter in shared} & set(trainer.options)
     if taken:

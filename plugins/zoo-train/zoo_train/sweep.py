@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
@@ -51,7 +51,7 @@ def sweep_trainings(
         options = dict(training.options) | {n: v for n, v in settings.items() if n != DATA}
         config = dict(training.config)
         if DATA in settings:
-            config["steps"] = _steps(settings[DATA], options, config["batch_size"])
+            config["steps"] = _steps(int(settings[DATA]), options, config["batch_size"])
             config["warmup"] = min(config["warmup"], config["steps"] // 10)
             config["decay_steps"] = config["steps"] - config["warmup"]
         folder = training.output / ",".join(f"{name}-{value:g}" for name, value in settings.items())
@@ -152,14 +152,14 @@ def _parsed(trainer: TrainerCard, name: str, text: str) -> int | float:
     return value
 
 
-def _steps(tokens: int, options: dict[str, Any], batch_size: int) -> int:
-    per_step = batch_size * options["context"]
+def _steps(tokens: int, options: Mapping[str, Any], batch_size: int) -> int:
+    per_step: int = batch_size * options["context"]
     if tokens < per_step:
         raise OptionError(
             f"--sweep data: {tokens:,} tokens are less than the {per_step:,} of one step.",
             f"Give at least data={per_step}, or a smaller --batch-size or --context.",
         )
-    return int(tokens // per_step)
+    return tokens // per_step
 
 
 def _read_text(path: Path) -> str:
