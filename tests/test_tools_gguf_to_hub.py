@@ -127,6 +127,7 @@ def test_the_network_computes_what_the_original_does(tool: ModuleType, llama: An
         torch.testing.assert_close(converted(tokens).logits, llama(tokens).logits, rtol=1e-5, atol=1e-5)
     config = json.loads((tmp_path / "hub" / "config.json").read_text())
     assert (config["rms_norm_eps"], config["tie_word_embeddings"]) == (1e-5, True)
+    assert config["architectures"] == ["LlamaForCausalLM"]
 
 
 def test_the_tokenizer_merges_splits_digits_and_has_the_chat_template(

@@ -77,7 +77,9 @@ def convert(file: Path, folder: Path) -> None:
         WeightsError: The file is not GGUF, or not of a supported architecture.
     """
     checkpoint = GGUFCheckpoint.of(Checkpoint(str(file), {file.name: file}, ""))
-    config = {**checkpoint.json("config.json"), "torch_dtype": "float16"}
+    config = checkpoint.json("config.json")
+    kind = config["model_type"].removesuffix("_text").capitalize()
+    config = {**config, "architectures": [f"{kind}ForCausalLM"], "torch_dtype": "float16"}
     tokenizer_config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": config["max_position_embeddings"],

@@ -98,8 +98,8 @@ def test_where_rounding_could_decide_tokens_are_read_one_by_one(model, draft, al
     assert texts(model, n=2, max_tokens=8, draft=draft) == plain
 
 
-def test_a_draft_that_does_not_pay_is_left_out():
-    pace = Pace()
+def test_a_draft_that_does_not_pay_is_left_out_and_the_user_is_told(caplog):
+    pace = Pace("small")
     for _ in range(speculative.PLAIN_STEPS + 1):
         assert not pace.pays
         pace.add(1, 0.1, proposed=False)
@@ -108,6 +108,10 @@ def test_a_draft_that_does_not_pay_is_left_out():
         pace.add(2, 0.3, proposed=True)
     assert pace.has_failed
     assert not pace.pays
+    assert caplog.messages == [
+        "--draft small is left out from here on: with it a token takes 150 ms, without it 100 ms. "
+        "It gives 2.0 of at most 5 tokens at once."
+    ]
 
 
 def test_records_do_not_name_the_draft(model, draft):

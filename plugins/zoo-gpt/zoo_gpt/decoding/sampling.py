@@ -119,7 +119,8 @@ def apply_masks(logits: Tensor, masks: Sequence[TokenMask]) -> Tensor:
     for row, mask in zip(logits, masks, strict=True):
         allowed = mask.allowed()
         if allowed is not None:
-            row.masked_fill_(~allowed.to(row.device), -math.inf)
+            # Adds 0 or −∞, in less time than masked_fill_ takes.
+            row.add_(1 - allowed.to(row.device).float().reciprocal_())
     return logits
 
 

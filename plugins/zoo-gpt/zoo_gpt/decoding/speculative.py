@@ -8,6 +8,7 @@ sample is that of plain decoding.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 
@@ -19,6 +20,8 @@ from zoo_gpt.decoding.decode import Sample, cache_dtype, require_numbers
 from zoo_gpt.decoding.sampling import TokenSampler
 from zoo_gpt.network.cache import KVCache
 from zoo_gpt.network.transformer import Transformer
+
+_log = logging.getLogger(__name__)
 
 PROPOSALS = 4
 """Tokens that are proposed at once."""
@@ -144,9 +147,14 @@ def _propose(
 
 
 class Pace:
-    """Whether a draft makes texts faster, by the seconds that tokens took with and without proposals."""
+    """Whether a draft makes texts faster, by the seconds that tokens took with and without proposals.
 
-    def __init__(self) -> None:
+    Args:
+        name: The draft, for the message that it is left out.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.plain: list[float] = []
         self.rounds = self.tokens = 0
         self.seconds = 0.0
@@ -170,3 +178,13 @@ class Pace:
         if self.rounds > 1:  # in the first round the small network reads the prompt
             self.tokens += tokens
             self.seconds += seconds
+        if self.has_failed:
+            _log.warning(
+                "--draft %s is left out from here on: with it a token takes %.3g ms, without it %.3g ms. "
+                "It gives %.1f of at most %d tokens at once.",
+                self.name,
+                1000 * self.seconds / max(1, self.tokens),
+                1000 * min(self.plain),
+                self.tokens / (self.rounds - 1),
+                PROPOSALS + 1,
+            )

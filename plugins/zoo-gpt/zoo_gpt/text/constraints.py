@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
+import numpy as np
 import torch
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 from torch import Tensor
@@ -27,11 +28,12 @@ class GrammarMask:
 
     Args:
         matcher: The parser, at the start of the text.
+        size: Tokens of the vocabulary.
         eos: The tokens that end a text.
     """
 
-    def __init__(self, matcher: LLMatcher, eos: frozenset[int]) -> None:
-        self.matcher, self.eos = matcher, eos
+    def __init__(self, matcher: LLMatcher, size: int, eos: frozenset[int]) -> None:
+        self.matcher, self.size, self.eos = matcher, size, eos
         self.ended = False
 
     def allowed(self) -> Tensor | None:
@@ -42,12 +44,12 @@ class GrammarMask:
         """
         if self.ended:
             return None
-        bias = self.matcher.compute_logit_bias()
+        bits = np.frombuffer(self.matcher.compute_bitmask(), dtype=np.uint8)
         if self.matcher.is_error():
             raise OptionError(
                 f"The constraint cannot be followed: {_reason(self.matcher.get_error())}.", "Simplify it."
             )
-        return torch.frombuffer(bytearray(bias), dtype=torch.uint8).bool()
+        return torch.from_numpy(np.unpackbits(bits, count=self.size, bitorder="little")).view(torch.bool)
 
     def push(self, token: int) -> None:
         """Take the token that was drawn."""
@@ -75,7 +77,7 @@ def create_token_masks(language: str, source: str, vocabulary: Vocabulary) -> To
     first = LLMatcher(tokenizer, grammar, log_level=0)
     if first.is_error():
         raise _wrong(language, first.get_error())
-    return lambda: GrammarMask(first.deep_copy(), vocabulary.eos)
+    return lambda: GrammarMask(first.deep_copy(), len(vocabulary.tokens), vocabulary.eos)
 
 
 _GRAMMARS: dict[str, Callable[[str], str]] = {

@@ -167,7 +167,7 @@ class GPT:
                     f"--draft {name}: its tokens are not those of {self.tokenizer.source}.",
                     "Give a smaller model of the same family.",
                 )
-            self._drafts[name] = other.transformer, Pace()
+            self._drafts[name] = other.transformer, Pace(name)
         return self._drafts[name]
 
     def running_batch(self) -> RunningTexts:
