@@ -105,6 +105,10 @@ class Served:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End the process."""
         self.process.communicate()
 
 

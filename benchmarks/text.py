@@ -1,8 +1,8 @@
 """Greedy text, compared with transformers, ctranslate2 and llama.cpp.
 
 A network of GPT-2's size with random weights meets transformers and ctranslate2. SmolLM2-135M-Instruct meets
-llama.cpp on the same GGUF file, in Q4_1 as published, and in Q8_0. Prompts of 32 tokens, batches of 1 and 8;
-then the time to the first token of longer prompts. All sides run the same prompts in turn, each in its own
+llama.cpp on the same GGUF file, in Q4_1 as published, and in Q8_0. Prompts of 32 tokens, batches of 1, 8 and
+32; then the time to the first token of longer prompts. All sides run the same prompts in turn, each in its own
 process, because the threads of two libraries in one process slow each other down. See ``interleave.py``.
 
     python -m benchmarks.text [--quick] [--rounds N] [--device cuda] [--gguf FILE] [--json FILE]
@@ -44,7 +44,7 @@ SMALL = {"n_embd": 64, "n_layer": 2, "n_head": 4}
 PROMPT = 32
 LONG = (32, 512, 2048)
 """Lengths of the prompts whose first token is timed."""
-BATCHES = (1, 8)
+BATCHES = (1, 8, 32)
 BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "int8": 8.5, "int4": 5.0}
 """Bits of a weight, its share of the group's scale included."""
 

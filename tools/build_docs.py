@@ -37,6 +37,12 @@ BENCHMARKS = {
         "DDIM on the network of `ddpm-cifar10` (35.7M parameters, 32×32), compared with diffusers. Both "
         "sides have the same weights and take their steps in turn. Memory is the peak of a separate process.",
     ),
+    "latent": (
+        "Latent diffusion",
+        "Networks of Stable Diffusion 1.5's shape at 512×512 (random weights), compared with diffusers, each "
+        "side in its own process: a step of the U-Net with guidance, and the decoding of an image. Memory is "
+        "the peak of a separate process.",
+    ),
     "text": (
         "Text",
         "Greedy decoding after prompts of 32 tokens, and the time to the first token of longer prompts. "
