@@ -200,3 +200,12 @@ def test_finding_plugins_imports_neither_torch_nor_a_plugin(plugin_site: Path) -
     )
     child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert json.loads(child.stdout) == []
+
+
+@pytest.mark.parametrize("path", ["../other.png", "/etc/passwd.png", "sheet.svg"])
+def test_an_example_is_a_png_inside_the_package(plugin_site: Path, path: str) -> None:
+    text = manifest("zoo-faces", "faces")
+    write_plugin(plugin_site, "zoo-faces", f'{text}example = "{path}"\n', RAISES)
+    problem = installed("zoo-faces").problem
+    assert problem is not None
+    assert "a .png file inside the plugin's package" in problem.message

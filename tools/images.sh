@@ -11,3 +11,12 @@ zoo run stylegan2-digits --label 4 --seeds 7,7,7,7,7,7,7,7,7 --force \
 for object in cube ball "teddy bear"; do
     for material in denim brick crochet fur; do echo "a $material $object on tabletop"; done
 done | zoo run gigagan-tabletop --prompts - --seed 0 --force -o $out/gigagan-tabletop.png
+
+# Examples on the models' cards.
+for model in zoo-ddpm/ddpm-digits zoo-ddpm/consistency-digits zoo-gpt/imagegpt-digits zoo-stylegan/stylegan2-digits; do
+    plugin=${model%/*} package=$(echo "${model%/*}" | tr - _)
+    zoo run "${model#*/}" --label 0-7 -n 8 --seed 0 --force -o "plugins/$plugin/$package/examples/${model#*/}.png"
+done
+printf "a %s on tabletop\n" "denim cube" "crochet ball" "teddy bear" "brick teddy bear" "fur cube" "fur ball" "plain cube" \
+    "denim teddy bear" |
+    zoo run gigagan-tabletop --prompts - --seed 0 --force -o plugins/zoo-gigagan/zoo_gigagan/examples/gigagan-tabletop.png

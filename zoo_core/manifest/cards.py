@@ -217,6 +217,8 @@ class ModelCard:
     """For models trained in this project: ``data``, ``recipe``, ``steps``, in words."""
     quality: tuple[str, ...] = ()
     """Measured figures, each with its method."""
+    example: Path | None = None
+    """A PNG of samples in the plugin's package; in a registry, its place there."""
     options: Mapping[str, Option] = field(default_factory=dict)
     check: Mapping[str, Any] = field(default_factory=dict)
     """Option values, and a ``prompt``, for the conformance suite, if a default is slow or missing. A file of

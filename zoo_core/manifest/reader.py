@@ -159,6 +159,7 @@ def _read_model(table: Table, plugin: str, folder: Path | None, common: dict[str
         capabilities=_read_capabilities(table, options),
         training=table.strings("training"),
         quality=table.texts("quality"),
+        example=_read_example(table, folder),
         options=options,
         check=_read_check(table, options),
     )
@@ -171,6 +172,16 @@ def _read_capabilities(table: Table, options: Mapping[str, Option]) -> tuple[str
     if "edit" in capabilities and ("input" not in options or options["input"].format != "file"):
         raise table.error("capabilities", 'an option input with format = "file" beside the capability edit')
     return capabilities
+
+
+def _read_example(table: Table, folder: Path | None) -> Path | None:
+    if table.optional("example") is None:
+        return None
+    expected = "a .png file inside the plugin's package"
+    path = table.path("example", expected)
+    if not path.endswith(".png"):
+        raise table.error("example", f"{expected}, not {short_repr(path)}")
+    return (folder or Path()) / path
 
 
 def _read_check(table: Table, options: Mapping[str, Option]) -> dict[str, Any]:

@@ -31,7 +31,9 @@ def draw(page: Page, **fields: str) -> None:
 
 def test_a_strangers_model_is_found_by_search_and_shows_its_options(page, studio):
     page.goto(studio.url)
-    page.get_by_role("button", name="stylegan2-digits").wait_for()
+    digits = page.get_by_role("button", name="stylegan2-digits")
+    digits.wait_for()
+    assert digits.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 50
     page.get_by_role("textbox", name="Search").fill("letters cc-by")
     expect(page.locator(".zoo-card")).to_have_count(1)
     page.get_by_role("button", name="words").press("Enter")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Mapping
 from html import escape
 
@@ -41,9 +42,13 @@ def heading_html(id: str, card: ModelCard) -> str:
 
 
 def _card(id: str, card: ModelCard, chosen: bool) -> str:
+    image = ""
+    if card.example and card.example.is_file():
+        data = base64.b64encode(card.example.read_bytes()).decode()
+        image = f'<img src="data:image/png;base64,{data}" alt="" loading="lazy">'
     return (
         f'<button type="button" class="zoo-card" data-id="{escape(id)}" aria-pressed="{str(chosen).lower()}">'
-        f"<strong>{escape(id)}</strong><span>{escape(card.summary)}</span><span>{_badges(card)}</span></button>"
+        f"{image}<strong>{escape(id)}</strong><span>{escape(card.summary)}</span><span>{_badges(card)}</span></button>"
     )
 
 
