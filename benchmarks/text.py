@@ -2,8 +2,8 @@
 
 A network of GPT-2's size with random weights meets transformers and ctranslate2. SmolLM2-135M-Instruct meets
 llama.cpp on the same GGUF file, in Q4_1 as published, and in Q8_0. Prompts of 32 tokens, batches of 1, 8 and
-32; then the time to the first token of longer prompts. All sides run the same prompts in turn, each in its own
-process, because the threads of two libraries in one process slow each other down. See ``interleave.py``.
+32; then the time to the first token of longer prompts. All sides run the same prompts in turn, each in its
+own process, because the threads of two libraries in one process slow each other down. See ``interleave.py``.
 
     python -m benchmarks.text [--quick] [--rounds N] [--device cuda] [--gguf FILE] [--json FILE]
 
