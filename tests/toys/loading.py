@@ -55,6 +55,13 @@ class HasGrown(Weighted):
     card = "parameters = 12"
 
 
+class ShowsNothing(Toy):
+    """Its card names an example that is not in the package."""
+
+    caught_by = "the_example_is_a_small_image"
+    card = 'example = "examples/gone.png"'
+
+
 class LoadsWhateverFits(Weighted):
     """It accepts missing and extra tensors."""
 

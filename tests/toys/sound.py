@@ -190,7 +190,7 @@ class Weighted(Toy):
     """Adds a tensor of its checkpoint to its images."""
 
     weights = "tensors"
-    card = "parameters = 48"
+    card = 'parameters = 48\nexample = "examples/sheet.png"'
 
     def read(self, checkpoint: Checkpoint) -> None:
         self.network = Shade()

@@ -158,6 +158,7 @@ def card_as_json(card: ModelCard, *, installed: bool) -> dict[str, Any]:
     value["weights"] = {"from": kind, **{k: v for k, v in value["weights"].items() if k != "folder"}}
     if isinstance(weights, LocalWeights):
         value["weights"]["folder"] = str(weights.folder)
+    value["example"] = str(card.example) if card.example else None
     value["installed"] = installed
     return value
 

@@ -7,6 +7,9 @@ from zoo_core.testing.conformance.corruption import tensor_files
 from zoo_core.testing.conformance.fresh import in_a_fresh_process, watch_loading
 from zoo_core.testing.conformance.subject import ModelSubject
 
+MOST_BYTES = 128 << 10
+"""Most bytes of an example."""
+
 
 @check("See the full error with: zoo run MODEL --debug", quick=True)
 def the_model_loads(subject: ModelSubject) -> None:
@@ -76,3 +79,24 @@ def batch_size_is_a_positive_integer(subject: ModelSubject) -> None:
     size = getattr(subject.generator, "batch_size", 1)
     assert type(size) is int, f"batch_size is {size!r}."
     assert size >= 1, f"batch_size is {size!r}."
+
+
+@check("Write one with the model: zoo run MODEL -n 8 -o FILE.png", needs=(the_model_loads,), quick=True)
+def the_example_is_a_small_image(subject: ModelSubject) -> None:
+    """``example`` of the card is a PNG in the package, of at most 128 KiB.
+
+    A page of models shows many examples; without its file, a card there has no image.
+    """
+    from PIL import Image
+
+    path = subject.card.example
+    if path is None:
+        raise NotApplicable(f"the card of {subject.card.id} has no example")
+    assert path.is_file(), f"{path} is missing."
+    size = path.stat().st_size
+    assert size <= MOST_BYTES, f"{path} has {size:,} bytes."
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            image.verify()
+    except (OSError, SyntaxError) as error:
+        raise AssertionError(f"{path} is no PNG: {error}.") from None

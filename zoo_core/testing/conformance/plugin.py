@@ -23,10 +23,6 @@ HEAVY = (
 """Packages that are slow to import; a plugin imports them only when it is used."""
 
 
-MOST_BYTES = 128 << 10
-"""Most bytes of an example image: a list of models shows many."""
-
-
 class PluginSubject(Subject):
     """A plugin that is being checked."""
 
@@ -121,30 +117,6 @@ def listing_does_not_import_the_plugin(subject: PluginSubject) -> None:
     """
     imported = sorted(imports_of_listing().intersection({*HEAVY, subject.plugin.module.partition(".")[0]}))
     assert not imported, f"Listing models imports {', '.join(imported)}."
-
-
-@check(
-    f"Write a PNG of at most {MOST_BYTES >> 10} KiB there, such as a sheet: zoo run MODEL -n 8 -o FILE.png",
-    needs=(the_manifest_is_valid,),
-    quick=True,
-)
-def examples_are_small_images(subject: PluginSubject) -> None:
-    """The ``example`` of a model is a PNG in the package, small enough to be shown in a list of models."""
-    from PIL import Image
-
-    cards = [card for card in subject.manifest.models if card.example]
-    if not cards:
-        raise NotApplicable(f"{subject.name} has no examples")
-    for card in cards:
-        assert card.example is not None
-        assert card.example.is_file(), f"{card.example} is missing."
-        size = card.example.stat().st_size
-        assert size <= MOST_BYTES, f"{card.example} has {size:,} bytes."
-        try:
-            with Image.open(card.example, formats=["PNG"]) as image:
-                image.verify()
-        except (OSError, SyntaxError) as error:
-            raise AssertionError(f"{card.example} is no PNG: {error}.") from None
 
 
 @check(
