@@ -76,8 +76,8 @@ def _reader(kind: Any) -> Reader | None:
     if is_dataclass(kind):
         reader: Reader = _dataclass_reader(kind)  # type: ignore[arg-type]
         return reader
-    if kind is Path:
-        return lambda value, shared: Path(value)
+    if kind in (Path, Path | None):
+        return lambda value, shared: None if value is None else Path(value)
     if get_origin(kind) is tuple:
         return _tuple_reader(arguments[0])
     if get_origin(kind) is Mapping:
