@@ -165,6 +165,13 @@ def test_a_slash_that_is_no_command_is_part_of_a_message(piped) -> None:
     assert "heard '/usr/bin'" in piped("/usr/bin\n", "chat", "talker").stdout
 
 
+def _own_terminal() -> None:
+    """Make standard input the terminal of a new session, in which Ctrl-C counts: a background job ignores it."""
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """``zoo …`` on a terminal of 60 columns."""
 
@@ -178,7 +185,7 @@ class Terminal:
             stdout=theirs,
             stderr=theirs,
             env=environment,
-            preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
+            preexec_fn=_own_terminal,
         )
         os.close(theirs)
         self.screen = ""

@@ -17,6 +17,7 @@ MODELS = ("gpt-kjv", "stylegan2-digits")
 
 def test_many_clients_get_the_right_answers_and_leave_nothing_behind(start):
     server = start(*MODELS, ZOO_SERVE_TOKEN=TOKEN)
+    soak(server.url, TOKEN, server.process.pid, requests=60, clients=32)  # all is loaded, every buffer there
     report = soak(server.url, TOKEN, server.process.pid, requests=250, clients=32)
     assert report.wrong == []
     assert report.differing == 0
