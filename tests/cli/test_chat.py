@@ -166,7 +166,7 @@ def test_a_slash_that_is_no_command_is_part_of_a_message(piped) -> None:
 
 
 def _own_terminal() -> None:
-    """Make standard input the terminal of a new session, in which Ctrl-C counts: a background job ignores it."""
+    """Make standard input the terminal of a new session, where Ctrl-C counts: a background job ignores it."""
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
