@@ -46,7 +46,7 @@ def test_workers_that_are_killed_lose_no_task(run, tmp_path):
     assert isinstance(results[20][1], Lost)
     results[20] = (20, 400)
     assert results == squares(24)
-    assert len(said) >= 5  # Ray may lose one more on a busy machine
+    assert len(said) == 5
     assert all("is lost; its tasks go to others." in line for line in said)
 
 

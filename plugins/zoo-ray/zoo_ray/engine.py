@@ -211,9 +211,10 @@ class RaySession:
             return
         ready, _ = self._ray.wait(list(waiting), num_returns=1, timeout=_LOOK_SECONDS)
         more, _ = self._ray.wait(list(waiting), num_returns=len(waiting), timeout=0)
-        for reference in {*ready, *more}:
-            actor = waiting[reference]
-            if actor in self._actors:
+        done = {*ready, *more}
+        # In the order of its tasks: a task that an actor ended before it was lost is not lost.
+        for reference, actor in waiting.items():
+            if reference in done and actor in self._actors:
                 self._take(actor, reference, queue)
         for actor in [actor for actor in self._actors if actor.leaving and not actor.tasks]:
             self._remove(actor)
