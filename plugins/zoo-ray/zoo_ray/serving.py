@@ -6,6 +6,7 @@ import logging
 import pkgutil
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,9 @@ from zoo_ray.versions import check_versions, zoo_versions
 _APPLICATION = "zoo"
 _ONGOING = 4096
 """Requests that a replica takes at a time: the application bounds its own queue."""
+
+
+_PROXY_SECONDS = 60
 
 
 class Shared:
@@ -71,15 +75,47 @@ def serve_app(
         },
     )(serve.ingress(build)())
     try:
-        serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
+        _start(host, port)
         with _signals() as stop:
             serve.run(replica.bind(), name=_APPLICATION, route_prefix="/")
+            _wait_for_proxy(stop)
             say(f"{replicas} replica{'' if replicas == 1 else 's'} on the cluster's machines, ready.")
             stop.wait()
     except RuntimeError as error:
         raise ZooError(f"The replicas do not start: {_reason(error)}", "See the logs of Ray.") from error
     finally:
         serve.shutdown()  # type: ignore[no-untyped-call]
+
+
+def _start(host: str, port: int) -> None:
+    """Start Ray Serve, with its proxy on the cluster's head.
+
+    Ray Serve gives a proxy five seconds to import what it needs. Where that is too short, it ends the proxy
+    and starts another with five seconds more, and so on; but its ``start`` fails with the first.
+    """
+    from ray import serve
+    from ray.exceptions import RayActorError
+
+    try:
+        serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
+    except RayActorError:
+        serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
+
+
+def _wait_for_proxy(stop: threading.Event) -> None:
+    """Wait until a proxy takes requests, or until the event is set.
+
+    Raises:
+        RuntimeError: None does after a minute.
+    """
+    from ray import serve
+
+    until = time.monotonic() + _PROXY_SECONDS
+    while "HEALTHY" not in serve.status().proxies.values():
+        if time.monotonic() > until:
+            raise RuntimeError("no proxy of Ray Serve takes requests.")
+        if stop.wait(0.2):
+            return
 
 
 def _build(app: Job, store: Any, versions: Mapping[str, str]) -> Any:

@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from zoo_core import read_record
 
@@ -120,8 +120,14 @@ def test_an_image_goes_to_a_file_option(choose, tmp_path):
 def test_a_mask_is_drawn_over_the_image_and_the_rest_is_kept(choose, studio, tmp_path):
     page = choose("ddpm-digits")
     Image.new("L", (28, 28), 128).save(tmp_path / "grey.png")
-    page.locator(".zoo-file input[type=file]").first.set_input_files(tmp_path / "grey.png")
+    slow: list[Route] = []
+    page.route("**/gradio_api/file=**", lambda route: slow.append(route))
     canvas = page.locator(".zoo-mask canvas")
+    with page.expect_request("**/gradio_api/file=**"):
+        page.locator(".zoo-file input[type=file]").first.set_input_files(tmp_path / "grey.png")
+    expect(canvas).to_be_hidden()  # a stroke before the image is there would be lost
+    slow[0].continue_()
+    page.unroute("**/gradio_api/file=**")
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] * 3 / 4)

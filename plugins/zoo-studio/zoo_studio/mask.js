@@ -6,8 +6,9 @@ const INK = [232, 89, 12];
 let given = props.value; // of the form's record, for the image that the form begins with
 let last = null;
 
+const unlock = (isOpen) => { find(".zoo-mask-area").hidden = find(".zoo-mask-tools").hidden = !isOpen; };
 const show = () => {
-  find(".zoo-mask-area").hidden = find(".zoo-mask-tools").hidden = !props.image;
+  unlock(false); // until the image is there: its size empties the canvas, and a stroke made before would be lost
   find(".zoo-hint").hidden = !!props.image;
   if (props.image) image.src = props.image;
 };
@@ -73,11 +74,12 @@ find(".zoo-erase").addEventListener("click", ({ target }) => { target.ariaPresse
 find(".zoo-invert").addEventListener("click", () => { invert(); keep(); });
 find(".zoo-clear").addEventListener("click", () => { canvas.width = canvas.width; keep(); });
 file.addEventListener("change", () => file.files.length && load(URL.createObjectURL(file.files[0])));
-image.addEventListener("load", () => {
+image.addEventListener("load", async () => {
   Object.assign(canvas, { width: image.naturalWidth, height: image.naturalHeight }); // which empties it
   image.classList.toggle("zoo-pixels", image.naturalWidth <= 128);
-  given ? load(given) : keep();
+  await (given ? load(given) : keep());
   given = "";
+  unlock(!!props.image);
 });
 watch("image", show);
 show();
