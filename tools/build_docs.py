@@ -160,7 +160,28 @@ def build_repositories() -> str:
         note = f" ({each['note']})" if "note" in each else ""
         rows.append(f"| `{each['name']}` | {'proven' if each['proven'] else 'rebuilt'}{note} | {runs} |")
     table = "\n".join(["| Repository | Config | Result |", "|---|---|---|", *rows])
-    return f"# Text models by name\n\n{NOTE}{how}\n\n{table}\n"
+    return f"# Text models by name\n\n{NOTE}{how}\n\n{table}\n\n{_families()}\n"
+
+
+def _families() -> str:
+    """Return how far every family is from transformers, as ``tools.text.families`` measured it."""
+    measured = json.loads((ROOT / "docs/text-families.json").read_text("utf-8"))
+    how = (
+        f"`python -m tools.text.families` saves a small random model of every family with transformers "
+        f"{measured['transformers']}, and reads it here, in float32 on a CPU. Three texts have 40 tokens: "
+        "more than a model's window, and more than its rope's original context. **Logits**: the largest "
+        "difference, relative to the largest logit. **log p**: the largest difference of a token, in nats. "
+        "**Greedy**: how many of the 64 tokens that continue each of three prompts are equal. **Batch**: the "
+        "largest relative difference of logits when prompts of 20, 3 and 12 tokens are continued together "
+        "with a cache; transformers reads each alone and without one. Tests repeat this."
+    )
+    rows = [
+        f"| {name} | {each['logits']:.1e} | {each['log_likelihoods']:.1e} | {each['greedy']} of 192 "
+        f"| {each['padded']:.1e} |"
+        for name, each in measured["models"].items()
+    ]
+    table = "\n".join(["| Model | Logits | log p | Greedy | Batch |", "|---|---|---|---|---|", *rows])
+    return f"## Families beside transformers\n\n{how}\n\n{table}"
 
 
 def build_diffusion() -> str:

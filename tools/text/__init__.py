@@ -1,0 +1,1 @@
+"""Figures of docs/repositories.md and docs/decisions, measured on text models."""
