@@ -11,7 +11,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 from zoo_stylegan.latents.files import read_latent, write_latent
-from zoo_stylegan.latents.inversion import invert
+from zoo_stylegan.latents.inversion import inversion_steps, invert
 from zoo_stylegan.latents.perceptual import LPIPS
 from zoo_stylegan.latents.transforms import inverse_transform
 from zoo_stylegan.networks.stylegan2 import StyleGAN2, StyleGAN2Config
@@ -215,6 +215,77 @@ def test_run_reproduces_an_inverted_image(two, tmp_path):
     again = Image.open(tmp_path / "a.png").tobytes()
     given = Image.open(tmp_path / "given.png").tobytes()
     assert sum(abs(a - b) for a, b in zip(again, given, strict=True)) / len(given) < 30
+
+
+# --- Editing -----------------------------------------------------------------------------------------------
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path)).astype(int)
+
+
+@pytest.fixture
+def given(two, tmp_path, monkeypatch) -> np.ndarray:
+    """The pixels of given.png, an image of the model."""
+    monkeypatch.chdir(tmp_path)
+    run("run", two, "--seed", 5, "--label", 1, "-o", "given.png")
+    return pixels(Path("given.png"))
+
+
+def test_an_edit_goes_from_the_image_to_the_sample_of_the_seed(two, given):
+    run("run", two, "--seed", 8, "--label", 2, "-o", "sample.png")
+    sample = pixels(Path("sample.png"))
+    away, to = [], []
+    for strength in ("0", "0.5", "1"):
+        words = ("--strength", strength, "--seed", 8, "--label", 2, "--inversion-steps", 80)
+        run("edit", two, "given.png", *words, "-o", f"{strength}.png")
+        away.append(np.abs(pixels(Path(f"{strength}.png")) - given).mean())
+        to.append(np.abs(pixels(Path(f"{strength}.png")) - sample).mean())
+    assert away[0] < 0.5 * away[2]
+    assert away == sorted(away)
+    assert to == sorted(to, reverse=True)
+    assert np.abs(pixels(Path("1.png")) - sample).max() <= 1
+
+
+@pytest.mark.parametrize("model", ["two", "three"])
+def test_each_seed_fills_what_the_mask_leaves_in_its_own_way(request, model, given):
+    folder = request.getfixturevalue(model)
+    mask = Image.new("L", (16, 16))
+    mask.paste(255, (8, 0, 16, 16))
+    mask.save("mask.png")
+    words = ("given.png", "--mask", "mask.png", "--inversion-steps", 20)
+    run("edit", folder, *words, "--seeds", "3,4", "-o", "both")
+    run("edit", folder, *words, "--seeds", "4", "-o", "alone.png")
+    first, second = (pixels(path) for path in sorted(Path("both").glob("*.png")))
+    assert np.array_equal(first[:, :8], given[:, :8])
+    assert np.array_equal(second[:, :8], given[:, :8])
+    assert np.abs(first - second).max() > 20
+    assert np.abs(second - pixels(Path("alone.png"))).max() <= 1
+
+
+def test_what_is_known_is_met_better_than_by_the_seeds_own_sample(two, given):
+    generator = zoo.load(two, device="cpu").generator
+    image = torch.from_numpy(given).permute(2, 0, 1)[None] / 127.5 - 1
+    known = torch.zeros(1, 1, 16, 16)
+    known[..., :8] = 1
+    z, labels = generator.draw_z(8, 2)
+    start = generator.styles(z, labels)
+    walk = inversion_steps(
+        generator.network, image, label=2, steps=40, per_layer=True, start=start, known=known
+    )
+    *_, (ws, _) = walk
+    noises = generator.network.synthesis.constant_noise()
+    with torch.no_grad():
+        errors = [
+            (generator.network.synthesis(each, noises) - image)[..., :8].square().mean()
+            for each in (start, ws)
+        ]
+    assert errors[1] < 0.3 * errors[0]
+
+
+def test_edits_are_in_float32(two, given):
+    with pytest.raises(zoo.OptionError, match="found in float32"):
+        run("edit", two, "given.png", "--dtype", "float16", "-o", "x.png")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from torch import Tensor
 from zoo_core import (
     Batch,
     Checkpoint,
+    InputImage,
     Noise,
     OptionError,
     Options,
@@ -21,6 +22,7 @@ from zoo_core import (
 )
 from zoo_stylegan.formats.checkpoint import load_generator
 from zoo_stylegan.inference import optimize_for_inference
+from zoo_stylegan.latents.editing import EditOptions, edited_styles
 from zoo_stylegan.latents.files import read_latent
 from zoo_stylegan.latents.mixing import parse_mix
 from zoo_stylegan.latents.transforms import inverse_transform
@@ -94,6 +96,27 @@ class StyleGAN:
         metadata = None if labels is None else tuple({"label": label} for label in labels)
         yield Step(images=self.synthesize(ws, batch.options, batch.noise), metadata=metadata)
 
+    def edit(self, batch: Batch, image: InputImage) -> Iterator[Step]:
+        """Change an image by its styles, or a part of it: see :mod:`zoo_stylegan.latents.editing`.
+
+        Raises:
+            OptionError: As of :meth:`generate`, or the synthesis network is not in float32.
+        """
+        if self.dtype != torch.float32:
+            raise OptionError("The styles of an image are found in float32.", "Give --dtype float32.")
+        size = (self.config.resolution, self.config.resolution)
+        image = image.fitted(size)
+        ws, labels = self._encode(batch, one_by_one=True)
+        pixels = image.pixels(channels=self.config.image_channels).to(self.device)
+        options = read_options(EditOptions, batch.options)
+        for done in edited_styles(self.network, pixels, image.anew(), ws, labels, options):
+            index, total, ws = done
+            if index < total:
+                yield Step(index, total)
+        images = image.pasted(self.synthesize(ws, batch.options, batch.noise))
+        metadata = None if labels is None else tuple({"label": label} for label in labels)
+        yield Step(total, total, images, metadata=metadata)
+
     def encode(self, batch: Batch) -> Tensor:
         """Return the styles of the batch's samples after mixing and truncation, (n, layers, w_dim).
 
@@ -102,12 +125,20 @@ class StyleGAN:
         """
         return self._encode(batch)[0]
 
-    def _encode(self, batch: Batch) -> tuple[Tensor, list[int] | None]:
-        """Return the styles and the classes of the samples."""
+    def _encode(self, batch: Batch, *, one_by_one: bool = False) -> tuple[Tensor, list[int] | None]:
+        """Return the styles and the classes of the samples.
+
+        Args:
+            batch: The samples.
+            one_by_one: Map each z alone, so that its style does not depend on others even in the last bit.
+        """
         options = read_options(StyleOptions, batch.options)
         labels = self._labels(options.label, batch.noise)
         z = batch.noise.normal(self.config.z_dim)
-        ws = self.styles(z, labels)
+        if one_by_one:
+            ws = torch.cat([self.styles(z[i : i + 1], labels and labels[i : i + 1]) for i in range(len(z))])
+        else:
+            ws = self.styles(z, labels)
         if options.latent is not None:
             ws = read_latent(options.latent, self.config).to(ws).expand_as(ws)
         if options.mix is not None:

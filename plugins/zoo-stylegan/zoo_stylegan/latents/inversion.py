@@ -7,7 +7,7 @@ learning rate ramps up at first and down at the end.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -53,23 +53,49 @@ def invert(
     Args:
         network: The generator in float32, with its parameters frozen.
         image: (1, c, resolution, resolution) in [-1, 1].
-        label: Class whose mean style is the start; None in an unconditional model.
+        label: Class whose mean style is the start; None: the mean of all.
         steps: Number of Adam steps.
         per_layer: True to optimize a style for each layer (W+): closer to any image, but less like the
             model's own images.
         on_step: Called with the number of steps done and the distance.
     """
+    distances = []
+    for found in inversion_steps(network, image, label=label, steps=steps, per_layer=per_layer):
+        ws, distance = found
+        distances.append(distance)
+        on_step(len(distances), distance)
+    return InversionResult(ws, tuple(distances))
+
+
+def inversion_steps(
+    network: Generator,
+    image: Tensor,
+    *,
+    label: int | None,
+    steps: int,
+    per_layer: bool,
+    start: Tensor | None = None,
+    known: Tensor | None = None,
+) -> Iterator[tuple[Tensor, float]]:
+    """Yield the styles (1, layers, w_dim) and the perceptual distance after each step of :func:`invert`.
+
+    Args:
+        network, image, label, steps, per_layer: As of :func:`invert`.
+        start: Styles (1, layers, w_dim) to begin with, for ``per_layer``; None: the mean style.
+        known: (1, 1, h, w): 1 where the image is to be reproduced, 0 where it may be anything; None: 1.
+    """
     random = torch.Generator().manual_seed(0)
     config, device = network.config, image.device
     lpips = LPIPS().to(device)
     w_mean, w_std = _w_statistics(network, label, random)
-    ws = w_mean.expand(1, config.layers if per_layer else 1, -1).clone().requires_grad_()
+    if start is None:
+        start = w_mean.expand(1, config.layers if per_layer else 1, -1)
+    ws = start.clone().requires_grad_()
     adam = torch.optim.Adam([ws], betas=(0.9, 0.999))
     target = _downscale(image)
     with torch.no_grad():
         target_features = lpips.features(target)
     constant = network.synthesis.constant_noise() if isinstance(network, StyleGAN2) else None
-    distances = []
     for step in range(steps):
         t = step / steps
         adam.param_groups[0]["lr"] = LEARNING_RATE * _lr_ramp(t)
@@ -77,15 +103,15 @@ def invert(
         noisy = ws + torch.randn(ws.shape, generator=random).to(device) * noise_scale
         styles = noisy.expand(1, config.layers, -1)
         found = network.synthesis(styles) if constant is None else network.synthesis(styles, constant)
+        if known is not None:
+            found = torch.where(known > 0, found, image)
         found = _downscale(found)
         distance = lpips.distance(lpips.features(found), target_features)[0]
         loss = distance + PIXEL_WEIGHT * F.mse_loss(found, target)
         adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         adam.step()
-        distances.append(float(distance.detach()))
-        on_step(step + 1, distances[-1])
-    return InversionResult(ws.detach().expand(1, config.layers, -1).contiguous(), tuple(distances))
+        yield ws.detach().expand(1, config.layers, -1).contiguous(), float(distance.detach())
 
 
 @torch.no_grad()
