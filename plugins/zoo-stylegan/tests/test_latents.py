@@ -283,9 +283,13 @@ def test_what_is_known_is_met_better_than_by_the_seeds_own_sample(two, given):
     assert errors[1] < 0.3 * errors[0]
 
 
-def test_edits_are_in_float32(two, given):
-    with pytest.raises(zoo.OptionError, match="found in float32"):
-        run("edit", two, "given.png", "--dtype", "float16", "-o", "x.png")
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_model_that_has_made_a_sample_edits_too(two, given, dtype):
+    model = zoo.load(two, device="cpu", dtype=dtype)
+    (sample,) = model.generate(seed=8, label=2)
+    (edited,) = model.generate(seed=8, label=2, input="given.png", strength=1.0, inversion_steps=1)
+    assert (edited.tensor - sample.tensor).abs().max() <= 2 / 255
+    assert not np.array_equal(np.asarray(sample.image), given)
 
 
 @pytest.mark.parametrize(

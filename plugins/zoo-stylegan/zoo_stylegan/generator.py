@@ -77,6 +77,7 @@ class StyleGAN:
     def __init__(
         self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None = None
     ) -> None:
+        self._checkpoint = checkpoint
         self.network = load_generator(checkpoint)
         self.dtype = dtype or torch.float32
         self.device = device
@@ -100,16 +101,17 @@ class StyleGAN:
         """Change an image by its styles, or a part of it: see :mod:`zoo_stylegan.latents.editing`.
 
         Raises:
-            OptionError: As of :meth:`generate`, or the synthesis network is not in float32.
+            OptionError: As of :meth:`generate`.
         """
-        if self.dtype != torch.float32:
-            raise OptionError("The styles of an image are found in float32.", "Give --dtype float32.")
+        with torch.inference_mode(False):
+            # In float32, and with weights of its own: inference may have taken over those of self.network.
+            network = load_generator(self._checkpoint).to(self.device)
         size = (self.config.resolution, self.config.resolution)
         image = image.fitted(size)
         ws, labels = self._encode(batch, one_by_one=True)
         pixels = image.pixels(channels=self.config.image_channels).to(self.device)
         options = read_options(EditOptions, batch.options)
-        for done in edited_styles(self.network, pixels, image.anew(), ws, labels, options):
+        for done in edited_styles(network, pixels, image.anew(), ws, labels, options):
             index, total, ws = done
             if index < total:
                 yield Step(index, total)
