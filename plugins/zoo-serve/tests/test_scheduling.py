@@ -143,7 +143,8 @@ def test_models_leave_where_memory_is_short(start):
         options = {"steps": 1}
         assert draw(server, model="ddpm-digits", options=options).status_code == 200
         assert "gpt-kjv" not in server.http.get("/health").json()["loaded"]
-    refused = start("--memory", "1M")
+    refused = start("gpt-kjv", "--memory", "1M")
     answer = complete(refused, model="gpt-kjv", prompt="x")
     assert answer.status_code == 400
     assert "Start it with a larger --memory" in answer.json()["error"]["message"]
+    assert "gpt-kjv has 6 MiB of weights" in refused.log.read_text()  # before anybody asked

@@ -156,6 +156,21 @@ def test_what_is_not_http_is_no_danger(server):
     assert b" 403 " in status_line(server, b"GET /health HTTP/1.1\r\nHost: \r\n\r\n")
 
 
+def test_a_header_has_a_limit(server):
+    header = b"X: " + b"a" * 2**20 + b"\r\n\r\n"
+    try:
+        status = status_line(server, b"GET /health HTTP/1.1\r\nHost: localhost\r\n", header)
+    except ConnectionResetError:  # the server closed before it had read all
+        status = b"HTTP/1.1 400"
+    assert b" 400" in status
+
+
+def test_a_websocket_is_refused(server):
+    upgrade = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    head = b"GET / HTTP/1.1\r\nHost: localhost\r\n" + upgrade
+    assert b" 403 " in status_line(server, head + b"Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n\r\n")
+
+
 @pytest.mark.parametrize(
     ("model", "status"),
     [

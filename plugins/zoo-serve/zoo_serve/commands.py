@@ -100,6 +100,7 @@ def serve(quiet: bool, **values: Any) -> None:
     """
     from zoo_serve.app import create_app
     from zoo_serve.config import ServerConfig
+    from zoo_serve.listening import listen
     from zoo_serve.replicas import serve_replicas
     from zoo_serve.server import announce
     from zoo_serve.server import serve as serve_app
@@ -108,7 +109,8 @@ def serve(quiet: bool, **values: Any) -> None:
     config.check()
     if engine := plugin_engine("serve", "Leave out --engine, or name the engine of a plugin: ray."):
         return serve_replicas(engine, config, quiet=quiet)
+    config, sockets = listen(config)
     app = create_app(config)
     if not quiet:
         announce(config, app.state.zoo.models)
-    return serve_app(app, config, quiet=quiet)
+    return serve_app(app, config, sockets, quiet=quiet)

@@ -91,15 +91,21 @@ def body_of(error: Exception) -> dict[str, Any]:
 def answer(error: Exception) -> Response:
     """Return the answer to a request that failed, and log what is the server's fault."""
     status = status_of(error)
-    if not isinstance(error, ZooError):
-        log.error("An unexpected error", exc_info=error)
-    elif status == 500:
-        log.error("%s %s", error.message, error.remedy)
+    if status == 500:
+        log_failure(error)
     retry_after = getattr(error, "retry_after", None)
     headers = {"Retry-After": str(retry_after)} if retry_after is not None else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSON(body_of(error), status, headers)
+
+
+def log_failure(error: Exception) -> None:
+    """Log what went wrong; of an unexpected error, also where."""
+    if isinstance(error, ZooError):
+        log.error("%s %s", error.message, error.remedy)
+    else:
+        log.error("An unexpected error", exc_info=error)
 
 
 async def on_zoo_error(request: Request, error: Exception) -> Response:

@@ -51,7 +51,7 @@ class Doorkeeper:
                 if not self._is_token(_token_of(headers)):
                     return await answer(_no_token())(scope, receive, send)
         elif scope["type"] == "websocket":
-            return None  # there are none; the server closes the connection
+            return await send({"type": "websocket.close"})  # there are none
         await self.app(scope, receive, send)
         return None
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -13,7 +14,7 @@ import click
 import uvicorn
 from fastapi import FastAPI
 
-from zoo_core import ZooError, visible
+from zoo_core import visible
 from zoo_serve.config import ServerConfig
 from zoo_serve.models import ServedModels, license_note
 from zoo_serve.state import ServerState
@@ -58,17 +59,14 @@ class _VisibleFormatter(logging.Formatter):
         return visible(super().format(record), keep="\n\t")
 
 
-def serve(app: FastAPI, config: ServerConfig, *, quiet: bool = False) -> None:
-    """Serve until a signal comes.
-
-    Raises:
-        ZooError: The address is taken or not this machine's.
-    """
+def serve(
+    app: FastAPI, config: ServerConfig, sockets: Sequence[socket.socket], *, quiet: bool = False
+) -> None:
+    """Serve on these sockets until a signal comes."""
     _log_to_stderr(logging.WARNING if quiet else logging.INFO)
     settings = uvicorn.Config(
         app,
-        host=config.host,
-        port=config.port,
+        http="h11",  # httptools, where it is installed, reads headers of any length
         log_config=None,
         access_log=False,
         server_header=False,
@@ -78,14 +76,7 @@ def serve(app: FastAPI, config: ServerConfig, *, quiet: bool = False) -> None:
     )
     state: ServerState = app.state.zoo
     server = GracefulServer(settings, state)
-    try:
-        server.run()
-    except SystemExit as error:
-        if error.code:
-            raise ZooError(
-                f"{config.host}:{config.port} cannot be served: the address is taken, or not this machine's.",
-                "Choose another port: --port 8485",
-            ) from None
+    server.run(list(sockets))
     state.engine.drain()
     state.engine.wait(5)
 

@@ -32,13 +32,15 @@ def studio(share_file: Path | None, models: tuple[str, ...], **values: Any) -> N
         return
     from zoo_serve.app import create_app
     from zoo_serve.config import ServerConfig
+    from zoo_serve.listening import listen
     from zoo_serve.server import serve
 
     from zoo_studio.app import add_page, address
 
     config = ServerConfig(models=models, **values)
     config.check()
+    config, sockets = listen(config)
     app = create_app(config)
     add_page(app)
     click.echo(f"Open {address(config)} in a browser; Ctrl-C stops.", err=True)
-    serve(app, config, quiet=True)
+    serve(app, config, sockets, quiet=True)

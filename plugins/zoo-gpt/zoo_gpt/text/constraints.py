@@ -92,7 +92,8 @@ def _wrong(language: str, problem: str) -> OptionError:
 
 
 def _reason(problem: str) -> str:
-    return " ".join(problem[:300].split()).removesuffix(".")
+    """Return what llguidance says, without the state of its parser."""
+    return " ".join(problem.partition("<state>")[0][:300].split()).removesuffix(".")
 
 
 class _Wrapped:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from zoo_core import ContinuousBatching, ContinuousRun, Model, ModelCard, Progress, Sample
 from zoo_serve.engine.unit import Call, Unit
 from zoo_serve.metrics import Metrics
+from zoo_serve.problems import log_failure
 
 TEXTS = 32
 """Texts that grow together, where the generator lets them join and leave at every token."""
@@ -191,3 +192,5 @@ class Worker(threading.Thread):
             self.running = ()
         for unit in units:
             unit.fail(error)
+        if not units:  # a model that nobody has asked for yet
+            log_failure(error)

@@ -27,7 +27,7 @@ from zoo_serve.openai.texts import (
     text_card,
     usage,
 )
-from zoo_serve.problems import JSON
+from zoo_serve.problems import JSON, Refusal
 from zoo_serve.samples import StoredSample
 from zoo_serve.state import ServerState, state_of
 
@@ -68,6 +68,8 @@ async def completions(body: CompletionRequest, request: HTTPRequest) -> Response
     if body.echo and body.logprobs is not None and "next-token" not in card.capabilities:
         raise unsupported("echo", f"{public_id(card)} does not tell the log-probabilities of a prompt")
     prompts = body.prompt if isinstance(body.prompt, list) else [body.prompt or ""]
+    if not prompts:
+        raise Refusal("prompt is an empty list.", "Give at least one prompt.", param="prompt")
     job = state.submit(
         card,
         plan(state, card, prompts, body, body.model_options(card)),
