@@ -95,7 +95,9 @@ def component_of(card: ModelCard, option: Option, given: Mapping[str, Any]) -> g
     if low is not None and high is not None and option.default is not None and not option.per_sample:
         step = 1 if option.type == "integer" else (high - low) / 100
         return gradio.Slider(low, high, value=value, step=step, **common)
-    hint = f"{option.expects}, or several: 1, 2, 3" if option.per_sample else option.expects
+    # On the command line content is given as a file; here it is written into the field.
+    hint = "text" if option.format == "content" else option.expects
+    hint += ", or several: 1, 2, 3" if option.per_sample else ""
     return gradio.Textbox(
         ", ".join(map(_spelled, _listed(value))),
         placeholder=hint if option.default is None else f"{hint}; empty: {option.default}",
