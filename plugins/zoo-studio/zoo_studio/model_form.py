@@ -50,6 +50,7 @@ class _Form:
                 label="Seed",
                 info="The same seed gives the same sample.",
                 placeholder="random",
+                min_width=200,  # on a phone the two are one below the other
                 interactive=True,
             )
             self.n = gradio.Slider(
@@ -59,6 +60,7 @@ class _Form:
                 step=1,
                 label="Samples",
                 info="Their seeds count up.",
+                min_width=200,
                 interactive=True,
             )
 
