@@ -31,7 +31,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "weights": ("manifest", "protocols"),
     "plugins": ("manifest", "protocols", "weights"),
     "registry": ("manifest", "plugins"),
-    "running": ("data", "manifest", "plugins", "protocols", "samples", "weights"),
+    "running": ("data", "kernels", "manifest", "plugins", "protocols", "samples", "weights"),
     "catalog": ("manifest", "plugins", "registry"),
     "installing": ("plugins", "registry"),
     "environment": ("catalog", "manifest", "plugins", "protocols", "running", "weights"),

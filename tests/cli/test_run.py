@@ -303,9 +303,14 @@ def test_prompts_may_begin_with_a_byte_order_mark(zoo):
 
 
 def test_a_run_in_bfloat16_on_a_cpu_without_it_says_so(zoo, monkeypatch):
-    monkeypatch.setattr("zoo_core.running.loading.computes_in", lambda dtype, device: False)
-    assert "no bfloat16 arithmetic: --dtype float32" in zoo("run", "toy-grey", "-o", "x.png").err
-    assert zoo("run", "toy-grey", "-o", "y.png", "-q").err == ""
+    assert "arithmetic" not in zoo("run", "toy-grey", "-o", "x.png").err
+    monkeypatch.setattr("zoo_core.running.model.Model.has_arithmetic", False)
+    monkeypatch.setattr("zoo_core.running.model.Model.dtype", "bfloat16")
+    assert (
+        "no bfloat16 arithmetic: float32 computes with such weights"
+        in zoo("run", "toy-grey", "-o", "y.png").err
+    )
+    assert zoo("run", "toy-grey", "-o", "z.png", "-q").err == ""
 
 
 def test_shards_are_merged_into_what_one_run_writes(zoo):

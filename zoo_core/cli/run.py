@@ -165,7 +165,6 @@ def make_samples(request: RunRequest) -> None:
     from zoo_core.cli.reporting import print_json_array, print_paths, progress_bar
     from zoo_core.cli.run_on_engine import indexed, run_on_engine
     from zoo_core.cli.texts import NullOutput, stream
-    from zoo_core.running.loading import computes_in
     from zoo_core.running.planning import make_plan
     from zoo_core.running.shards import begin_shard
     from zoo_core.samples import open_output
@@ -222,8 +221,8 @@ def make_samples(request: RunRequest) -> None:
             )
         if request.dtype == "auto" and not request.quiet:
             say(f"{card.id} in {model.dtype} on {model.device.type}")
-        if not request.quiet and not computes_in(model.dtype, model.device.type):
-            write("This CPU has no bfloat16 arithmetic: --dtype float32 is several times faster.", err=True)
+        if not request.quiet and not model.has_arithmetic:
+            write(f"This CPU has no {model.dtype} arithmetic: float32 computes with such weights.", err=True)
         mine = begin_shard(
             request.shard,
             request.target,

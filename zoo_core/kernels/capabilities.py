@@ -15,6 +15,11 @@ fbgemm: Any = torch.ops.quantized
 """FBGEMM's kernels, which every x86 processor with AVX2 can run."""
 
 
+def has_arithmetic(device: torch.device, dtype: torch.dtype | None) -> bool:
+    """Return False for half precision on a CPU without instructions for it, where torch multiplies slowly."""
+    return device.type != "cpu" or dtype not in _HALVES or _multiplies(dtype)
+
+
 def has_packed_conv(device: torch.device, dtype: torch.dtype) -> bool:
     """Return True if oneDNN's packed convolutions can compute in ``dtype`` on ``device``."""
     return device.type == "cpu" and hasattr(onednn, "_convolution_pointwise") and _computes_in(dtype)
@@ -31,4 +36,13 @@ def has_fbgemm() -> bool:
 
 
 def _computes_in(dtype: torch.dtype) -> bool:
-    return dtype == torch.float32 or (dtype == torch.bfloat16 and bool(onednn._is_mkldnn_bf16_supported()))
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and _multiplies(dtype))
+
+
+_HALVES = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}
+"""What says whether oneDNN multiplies these types on this CPU."""
+
+
+def _multiplies(dtype: torch.dtype) -> bool:
+    supported = getattr(onednn, _HALVES[dtype], None)
+    return supported is None or bool(supported())

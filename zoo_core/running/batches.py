@@ -61,7 +61,7 @@ class Batches:
     @contextmanager
     def computing(self) -> Iterator[None]:
         """Within this block, compute without gradients; errors of the generator name its plugin."""
-        with self._blamed(), _inference():
+        with self._blamed(), self._inference():
             yield
 
     def batch(self, requests: Sequence[Request]) -> Batch:
@@ -84,13 +84,13 @@ class Batches:
     def _steps(self, group: Sequence[Request]) -> abc.Generator[Step, None, None]:
         """Yield the generator's steps, without gradients; its errors name the plugin."""
         with self._blamed():
-            with _inference():
+            with self._inference():
                 batch = self.batch(group)
                 steps = start(self.generator, batch)
             try:
                 while True:
                     # Entered anew for each step: the mode must not leak to the caller between two steps.
-                    with _inference():
+                    with self._inference():
                         try:
                             step = next(steps)
                         except StopIteration:
@@ -147,6 +147,23 @@ class Batches:
                 frames=tuple(frame[row] for frame in frames),
             )
 
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        """Compute without gradients; turn running out of memory into an error with a remedy."""
+        import torch
+
+        from zoo_core.kernels.half import half_in_float32
+
+        dtype = getattr(self.generator, "dtype", torch.float32)
+        try:
+            with torch.inference_mode(), half_in_float32(self.device, dtype):
+                yield
+        except (RuntimeError, MemoryError) as error:
+            # The CPU allocator raises a plain RuntimeError that says "not enough memory".
+            if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "not enough memory" in str(error):
+                raise ZooError("Out of memory.", "Try a smaller --batch-size.") from error
+            raise
+
     def _blamed(self) -> AbstractContextManager[None]:
         remedy = "Run again with --debug for the details."
         return plugin_errors(self.card.plugin, f"running {self.card.id}", remedy)
@@ -164,18 +181,3 @@ def _stacked(requests: Sequence[Request]) -> torch.Tensor | None:
 
     given = [request.latents for request in requests if request.latents is not None]
     return torch.stack(given) if given else None
-
-
-@contextmanager
-def _inference() -> Iterator[None]:
-    """Compute without gradients; turn running out of memory into an error with a remedy."""
-    import torch
-
-    try:
-        with torch.inference_mode():
-            yield
-    except (RuntimeError, MemoryError) as error:
-        # The CPU allocator raises a plain RuntimeError that says "not enough memory".
-        if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "not enough memory" in str(error):
-            raise ZooError("Out of memory.", "Try a smaller --batch-size.") from error
-        raise

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo_core.errors import OptionError, PluginError, WeightsError, ZooError, first_line
@@ -139,17 +138,6 @@ def _blaming(card: ModelCard, checkpoint: Checkpoint) -> Iterator[None]:
             f"build: {first_line(cause)}.",
             "Use a checkpoint that this plugin supports; --debug shows where it fails.",
         ) from cause
-
-
-def computes_in(dtype: str, device: str) -> bool:
-    """Return False if this CPU is known to have no arithmetic for ``dtype``, which makes it slow."""
-    if device != "cpu" or dtype != "bfloat16":
-        return True
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return True
-    return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", "avx_ne_convert", " bf16"))
 
 
 def _get_checkpoint_while_importing_torch(

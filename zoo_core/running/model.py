@@ -62,6 +62,13 @@ class Model:
         """The dtype the generator computes in, such as ``float32``; ``unknown`` if it does not say."""
         return str(getattr(self.generator, "dtype", "unknown")).removeprefix("torch.")
 
+    @property
+    def has_arithmetic(self) -> bool:
+        """False if the device cannot multiply numbers of the dtype: it multiplies them as float32."""
+        from zoo_core.kernels.half import has_arithmetic
+
+        return has_arithmetic(self.device, getattr(self.generator, "dtype", None))
+
     def generate(
         self,
         prompt: Prompt | Sequence[Prompt | PromptLine] | None = None,

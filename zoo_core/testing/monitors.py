@@ -113,6 +113,27 @@ class DevicesUsed(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
 
+class ProductsIn(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Record the types in which torch multiplies matrices and convolves inside the ``with`` block."""
+
+    NAMES = ("aten::convolution", "aten::addmm", "aten::baddbmm", "aten::bmm", "aten::mm", "aten::linear")
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.dtypes: set[torch.dtype] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run an operator, and record the type of its result if it is a product."""
+        result = func(*args, **(kwargs or {}))
+        name = func.name().partition(".")[0]
+        if name in self.NAMES or "scaled_dot_product" in name:
+            first = tree_leaves(result)[0]
+            self.dtypes.add(first.dtype)
+        return result
+
+
 @contextmanager
 def older_objects_ignored() -> Iterator[None]:
     """Restrict the garbage collector to new objects: traversing all of torch takes a second."""

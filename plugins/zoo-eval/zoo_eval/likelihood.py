@@ -41,7 +41,7 @@ def _scored(model: Model, items: Items) -> tuple[Tensor, Tensor]:
     """Return log-likelihoods in nats (n,) and sizes (n,) of the items."""
     generator: Any = model.generator
     nats, sizes = [], []
-    with torch.inference_mode():
+    with model.computing():
         for start in range(0, len(items), BATCH):
             places = range(start, min(start + BATCH, len(items)))
             batch: Any = [items.read(place) for place in places]

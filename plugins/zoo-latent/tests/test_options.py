@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from pipelines import saved, stable_diffusion
+from pipelines import dit, saved, stable_diffusion, stable_diffusion_3
 from zoo_latent.preview import LinearPreview
 from zoo_latent.text import ClipTokenizer
 from zoo_latent.text.prompts import weighted_parts, windows
@@ -15,6 +15,7 @@ from zoo_latent.tiling import decode_tiled
 
 import zoo_core as zoo
 from zoo_core.testing.hub import LoopbackHub
+from zoo_core.testing.monitors import ProductsIn
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,17 @@ def test_half_precision_variants_and_shards_run(tmp_path: Path, model: zoo.Model
     names = [path.name for path in (tmp_path / "model").rglob("*.safetensors")]
     assert any("fp16" in name for name in names) or len(names) > 3
     assert torch.allclose(draw(other), draw(model), atol=0.05)
+
+
+@pytest.mark.parametrize("make", [stable_diffusion, stable_diffusion_3, dit])
+def test_without_the_arithmetic_nothing_is_multiplied_in_half_precision(tmp_path: Path, monkeypatch, make):
+    monkeypatch.setattr("zoo_core.kernels.capabilities._multiplies", lambda dtype: False)
+    folder = saved(make(tmp_path), tmp_path)
+    half = zoo.load(folder, device="cpu", dtype="bfloat16")
+    prompt = None if half.card.prompt == "none" else "a red fox"
+    with ProductsIn() as products:
+        assert len(list(half.generate(prompt, seed=0, steps=2))) == 1
+    assert products.dtypes == {torch.float32}
 
 
 def test_a_repository_of_the_hub_runs(folder: Path, model: zoo.Model, loopback_hub: LoopbackHub):
