@@ -110,7 +110,8 @@ def load_weights(
 
     All names and shapes are checked first: if this raises, the module is unchanged. Tensors are converted one
     at a time, and one that needs no conversion stays mapped from its file. The module may have been built on
-    the meta device. Parameters that are one in the module stay one, and need only one of their names.
+    the meta device; a tensor that is there stays there, for whoever fills it later. Parameters that are one
+    in the module stay one, and need only one of their names.
 
     Args:
         module: The network.
@@ -197,7 +198,10 @@ def _converted(
     from torch import nn
 
     target = dtype if dtype is not None and old.is_floating_point() else old.dtype
-    where = device if device is not None else ("cpu" if old.is_meta else old.device)
+    if new.is_meta:
+        where: torch.device | str = "meta"
+    else:
+        where = device if device is not None else ("cpu" if old.is_meta else old.device)
     new = new.detach().to(device=where, dtype=target)
     return nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from zoo_core.kernels.decoder.elements import exp
+from zoo_core.kernels.decoder.elements import exp, sigmoid
 from zoo_core.kernels.decoder.products import FLOATS, PANEL, compiled
 from zoo_core.kernels.decoder.simd import (
     LANES,
     add,
+    div,
     f32,
     fma,
     largest,
@@ -23,9 +24,10 @@ from zoo_core.kernels.decoder.simd import (
 
 
 @compiled
-def attend(queries, keys, values, out, count, heads, dims, scale, scores, room):
+def attend(queries, keys, values, out, count, heads, dims, scale, cap, scores, room):
     """Write the attention of ``heads`` queries (heads, dims), which share keys and values (count, dims).
 
+    Scores s become cap · tanh(s / cap), unless the cap is 0.
     ``scores`` is working memory for (heads, room) float32, where room is a multiple of LANES.
     """
     whole = dims - dims % LANES
@@ -43,8 +45,19 @@ def attend(queries, keys, values, out, count, heads, dims, scale, scores, room):
             store_f32(scores + FLOATS * (head * room + position), score * scale)
     for head in range(heads):
         weights = scores + FLOATS * head * room
+        if cap:
+            soften(weights, count, cap)
         softmax(weights, count)
         weigh(weights, values, out + head * row, count, dims)
+
+
+@compiled
+def soften(scores, count, cap):
+    """Replace scores s by cap · tanh(s / cap), where tanh u = 2σ(2u) − 1."""
+    for at in range(0, FLOATS * count, PANEL):
+        u = div(load(scores + at), splat(cap))
+        tanh = fma(splat(f32(2)), sigmoid(add(u, u)), splat(f32(-1)))
+        store(scores + at, mul(splat(cap), tanh))
 
 
 @compiled

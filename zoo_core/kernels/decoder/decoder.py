@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,9 @@ from zoo_core.kernels.decoder import layout as l
 from zoo_core.kernels.decoder.panels import GROUP, Groups, pack_floats, pack_groups
 from zoo_core.kernels.decoder.team import team_of
 
+Rotation = Callable[[Tensor], tuple[Tensor, Tensor]]
+Turns = tuple[Tensor, Tensor]
+"""cos and sin."""
 FLOAT_FORMATS = {torch.float32: l.F32, torch.float16: l.F16, torch.bfloat16: l.BF16}
 
 
@@ -34,11 +37,19 @@ class DecoderShape:
     eps: float
     scale: float
     """Factor of the attention scores."""
+    softcap: float | None = None
+    """Scores s become c · tanh(s / c); None: they stay."""
+    residual_scale: float = 1.0
+    """Factor of what attention and the MLP add to the residual stream."""
+    norm_outputs: bool = False
+    """What they add is normalised."""
+    qk_together: bool = False
+    """The norms of queries and keys are over all heads together."""
 
 
 @dataclass(frozen=True)
 class NormWeights:
-    """The weight and the bias of a norm, each (width,)."""
+    """The weight and the bias of a norm, each (…, width)."""
 
     weight: Tensor
     bias: Tensor | None
@@ -56,9 +67,15 @@ class LinearWeights:
 class LayerWeights:
     """The weights of a layer."""
 
-    norm1: NormWeights
-    norm2: NormWeights
+    norm1: NormWeights | None
+    """Before attention; None: it reads the residual stream as it is."""
+    norm2: NormWeights | None
+    """Before the MLP."""
+    norm1_out: NormWeights | None
+    """Of what attention adds, if outputs are normalised."""
+    norm2_out: NormWeights | None
     q_norm: NormWeights | None
+    """(head_dim,), or (heads, head_dim) for a norm for each head; (heads · head_dim,) for all together."""
     k_norm: NormWeights | None
     qkv: LinearWeights
     out: LinearWeights
@@ -66,6 +83,8 @@ class LayerWeights:
     """The gate, if there is one, and the layer that it gates."""
     down: LinearWeights
     window: int | None
+    rope: int
+    """Number of the layer's rope."""
 
 
 class CompiledLinear:
@@ -123,7 +142,7 @@ class CompiledDecoder:
         layers: Their weights, each taken when the one before is packed.
         norm: The last norm.
         head: The layer from features to logits.
-        rotation: Maps positions (p,) to cos and sin (p, d), d ≤ head_dim/2; None: nothing rotates.
+        ropes: Each maps positions (p,) to cos and sin (p, d), d ≤ head_dim/2; None: nothing rotates.
         positions: Number of positions that the network has.
         threads: Number of threads.
     """
@@ -134,21 +153,22 @@ class CompiledDecoder:
         layers: Sequence[Callable[[], LayerWeights]],
         norm: NormWeights,
         head: LinearWeights,
-        rotation: Callable[[Tensor], tuple[Tensor, Tensor]] | None,
+        ropes: Sequence[Rotation | None],
         positions: int,
         threads: int,
     ) -> None:
-        self.shape, self.rotation, self.positions = shape, rotation, positions
+        self.shape, self.ropes, self.positions = shape, ropes, positions
         self.team = team_of(threads)
         self.lock = threading.Lock()
         """The working memory serves one call at a time."""
         self._kept: list[Tensor | CompiledLinear] = []  # what addresses point to
-        table = torch.tensor([self._layer(make()) for make in layers], dtype=torch.int64)
-        self.table = table
+        self.separate = shape.norm_outputs or shape.residual_scale != 1
+        self.qk_stride = 0
+        self.table = torch.tensor([self._layer(make()) for make in layers], dtype=torch.int64)
         self.norm = self._norm(norm)
         self.head = CompiledLinear([head])
-        self.constants = torch.tensor([shape.eps, shape.scale])
-        self.turns: tuple[Tensor, Tensor] | None = None
+        self.constants = torch.tensor([shape.eps, shape.scale, shape.residual_scale, shape.softcap or 0.0])
+        self.turns: dict[int, Turns] = {}
         self.rows = 0
         self.scores = torch.empty(threads, 0)
 
@@ -163,18 +183,27 @@ class CompiledDecoder:
     def _layer(self, layer: LayerWeights) -> list[int]:
         linears = [
             CompiledLinear([layer.qkv]),
-            CompiledLinear([layer.out], adds=True),
+            CompiledLinear([layer.out], adds=not self.separate),
             CompiledLinear(layer.up),
-            CompiledLinear([layer.down], adds=True),
+            CompiledLinear([layer.down], adds=not self.separate),
         ]
         self._kept += linears
-        norms = [layer.norm1, layer.norm2, layer.q_norm, layer.k_norm]
+        if layer.q_norm is not None and layer.q_norm.weight.dim() == 2:
+            self.qk_stride = torch.float32.itemsize * self.shape.head_dim
+        norms = [layer.norm1, layer.norm2, layer.q_norm, layer.k_norm, layer.norm1_out, layer.norm2_out]
         description = [place for norm in norms for place in self._norm(norm)]
         for linear in linears:
             description += linear.description
-        return [*description, layer.window or 0]
+        return [*description, layer.window or 0, layer.rope]
 
-    def features(self, x: Tensor, cache: Tensor, length: int, left_padding: Tensor | None) -> Tensor:
+    def features(
+        self,
+        x: Tensor,
+        cache: Tensor,
+        length: int,
+        left_padding: Tensor | None,
+        turns: Mapping[int, Turns] | None = None,
+    ) -> Tensor:
         """Add rows to the cache and return their features, (n, t, width) float32.
 
         Args:
@@ -183,19 +212,29 @@ class CompiledDecoder:
                 with room for t more positions.
             length: Positions filled so far.
             left_padding: (n,) int64, positions at the start of each sequence that nothing attends to.
+            turns: cos and sin (n · t, d) of each row, by the numbers of the ropes that depend on more than
+                the position.
         """
         _check_cache(cache, x.shape[0], length + x.shape[1])
         with self.lock:
-            return self._features(x, cache, length, left_padding)
+            return self._features(x, cache, length, left_padding, turns or {})
 
-    def _features(self, x: Tensor, cache: Tensor, length: int, left_padding: Tensor | None) -> Tensor:
+    def _features(
+        self,
+        x: Tensor,
+        cache: Tensor,
+        length: int,
+        left_padding: Tensor | None,
+        turns: Mapping[int, Turns],
+    ) -> Tensor:
         n, t, width = x.shape
         out = torch.empty(n, t, width)
         shape = self.shape
         self._make_room(n * t, cache.shape[4])
         self.x[: n * t, :width] = x.detach().reshape(n * t, width)
         padding = left_padding if left_padding is not None else torch.zeros(n, dtype=torch.int64)
-        turned, cos, sin = self._turned(min(length + t, self.positions))
+        turned = self._turned(min(length + t, self.positions), turns)
+        ropes = torch.tensor([_described(*each) for each in turned], dtype=torch.int64)
         block = torch.tensor(
             [
                 l.LAYERS_KIND,
@@ -213,10 +252,13 @@ class CompiledDecoder:
                 int(shape.rms_norm),
                 int(shape.parallel),
                 self.constants.data_ptr(),
-                self.constants.data_ptr() + 4,
-                turned,
-                cos,
-                sin,
+                self.constants[1:].data_ptr(),
+                0 if shape.softcap is None else self.constants[3:].data_ptr(),
+                int(self.separate),
+                self.constants[2:].data_ptr(),
+                int(shape.qk_together),
+                self.qk_stride,
+                ropes.data_ptr(),
                 *self.norm,
                 n,
                 t,
@@ -261,16 +303,19 @@ class CompiledDecoder:
         self.team(block.data_ptr())
         return out[:, : self.head.out]
 
-    def _turned(self, count: int) -> tuple[int, int, int]:
-        """Return half of the channels that rotate, and where cos and sin of ``count`` positions are."""
-        if self.rotation is None:
-            return 0, 0, 0
-        if self.turns is None or len(self.turns[0]) < count:
-            count = min(self.positions, 2 * count)
-            cos, sin = self.rotation(torch.arange(count))
-            self.turns = cos.float().contiguous(), sin.float().contiguous()
-        cos, sin = self.turns
-        return cos.shape[1], cos.data_ptr(), sin.data_ptr()
+    def _turned(self, count: int, given: Mapping[int, Turns]) -> list[tuple[Turns | None, bool]]:
+        """Return the turns of each rope, and whether they are by row; otherwise of ``count`` positions."""
+        turned: list[tuple[Turns | None, bool]] = []
+        for number, rope in enumerate(self.ropes):
+            if number in given:
+                turned.append((_plain(given[number]), True))
+            elif rope is None:
+                turned.append((None, False))
+            else:
+                if number not in self.turns or len(self.turns[number][0]) < count:
+                    self.turns[number] = _plain(rope(torch.arange(min(self.positions, 2 * count))))
+                turned.append((self.turns[number], False))
+        return turned
 
     @torch.inference_mode(False)
     def _make_room(self, rows: int, capacity: int) -> None:
@@ -287,16 +332,28 @@ class CompiledDecoder:
         qkv = (shape.heads + 2 * shape.kv_heads) * shape.head_dim
         hidden = self.mlp * (2 if shape.gated else 1)
         rounded = _rounded_bytes(max(width, attended, self.mlp))
-        self.x, self.normed, self.second = (torch.zeros(self.rows, width) for _ in range(3))
+        self.x, self.normed, self.second, self.branch = (torch.zeros(self.rows, width) for _ in range(4))
         self.qkvs = torch.zeros(self.rows, qkv + -qkv % lanes)
         self.attended = torch.zeros(self.rows, attended)
         self.hidden = torch.zeros(self.rows, hidden)
         self.rounded, self.rounded2 = (torch.zeros(self.rows, rounded, dtype=torch.uint8) for _ in range(2))
         self.scores = torch.zeros(self.team.threads, scores)
-        buffers = [self.x, self.normed, self.second, self.qkvs, self.attended, self.hidden]
+        buffers = [self.x, self.normed, self.second, self.branch, self.qkvs, self.attended, self.hidden]
         buffers += [self.rounded, self.rounded2, self.scores]
         sizes = [self.x, self.qkvs, self.attended, self.hidden, self.rounded, self.scores]
         self.places = [buffer.data_ptr() for buffer in buffers] + [buffer[0].nbytes for buffer in sizes]
+
+
+def _plain(turns: Turns) -> Turns:
+    cos, sin = turns
+    return cos.float().contiguous(), sin.float().contiguous()
+
+
+def _described(turns: Turns | None, by_row: bool) -> list[int]:
+    if turns is None:
+        return [0] * l.ROPE
+    cos, sin = turns
+    return [cos.shape[1], cos.data_ptr(), sin.data_ptr(), int(by_row)]
 
 
 def _check_cache(cache: Tensor, n: int, positions: int) -> None:

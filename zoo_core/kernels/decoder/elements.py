@@ -170,3 +170,13 @@ def rotate(x, cos, sin, half):
 def copy(x, to, count):
     for at in range(0, FLOATS * count, FLOATS):
         store_f32(to + at, load_f32(x + at))
+
+
+@compiled
+def add_scaled(x, y, factor, width):
+    """Add factor · y (width) to x; both are rounded."""
+    whole = width - width % LANES
+    for at in range(0, FLOATS * whole, PANEL):
+        store(x + at, add(load(x + at), mul(load(y + at), splat(factor))))
+    for at in range(FLOATS * whole, FLOATS * width, FLOATS):
+        store_f32(x + at, load_f32(x + at) + load_f32(y + at) * factor)

@@ -15,12 +15,20 @@ LINEAR = 7
 """Integers that describe a linear layer."""
 
 # A layer of the network. A norm is the address of its weight (0: there is none) and that of its bias.
-NORM1, NORM2, Q_NORM, K_NORM = range(0, 8, 2)
-QKV, OUT, UP, DOWN = range(8, 8 + 4 * LINEAR, LINEAR)
-WINDOW = 8 + 4 * LINEAR
+NORM1, NORM2, Q_NORM, K_NORM, NORM1_OUT, NORM2_OUT = range(0, 12, 2)
+QKV, OUT, UP, DOWN = range(12, 12 + 4 * LINEAR, LINEAR)
+WINDOW = 12 + 4 * LINEAR
 """Positions that a query sees, itself included; 0: all."""
-LAYER = WINDOW + 1
+ROPE_NUMBER = WINDOW + 1
+"""Which of the ropes turns queries and keys."""
+LAYER = ROPE_NUMBER + 1
 """Integers that describe a layer."""
+
+# A rope: half of the channels of a head that rotate, and the addresses of cos and sin, (positions, rotated)
+# float32, or (rows, rotated) if BY_ROW.
+ROTATED, COS, SIN, BY_ROW = range(4)
+ROPE = 4
+"""Integers that describe a rope."""
 
 # The block of a step.
 (
@@ -40,9 +48,12 @@ LAYER = WINDOW + 1
     PARALLEL,
     EPS,  # address of a float32
     SCALE,  # address of a float32, the factor of the scores
-    ROTATED,  # half of the channels of a head that rotate
-    COS,  # address of (positions, rotated) float32
-    SIN,
+    SOFTCAP,  # address of a float32: scores become c · tanh(s / c); 0: they stay
+    SEPARATE,  # attention and the MLP write to BRANCH, which is then normalised, scaled and added
+    RESIDUAL,  # address of a float32, the factor of what is added
+    QK_TOGETHER,  # all heads' queries, and all keys, are normalised as one row
+    QK_STRIDE,  # bytes from a head's weights of these norms to the next one's
+    ROPES,  # address of their descriptions
     FINAL_NORM,  # two integers
     _,
     SEQUENCES,
@@ -56,6 +67,7 @@ LAYER = WINDOW + 1
     X,  # address of (rows, X_BYTES): the residual stream
     NORMED,  # the same shape
     SECOND,  # the same shape, for the second norm of a layer whose MLP reads the same input
+    BRANCH,  # the same shape
     QKVS,
     ATTENDED,
     HIDDEN,
@@ -69,8 +81,8 @@ LAYER = WINDOW + 1
     ROUNDED_BYTES,
     SCORES_BYTES,  # of a thread
     FEATURES,  # address of the result, (rows, width) float32
-) = range(45)
-BLOCK = 45
+) = range(49)
+BLOCK = 49
 LAYERS_KIND, PRODUCT_KIND = range(2)
 
 # The block of a single product; it begins with KIND, SYNC and THREADS.

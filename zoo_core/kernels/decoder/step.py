@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from zoo_core.kernels.decoder import layout as l
 from zoo_core.kernels.decoder.attention import attend
-from zoo_core.kernels.decoder.elements import copy, gate, normalise, rotate, round_groups
+from zoo_core.kernels.decoder.elements import add_scaled, copy, gate, normalise, rotate, round_groups
 from zoo_core.kernels.decoder.products import (
     FLOATS,
     GROUP,
@@ -22,6 +22,7 @@ from zoo_core.kernels.decoder.products import (
 )
 from zoo_core.kernels.decoder.simd import (
     LANES,
+    f32,
     fetch_add,
     give_way,
     load_f32,
@@ -90,19 +91,39 @@ def rounds(linear):
 def read_norm(block, norm, linear, row, to, rounded):
     """Normalise a row of the residual stream, and round it if the linear layer wants that."""
     x_bytes, width = get(block, l.X_BYTES), get(block, l.WIDTH)
-    at = to + row * x_bytes
-    normalise(
-        get(block, l.X) + row * x_bytes,
-        at,
-        width,
-        get(norm, 0),
-        get(norm, 1),
-        load_f32(get(block, l.EPS)),
-        get(block, l.RMS),
-    )
+    x, at = get(block, l.X) + row * x_bytes, to + row * x_bytes
+    if get(norm, 0):
+        eps, rms = load_f32(get(block, l.EPS)), get(block, l.RMS)
+        normalise(x, at, width, get(norm, 0), get(norm, 1), eps, rms)
+    else:
+        copy(x, at, width)
     if rounds(linear):
         k = get(linear, l.INPUTS)
         round_groups(at, rounded + row * get(block, l.ROUNDED_BYTES), k, 0, k // GROUP)
+
+
+@compiled
+def add_branch(block, norm, row):
+    """Normalise what attention or the MLP returned for a row, and add it to the residual stream."""
+    x_bytes, width = get(block, l.X_BYTES), get(block, l.WIDTH)
+    branch = get(block, l.BRANCH) + row * x_bytes
+    if get(norm, 0):
+        eps, rms = load_f32(get(block, l.EPS)), get(block, l.RMS)
+        normalise(branch, branch, width, get(norm, 0), get(norm, 1), eps, rms)
+    add_scaled(get(block, l.X) + row * x_bytes, branch, load_f32(get(block, l.RESIDUAL)), width)
+
+
+@compiled
+def normalise_together(block, layer, row):
+    """Normalise all queries of a row as one, and all keys as one."""
+    heads, kv_heads, dims = get(block, l.HEADS), get(block, l.KV_HEADS), get(block, l.HEAD_DIM)
+    eps, rms = load_f32(get(block, l.EPS)), get(block, l.RMS)
+    queries = get(block, l.QKVS) + row * get(block, l.QKV_BYTES)
+    keys = queries + FLOATS * heads * dims
+    norm = layer + 8 * l.Q_NORM
+    normalise(queries, queries, heads * dims, get(norm, 0), get(norm, 1), eps, rms)
+    norm = layer + 8 * l.K_NORM
+    normalise(keys, keys, kv_heads * dims, get(norm, 0), get(norm, 1), eps, rms)
 
 
 @compiled
@@ -114,18 +135,21 @@ def rotate_and_cache(block, layer, number, row, head):
     slot = get(block, l.LENGTH) + token
     position = slot - get(get(block, l.PADDING), sequence)
     position = min(max(position, 0), get(block, l.MAX_POSITION))
-    half = get(block, l.ROTATED)
-    turn = FLOATS * half * position
+    rope = get(block, l.ROPES) + 8 * l.ROPE * get(layer, l.ROPE_NUMBER)
+    half = get(rope, l.ROTATED)
+    turn = FLOATS * half * (row if get(rope, l.BY_ROW) else position)
+    together, stride = get(block, l.QK_TOGETHER), get(block, l.QK_STRIDE)
     qkv = get(block, l.QKVS) + row * get(block, l.QKV_BYTES)
     key, value = qkv + bytes_ * (heads + head), qkv + bytes_ * (heads + kv_heads + head)
     for index in range(group + 1):
-        at = key if index == group else qkv + bytes_ * (head * group + index)
+        number_of_head = head if index == group else head * group + index
+        at = key if index == group else qkv + bytes_ * number_of_head
         norm = layer + 8 * (l.K_NORM if index == group else l.Q_NORM)
-        if get(norm, 0):
-            eps, rms = load_f32(get(block, l.EPS)), get(block, l.RMS)
-            normalise(at, at, dims, get(norm, 0), get(norm, 1), eps, rms)
+        if get(norm, 0) and not together:
+            eps, rms, own = load_f32(get(block, l.EPS)), get(block, l.RMS), stride * number_of_head
+            normalise(at, at, dims, get(norm, 0) + own, get(norm, 1) + own, eps, rms)
         if half:
-            rotate(at, get(block, l.COS) + turn, get(block, l.SIN) + turn, half)
+            rotate(at, get(rope, l.COS) + turn, get(rope, l.SIN) + turn, half)
     cache_rows, capacity = get(block, l.CACHE_ROWS), get(block, l.CAPACITY)
     keys = ((number * 2 * cache_rows + sequence) * kv_heads + head) * capacity + slot
     values = keys + cache_rows * kv_heads * capacity
@@ -151,11 +175,11 @@ def attend_group(block, layer, number, row, head, scores):
     queries = get(block, l.QKVS) + row * get(block, l.QKV_BYTES) + bytes_ * head * group
     out = get(block, l.ATTENDED) + row * get(block, l.ATTENDED_BYTES) + bytes_ * head * group
     cache, room = get(block, l.CACHE), (capacity + LANES - 1) // LANES * LANES
-    scale = load_f32(get(block, l.SCALE))
+    scale, softcap = load_f32(get(block, l.SCALE)), get(block, l.SOFTCAP)
+    cap = load_f32(softcap) if softcap else f32(0)
     count = slot + 1 - first
-    attend(
-        queries, cache + keys * bytes_, cache + values * bytes_, out, count, group, dims, scale, scores, room
-    )
+    keys, values = cache + keys * bytes_, cache + values * bytes_
+    attend(queries, keys, values, out, count, group, dims, scale, cap, scores, room)
 
 
 @compiled
@@ -193,6 +217,8 @@ def all_layers(block, thread):
     rounded_bytes = get(block, l.ROUNDED_BYTES)
     scores = get(block, l.SCORES) + thread * get(block, l.SCORES_BYTES)
     gated, mlp = get(block, l.GATED), get(block, l.MLP)
+    separate, together = get(block, l.SEPARATE), get(block, l.QK_TOGETHER)
+    added = get(block, l.BRANCH) if separate else x
     first_row, last_row = rows * thread // threads, rows * (thread + 1) // threads
     first_item, last_item = rows * kv_heads * thread // threads, rows * kv_heads * (thread + 1) // threads
     for number in range(get(block, l.LAYERS)):
@@ -206,6 +232,10 @@ def all_layers(block, thread):
         wait_for_all(sync, threads)
         product(qkv, thread, threads, rows, normed, x_bytes, rounded, rounded_bytes, qkvs, qkv_bytes)
         wait_for_all(sync, threads)
+        if together:
+            for row in range(first_row, last_row):
+                normalise_together(block, layer, row)
+            wait_for_all(sync, threads)
         for item in range(first_item, last_item):
             rotate_and_cache(block, layer, number, item // kv_heads, item % kv_heads)
         if tokens > 1:  # otherwise a thread's rows see nothing new but what it wrote itself
@@ -216,8 +246,11 @@ def all_layers(block, thread):
         if rounds(out):
             round_share(block, out, thread, threads, rows, attended, attended_bytes)
             wait_for_all(sync, threads)
-        product(out, thread, threads, rows, attended, attended_bytes, rounded, rounded_bytes, x, x_bytes)
+        product(out, thread, threads, rows, attended, attended_bytes, rounded, rounded_bytes, added, x_bytes)
         wait_for_all(sync, threads)
+        if separate:
+            for row in range(first_row, last_row):
+                add_branch(block, layer + 8 * l.NORM1_OUT, row)
         if parallel:
             product(up, thread, threads, rows, second, x_bytes, rounded2, rounded_bytes, hidden, hidden_bytes)
         else:
@@ -236,8 +269,11 @@ def all_layers(block, thread):
                 gate(get(block, l.ACTIVATION), 0, at, first, last)
         round_share(block, down, thread, threads, rows, hidden, hidden_bytes)
         wait_for_all(sync, threads)
-        product(down, thread, threads, rows, hidden, hidden_bytes, rounded, rounded_bytes, x, x_bytes)
+        product(down, thread, threads, rows, hidden, hidden_bytes, rounded, rounded_bytes, added, x_bytes)
         wait_for_all(sync, threads)
+        if separate:  # a thread's rows are its own: nothing to wait for before the next norm
+            for row in range(first_row, last_row):
+                add_branch(block, layer + 8 * l.NORM2_OUT, row)
     norm, features, width = block + 8 * l.FINAL_NORM, get(block, l.FEATURES), get(block, l.WIDTH)
     eps, rms = load_f32(get(block, l.EPS)), get(block, l.RMS)
     for row in range(first_row, last_row):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from gguf import GGMLQuantizationType
 from zoo_gpt.gguf.checkpoint import GGUFCheckpoint
-from zoo_gpt.gguf.quantised import BITS, quantised_rows
+from zoo_gpt.gguf.quantised import BITS, fill, load_quantised, quantised_rows
 from zoo_gpt.network.checkpoint import load_transformer
 
 import zoo_core as zoo
@@ -43,6 +43,16 @@ def test_groups_are_the_numbers_of_the_file(quantised: tuple[str, GGUFCheckpoint
     for name, each in rows.items():
         assert (each.kind, each.bits) == (kind, BITS[kind])
         assert each.groups().dequantised().equal(weights[name]), name
+
+
+def test_no_matrix_of_a_layer_is_in_memory_before_it_is_used(quantised: tuple[str, GGUFCheckpoint]) -> None:
+    _, checkpoint = quantised
+    network, rows = load_quantised(checkpoint)
+    absent = {name for name, weight in network.named_parameters() if weight.is_meta}
+    assert absent == rows.keys() - {"embedding.weight"}
+    fill(network, rows)
+    expected = load_transformer(checkpoint).state_dict()
+    assert all(tensor.equal(expected[name]) for name, tensor in network.state_dict().items())
 
 
 @pytest.mark.skipif(why_not_compiled() is not None, reason=f"no compiled step: {why_not_compiled()}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import cast
+from typing import cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from zoo_gpt.gguf.quantised import QuantisedRows
 from zoo_gpt.network.cache import KVCache
 from zoo_gpt.network.config import TransformerConfig
 from zoo_gpt.network.mlp import MLP
-from zoo_gpt.network.norm import OffsetRMSNorm
+from zoo_gpt.network.norm import HeadNorms, OffsetRMSNorm
 from zoo_gpt.network.rope import Rope
 from zoo_gpt.network.transformer import Block, Transformer
 
@@ -42,6 +42,7 @@ COMPUTED = (
     *("activation", "gated", "rms_norm", "norm_eps", "rope", "attention_scale", "windows", "qk_norm"),
     *("qkv_bias", "out_bias", "mlp_bias", "head_bias", "parallel", "shared_norm", "norm_offset"),
     *("embedding_scale", "logits_scale", "logits_softcap", "tied", "dropout"),
+    *("norm_inputs", "norm_outputs", "layer_ropes", "attention_softcap", "residual_scale"),
 )
 """The settings that the compiled layers follow; any other must have its default."""
 INT4: torch.dtype = torch.int4  # type: ignore[attr-defined]
@@ -57,17 +58,15 @@ Convert = Callable[[str, Tensor], Tensor | Groups]
 
 def why_not(config: TransformerConfig) -> str | None:
     """Say why the compiled layers cannot compute this network on this machine; None: they can."""
+    others = unknown_settings(config)
+    return f"the compiled step does not know {', '.join(others)}" if others else why_not_compiled()
+
+
+def unknown_settings(config: TransformerConfig) -> list[str]:
+    """Return the settings of a network that the compiled layers do not follow, on any machine."""
     default = TransformerConfig(**{name: getattr(config, name) for name in COMPUTED})
     others = [name for name, value in vars(config).items() if value != getattr(default, name)]
-    if config.activation not in ACTIVATIONS:
-        others.append("activation")
-    if config.qk_norm not in (None, "head"):
-        others.append("qk_norm")
-    if isinstance(config.rope, Rope) and config.rope.depends_on_length:
-        others.append("rope")
-    if others:
-        return f"the compiled step does not know this {', '.join(others)}"
-    return why_not_compiled()
+    return others if config.activation in ACTIVATIONS else [*others, "activation"]
 
 
 def converter(dtype: torch.dtype, quantised: Mapping[str, QuantisedRows] | None = None) -> Convert:
@@ -83,10 +82,12 @@ def converter(dtype: torch.dtype, quantised: Mapping[str, QuantisedRows] | None 
     """
 
     def convert(name: str, weight: Tensor) -> Tensor | Groups:
-        if bits := BITS.get(dtype):
-            rows = (quantised or {}).get(name)
-            if rows is not None and rows.bits <= bits:
-                return rows.groups(len(weight))
+        rows, bits = (quantised or {}).get(name), BITS.get(dtype)
+        if bits and rows is not None and rows.bits <= bits:
+            return rows.groups(len(weight))
+        if weight.is_meta and rows is not None:
+            weight = rows.numbers(len(weight))
+        if bits:
             return quantise(weight, bits)
         converted = weight.detach().to(dtype)
         if dtype == torch.float16 and converted.isinf().any() and not weight.isinf().any():
@@ -126,6 +127,7 @@ class CompiledTransformer(Transformer):
         self.embedding, self.positions = network.embedding, network.positions
         self.blocks = nn.ModuleList()
         self.norm = network.norm
+        self.ropes, self.rope_of_layer = network.ropes, network.rope_of_layer
         for parameter in self.norm.parameters():  # one tensor still mapped would keep its file in memory
             parameter.data = parameter.data.to(torch.float32, copy=True)
         tied = network.head is None
@@ -143,8 +145,15 @@ class CompiledTransformer(Transformer):
                 parallel=config.parallel,
                 eps=config.norm_eps,
                 scale=config.attention_scale or config.head_dim**-0.5,
+                softcap=config.attention_softcap,
+                residual_scale=config.residual_scale,
+                norm_outputs=config.norm_outputs,
+                qk_together=config.qk_norm == "width",
             ),
-            [partial(_take_layer, network.blocks, layer, convert) for layer in range(config.layers)],
+            [
+                partial(_take_layer, network.blocks, layer, rope, convert)
+                for layer, rope in enumerate(self.rope_of_layer)
+            ],
             _norm(network.norm),
             LinearWeights(
                 convert(
@@ -153,14 +162,10 @@ class CompiledTransformer(Transformer):
                 ),
                 getattr(head, "bias", None),
             ),
-            None if config.rope is None else config.rope.rotation,
+            [None if rope is None else rope.rotation for rope in self.ropes],
             config.context,
             torch.get_num_threads(),
         )
-
-    def must_read_again(self, length: int) -> bool:
-        """Return False: no rope that depends on the length is compiled."""
-        return False
 
     @torch.no_grad()
     def features(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
@@ -168,11 +173,18 @@ class CompiledTransformer(Transformer):
         n, t = tokens.shape
         if cache is None:
             cache = KVCache(self.config, n, t, tokens.device, torch.float32)
-        parts = []
+        turns = self._turns_by_length(n, t, cache)
+        parts, start = [], 0
         for part in torch.split(tokens, max(1, ROWS // n), dim=1):
+            end = start + part.shape[1]
+            rows = {
+                rope: (cos[:, start:end].flatten(0, 1), sin[:, start:end].flatten(0, 1))
+                for rope, (cos, sin) in turns.items()
+            }
             x = self._embedded(part, cache)
-            parts.append(self.decoder.features(x, cache.kv, cache.length, cache.left_padding))
-            cache.advance(part.shape[1])
+            parts.append(self.decoder.features(x, cache.kv, cache.length, cache.left_padding, rows))
+            cache.advance(end - start)
+            start = end
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def logits(self, features: Tensor) -> Tensor:
@@ -185,14 +197,28 @@ class CompiledTransformer(Transformer):
         if self.config.embedding_scale != 1:
             x = x * self.config.embedding_scale
         if self.positions is not None:
-            positions = torch.arange(cache.length, cache.length + tokens.shape[1])[None]
-            if cache.left_padding is not None:
-                positions = (positions - cache.left_padding[:, None]).clamp(0, self.config.context - 1)
-            x = x + self.positions(positions).float()
+            x = x + self.positions(self._positions(tokens.shape[1], cache)).float()
         return x
 
+    def _positions(self, t: int, cache: KVCache) -> Tensor:
+        """Return the positions (n or 1, t) of the next tokens."""
+        positions = torch.arange(cache.length, cache.length + t)[None]
+        if cache.left_padding is None:
+            return positions
+        # Only sequences that have already ended run past the context.
+        return (positions - cache.left_padding[:, None]).clamp(0, self.config.context - 1)
 
-def _take_layer(blocks: nn.ModuleList, layer: int, convert: Convert) -> LayerWeights:
+    def _turns_by_length(self, n: int, t: int, cache: KVCache) -> dict[int, tuple[Tensor, Tensor]]:
+        """Return cos and sin (n, t, d) of the ropes that depend on a sequence's length, by their numbers."""
+        turns = {}
+        for number, rope in enumerate(self.ropes):
+            if isinstance(rope, Rope) and rope.depends_on_length:
+                cos, sin = rope.rotation(self._positions(t, cache))
+                turns[number] = (cos.expand(n, -1, -1), sin.expand(n, -1, -1))
+        return turns
+
+
+def _take_layer(blocks: nn.ModuleList, layer: int, rope: int, convert: Convert) -> LayerWeights:
     """Return the weights of a layer, and drop the layer from the network."""
     block = cast(Block, blocks[layer])
     blocks[layer] = nn.Identity()
@@ -203,18 +229,33 @@ def _take_layer(blocks: nn.ModuleList, layer: int, convert: Convert) -> LayerWei
         return LinearWeights(convert(f"blocks.{layer}.{part}.weight", module.weight), module.bias)
 
     return LayerWeights(
-        norm1=_norm(cast(nn.Module, block.norm1)),
-        norm2=_norm(cast(nn.Module, block.norm1 if block.norm2 is None else block.norm2)),
-        q_norm=_norm(attention.q_norm) if attention.q_norm is not None else None,
-        k_norm=_norm(attention.k_norm) if attention.k_norm is not None else None,
+        norm1=_norm(block.norm1),
+        norm2=_norm(block.norm1 if block.parallel and block.norm2 is None else block.norm2),
+        norm1_out=_norm(block.norm1_out),
+        norm2_out=_norm(block.norm2_out),
+        q_norm=_norm(attention.q_norm),
+        k_norm=_norm(attention.k_norm),
         qkv=linear("attention.qkv"),
         out=linear("attention.out"),
         up=[linear(part) for part in (["mlp.gate"] if mlp.gate is not None else []) + ["mlp.up"]],
         down=linear("mlp.down"),
         window=attention.window,
+        rope=rope,
     )
 
 
-def _norm(norm: nn.Module) -> NormWeights:
+@overload
+def _norm(norm: nn.Module) -> NormWeights: ...
+
+
+@overload
+def _norm(norm: None) -> None: ...
+
+
+def _norm(norm: nn.Module | None) -> NormWeights | None:
+    if norm is None:
+        return None
+    if isinstance(norm, HeadNorms):
+        return NormWeights(torch.stack([each.get_parameter("weight").float() for each in norm]), None)
     weight = norm.get_parameter("weight").float()
     return NormWeights(weight + isinstance(norm, OffsetRMSNorm), getattr(norm, "bias", None))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Mapping
 from functools import partial
 
 import torch
 from torch import nn
 
-from zoo_core import OptionError
+from zoo_core import OptionError, ZooNote
 from zoo_core.kernels import HalfLinear, Int8Linear, PackedLinear, has_fbgemm, has_packed_linear
-from zoo_gpt.decoding.compiled import INT4, TYPES, CompiledTransformer, converter, why_not
-from zoo_gpt.gguf.quantised import QuantisedRows
+from zoo_gpt.decoding.compiled import INT4, TYPES, CompiledTransformer, converter, unknown_settings, why_not
+from zoo_gpt.gguf.quantised import QuantisedRows, fill
 from zoo_gpt.network.attention import Attention
 from zoo_gpt.network.mlp import MLP
 from zoo_gpt.network.transformer import Transformer
@@ -46,7 +47,8 @@ def optimize_for_inference(
         network: The network, on the CPU.
         device: The device to compute on.
         dtype: Type of the weights.
-        quantised: The quantised matrices of the network's file, by their names in the network.
+        quantised: The quantised matrices of the network's file, by their names in the network, which may have
+            them on the meta device.
 
     Raises:
         OptionError: This device has no layers for ``dtype``.
@@ -55,9 +57,14 @@ def optimize_for_inference(
         reason = why_not(network.config)
         if reason is None:
             return CompiledTransformer(network, converter(dtype, quantised))
-        LOG.info("torch computes this model, more slowly: %s", reason)
+        text = f"Torch computes this model, more slowly: {reason}"
+        if unknown_settings(network.config):
+            warnings.warn(f"{text}.", ZooNote, stacklevel=2)
+        else:
+            LOG.info(text)  # of this machine, and all its models: zoo doctor says it
         if dtype == INT4:
             raise OptionError(f"--dtype int4 cannot be used: {reason}.", "Use --dtype auto.")
+    fill(network, quantised or {})
     packed = _packed_layer(device, dtype)
     if packed is None:
         return network.to(device, dtype)

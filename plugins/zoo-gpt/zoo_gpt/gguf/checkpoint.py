@@ -142,11 +142,19 @@ class GGUFCheckpoint(Checkpoint):
         for kind in sorted({self.file.tensors[name].kind for name in self._names}):
             require_kind(kind)
 
-    def tensors(self, stem: str, inside: str | None = None) -> dict[str, Tensor]:
-        """Return all tensors in float32, as the ``gguf`` library computes them from their blocks."""
+    def tensors(
+        self, stem: str, inside: str | None = None, *, left_out: Collection[str] = ()
+    ) -> dict[str, Tensor]:
+        """Return all tensors in float32, as the ``gguf`` library computes them from their blocks.
+
+        Those named in ``left_out`` are on the meta device, and take no memory.
+        """
         offset = layout_of(SettingsReader(self.file)).offset
         tensors = {}
         for name, blocks in self.blocks.items():
+            if name in left_out:
+                tensors[name] = torch.empty(blocks.shape, device="meta")
+                continue
             numbers = blocks.numbers()
             if offset and name.endswith("norm.weight"):
                 numbers = numbers - np.float32(1)

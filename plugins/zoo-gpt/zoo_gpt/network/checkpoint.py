@@ -35,10 +35,15 @@ SIZES = ("vocab_size", "n_embd", "hidden_size", "n_inner", "intermediate_size", 
 """Names of the settings that say how large the weights are."""
 
 
-def load_transformer(checkpoint: Checkpoint) -> Transformer:
+def load_transformer(checkpoint: Checkpoint, published: dict[str, Tensor] | None = None) -> Transformer:
     """Return a checkpoint's network, for evaluation, on the CPU and in the type of its file.
 
     Tensors stay mapped from the file: none takes memory before it is used.
+
+    Args:
+        checkpoint: The checkpoint.
+        published: Its tensors, if they are there already; those on the meta device stay there. None: read
+            them.
 
     Raises:
         WeightsError: zoo-gpt does not support the family or one of the settings; or tensors are missing,
@@ -49,8 +54,9 @@ def load_transformer(checkpoint: Checkpoint) -> Transformer:
     config = transformer_config(config_json, source)
     if unread := unread_settings(config_json, source):
         _log.warning("%s: settings without effect: %s.", source, short_repr(unread)[1:-1])
-    stem = next((s for s in STEMS if any(f.startswith(f"{s}.") for f in checkpoint.files)), STEMS[0])
-    published = checkpoint.tensors(stem)
+    if published is None:
+        stem = next((s for s in STEMS if any(f.startswith(f"{s}.") for f in checkpoint.files)), STEMS[0])
+        published = checkpoint.tensors(stem)
     _compare_sizes(config, config_json, published, source)
     if checkpoint.adapter is not None:
         family = FAMILIES[config_json["model_type"]]

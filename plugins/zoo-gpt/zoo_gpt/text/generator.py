@@ -35,7 +35,7 @@ from zoo_gpt.decoding.likelihood import log_likelihoods, token_log_likelihoods
 from zoo_gpt.decoding.sampling import SamplingOptions, TokenSampler
 from zoo_gpt.decoding.speculative import Pace, fits, speculate
 from zoo_gpt.gguf.checkpoint import GGUFCheckpoint
-from zoo_gpt.gguf.quantised import quantised_rows
+from zoo_gpt.gguf.quantised import QuantisedRows, load_quantised
 from zoo_gpt.network.checkpoint import load_transformer
 from zoo_gpt.network.transformer import Transformer
 from zoo_gpt.text.chat import encode_chat, read_tools
@@ -115,11 +115,12 @@ class GPT:
         device: torch.device,
         dtype: torch.dtype | None = None,
     ) -> None:
-        transformer = load_transformer(checkpoint)
         self.tokenizer = tokenizer
-        quantised = {}
+        quantised: Mapping[str, QuantisedRows] = {}
         if isinstance(checkpoint, GGUFCheckpoint) and checkpoint.adapter is None:
-            quantised = quantised_rows(checkpoint)
+            transformer, quantised = load_quantised(checkpoint)
+        else:
+            transformer = load_transformer(checkpoint)
         self.dtype = dtype or dtype_of_file(device, transformer, quantised) or default_dtype(device)
         self.transformer = optimize_for_inference(
             transformer, device=device, dtype=self.dtype, quantised=quantised
