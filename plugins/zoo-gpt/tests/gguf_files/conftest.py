@@ -74,7 +74,8 @@ def write(
             data = _pairs(data, config.num_key_value_heads)
         if architecture in OFFSET and name.endswith("norm.weight"):
             data = data + 1
-        kind = quantised if data.ndim == 2 else gguf.GGMLQuantizationType.F32
+        matrix = data.ndim > 1 and not name.endswith("bias")
+        kind = quantised if matrix else gguf.GGMLQuantizationType.F32
         stored = gguf.quants.quantize(data, kind)
         theirs = names.get_name(name, try_suffixes=(".weight", ".bias"))
         assert theirs is not None, name

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo_core import Checkpoint, WeightsFile
+from zoo_gpt.gguf.experts import TOGETHER, in_mxfp4, separate
 from zoo_gpt.gguf.file import (
     TABLES,
     Blocks,
@@ -147,11 +148,16 @@ class GGUFCheckpoint(Checkpoint):
     ) -> dict[str, Tensor]:
         """Return all tensors in float32, as the ``gguf`` library computes them from their blocks.
 
-        Those named in ``left_out`` are on the meta device, and take no memory.
+        Those named in ``left_out`` are on the meta device, and take no memory. Experts whose matrices all are in
+        MXFP4 stay in it.
         """
         offset = layout_of(SettingsReader(self.file)).offset
+        packed = in_mxfp4(self.file)
         tensors = {}
         for name, blocks in self.blocks.items():
+            if TOGETHER in name:
+                tensors |= separate(name, blocks, packed=packed)
+                continue
             if name in left_out:
                 tensors[name] = torch.empty(blocks.shape, device="meta")
                 continue

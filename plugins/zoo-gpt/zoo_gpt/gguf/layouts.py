@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo_core import WeightsError
+from zoo_gpt.gguf.experts import in_mxfp4
 from zoo_gpt.gguf.file import GGUFFile
 
 REMEDY = "Use a file of a model that zoo-gpt supports."
@@ -35,6 +36,16 @@ GEMMA2 = {
     "post_attention_norm": "post_attention_layernorm",
     "ffn_norm": "pre_feedforward_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",
+}
+SINKS = "attn_sinks"
+"""In transformers a parameter, not a module with a weight."""
+GPT_OSS = {name: ours for name, ours in NAMES.items() if not name.startswith("ffn")} | {
+    "post_attention_norm": "post_attention_layernorm",
+    SINKS: "self_attn.sinks",
+    "ffn_gate_inp": "mlp.router",
+    "ffn_gate_exps": "mlp.experts.gate_proj",
+    "ffn_up_exps": "mlp.experts.up_proj",
+    "ffn_down_exps": "mlp.experts.down_proj",
 }
 LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 """The settings of Llama 3's rope besides its factor, of which GGUF has only the result."""
@@ -88,6 +99,8 @@ class Layout:
     """Rows of queries and keys that rotate together are side by side, and not half a head apart."""
     offset: bool = False
     """The file's norms are around 1 where those of transformers are around 0."""
+    experts: bool = False
+    """Its MLPs may be experts."""
 
 
 def shortest(value: float) -> float:
@@ -103,7 +116,7 @@ def config_of(file: GGUFFile) -> dict[str, Any]:
     """
     settings = SettingsReader(file)
     layout = layout_of(settings)
-    if settings.get("expert_count", int, default=0):
+    if settings.get("expert_count", int, default=0) and not layout.experts:
         raise settings.error("it has experts, which are not read from GGUF")
     heads = settings.get("attention.head_count", int)
     width = settings.get("embedding_length", int)
@@ -147,6 +160,8 @@ def published_name(name: str, layout: Layout) -> str | None:
     if match is None or match[2] not in layout.names:
         return None
     layer = f"model.layers.{match[1]}." if match[1] else ""
+    if match[2] == SINKS:
+        return f"{layer}{layout.names[SINKS]}"
     return f"{layer}{layout.names[match[2]]}.{match[3]}"
 
 
@@ -237,6 +252,22 @@ def _gemma3(settings: SettingsReader) -> dict[str, Any]:
     }
 
 
+def _gpt_oss(settings: SettingsReader) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "attention_bias": "blk.0.attn_q.bias" in settings.file.tensors,
+        "intermediate_size": settings.get("expert_feed_forward_length", int),
+        "num_local_experts": settings.get("expert_count", int),
+        "num_experts_per_tok": settings.get("expert_used_count", int),
+        "sliding_window": settings.get("attention.sliding_window", int),
+    }
+    if in_mxfp4(settings.file):
+        config["quantization_config"] = {"quant_method": "mxfp4"}
+    scaling = _rope(settings, config).get("rope_scaling", {"rope_type": "default"})
+    if scaling["rope_type"] == "yarn":
+        scaling["truncate"] = False  # as published; files of llama.cpp do not say it
+    return config | {"rope_scaling": scaling}
+
+
 def _token_ids(file: GGUFFile) -> dict[str, Any]:
     """Return the ids that begin and end texts; an instruct model has one that ends its turn."""
     ids = {
@@ -255,8 +286,9 @@ LAYOUTS: Mapping[str, Layout] = {
     "gemma": Layout(NAMES, _nothing, "hidden_act", "gelu_pytorch_tanh", offset=True),
     "gemma2": Layout(NAMES | GEMMA2, _gemma2, **_GEMMA),  # type: ignore[arg-type]
     "gemma3": Layout(NAMES | GEMMA2 | QK_NORMS, _gemma3, **_GEMMA),  # type: ignore[arg-type]
+    "gpt-oss": Layout(GPT_OSS, _gpt_oss, experts=True),
     "phi3": Layout(NAMES | {"attn_qkv": "self_attn.qkv_proj", "ffn_up": "mlp.gate_up_proj"}, _phi3),
 }
 """Layouts by ``general.architecture``."""
-MODEL_TYPES = {"gemma3": "gemma3_text"}
+MODEL_TYPES = {"gemma3": "gemma3_text", "gpt-oss": "gpt_oss"}
 """Names of architectures in transformers, where they differ."""
