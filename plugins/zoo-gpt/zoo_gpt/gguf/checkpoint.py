@@ -148,8 +148,8 @@ class GGUFCheckpoint(Checkpoint):
     ) -> dict[str, Tensor]:
         """Return all tensors in float32, as the ``gguf`` library computes them from their blocks.
 
-        Those named in ``left_out`` are on the meta device, and take no memory. Experts whose matrices all are in
-        MXFP4 stay in it.
+        Those named in ``left_out`` are on the meta device, and take no memory. Experts whose matrices all are
+        in MXFP4 stay in it.
         """
         offset = layout_of(SettingsReader(self.file)).offset
         packed = in_mxfp4(self.file)
