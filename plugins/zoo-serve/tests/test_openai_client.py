@@ -131,8 +131,8 @@ def test_an_image_is_edited_by_models_that_begin_with_one(client, tmp_path):
     assert halves[0] == halves[1]
     assert files[0] != files[1]
     assert edited.data[0].zoo["record"]["options"]["keep"] == 0.5
-    with pytest.raises(openai.BadRequestError, match=r"stylegan2-digits takes no image"):
-        client.images.edit(model="stylegan2-digits", **arguments)
+    with pytest.raises(openai.BadRequestError, match=r"gigagan-tabletop takes no image"):
+        client.images.edit(model="gigagan-tabletop", **arguments)
     mask = Image.new("RGBA", (28, 28), "black")
     mask.paste((0, 0, 0, 0), (14, 0, 28, 28))
     white = ImageOps.invert(mask.getchannel("A"))
