@@ -10,7 +10,7 @@ import torch
 from zoo_gpt.decoding.sampling import SamplingOptions, TokenSampler, distribution
 
 import zoo_core as zoo
-from zoo_core import Noise, OptionError
+from zoo_core import Noise, OptionError, create_token_masks
 from zoo_core.testing import write_plugin
 
 COMPACT = {"x-guidance": {"whitespace_flexible": False}}
@@ -56,10 +56,25 @@ def model(smollm2_folder):
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_every_draw_under_a_schema_is_valid(model, name):
-    options = {"n": 24, "seed": 0, "max_tokens": 200, "json_schema": SCHEMAS[name]}
+    options = {"n": 200, "seed": 0, "max_tokens": 200, "json_schema": SCHEMAS[name]}
     for sample in model.generate("Write JSON:", **options):
         assert sample.record.metadata["ended"] == "eos"
         assert VALID[name](json.loads(sample.text)), sample.text
+
+
+def test_a_constraint_is_compiled_once(model, monkeypatch):
+    compiled = []
+
+    def counted(language, source, vocabulary):
+        compiled.append(source)
+        return create_token_masks(language, source, vocabulary)
+
+    monkeypatch.setattr("zoo_gpt.text.generator.create_token_masks", counted)
+    texts = [s.text for s in model.generate("a", n=3, seed=0, regex="[xy]{9}", batch_size=1)]
+    assert texts == [s.text for s in model.generate("a", n=3, seed=0, regex="[xy]{9}", batch_size=3)]
+    for size in range(20):
+        next(model.generate("a", seed=0, regex=f"z{{{size + 1}}}", max_tokens=2))
+    assert compiled == ["[xy]{9}", *(f"z{{{size + 1}}}" for size in range(20))]
 
 
 def test_a_regular_expression_matches_the_whole_text(model):

@@ -22,6 +22,7 @@ from zoo_core import (
     Score,
     Step,
     TokenMask,
+    TokenMasks,
     Vocabulary,
     WeightsError,
     ZooError,
@@ -47,6 +48,8 @@ from zoo_gpt.text.tokenizer import Tokenizer
 
 CONSTRAINTS = ("json_schema", "regex", "grammar")
 """The options that constrain a text; their names are the languages of ``zoo_create_token_masks``."""
+MOST_CONSTRAINTS = 16
+"""Compiled constraints that a model keeps."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,7 @@ class GPT:
         )
         self.context = transformer.config.context
         self._drafts: dict[str, tuple[Transformer, Pace]] = {}
+        self._constraints: dict[tuple[str, str], TokenMasks] = {}
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         """Continue the batch's prompts; every step has the texts so far.
@@ -265,9 +269,17 @@ class GPT:
             flags = (f"--{language.replace('_', '-')}" for language in given)
             raise OptionError(f"A text has one constraint, not {' and '.join(flags)}.", "Give one of them.")
         for language, source in given.items():
-            create = create_token_masks(language, source, self.vocabulary)
+            create = self._compiled(language, source)
             return [create() for _ in range(n)]
         return []
+
+    def _compiled(self, language: str, source: str) -> TokenMasks:
+        """Return a constraint, compiled once: to find the plugin and compile takes as long as some tokens."""
+        if (language, source) not in self._constraints:
+            if len(self._constraints) == MOST_CONSTRAINTS:
+                self._constraints.clear()
+            self._constraints[language, source] = create_token_masks(language, source, self.vocabulary)
+        return self._constraints[language, source]
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
