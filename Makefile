@@ -50,6 +50,7 @@ bench: .venv/ready-to-test
 	$(BIN)/python -m benchmarks.listing
 	$(BIN)/python -m benchmarks.diffusion $(ARGS)
 	$(BIN)/python -m benchmarks.text
+	$(BIN)/python -m benchmarks.first_use
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.imagegpt
 	$(BIN)/python -m benchmarks.stylegan

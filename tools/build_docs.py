@@ -51,6 +51,11 @@ BENCHMARKS = {
         "xllamacpp), both on the same GGUF file. **0.70 of the memory's rate**: the weights, read once a "
         "token, are 0.70 of the bytes that a sum over 1 GiB read in that time.",
     ),
+    "first_use": (
+        "The compiled step at its first use",
+        "Processor time of a process until gpt-kjv (3M parameters) has written one token: with torch's "
+        "layers, with the step as it is kept on disk, and with the step compiled first, once on a machine.",
+    ),
     "serving": (
         "Serving",
         "Servers under load, each in its own process, all on the same loopback of one machine. "

@@ -174,7 +174,8 @@ class CompiledTransformer(Transformer):
         if cache is None:
             cache = KVCache(self.config, n, t, tokens.device, torch.float32)
         turns = self._turns_by_length(n, t, cache)
-        parts, start = [], 0
+        parts: list[Tensor] = []
+        start = 0
         for part in torch.split(tokens, max(1, ROWS // n), dim=1):
             end = start + part.shape[1]
             rows = {
