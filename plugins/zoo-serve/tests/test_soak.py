@@ -54,3 +54,29 @@ def test_a_stop_under_load_answers_or_refuses_every_request(start):
     assert None not in answers  # no connection was cut
     assert {answer.status_code for answer in answers} <= {200, 503}
     assert all(answer.json()["choices"] for answer in answers if answer.status_code == 200)
+
+
+def test_a_stop_ends_running_streams_and_refuses_what_waits(start):
+    server = start("words", "--queue", "16")
+    answers: list[httpx.Response] = []
+
+    def client() -> None:
+        body = {"model": "words", "prompt": "And", "stream": True, "options": {"delay": 0.4}}
+        answers.append(httpx.post(f"{server.url}/v1/completions", json=body, timeout=100))
+
+    threads = [threading.Thread(target=client) for _ in range(32)]
+    for thread in threads:
+        thread.start()
+    while server.http.get("/health").json()["running"] == 0:
+        time.sleep(0.1)
+    time.sleep(0.5)
+    assert server.stop() == 0
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 32  # no connection was cut
+    assert {answer.status_code for answer in answers} <= {200, 429, 503}
+    streams = [answer.text for answer in answers if answer.status_code == 200]
+    assert streams
+    for text in streams:
+        assert text.endswith("data: [DONE]\n\n")
+        assert '"finish_reason":"length"' in text
