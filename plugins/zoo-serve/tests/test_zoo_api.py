@@ -8,6 +8,11 @@ import json
 
 import pytest
 from PIL import Image
+from zoo_serve.config import Limits
+from zoo_serve.problems import Refusal
+from zoo_serve.uploads import Uploads
+
+from zoo_core import ZooError
 
 
 def events(server, **body):
@@ -121,3 +126,16 @@ def test_the_addresses_are_documented(server):
     page = server.http.get("/docs").text
     assert all(path in page for path in paths)
     assert "src=" not in page
+
+
+def test_a_full_disk_is_told_without_the_servers_path(tmp_path, monkeypatch):
+    def full(path, data):
+        raise ZooError(f"{path} cannot be written: No space left on device.", "Free some space.")
+
+    monkeypatch.setattr("zoo_serve.uploads.write_atomically", full)
+    uploads = Uploads(Limits())
+    uploads.folder = tmp_path / "uploads"
+    with pytest.raises(Refusal, match="no room for the image") as caught:
+        uploads.keep_data_url(data_url("red"), "input")
+    assert caught.value.status == 507
+    assert "uploads" not in str(caught.value)

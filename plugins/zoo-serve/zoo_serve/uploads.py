@@ -13,7 +13,7 @@ from typing import Any
 
 from zoo_core import ModelCard, ZooError, cache_dir, image_size, read_image, write_atomically
 from zoo_serve.config import Limits
-from zoo_serve.problems import Refusal
+from zoo_serve.problems import Refusal, log_failure
 
 _DATA_URL = re.compile(r"data:image/(png|jpeg|webp|gif|bmp);base64,", re.IGNORECASE)
 
@@ -99,8 +99,17 @@ class Uploads:
             os.utime(path)
             return path
         self._make_room(len(data))
-        with suppress(FileExistsError):
-            write_atomically(path, data)
+        try:
+            with suppress(FileExistsError):
+                write_atomically(path, data)
+        except ZooError as error:  # a full disk; the message names the path
+            log_failure(error)
+            raise Refusal(
+                "The server has no room for the image.",
+                "Tell whoever runs it: its log has the details.",
+                status=507,
+                param=param,
+            ) from None
         try:
             width, height = image_size(path)
             if width * height <= self.limits.image_pixels:
