@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -16,7 +17,14 @@ from PIL import Image
 
 COURSE = Path(__file__).parents[1] / "docs" / "course"
 NOTEBOOKS = {path.stem: path for path in sorted(COURSE.glob("*.ipynb"))}
-IMAGES = {"1-points": 7, "2-gigagan": 3, "3-autoregressive": 1, "4-ddpm": 3, "5-measuring": 0}
+IMAGES = {
+    "1-points": 7,
+    "2-gigagan": 3,
+    "3-autoregressive": 1,
+    "4-ddpm": 3,
+    "5-measuring": 0,
+    "6-scaling": 1,
+}
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +34,8 @@ def test_a_notebook_runs(name, tmp_path):
     notebook = nbformat.read(NOTEBOOKS[name], as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "outputs are not kept in git"
     site = example_site(tmp_path / "site", "zoo-toy2d")
-    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
+    folder = shutil.copytree(COURSE, tmp_path / "course")  # a notebook finds the files beside it
+    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}})
     client.execute(env=os.environ | {"PYTHONPATH": str(site)})
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     images = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
