@@ -153,7 +153,7 @@ class GGUFCheckpoint(Checkpoint):
         """
         offset = layout_of(SettingsReader(self.file)).offset
         packed = in_mxfp4(self.file)
-        tensors = {}
+        tensors: dict[str, Tensor] = {}
         for name, blocks in self.blocks.items():
             if TOGETHER in name:
                 tensors |= separate(name, blocks, packed=packed)
