@@ -25,9 +25,10 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from click.testing import CliRunner
 from made_samples import make_record
 
-from zoo_core.cli import main
+from zoo_core.cli import cli, main
 from zoo_core.testing.plugins import write_plugin
 
 pytestmark = pytest.mark.slow
@@ -487,17 +488,29 @@ REGISTRIES: dict[str, dict[str, str] | str] = {
 }
 
 
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What importing the installed plugins gave. Each takes a process, three seconds of processor time in all."""
+    home = tmp_path_factory.mktemp("checked")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZOO_HOME", str(home))
+        assert CliRunner().invoke(cli, ["plugins"]).exit_code == 0
+    return (home / "checked.json").read_text()
+
+
 @pytest.mark.parametrize("content", REGISTRIES.values(), ids=REGISTRIES.keys())
 @pytest.mark.parametrize("words", [("run", "far-on"), ("install", "zoo-fra"), ("greeet",)], ids=" ".join)
 def test_a_registry_made_to_do_harm_changes_nothing(
     zoo: Callable[..., Ended],
     monkeypatch: pytest.MonkeyPatch,
+    checked: str,
     content: dict[str, str] | str,
     words: tuple[str, ...],
 ) -> None:
     text = content if isinstance(content, str) else ENTRY % {**HONEST, **content}
     home = Path("home")
     home.mkdir()
+    (home / "checked.json").write_text(checked)
     monkeypatch.setenv("ZOO_HOME", str(home.absolute()))
     Path("far.toml").write_text(text)
     (home / "config.toml").write_text(f'[registries]\nfar = "{Path("far.toml").absolute()}"\n')

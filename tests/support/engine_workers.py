@@ -29,12 +29,17 @@ class Squares:
         time.sleep(self.slow * (task % 3))
         (self.folder / f"began-{task}").touch()
         if (self.folder / f"always-kill-{task}").exists():
-            os.kill(os.getpid(), signal.SIGKILL)
+            _kill_this_process()
         if (self.folder / f"kill-{task}").exists():
             (self.folder / f"kill-{task}").unlink()
-            os.kill(os.getpid(), signal.SIGKILL)
+            _kill_this_process()
         if (self.folder / f"raise-{task}").exists():
             raise OutputError("No space left on device.", "Free some space.")
         if (self.folder / f"bug-{task}").exists():
             raise KeyError("bug")
         return task * task
+
+
+def _kill_this_process() -> None:
+    time.sleep(1)  # the result of the task before is under way, and would be lost too
+    os.kill(os.getpid(), signal.SIGKILL)

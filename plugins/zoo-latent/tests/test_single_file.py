@@ -132,8 +132,17 @@ def test_a_single_file_makes_the_same_image_as_the_folder(tmp_path: Path, is_xl:
     options = {"width": 16, "height": 16, "steps": 4, "seed": 0}
     [one] = zoo.load(file, device="cpu").generate("a red fox", **options)
     [other] = zoo.load(folder, device="cpu").generate("a red fox", **options)
-    assert torch.equal(one.tensor, other.tensor)
+    assert are_the_same(one, other)
     assert one.tensor.std() > 0.05
+
+
+def are_the_same(one: zoo.Sample, other: zoo.Sample) -> bool:
+    """Return True for samples of the same weights in two files.
+
+    Weights are mapped, and lie where their file has them. On processors without AVX-512, oneMKL sums a
+    product of one row in an order that depends on that address.
+    """
+    return bool((one.tensor - other.tensor).abs().max() < 1e-5)
 
 
 def converted(folder: Path) -> Any:
@@ -153,7 +162,7 @@ def test_a_ckpt_runs_once_it_is_converted(tmp_path: Path):
     options = {"width": 16, "height": 16, "steps": 2, "seed": 0}
     [one] = zoo.load(file, device="cpu").generate("fox", **options)
     [other] = zoo.load(tmp_path / "converted", device="cpu").generate("fox", **options)
-    assert torch.equal(one.tensor, other.tensor)
+    assert are_the_same(one, other)
 
 
 class Evil:

@@ -21,6 +21,8 @@ pytestmark = pytest.mark.slow
 TWO = {"resolution": 16, "channels": [16, 16, 8], "z_dim": 16, "w_dim": 16, "classes": 3, "mapping_layers": 2}
 THREE = {"resolution": 16, "channel_base": 256, "channel_max": 8, "z_dim": 16, "w_dim": 16}
 
+FEW_STEPS = {"inversion_steps": 5}
+
 
 @pytest.fixture(scope="session")
 def stylegan2_folder(tmp_path_factory) -> Path:
@@ -55,6 +57,8 @@ def images(model: zoo.Model, **options) -> torch.Tensor:
 
 
 class TestStyleGAN2(GeneratorConformance):
+    options = FEW_STEPS
+
     @pytest.fixture(scope="class")
     @classmethod
     def subject(cls, stylegan2_folder: Path) -> zoo.Model:
@@ -62,6 +66,8 @@ class TestStyleGAN2(GeneratorConformance):
 
 
 class TestStyleGAN3(GeneratorConformance):
+    options = FEW_STEPS
+
     @pytest.fixture(scope="class")
     @classmethod
     def subject(cls, stylegan3_folder: Path) -> zoo.Model:
