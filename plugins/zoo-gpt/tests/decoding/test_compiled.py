@@ -21,6 +21,7 @@ from zoo_gpt.network.config import ExpertsConfig, TransformerConfig
 from zoo_gpt.network.rope import GridRope, Rope
 from zoo_gpt.network.transformer import Transformer, initialise
 
+from tools.text.random_models import GPT2, LLAMA, NEO, NEOX, VOCAB
 from zoo_core import Checkpoint, OptionError, ZooNote
 from zoo_core.kernels import quantise, why_not_compiled
 
@@ -39,25 +40,6 @@ ERRORS = {
 """Largest error of a logit beside the largest logit, by the type of weights, for small random networks.
 
 Of int4 the same weights, rounded to 4 bits, are expected: what rounding them costs depends on the network."""
-VOCAB = 131
-GPT2: dict[str, Any] = {"n_embd": 48, "n_head": 4, "n_layer": 3, "n_positions": 96}
-LLAMA: dict[str, Any] = {
-    "hidden_size": 48,
-    "num_attention_heads": 6,
-    "num_key_value_heads": 2,
-    "num_hidden_layers": 3,
-    "intermediate_size": 112,
-    "max_position_embeddings": 96,
-}
-NEOX = {name: value for name, value in LLAMA.items() if name != "num_key_value_heads"}
-NEO: dict[str, Any] = {
-    "hidden_size": 48,
-    "num_heads": 4,
-    "num_layers": 4,
-    "attention_types": [[["global", "local"], 2]],
-    "window_size": 16,
-    "max_position_embeddings": 96,
-}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("GPT2LMHeadModel", GPT2),
     "gpt2, odd sizes": ("GPT2LMHeadModel", GPT2 | {"n_embd": 60, "n_inner": 52}),

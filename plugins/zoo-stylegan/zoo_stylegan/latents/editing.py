@@ -37,7 +37,7 @@ def edited_styles(
     labels: Sequence[int] | None,
     options: EditOptions,
 ) -> Iterator[tuple[int, int, Tensor]]:
-    """Yield how many steps are done, of how many, and the styles so far, (n, layers, w_dim).
+    """Yield how many steps are done, of how many, and styles (n, layers, w_dim): in the last step the result.
 
     Args:
         network: The generator in float32, with its parameters frozen.
