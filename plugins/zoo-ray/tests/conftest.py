@@ -104,7 +104,7 @@ def cluster(tmp_path_factory, variables, s3):
     path = os.pathsep.join(filter(None, [here, support, os.environ.get("PYTHONPATH")]))
     variables.setenv("PYTHONPATH", path)
     variables.setenv("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # as the engine does, before Ray is imported
-    variables.setenv("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "1")  # the first proxies are not ready in time
+    variables.setenv("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "0.1")  # too short for any proxy
     variables.setenv("RAY_memory_monitor_refresh_ms", "0")  # others may fill this machine's memory
     from ray.cluster_utils import Cluster
 

@@ -45,6 +45,7 @@ def serve_app(
 
     try:
         from ray import serve
+        from ray.exceptions import RayActorError
     except ImportError as error:
         raise PluginError("Ray Serve is not installed.", "pip install 'zoo-ray[serve]'") from error
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
@@ -79,9 +80,10 @@ def serve_app(
         with _signals() as stop:
             serve.run(replica.bind(), name=_APPLICATION, route_prefix="/")
             _wait_for_proxy(stop)
-            say(f"{replicas} replica{'' if replicas == 1 else 's'} on the cluster's machines, ready.")
+            if not stop.is_set():
+                say(f"{replicas} replica{'' if replicas == 1 else 's'} on the cluster's machines, ready.")
             stop.wait()
-    except RuntimeError as error:
+    except (RuntimeError, TimeoutError, RayActorError) as error:
         raise ZooError(f"The replicas do not start: {_reason(error)}", "See the logs of Ray.") from error
     finally:
         serve.shutdown()  # type: ignore[no-untyped-call]
@@ -90,16 +92,17 @@ def serve_app(
 def _start(host: str, port: int) -> None:
     """Start Ray Serve, with its proxy on the cluster's head.
 
-    Ray Serve gives a proxy five seconds to import what it needs. Where that is too short, it ends the proxy
-    and starts another with five seconds more, and so on; but its ``start`` fails with the first.
+    By default Ray Serve ends a proxy that needs more than five seconds to import what it needs, and its
+    ``start`` fails with the first. On a busy machine that is too short.
     """
     from ray import serve
-    from ray.exceptions import RayActorError
 
-    try:
-        serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
-    except RayActorError:
-        serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
+    patience = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": str(_PROXY_SECONDS)}
+    serve.start(
+        proxy_location="HeadOnly",
+        http_options={"host": host, "port": port},
+        controller_options={"runtime_env": {"env_vars": patience}},
+    )
 
 
 def _wait_for_proxy(stop: threading.Event) -> None:
