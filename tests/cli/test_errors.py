@@ -135,6 +135,21 @@ def test_replay_with_other_weights_is_refused(zoo, toy):
     outcome = zoo("replay", "x.png")
     assert outcome.status == PROBLEM
     assert "made with other weights" in outcome.err
+    assert "pip install 'zoo-toy==" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("source", "remedy"),
+    [("hf:org/repo@abc", "zoo run hf:org/repo@abc"), ("/models/mine", "Put back the files it was made with")],
+)
+def test_a_replay_names_the_weights_that_it_needs(zoo, toy, source, remedy):
+    zoo("run", "toy-words", "hi", "--seed", "1", "-o", "x.jsonl")
+    line = json.loads(Path("x.jsonl").read_text())
+    line["record"]["checkpoint"] = {"source": source, "digest": "sha256:0"}
+    Path("x.jsonl").write_text(json.dumps(line) + "\n")
+    outcome = zoo("replay", "x.jsonl")
+    assert outcome.status == PROBLEM
+    assert remedy in outcome.err
 
 
 def test_a_damaged_state_file_is_named(zoo, isolated_home):

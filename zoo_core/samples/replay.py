@@ -74,7 +74,7 @@ def check_replay(then: Record, now: Record) -> tuple[str, ...]:
     if then.checkpoint["digest"] != now.checkpoint["digest"]:
         raise OutputError(
             f"The sample was made with other weights: {_weights(then)}; {now.model} now has {_weights(now)}.",
-            "Run the revision it was made with: zoo run hf:ORG/REPO@REVISION",
+            _other_weights_remedy(then),
         )
     if "latents" in then.files:
         raise OutputError(
@@ -153,6 +153,16 @@ def _split_target(target: str | os.PathLike[str]) -> tuple[Path, int | None]:
     if numbered and not path.exists():
         return Path(numbered[1]), int(numbered[2])
     return path, None
+
+
+def _other_weights_remedy(then: Record) -> str:
+    source = then.checkpoint["source"]
+    if source == "embedded":
+        version = then.versions.get(then.plugin, "VERSION")
+        return f"Install the {then.plugin} that it was made with: pip install '{then.plugin}=={version}'"
+    if source.startswith("hf:"):
+        return f"Run the revision it was made with: zoo run {source}"
+    return f"Put back the files it was made with: {source}"
 
 
 def _weights(record: Record) -> str:
