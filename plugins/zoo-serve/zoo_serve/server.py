@@ -20,6 +20,8 @@ from zoo_serve.config import ServerConfig
 from zoo_serve.models import ServedModels, license_note
 from zoo_serve.state import ServerState
 
+_QUIET_SECONDS = 0.3
+
 
 class GracefulServer(uvicorn.Server):
     """A server that on SIGTERM or SIGINT lets running answers end, refuses waiting ones, and exits with 0.
@@ -32,9 +34,18 @@ class GracefulServer(uvicorn.Server):
         self.state = state
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept the connections that wait in the sockets' queues, which closing would cut; then stop."""
-        for _ in range(3):  # one turn of the loop sees them, one accepts them, one begins to read
-            await asyncio.sleep(0)
+        """Stop when no request has come for a moment: closing cuts those that are on their way."""
+        now = asyncio.get_running_loop().time
+        end = now() + (self.config.timeout_graceful_shutdown or 0)
+        answered, quiet_until = -1, 0.0
+        while now() < end and not self.force_exit:
+            busy = self.state.engine.running + self.state.engine.waiting
+            if busy or self.server_state.total_requests != answered:
+                answered, quiet_until = self.server_state.total_requests, now() + _QUIET_SECONDS
+            elif now() > quiet_until:
+                break
+            await asyncio.sleep(_QUIET_SECONDS / 10)
+        self.config.timeout_graceful_shutdown = max(0, round(end - now()))
         await super().shutdown(sockets)
 
     @contextmanager
