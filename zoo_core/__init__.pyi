@@ -89,6 +89,7 @@ from .protocols import Embeddings as Embeddings
 from .protocols import Extractor as Extractor
 from .protocols import Generator as Generator
 from .protocols import Latents as Latents
+from .protocols import LatentTrainable as LatentTrainable
 from .protocols import Loss as Loss
 from .protocols import Message as Message
 from .protocols import NextToken as NextToken

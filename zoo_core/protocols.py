@@ -463,6 +463,21 @@ class CaptionTrainable(Trainable, Protocol):
         ...
 
 
+@runtime_checkable
+class LatentTrainable(Trainable, Protocol):
+    """A trainable that learns from latents, which are computed once for each image and kept on disk.
+
+    Its batches have ``latents`` in place of ``images``.
+    """
+
+    encoder_digest: str
+    """Changes when ``encode_images`` would return something else."""
+
+    def encode_images(self, images: torch.Tensor) -> torch.Tensor:
+        """Map images (n, c, h, w) in [-1, 1] to what it learns from, (n, …) float32, on their device."""
+        ...
+
+
 @dataclass(frozen=True)
 class Conversion:
     """The content of a foreign checkpoint, as ``zoo_convert_checkpoint`` returns it."""

@@ -11,14 +11,28 @@ if TYPE_CHECKING:
 
     import torch
 
-    from zoo_core import Checkpoint, Conversion, Generator, ModelCard
+    from zoo_core import (
+        Checkpoint,
+        Conversion,
+        Generator,
+        ModelCard,
+        Options,
+        Trainable,
+        TrainerCard,
+        TrainingData,
+    )
 
 
 @hookimpl
 def zoo_create_generator(
     card: ModelCard, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None
 ) -> Generator:
-    """Build the pipeline of a card or of a compatible checkpoint."""
+    """Build the pipeline of a card or of a compatible checkpoint; or an autoencoder on its own."""
+    if not checkpoint.has("model_index.json") and checkpoint.has("config.json"):
+        from zoo_latent.reconstruction import Reconstruction, is_autoencoder
+
+        if is_autoencoder(checkpoint):
+            return Reconstruction(checkpoint, device, dtype)
     from zoo_latent.generator import LatentDiffusion
 
     return LatentDiffusion(checkpoint, device, dtype)
@@ -30,3 +44,19 @@ def zoo_convert_checkpoint(path: Path) -> Conversion | None:
     from zoo_latent.single_file import convert
 
     return convert(path)
+
+
+@hookimpl
+def zoo_create_trainable(trainer: TrainerCard, options: Options, data: TrainingData) -> Trainable:
+    """Build an untrained autoencoder, or an untrained transformer on the latents of a trained one."""
+    if trainer.name == "dit":
+        from zoo_latent.training.dit import create_dit
+
+        return create_dit(options, data)
+    if trainer.name == "dit-classes":
+        from zoo_latent.training.dit_classes import create_dit_classes
+
+        return create_dit_classes(options, data)
+    from zoo_latent.training.autoencoder import create_autoencoder
+
+    return create_autoencoder(options, data)

@@ -13,6 +13,7 @@ from zoo_ddpm.keeping import DEFAULT_STRENGTH, keep_pixels, keeping, noised, wit
 from zoo_ddpm.sampling import OwnSampler, SamplingPlan, plan_sampling, predictor, read_schedule
 
 from zoo_core import Batch, Checkpoint, InputImage, OptionError, Step, WeightsError, ZooError, read_options
+from zoo_latent.caption_to_image import CaptionToImage
 from zoo_latent.checkpoint import Parts, build_autoencoder, read_folder
 from zoo_latent.class_to_image import ClassToImage
 from zoo_latent.denoiser import Denoiser
@@ -32,6 +33,7 @@ LARGEST_WHOLE = 128 * 128
 """Most latents that are decoded at once; more are decoded in tiles."""
 DENOISERS: Mapping[str, Callable[[Parts, torch.device, torch.dtype], Denoiser]] = {
     "DiTPipeline": ClassToImage,
+    "MMDiTPipeline": CaptionToImage,
     "LDMPipeline": Unconditional,
     "StableDiffusion3Pipeline": StableDiffusion3,
     "StableDiffusion3Img2ImgPipeline": StableDiffusion3,

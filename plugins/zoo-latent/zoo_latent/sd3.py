@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from zoo_core import OptionError, WeightsError
-from zoo_latent.checkpoint import build_mmdit
+from zoo_latent.caption_to_image import CaptionToImage
 from zoo_latent.text.clip import ClipText
 from zoo_latent.text.encoder import Embedding, TextEncoder, emphasised
 from zoo_latent.text.prompts import MAX_WINDOWS, weighted_parts
 from zoo_latent.text.t5 import T5Config, T5Text, T5Tokenizer
 from zoo_latent.text.tokenizer import ClipTokenizer
-from zoo_latent.text_to_image import AdapterOptions, TextToImage
+from zoo_latent.text_to_image import AdapterOptions
 
 DEFAULT_GUIDANCE = 7.0
 T5_LENGTH = 256
@@ -114,10 +113,8 @@ class SD3TextEncoder(TextEncoder):
         return self._kept[text, length]
 
 
-class StableDiffusion3(TextToImage):
-    """A multimodal transformer and its text encoders."""
-
-    NAME = "transformer"
+class StableDiffusion3(CaptionToImage):
+    """A multimodal transformer, two CLIPs and perhaps T5."""
 
     def _load(self, adapters: AdapterOptions) -> None:
         if adapters.embedding is not None:
@@ -126,9 +123,6 @@ class StableDiffusion3(TextToImage):
                 "Leave out --embedding.",
             )
         super()._load(adapters)
-
-    def _build(self, dtype: torch.dtype, device: torch.device) -> Any:
-        return build_mmdit(self.parts.denoiser, dtype, device)
 
     def _text_encoder(self, encoders: list[tuple[ClipText, ClipTokenizer]]) -> TextEncoder:
         t5 = None
@@ -166,15 +160,3 @@ class StableDiffusion3(TextToImage):
     def default_guidance(self) -> float:
         """The guidance scale where none is given: that of diffusers' pipeline."""
         return DEFAULT_GUIDANCE
-
-    @property
-    def knows_guidance(self) -> bool:
-        """False: guidance runs the network twice."""
-        return False
-
-    def _grid(self, factor: int) -> tuple[int, int]:
-        config = self.network.config
-        return factor * config.patch_size, factor * config.patch_size * config.pos_embed_max_size
-
-    def _added(self, embedding: Embedding, size: tuple[int, int], scale: float) -> dict[str, Any]:
-        return {"pooled": embedding.pooled}

@@ -23,10 +23,11 @@ from accelerate import Accelerator  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from zoo_core import Trainable, TrainingData
+from zoo_core import LatentTrainable, Trainable, TrainingData
 from zoo_train.batch_sampler import BatchSampler, Purpose, derive_seed
 from zoo_train.checkpoints import Checkpoints, RunError
 from zoo_train.ema import EMA
+from zoo_train.latents import EncodedItems, encode_items, latents_folder
 from zoo_train.lr_schedule import learning_rate
 from zoo_train.metrics import MetricsLog
 from zoo_train.report import Report
@@ -218,8 +219,8 @@ class _Run:
 
         torch.manual_seed(derive_seed(config.seed, Purpose.NETWORKS))
         self.trainable = create(data.training_data)
-        self.items, self.summary = data.items(self.trainable), data.summary
         device = self.accelerator.device
+        self.items, self.summary = self._items(data.items(self.trainable)), data.summary
         self.plain = {name: network.to(device) for name, network in self.trainable.networks.items()}
         self.averages = {name: EMA(network, config.ema) for name, network in self.plain.items()}
         self.networks: dict[str, nn.Module] = {}
@@ -299,6 +300,17 @@ class _Run:
         for name, average in self.averages.items():
             average.update(self.plain[name], self.step)
         return metrics
+
+    def _items(self, items: Items) -> Items:
+        """Return the items as the trainable learns from them: as latents, if it encodes images."""
+        if not isinstance(self.trainable, LatentTrainable):
+            return items
+        identity = {"data": self.config.data, "model": self.config.model, "mirror": self.config.mirror}
+        folder = latents_folder(self.folder / RECORDS, self.trainable, identity)
+        if self.accelerator.is_main_process:
+            encode_items(items, self.trainable, folder, self.config.mirror, self.accelerator.device)
+        self.accelerator.wait_for_everyone()
+        return EncodedItems(folder)
 
     def _batches(self) -> Iterator[Mapping[str, Tensor]]:
         sampler = BatchSampler(

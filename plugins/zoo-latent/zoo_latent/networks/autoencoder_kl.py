@@ -203,14 +203,22 @@ class AutoencoderKL(nn.Module):
 
         ``normal``, standard normals of the latents' shape, draws from the distribution; None takes its mean.
         """
+        mean, log_variance = self.moments(images)
+        if normal is not None:
+            mean = mean + torch.exp(0.5 * log_variance) * normal
+        latents: Tensor = (mean - (self.config.shift_factor or 0.0)) * self.config.scaling_factor
+        return latents
+
+    def moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map images (n, 3, h, w) in [-1, 1] to the means and log variances of their latents, not scaled yet.
+
+        Both are (n, c, h/factor, w/factor).
+        """
         moments = self.encoder(images)
         if self.quant_conv is not None:
             moments = self.quant_conv(moments)
         mean, log_variance = moments.chunk(2, dim=1)
-        if normal is not None:
-            mean = mean + torch.exp(0.5 * log_variance.clamp(-30, 20)) * normal
-        latents: Tensor = (mean - (self.config.shift_factor or 0.0)) * self.config.scaling_factor
-        return latents
+        return mean, log_variance.clamp(-30, 20)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Map latents (n, c, h, w) to images (n, 3, factor·h, factor·w), about in [-1, 1]."""

@@ -82,7 +82,7 @@ class ClipConfig:
 
 
 class ClipText(nn.Module):
-    """The transformer, frozen.
+    """The transformer; its parameters are frozen.
 
     Args:
         config: Its architecture.
@@ -172,4 +172,19 @@ def clip_tensors(tensors: Mapping[str, Tensor], network: ClipText) -> dict[str, 
         elif name in NAMES and getattr(network, new.split(".")[0]) is None:
             continue
         renamed[new] = tensor
+    return renamed
+
+
+def published_tensors(network: ClipText) -> dict[str, Tensor]:
+    """Return a text encoder's tensors by their published names: what :func:`clip_tensors` reads."""
+    published = {new: old for old, new in NAMES.items()}
+    layer_names = {new: old for old, new in LAYER_NAMES.items()}
+    renamed = {}
+    for name, tensor in network.state_dict().items():
+        if name.startswith("layers."):
+            _, number, part, kind = name.split(".")
+            renamed[f"{PREFIX}encoder.layers.{number}.{layer_names[part]}.{kind}"] = tensor
+        else:
+            old = published[name]
+            renamed[old if old.startswith("text_projection") else PREFIX + old] = tensor
     return renamed

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers import Regex, models, normalizers, pre_tokenizers
+from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
 
 from zoo_core import Checkpoint, OptionError, WeightsError
 
@@ -55,15 +57,30 @@ class ClipTokenizer:
 
     @classmethod
     def published(cls, padding: str = END) -> ClipTokenizer:
-        """Return OpenAI's tokenizer, which a single-file checkpoint does not hold; its merges come with us.
-
-        The vocabulary is every byte, every byte at the end of a word, the merges, and the two marks.
-        """
+        """Return OpenAI's tokenizer, which a single-file checkpoint does not hold; its merges are here."""
         text = gzip.decompress((Path(__file__).parent / MERGES).read_bytes()).decode("utf-8")
         merges = [tuple(line.split()) for line in text.split("\n")]
-        letters = _byte_letters()
-        words = [*letters, *(letter + "</w>" for letter in letters), *map("".join, merges), START, END]
-        return cls(bpe({word: i for i, word in enumerate(words)}, merges), MERGES, padding)
+        return cls(bpe(_vocabulary(merges), merges), MERGES, padding)
+
+    @classmethod
+    def train(cls, texts: Iterable[str], size: int) -> ClipTokenizer:
+        """Return a tokenizer whose merges are learned from texts (Sennrich et al. 2016, arXiv:1508.07909).
+
+        Args:
+            texts: What it learns from.
+            size: Most tokens in its vocabulary; it has at least every byte, at the end of a word or not.
+        """
+        backend = bpe({}, [])
+        trainer = trainers.BpeTrainer(
+            vocab_size=size - len(_byte_letters()),  # without the bytes at the end of a word
+            special_tokens=[START, END],
+            initial_alphabet=_byte_letters(),
+            end_of_word_suffix="</w>",
+            show_progress=False,
+        )
+        backend.train_from_iterator(texts, trainer)
+        merges = [tuple(merge) for merge in json.loads(backend.to_str())["model"]["merges"]]
+        return cls(bpe(_vocabulary(merges), merges), "tokenizer.json")
 
     @property
     def content(self) -> bytes:
@@ -135,6 +152,13 @@ def bpe(vocab: dict[str, int], merges: list[Any]) -> tokenizers.Tokenizer:
     )
     backend.add_special_tokens([token for token in (START, END) if token in vocab])
     return backend
+
+
+def _vocabulary(merges: Iterable[tuple[str, ...]]) -> dict[str, int]:
+    """Return CLIP's tokens: every byte, every byte at the end of a word, the merges, and the two marks."""
+    letters = _byte_letters()
+    words = [*letters, *(letter + "</w>" for letter in letters), *map("".join, merges), START, END]
+    return {word: i for i, word in enumerate(dict.fromkeys(words))}
 
 
 def _byte_letters() -> list[str]:

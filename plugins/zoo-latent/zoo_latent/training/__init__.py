@@ -1,0 +1,1 @@
+"""Training: an autoencoder, then a transformer on its latents."""
