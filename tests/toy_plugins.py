@@ -34,6 +34,12 @@ class Trainable:
     def save(self, folder, networks):
         pass
 """
+REFUSES_DEFAULTS = """\
+from zoo_core import OptionError
+
+def Trainable():
+    raise OptionError("The width is not a multiple of 64.", "Give --width 64.")
+"""
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,14 @@ PLUGINS = {
     ),
     "has nothing to learn": Plugin(
         "trainers_build_networks", MANIFEST + TRAINER, TRAINABLE, {"training.py": NOTHING_TO_LEARN}
+    ),
+    "refuses its own defaults": Plugin(
+        "trainers_build_networks",
+        MANIFEST
+        + TRAINER
+        + '[trainer.options.width]\ntype = "integer"\ndefault = 60\ndescription = "Width."\n',
+        TRAINABLE,
+        {"training.py": REFUSES_DEFAULTS},
     ),
 }
 """The plugins by their mistakes."""

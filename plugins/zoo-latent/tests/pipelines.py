@@ -9,6 +9,10 @@ from typing import Any
 import diffusers
 import torch
 import transformers
+from zoo_latent.training.autoencoder import create_autoencoder
+from zoo_latent.training.dit import create_dit
+
+from zoo_core import Options, TrainingData
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,:()!"
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -194,3 +198,21 @@ def stable_diffusion_3(folder: Path, t5: bool = True, shift: float = 3.0, **sett
     )  # fmt: skip
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def caption_to_image(folder: Path) -> Path:
+    """Write a pipeline as zoo train dit does, with random weights."""
+    torch.manual_seed(0)
+    captions = ("a red fox", "a blue ball")
+    data = TrainingData((3, 16, 16), (), 2, captions)
+    options = {"channels": "8,8", "layers": 1, "latent_channels": 3, "kl": 0.0, "edges": 0.0}
+    images = create_autoencoder(Options(**options, weights="float32"), data)
+    images.save(folder / "autoencoder", images.networks)
+    options = {"objective": "flow", "width": 64, "layers": 2, "patch": 2, "caption_dropout": 0.1}
+    options |= {"text_width": 64, "text_layers": 2, "vocabulary": 560, "context": 8}
+    given = Options(**options, weights="float32", autoencoder=str(folder / "autoencoder"))
+    made = create_dit(given, data)
+    for parameter in made.networks["transformer"].parameters():
+        parameter.data += 0.02 * torch.randn_like(parameter)
+    made.save(folder / "model", made.networks)
+    return folder / "model"

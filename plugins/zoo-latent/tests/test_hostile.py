@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from pipelines import dit, saved, stable_diffusion, stable_diffusion_3
+from pipelines import caption_to_image, dit, saved, stable_diffusion, stable_diffusion_3
 from safetensors.torch import load_file, save_file
 from test_pipelines import image, mask
 
@@ -200,3 +200,28 @@ def test_a_class_that_a_transformer_does_not_have_is_refused(tmp_path: Path):
     model = zoo.load(saved(dit(tmp_path), tmp_path), device="cpu")
     with pytest.raises(OptionError, match="this model has 1000 classes"):
         list(model.generate(steps=2, label=1000))
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "wrong"),
+    [
+        ("text_encoder", {"architectures": ["CLIPTextModel"]}, "one text encoder of the class"),
+        ("text_encoder", {"projection_dim": 32}, "do not fit"),
+        ("transformer", {"pooled_projection_dim": 32}, "do not fit"),
+        ("vae", {"latent_channels": 4}, "do not fit"),
+    ],
+)
+def test_a_changed_pipeline_of_captions_is_refused(tmp_path, part, change, wrong):
+    folder = caption_to_image(tmp_path)
+    change_config(folder, part, change)
+    with pytest.raises(WeightsError, match=wrong) as caught:
+        zoo.load(folder, device="cpu").generator  # noqa: B018
+    assert caught.value.remedy
+
+
+def test_a_pipeline_of_captions_without_its_text_encoder_is_refused(tmp_path):
+    folder = caption_to_image(tmp_path)
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, "text_encoder": [None, None]}))
+    with pytest.raises(WeightsError, match="text encoder"):
+        zoo.load(folder, device="cpu").generator  # noqa: B018

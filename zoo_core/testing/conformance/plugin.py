@@ -8,7 +8,7 @@ from functools import cached_property
 import click
 
 from zoo_core.environment import create_trainable
-from zoo_core.errors import PluginError
+from zoo_core.errors import OptionError, PluginError
 from zoo_core.manifest.cards import Manifest
 from zoo_core.plugins.discovery import InstalledPlugin, installed_plugins
 from zoo_core.plugins.host import plugin_errors
@@ -174,12 +174,19 @@ def commands_can_be_imported(subject: PluginSubject) -> None:
 def trainers_build_networks(subject: PluginSubject) -> None:
     """Every trainer builds networks with trainable parameters from its default options.
 
-    Otherwise the mistake appears only after the data set is downloaded and the first epoch is prepared.
+    Otherwise the mistake appears only after the data set is downloaded and the first epoch is prepared. A
+    trainer that builds on another model may refuse, if it names the option, which has no default, to add.
     """
     if not subject.manifest.trainers:
         raise NotApplicable(f"{subject.name} has no trainers")
     for trainer in subject.manifest.trainers:
-        trainable = create_trainable(trainer, {}, _data(trainer.data))
+        try:
+            trainable = create_trainable(trainer, {}, _data(trainer.data))
+        except OptionError as error:
+            required = [name for name, option in trainer.options.items() if option.default is None]
+            if any(f"--{name.replace('_', '-')} " in error.remedy for name in required):
+                continue
+            raise
         assert trainable.networks, f"The trainer {trainer.name} has no networks."
         for name, network in trainable.networks.items():
             learns = any(parameter.requires_grad for parameter in network.parameters())
