@@ -106,13 +106,26 @@ def cluster(tmp_path_factory, variables, s3):
     variables.setenv("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # as the engine does, before Ray is imported
     variables.setenv("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "0.1")  # too short for any proxy
     variables.setenv("RAY_memory_monitor_refresh_ms", "0")  # others may fill this machine's memory
-    from ray.cluster_utils import Cluster
-
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **SMALL})
-    for _ in range(2):
-        made.add_node(num_cpus=1, **SMALL)
+    made = start_cluster()
     yield made
     made.shutdown()
+
+
+def start_cluster(attempts: int = 3):
+    """Start the machines. On a busy one, Ray gives up a machine that is not there after 30 seconds."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster()
+    try:
+        made.add_node(num_cpus=0, include_dashboard=False, **SMALL)
+        for _ in range(2):
+            made.add_node(num_cpus=1, **SMALL)
+        return made
+    except Exception as error:
+        made.shutdown()
+        if attempts == 1 or "timed out during startup" not in str(error):
+            raise
+    return start_cluster(attempts - 1)
 
 
 @pytest.fixture
