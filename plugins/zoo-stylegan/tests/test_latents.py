@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from zoo_stylegan import generator
+from zoo_stylegan.latents import inversion
 from zoo_stylegan.latents.files import read_latent, write_latent
 from zoo_stylegan.latents.inversion import inversion_steps, invert
 from zoo_stylegan.latents.perceptual import LPIPS
@@ -271,7 +274,7 @@ def test_what_is_known_is_met_better_than_by_the_seeds_own_sample(two, given):
     z, labels = generator.draw_z(8, 2)
     start = generator.styles(z, labels)
     walk = inversion_steps(
-        generator.network, image, label=2, steps=40, per_layer=True, start=start, known=known
+        generator.network, LPIPS(), image, label=2, steps=40, per_layer=True, start=start, known=known
     )
     *_, (ws, _) = walk
     noises = generator.network.synthesis.constant_noise()
@@ -281,6 +284,43 @@ def test_what_is_known_is_met_better_than_by_the_seeds_own_sample(two, given):
             for each in (start, ws)
         ]
     assert errors[1] < 0.3 * errors[0]
+
+
+@pytest.fixture
+def loads(monkeypatch) -> Counter:
+    """How often the network, LPIPS and the mean of w were made."""
+    count: Counter = Counter()
+    for module, name in ((generator, "load_generator"), (generator, "LPIPS"), (inversion, "_w_statistics")):
+        made = getattr(module, name)
+
+        def counted(*words, name=name, made=made):
+            count[name] += 1
+            return made(*words)
+
+        monkeypatch.setattr(module, name, counted)
+    return count
+
+
+def test_the_batches_of_a_run_load_once_and_invert_an_image_once(two, given, loads):
+    model = zoo.load(two, device="cpu")
+    options = {"seed": 8, "label": 2, "inversion_steps": 2}
+    (alone,) = model.generate(input="given.png", **options)
+    several = list(model.generate(n=3, batch_size=1, input="given.png", **options))
+    assert torch.equal(several[0].tensor, alone.tensor)
+    assert loads == {"load_generator": 2, "LPIPS": 1, "_w_statistics": 1}  # one network is the model's own
+    (longer,) = model.generate(input="given.png", **options | {"inversion_steps": 3})
+    assert not torch.equal(longer.tensor, alone.tensor)
+    Image.fromarray(255 - given.astype(np.uint8)).save("given.png")
+    (other,) = model.generate(input="given.png", **options)
+    assert not torch.equal(other.tensor, alone.tensor)
+    assert loads["_w_statistics"] == 3
+
+
+def test_masked_rows_load_once(two, given, loads):
+    Image.new("L", (16, 16), 255).save("mask.png")
+    model = zoo.load(two, device="cpu")
+    list(model.generate(n=3, input="given.png", mask="mask.png", label=2, inversion_steps=1, batch_size=2))
+    assert loads == {"load_generator": 2, "LPIPS": 1, "_w_statistics": 3}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

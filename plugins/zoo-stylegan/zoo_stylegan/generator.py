@@ -22,9 +22,10 @@ from zoo_core import (
 )
 from zoo_stylegan.formats.checkpoint import load_generator
 from zoo_stylegan.inference import optimize_for_inference
-from zoo_stylegan.latents.editing import EditOptions, edited_styles
+from zoo_stylegan.latents.editing import EditOptions, StyleEditor
 from zoo_stylegan.latents.files import read_latent
 from zoo_stylegan.latents.mixing import parse_mix
+from zoo_stylegan.latents.perceptual import LPIPS
 from zoo_stylegan.latents.transforms import inverse_transform
 from zoo_stylegan.networks.mapping import truncate
 from zoo_stylegan.networks.stylegan2 import StyleGAN2
@@ -85,6 +86,7 @@ class StyleGAN:
         self.network.synthesis.to(device, self.dtype)
         self.config = self.network.config
         self._synthesis: Callable[..., Tensor] | None = None
+        self._editor: StyleEditor | None = None
         self.batch_size = max(1, min(MAX_BATCH, BATCH_PIXELS // self.config.resolution**2))
 
     def generate(self, batch: Batch) -> Iterator[Step]:
@@ -103,21 +105,26 @@ class StyleGAN:
         Raises:
             OptionError: As of :meth:`generate`.
         """
-        with torch.inference_mode(False):
-            # In float32, and with weights of its own: inference may have taken over those of self.network.
-            network = load_generator(self._checkpoint).to(self.device)
         size = (self.config.resolution, self.config.resolution)
         image = image.fitted(size)
         ws, labels = self._encode(batch, one_by_one=True)
         pixels = image.pixels(channels=self.config.image_channels).to(self.device)
         options = read_options(EditOptions, batch.options)
-        for done in edited_styles(network, pixels, image.anew(), ws, labels, options):
+        for done in self._open_editor().edited_styles(pixels, image.anew(), ws, labels, options):
             index, total, ws = done
             if index < total:
                 yield Step(index, total)
         images = image.pasted(self.synthesize(ws, batch.options, batch.noise))
         metadata = None if labels is None else tuple({"label": label} for label in labels)
         yield Step(total, total, images, metadata=metadata)
+
+    def _open_editor(self) -> StyleEditor:
+        if self._editor is None:
+            with torch.inference_mode(False):
+                # In float32, with weights of its own: inference may have taken over those of self.network.
+                network = load_generator(self._checkpoint).to(self.device)
+                self._editor = StyleEditor(network, LPIPS().to(self.device))
+        return self._editor
 
     def encode(self, batch: Batch) -> Tensor:
         """Return the styles of the batch's samples after mixing and truncation, (n, layers, w_dim).

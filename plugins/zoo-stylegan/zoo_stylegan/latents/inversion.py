@@ -60,7 +60,8 @@ def invert(
         on_step: Called with the number of steps done and the distance.
     """
     distances = []
-    for found in inversion_steps(network, image, label=label, steps=steps, per_layer=per_layer):
+    lpips = LPIPS().to(image.device)
+    for found in inversion_steps(network, lpips, image, label=label, steps=steps, per_layer=per_layer):
         ws, distance = found
         distances.append(distance)
         on_step(len(distances), distance)
@@ -69,6 +70,7 @@ def invert(
 
 def inversion_steps(
     network: Generator,
+    lpips: LPIPS,
     image: Tensor,
     *,
     label: int | None,
@@ -81,12 +83,12 @@ def inversion_steps(
 
     Args:
         network, image, label, steps, per_layer: As of :func:`invert`.
+        lpips: The perceptual distance, on the image's device.
         start: Styles (1, layers, w_dim) to begin with, for ``per_layer``; None: the mean style.
         known: (1, 1, h, w): 1 where the image is to be reproduced, 0 where it may be anything; None: 1.
     """
     random = torch.Generator().manual_seed(0)
     config, device = network.config, image.device
-    lpips = LPIPS().to(device)
     w_mean, w_std = _w_statistics(network, label, random)
     if start is None:
         start = w_mean.expand(1, config.layers if per_layer else 1, -1)
