@@ -11,7 +11,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 from zoo_ddpm import checkpoint
-from zoo_ddpm.editing import blocks, brightness, ddim_inversion, known_part, slerp
+from zoo_ddpm.editing import (
+    DEFAULT_FACTOR,
+    DEFAULT_POSITION,
+    blocks,
+    brightness,
+    ddim_inversion,
+    known_part,
+    slerp,
+)
 from zoo_ddpm.keeping import keeping
 from zoo_ddpm.sampling import SchedulerConfig, plan_sampling, predictor
 from zoo_ddpm.unet import UNet, UNetConfig
@@ -153,6 +161,9 @@ def test_inversion_solves_the_steps_of_ddim():
         ({"mask": "half.png", "invert": True}, "two ways"),
         ({"keep": "coarse", "factor": 5}, "does not divide 32 × 32"),
         ({"resample": 2}, "known part"),
+        ({"factor": 8}, "--factor is for --keep coarse"),
+        ({"position": 0.25}, "between two images"),
+        ({"position": 0.25, "invert": True}, "between two images"),
         ({"invert": True, "eta": 1.0}, "can be inverted"),
         ({"mask": "half.png", "sampler": "dpm-adaptive", "steps": None}, "chooses its steps"),
         ({"mask": "half.png", "resample": 2, "sampler": "dpmpp-sde"}, "one path"),
@@ -164,6 +175,11 @@ def test_options_that_contradict_each_other_are_refused(colour, files, options, 
     with pytest.raises(OptionError, match=wrong) as caught:
         edited(colour, files, **options)
     assert caught.value.remedy
+
+
+def test_the_defaults_are_those_of_the_manifest(colour):
+    options = colour.card.options
+    assert (options["factor"].default, options["position"].default) == (DEFAULT_FACTOR, DEFAULT_POSITION)
 
 
 def test_a_replay_needs_the_same_image(colour, files):

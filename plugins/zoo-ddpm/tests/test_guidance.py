@@ -119,10 +119,15 @@ def test_rescaling_restores_the_contrast_of_the_conditional_prediction():
         ("plain", {"guidance_interval": "5,1"}, "not two noise levels"),
         ("plain", {"guidance_interval": "x"}, "not a list of numbers"),
         ("plain", {"guidance_scale": 3.0}, "cannot be guided"),
+        ("plain", {"guidance_interval": "1,5"}, "nothing guides here"),
+        ("plain", {"guidance_rescale": 0.5}, "for classifier-free guidance"),
+        ("weaker", {"guide": "plain", "guidance_rescale": 0.5}, "for classifier-free guidance"),
     ],
 )
 def test_bad_guidance_is_refused(folders, model, options, message):
-    options = {key: str(folders / value) if value == "classes" else value for key, value in options.items()}
+    options = options | {
+        key: str(folders / options[key]) for key in options if options[key] in ("classes", "plain")
+    }
     with pytest.raises(OptionError, match=message):
         made(folders / model, **options)
 

@@ -98,7 +98,7 @@ def open_folder(path: str, flag: str) -> Checkpoint:
     if not (folder / "config.json").is_file() and not (folder / "unet/config.json").is_file():
         raise OptionError(
             f"{flag} {path}: no folder with a config.json.",
-            "Convert a .pt file to one: zoo convert FILE -o FOLDER",
+            f"Give the path of a folder. Of a .pt file: zoo convert FILE -o FOLDER, then {flag} FOLDER",
         )
     found = [*folder.glob("*.*"), *folder.glob("*/*.*")]
     return Checkpoint(str(folder), {path.relative_to(folder).as_posix(): path for path in found}, "")

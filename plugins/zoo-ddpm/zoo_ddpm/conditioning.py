@@ -97,8 +97,16 @@ class ConditionalModel:
             interval = (levels[0], levels[1])
         if options.classifier_scale is not None and options.classifier is None:
             raise OptionError("--classifier-scale needs --classifier.", "Add --classifier FOLDER.")
+        scale = self.guidance_scale(options.guidance_scale, options.guide)
+        if interval is not None and scale == 1 and options.classifier is None:
+            raise OptionError("--guidance-interval: nothing guides here.", "Leave out --guidance-interval.")
+        if options.guidance_rescale and (scale == 1 or options.guide is not None):
+            raise OptionError(
+                "--guidance-rescale is for classifier-free guidance.",
+                "Leave out --guidance-rescale, or give a model with a null class a --guidance-scale above 1.",
+            )
         return Guidance(
-            self.guidance_scale(options.guidance_scale, options.guide),
+            scale,
             options.guidance_rescale or 0.0,
             interval,
             self._guide(options.guide, self._open_weaker) if options.guide else None,

@@ -24,6 +24,8 @@ JUMP = 10
 """Steps that are taken again with ``resample`` (RePaint's jump length)."""
 CORRECTIONS = 5
 """Network calls for each step of an inversion."""
+DEFAULT_FACTOR, DEFAULT_POSITION = 4, 0.5
+"""As zoo.toml has them."""
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in brightness (ITU-R BT.601), as of Pillow's mode L."""
 
@@ -150,6 +152,10 @@ def check_options(edit: EditOptions, masked: bool) -> None:
         raise OptionError(f"{given[0]} and {given[1]} are two ways to edit.", "Give one of them.")
     if edit.resample > 1 and given[:1] not in (["--mask"], ["--keep"]):
         raise OptionError("--resample makes a known part fit.", "Add --mask or --keep, or leave it out.")
+    if edit.factor != DEFAULT_FACTOR and edit.keep != "coarse":
+        raise OptionError("--factor is for --keep coarse.", "Add --keep coarse, or leave out --factor.")
+    if edit.towards is None and set(edit.position) != {DEFAULT_POSITION}:
+        raise OptionError("--position is between two images.", "Add --towards IMAGE, or leave it out.")
 
 
 def check_sampler(plan: SamplingPlan, resample: int) -> None:
