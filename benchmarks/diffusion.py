@@ -1,12 +1,14 @@
-"""DDIM in 50 steps on the network of ddpm-cifar10 (35.7M parameters), compared with diffusers.
+"""DDIM on the network of ddpm-cifar10 (35.7M parameters), or of guided-diffusion's 64×64, beside diffusers.
 
 Both sides are used as a user would: ``DDIMPipeline`` with its defaults, and ``zoo_core.load`` on the folder
 that it saved, with random weights. After every step of the pipeline each of ours takes one, so that a step is
 a round; see ``interleave.py``. Memory and the time to the first step are measured in separate processes.
 
-    python -m benchmarks.diffusion [--quick] [--network guided-64] [--steps N] [--json FILE]
+    python -m benchmarks.diffusion [--quick | --network guided-64] [--processor-time] [--steps N]
 
-The full run takes some minutes on two cores; --quick is a smoke run on a small network.
+The full run takes some minutes on two cores; --quick is a smoke run on a small network. guided-64 is run in
+float32 alone: each of its processes reads 1.2 GB of weights. Where others use the cores, the threads wait
+for each other at every layer: --processor-time then measures the steps alone, with one thread.
 """
 
 from __future__ import annotations
@@ -64,22 +66,27 @@ TARGETS = {
 WARM_UP = 2
 """Steps at the start of each run that are not counted: they allocate buffers and choose kernels."""
 
+PROCESSOR_TIME = "Processor time of one thread: the machine had other work."
+
 
 @dataclass(frozen=True)
 class Plan:
     """The amount of measuring."""
 
+    name: str
     network: Mapping[str, Any]
     steps: int
     runs: Mapping[int, int]
     """Number of sampling runs, by batch size."""
     starts: int
     """Number of processes to start, to time the first step of each."""
+    dtypes: tuple[str, ...] = ("float32", "bfloat16")
+    """The types that both sides compute in."""
 
 
-FULL = Plan(CIFAR10, steps=50, runs={1: 3, 16: 1}, starts=5)
-GUIDED = Plan(GUIDED_64, steps=12, runs={1: 2}, starts=2)
-QUICK = Plan(SMALL, steps=5, runs={1: 1, 2: 1}, starts=1)
+FULL = Plan("cifar10", CIFAR10, steps=50, runs={1: 3, 16: 1}, starts=5)
+GUIDED = Plan("guided-64", GUIDED_64, steps=12, runs={1: 1}, starts=1, dtypes=("float32",))
+QUICK = Plan("small", SMALL, steps=5, runs={1: 1, 2: 1}, starts=1)
 
 
 def main() -> None:
@@ -87,9 +94,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="use a small network and few steps")
     parser.add_argument(
         "--network",
-        choices=["cifar10", "guided-64"],
-        default="cifar10",
+        choices=[FULL.name, GUIDED.name],
+        default=FULL.name,
         help="the network of ddpm-cifar10, or guided-diffusion's at 64 pixels (295M parameters)",
+    )
+    parser.add_argument(
+        "--processor-time", action="store_true", help="time only the steps, with one thread, by its own clock"
     )
     parser.add_argument("--steps", type=int, help="sampling steps (default: 50, or 12 of guided-64)")
     add_json(parser, "diffusion")
@@ -106,19 +116,26 @@ def main() -> None:
         print(json.dumps({"seconds": seconds, "bytes": peak_memory()}))
         return
 
-    plan = QUICK if arguments.quick else {"cifar10": FULL, "guided-64": GUIDED}[arguments.network]
+    import torch
+
+    plan = QUICK if arguments.quick else {each.name: each for each in (FULL, GUIDED)}[arguments.network]
     plan = replace(plan, steps=arguments.steps or plan.steps)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         about, parameters = machine(), save_pipeline(folder, plan.network)
         print(f"{about['processor']}, {about['cores']} cores, load {about['load'][0]}", end="; ")
-        print(f"{parameters / 1e6:.1f}M parameters")
-        memory = measure_memory(folder, plan)
-        comparisons = [*measure_speed(folder, plan, memory), measure_start(folder, plan)]
+        print(f"{parameters / 1e6:.1f}M parameters", flush=True)
+        settings: dict[str, Any] = {"per": "step", "steps": plan.steps, "network": plan.network}
+        if arguments.processor_time:
+            torch.set_num_threads(1)
+            comparisons = measure_speed(folder, plan, {}, time.process_time)
+            settings["notes"] = [PROCESSOR_TIME]
+        else:
+            torch.set_num_threads(len(os.sched_getaffinity(0)))
+            memory = measure_memory(folder, plan)
+            comparisons = [*measure_speed(folder, plan, memory), measure_start(folder, plan)]
     report(comparisons)
-    write_results(
-        arguments.json, "diffusion", about, comparisons, per="step", steps=plan.steps, network=plan.network
-    )
+    write_results(arguments.json, "diffusion", about, comparisons, **settings)
 
 
 def save_pipeline(folder: Path, network: Mapping[str, Any]) -> int:
@@ -166,36 +183,37 @@ def our_steps(folder: Path, dtype: str, batch: int, steps: int) -> Iterator[obje
 
 
 def measure_speed(
-    folder: Path, plan: Plan, memory: Mapping[tuple[str, str, int], int]
+    folder: Path,
+    plan: Plan,
+    memory: Mapping[tuple[str, str, int], int],
+    clock: Callable[[], float] = time.perf_counter,
 ) -> list[dict[str, Any]]:
     """Time the steps of both sides; return a comparison for each batch size and each dtype of diffusers."""
-    import torch
-
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
     comparisons = []
     for batch, runs in plan.runs.items():
-        for theirs, ours in (("float32", ("float32", "bfloat16")), ("bfloat16", ("bfloat16",))):
+        for theirs in plan.dtypes:
+            ours = plan.dtypes if theirs == "float32" else (theirs,)
             pipeline = open_pipeline(folder, theirs)
             targets = {dtype: TARGETS.get((theirs, dtype, batch)) for dtype in ours}
             seconds: dict[str, list[float]] = {"theirs": [], **{dtype: [] for dtype in ours}}
             for _ in range(runs):
                 rivals = {dtype: our_steps(folder, dtype, batch, plan.steps) for dtype in ours}
-                for name, found in time_beside(pipeline, batch, plan.steps, rivals).items():
+                for name, found in time_beside(pipeline, batch, plan.steps, rivals, clock).items():
                     seconds[name] += found[WARM_UP:]
             comparisons.append(
                 {
-                    "case": f"batch {batch}",
+                    "case": f"{plan.name}, batch {batch}",
                     "baseline": {
                         "name": f"diffusers {theirs}",
                         "seconds": Spread.of(seconds["theirs"]).median,
-                        "peak_bytes": memory["diffusers", theirs, batch],
+                        "peak_bytes": memory.get(("diffusers", theirs, batch)),
                     },
                     "zoo": {
                         dtype: {
                             "seconds": Spread.of(seconds[dtype]).median,
-                            "peak_bytes": memory["zoo", dtype, batch],
+                            "peak_bytes": memory.get(("zoo", dtype, batch)),
                             "speedup": asdict(speedup(seconds["theirs"], seconds[dtype])),
-                            "target": targets[dtype] if plan.network is CIFAR10 else None,
+                            "target": targets[dtype] if plan.name == FULL.name else None,
                         }
                         for dtype in ours
                     },
@@ -205,20 +223,24 @@ def measure_speed(
 
 
 def time_beside(
-    pipeline: Any, batch: int, steps: int, rivals: Mapping[str, Iterator[object]]
+    pipeline: Any,
+    batch: int,
+    steps: int,
+    rivals: Mapping[str, Iterator[object]],
+    clock: Callable[[], float],
 ) -> dict[str, list[float]]:
     """Sample with a diffusers pipeline; after each of its steps, each rival takes one. Return the seconds."""
     seconds: dict[str, list[float]] = {"theirs": [], **{name: [] for name in rivals}}
 
     def progress_bar(timesteps: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
         for t in timesteps:
-            start = time.perf_counter()
+            start = clock()
             yield t
-            seconds["theirs"].append(time.perf_counter() - start)
+            seconds["theirs"].append(clock() - start)
             for name, rival in rivals.items():
-                start = time.perf_counter()
+                start = clock()
                 next(rival)
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
 
     sample(pipeline, batch, steps, progress_bar)
     assert len(seconds["theirs"]) == steps
@@ -257,7 +279,7 @@ def measure_memory(folder: Path, plan: Plan) -> dict[tuple[str, str, int], int]:
     return {
         (side, dtype, batch): run_child(side, folder, dtype, batch)["bytes"]
         for batch in plan.runs
-        for dtype in ("float32", "bfloat16")
+        for dtype in plan.dtypes
         for side in ("diffusers", "zoo")
     }
 
@@ -271,7 +293,7 @@ def measure_start(folder: Path, plan: Plan) -> dict[str, Any]:
     spreads = {side: Spread.of(found) for side, found in seconds.items()}
     ratio = asdict(speedup(seconds["diffusers"], seconds["zoo"]))
     return {
-        "case": "start of the process to the end of the first step, batch 1",
+        "case": f"{plan.name}, batch 1: start of the process to the end of the first step",
         "per": "start",
         "baseline": {"name": "diffusers float32", "seconds": spreads["diffusers"].median},
         "zoo": {"float32": {"seconds": spreads["zoo"].median, "speedup": ratio}},
@@ -293,7 +315,7 @@ def report(comparisons: Sequence[Mapping[str, Any]]) -> None:
 
 
 def measured(side: Mapping[str, Any]) -> str:
-    memory = f", peak memory {side['peak_bytes'] / 1e6:.0f} MB" if "peak_bytes" in side else ""
+    memory = f", peak memory {side['peak_bytes'] / 1e6:.0f} MB" if side.get("peak_bytes") else ""
     return f"{side['seconds'] * 1e3:.1f} ms{memory}"
 
 

@@ -39,11 +39,13 @@ class WinogradConv(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor, size: Size) -> None:
         super().__init__()
         self.bias = bias.detach().clone()
-        at_points = self.kernel_at_points() @ weight.detach()  # (c_out, c_in, 6, 3)
+        c_out, c_in = weight.shape[:2]
+        # One product by three rows: a product for each pair of channels takes eight times as long.
+        rows = weight.detach().float().permute(2, 0, 1, 3).reshape(3, -1)
         quarter = (size[0] // 4, size[1])
         self.convs = nn.ModuleList(
-            PackedConv(at_point[:, :, None], None, quarter, torch.float32, padding=(0, 1))
-            for at_point in at_points.unbind(2)
+            PackedConv((point @ rows).view(c_out, c_in, 1, 3), None, quarter, torch.float32, padding=(0, 1))
+            for point in self.kernel_at_points()
         )
 
     @classmethod

@@ -74,8 +74,8 @@ class StyleEditor:
                 walk(label=labels[row] if labels else None, start=seeds[row : row + 1], known=known)
                 for row in range(len(seeds))
             ]
-        elif (ws := self._known_styles(image, steps)) is not None:
-            found = [ws]
+        elif (before := self._known_styles(image, steps)) is not None:
+            found = [before]
         else:  # one image, of an unknown class
             walks = [walk(label=None)]
         total = len(walks) * steps + 1
