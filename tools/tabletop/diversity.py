@@ -1,7 +1,7 @@
 """Compare how much a model's images of one prompt differ with how much renders of that prompt do.
 
     pip install stlpips-pytorch==0.0.2
-    PYTHONPATH=tools python -m tabletop.diversity MODEL [-n 32]
+    PYTHONPATH=tools python -m tabletop.diversity MODEL [-n 32] [--truncation 1.2]
 
 For each object and material, apart from plain ones, it prints the mean perceptual distance between two images
 (zoo_stylegan.latents.perceptual), of N samples of one prompt and of N renders, and their ratio.
@@ -46,12 +46,15 @@ def renders_of(thing: str, material: str, n: int) -> Tensor:
 @click.command()
 @click.argument("model")
 @click.option("-n", "count", type=click.IntRange(2), default=32, show_default=True, help="Images per prompt.")
-def main(model: str, count: int) -> None:
+@click.option("--truncation", type=float, help="The model's option of the same name.")
+def main(model: str, count: int, truncation: float | None) -> None:
     """Generate with MODEL (an id, hf:ORG/REPO or a folder), and compare."""
     handle, lpips, ratios = zoo.load(model), LPIPS(), []
     for thing, material in itertools.product(OBJECTS, MATERIALS[1:]):
         prompt = f"a {thing} made of {material} on a table"
-        samples = torch.stack([sample.tensor for sample in handle.generate(prompt, n=count, seed=0)])
+        samples = torch.stack(
+            [sample.tensor for sample in handle.generate(prompt, n=count, seed=0, truncation=truncation)]
+        )
         made = mean_distance(lpips, samples)
         rendered = mean_distance(lpips, renders_of(thing, material, count))
         ratios.append(made / rendered)

@@ -1,6 +1,7 @@
 """Measure how often a model's images show what their prompts ask for, according to a classifier.
 
     PYTHONPATH=tools python -m tabletop.prompt_adherence MODEL [-n 40] [--without cube:fur] [--mix-from 16]
+        [--truncation 1.2]
 
 It generates N images for each of the fifteen combinations, with different wordings, and reports those held
 out of training separately. Then it mixes each object on a tabletop with each material.
@@ -56,13 +57,14 @@ def _shares(asked: Iterable[Pair], seen: Iterable[Pair]) -> str:
 @click.option(
     "--mix-from", type=int, default=16, show_default=True, help="The model's option of the same name."
 )
-def main(model: str, count: int, without: tuple[str, ...], mix_from: int) -> None:
+@click.option("--truncation", type=float, help="The model's option of the same name.")
+def main(model: str, count: int, without: tuple[str, ...], mix_from: int, truncation: float | None) -> None:
     """Generate with MODEL (an id, hf:ORG/REPO or a folder), and classify."""
     handle, classifier = zoo.load(model), reader.load()
     held_out = {tuple(pair.split(":", 1)) for pair in without}
 
     def read(prompts: list[str], **options: object) -> list[Pair]:
-        samples = handle.generate(prompts, n=len(prompts), seed=0, **options)
+        samples = handle.generate(prompts, n=len(prompts), seed=0, truncation=truncation, **options)
         return reader.read(classifier, torch.stack([sample.tensor for sample in samples]))
 
     asked: dict[bool, list[Pair]] = {False: [], True: []}

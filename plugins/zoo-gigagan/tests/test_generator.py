@@ -131,7 +131,7 @@ def test_mix_prompts_writes_a_grid(folder, model, tmp_path):
     assert cell.tobytes() == sample.image.tobytes()
     assert CliRunner().invoke(cli, command).exit_code == 1  # it is there already
     replayed = CliRunner().invoke(cli, ["replay", str(path)]).exception
-    words = shlex.join(["zoo", *command]).replace(" -o ", " --truncation 1.0 --device auto --output ")
+    words = shlex.join(["zoo", *command]).replace(" -o ", " --device auto --output ")
     assert replayed.remedy == f"Run again: {words}"
 
 

@@ -22,5 +22,8 @@ zoo train stylegan2 \
     --steps 7000 --batch-size 32 --lr 0.0025 --decay-steps 2500 --ema 0.999 --seed 0 \
     --checkpoint-every 250 --sample-every 1000
 
-zoo eval "$folder" --data data/mnist --extractor digits --set label=0-9 -o "$folder/eval"
-python tools/walks.py "$folder"
+# Recall 0.615 instead of 0.58, and 97.4% instead of 97.6% that are read as their label.
+python plugins/zoo-stylegan/recipes/widen.py "$folder" "$folder/wider" 1.1
+
+zoo eval "$folder/wider" --data data/mnist --extractor digits --set label=0-9 -o "$folder/eval"
+python tools/walks.py "$folder/wider"

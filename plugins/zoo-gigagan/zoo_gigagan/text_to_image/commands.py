@@ -30,9 +30,7 @@ MIN_CELL = 128
 @click.option(
     "--truncation",
     type=click.FloatRange(0, 2),
-    default=1.0,
-    show_default=True,
-    help="Truncation psi: lower values give more typical and less varied images.",
+    help="Truncation psi: lower values give more typical and less varied images.  [default: the model's]",
 )
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="The .png file to write."
@@ -44,7 +42,7 @@ def mix_prompts(
     mixes: Sequence[str],
     mix_from: int | None,
     seed: int,
-    truncation: float,
+    truncation: float | None,
     output: Path,
     device: str,
 ) -> None:
@@ -64,9 +62,8 @@ def mix_prompts(
         raise OptionError(
             f"{handle.card.id} cannot mix prompts.", "Give a model that can: zoo list --plugin zoo-gigagan"
         )
-    options: dict[str, Any] = {"truncation": truncation} | (
-        {} if mix_from is None else {"mix_from": mix_from}
-    )
+    given = {"truncation": truncation, "mix_from": mix_from}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     sheet = ContactSheet(len(prompts) * (1 + len(mixes)), captions=True, columns=1 + len(mixes))
     for prompt in prompts:
         for mix in (None, *mixes):
