@@ -300,6 +300,9 @@ def test_zoo_train_makes_an_autoencoder_that_reconstructs(tmp_path):
     with pytest.raises(OptionError, match="only from images") as caught:
         list(model.generate(n=1))
     assert "--input" in str(caught.value.remedy)
+    for option in ({"strength": 0.5}, {"steps": 3}, {"tiles": True}):
+        with pytest.raises(OptionError, match=f"--{next(iter(option))} does nothing here"):
+            list(model.generate(n=1, input=image, **option))
 
 
 def test_zoo_train_makes_a_pipeline_that_draws_captions(folder, tmp_path):

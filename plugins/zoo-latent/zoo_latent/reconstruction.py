@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import torch
 
-from zoo_core import Batch, Checkpoint, InputImage, OptionError, Step
+from zoo_core import Batch, Checkpoint, InputImage, OptionError, Step, read_options
 from zoo_latent.checkpoint import AUTOENCODERS, Part, build_autoencoder
-from zoo_latent.generator import USUAL_SIDE
+from zoo_latent.generator import USUAL_SIDE, SamplingOptions
 from zoo_latent.inference import pack_convolutions
 
 
@@ -49,7 +50,17 @@ class Reconstruction:
         """Encode an image to the means of its latents, and decode it: (n, 3, h, w), n times the same.
 
         Height and width are cut down to multiples of the autoencoder's factor.
+
+        Raises:
+            OptionError: An option of sampling is given.
         """
+        given = asdict(read_options(SamplingOptions, batch.options))
+        idle = next((name for name, value in given.items() if value not in (None, False)), None)
+        if idle is not None:
+            flag = f"--{idle.replace('_', '-')}"
+            raise OptionError(
+                f"{flag} does nothing here: an autoencoder does not sample.", f"Leave out {flag}."
+            )
         factor: int = self.autoencoder.config.factor
         height, width = (max(side // factor, 1) * factor for side in image.size)
         pixels = image.pixels((height, width)).to(self.device, self.dtype)
