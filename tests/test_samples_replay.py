@@ -137,7 +137,7 @@ def test_other_weights_are_an_error_that_names_both() -> None:
         OutputError, match=r"zoo-test 1\.0 weights \(sha256:0123.*hf:a/b@c \(sha256:ffff\)"
     ) as caught:
         check_replay(make_record(), now)
-    assert "hf:ORG/REPO@REVISION" in caught.value.remedy
+    assert caught.value.remedy == "Put back the files it was made with: zoo-test 1.0 weights"
 
 
 def test_another_plugin_is_an_error_that_names_both() -> None:

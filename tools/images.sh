@@ -3,7 +3,7 @@
 set -eu
 out=docs/images
 zoo run ddpm-digits --label 0-9 -n 40 --seed 0 --force -o $out/ddpm-digits.png
-zoo run consistency-digits --label 0-9 -n 40 --seed 0 --steps 2 --force -o $out/consistency-digits.png
+zoo run consistency-digits --label 0-9 -n 30 --seed 0 --steps 2 --force -o $out/consistency-digits.png
 zoo run imagegpt-digits --label 0-9 -n 40 --seed 0 --force -o $out/imagegpt-digits.png
 zoo run stylegan2-digits --label 0-9 -n 40 --seed 0 --force -o $out/stylegan2-digits.png
 zoo run stylegan2-digits --label 4 --seeds 7,7,7,7,7,7,7,7,7 --force \
