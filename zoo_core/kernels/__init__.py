@@ -16,7 +16,7 @@ from zoo_core.kernels.decoder.native import missing as why_not_compiled
 from zoo_core.kernels.decoder.panels import GROUP, Groups, quantise
 from zoo_core.kernels.linear import HalfLinear, Int8Linear, PackedLinear
 from zoo_core.kernels.winograd import TiledWinogradConv, WinogradConv, pack_3x3
-from zoo_core.kernels.workspace import Workspace, give_back_memory
+from zoo_core.kernels.workspace import Workspace, give_back_memory, keep_freed_memory
 
 __all__ = [
     "GROUP",
@@ -40,6 +40,7 @@ __all__ = [
     "has_fbgemm",
     "has_packed_conv",
     "has_packed_linear",
+    "keep_freed_memory",
     "pack_3x3",
     "pack_conv",
     "pack_linear",

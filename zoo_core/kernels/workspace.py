@@ -1,4 +1,4 @@
-"""Memory for large feature maps: kept between calls, and returned to the system after packing."""
+"""Memory for feature maps: kept between calls, and returned to the system after packing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import sys
 
 import torch
 from torch import Tensor
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Parameters of glibc's ``mallopt``."""
+_LARGEST_KEPT, _KEPT = 32 * 2**20, 256 * 2**20
 
 
 class Workspace:
@@ -37,3 +41,15 @@ def give_back_memory() -> None:
     """Return freed memory to the system: after packing, glibc keeps it in pieces too small to reuse."""
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
         trim(0)
+
+
+def keep_freed_memory() -> None:
+    """Have this process keep up to 256 MiB of freed memory, blocks of up to 32 MiB among it.
+
+    glibc adapts its thresholds to what was freed before, so that it depends on chance whether the memory of
+    each layer's output is paged in anew: with ddpm-digits 1,900 page faults a sample, an eighth of the time,
+    in some processes of ``zoo run`` and in every worker of Ray.
+    """
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT)

@@ -68,6 +68,10 @@ def load_card(
         digest = combine({"adapter": change.digest, "base": checkpoint.digest})
         checkpoint = replace(checkpoint, digest=digest, adapter=change)
     torch_device = _pick_device(device)
+    if torch_device.type == "cpu":
+        from zoo_core.kernels import keep_freed_memory  # with torch, which is imported by now
+
+        keep_freed_memory()
     announce(f"Loading {card.id}")
     generator = _create_generator(
         host,
