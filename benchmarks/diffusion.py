@@ -4,11 +4,11 @@ Both sides are used as a user would: ``DDIMPipeline`` with its defaults, and ``z
 that it saved, with random weights. After every step of the pipeline each of ours takes one, so that a step is
 a round; see ``interleave.py``. Memory and the time to the first step are measured in separate processes.
 
-    python -m benchmarks.diffusion [--quick | --network guided-64] [--processor-time] [--steps N]
+    python -m benchmarks.diffusion [--quick | --network guided-64] [--steps N] [--json FILE]
 
 The full run takes some minutes on two cores; --quick is a smoke run on a small network. guided-64 is run in
-float32 alone: each of its processes reads 1.2 GB of weights. Where others use the cores, the threads wait
-for each other at every layer: --processor-time then measures the steps alone, with one thread.
+float32 alone: each of its processes reads 1.2 GB of weights. Measure on a quiet machine: where others use the
+cores, the threads wait for each other at every layer.
 """
 
 from __future__ import annotations
@@ -66,8 +66,6 @@ TARGETS = {
 WARM_UP = 2
 """Steps at the start of each run that are not counted: they allocate buffers and choose kernels."""
 
-PROCESSOR_TIME = "Processor time of one thread: the machine had other work."
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -98,9 +96,6 @@ def main() -> None:
         default=FULL.name,
         help="the network of ddpm-cifar10, or guided-diffusion's at 64 pixels (295M parameters)",
     )
-    parser.add_argument(
-        "--processor-time", action="store_true", help="time only the steps, with one thread, by its own clock"
-    )
     parser.add_argument("--steps", type=int, help="sampling steps (default: 50, or 12 of guided-64)")
     add_json(parser, "diffusion")
     parser.add_argument("--child", choices=["diffusers", "zoo"], help=argparse.SUPPRESS)
@@ -116,8 +111,6 @@ def main() -> None:
         print(json.dumps({"seconds": seconds, "bytes": peak_memory()}))
         return
 
-    import torch
-
     plan = QUICK if arguments.quick else {each.name: each for each in (FULL, GUIDED)}[arguments.network]
     plan = replace(plan, steps=arguments.steps or plan.steps)
     with tempfile.TemporaryDirectory() as name:
@@ -125,17 +118,12 @@ def main() -> None:
         about, parameters = machine(), save_pipeline(folder, plan.network)
         print(f"{about['processor']}, {about['cores']} cores, load {about['load'][0]}", end="; ")
         print(f"{parameters / 1e6:.1f}M parameters", flush=True)
-        settings: dict[str, Any] = {"per": "step", "steps": plan.steps, "network": plan.network}
-        if arguments.processor_time:
-            torch.set_num_threads(1)
-            comparisons = measure_speed(folder, plan, {}, time.process_time)
-            settings["notes"] = [PROCESSOR_TIME]
-        else:
-            torch.set_num_threads(len(os.sched_getaffinity(0)))
-            memory = measure_memory(folder, plan)
-            comparisons = [*measure_speed(folder, plan, memory), measure_start(folder, plan)]
+        memory = measure_memory(folder, plan)
+        comparisons = [*measure_speed(folder, plan, memory), measure_start(folder, plan)]
     report(comparisons)
-    write_results(arguments.json, "diffusion", about, comparisons, **settings)
+    write_results(
+        arguments.json, "diffusion", about, comparisons, per="step", steps=plan.steps, network=plan.network
+    )
 
 
 def save_pipeline(folder: Path, network: Mapping[str, Any]) -> int:
@@ -183,12 +171,12 @@ def our_steps(folder: Path, dtype: str, batch: int, steps: int) -> Iterator[obje
 
 
 def measure_speed(
-    folder: Path,
-    plan: Plan,
-    memory: Mapping[tuple[str, str, int], int],
-    clock: Callable[[], float] = time.perf_counter,
+    folder: Path, plan: Plan, memory: Mapping[tuple[str, str, int], int]
 ) -> list[dict[str, Any]]:
     """Time the steps of both sides; return a comparison for each batch size and each dtype of diffusers."""
+    import torch
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     comparisons = []
     for batch, runs in plan.runs.items():
         for theirs in plan.dtypes:
@@ -198,7 +186,7 @@ def measure_speed(
             seconds: dict[str, list[float]] = {"theirs": [], **{dtype: [] for dtype in ours}}
             for _ in range(runs):
                 rivals = {dtype: our_steps(folder, dtype, batch, plan.steps) for dtype in ours}
-                for name, found in time_beside(pipeline, batch, plan.steps, rivals, clock).items():
+                for name, found in time_beside(pipeline, batch, plan.steps, rivals).items():
                     seconds[name] += found[WARM_UP:]
             comparisons.append(
                 {
@@ -206,12 +194,12 @@ def measure_speed(
                     "baseline": {
                         "name": f"diffusers {theirs}",
                         "seconds": Spread.of(seconds["theirs"]).median,
-                        "peak_bytes": memory.get(("diffusers", theirs, batch)),
+                        "peak_bytes": memory["diffusers", theirs, batch],
                     },
                     "zoo": {
                         dtype: {
                             "seconds": Spread.of(seconds[dtype]).median,
-                            "peak_bytes": memory.get(("zoo", dtype, batch)),
+                            "peak_bytes": memory["zoo", dtype, batch],
                             "speedup": asdict(speedup(seconds["theirs"], seconds[dtype])),
                             "target": targets[dtype] if plan.name == FULL.name else None,
                         }
@@ -223,24 +211,20 @@ def measure_speed(
 
 
 def time_beside(
-    pipeline: Any,
-    batch: int,
-    steps: int,
-    rivals: Mapping[str, Iterator[object]],
-    clock: Callable[[], float],
+    pipeline: Any, batch: int, steps: int, rivals: Mapping[str, Iterator[object]]
 ) -> dict[str, list[float]]:
     """Sample with a diffusers pipeline; after each of its steps, each rival takes one. Return the seconds."""
     seconds: dict[str, list[float]] = {"theirs": [], **{name: [] for name in rivals}}
 
     def progress_bar(timesteps: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
         for t in timesteps:
-            start = clock()
+            start = time.perf_counter()
             yield t
-            seconds["theirs"].append(clock() - start)
+            seconds["theirs"].append(time.perf_counter() - start)
             for name, rival in rivals.items():
-                start = clock()
+                start = time.perf_counter()
                 next(rival)
-                seconds[name].append(clock() - start)
+                seconds[name].append(time.perf_counter() - start)
 
     sample(pipeline, batch, steps, progress_bar)
     assert len(seconds["theirs"]) == steps
@@ -315,7 +299,7 @@ def report(comparisons: Sequence[Mapping[str, Any]]) -> None:
 
 
 def measured(side: Mapping[str, Any]) -> str:
-    memory = f", peak memory {side['peak_bytes'] / 1e6:.0f} MB" if side.get("peak_bytes") else ""
+    memory = f", peak memory {side['peak_bytes'] / 1e6:.0f} MB" if "peak_bytes" in side else ""
     return f"{side['seconds'] * 1e3:.1f} ms{memory}"
 
 

@@ -135,12 +135,16 @@ def test_replay_with_other_weights_is_refused(zoo, toy):
     outcome = zoo("replay", "x.png")
     assert outcome.status == PROBLEM
     assert "made with other weights" in outcome.err
-    assert "pip install 'zoo-toy==" in outcome.err
+    assert "pip install zoo-toy==" in outcome.err
 
 
 @pytest.mark.parametrize(
     ("source", "remedy"),
-    [("hf:org/repo@abc", "zoo run hf:org/repo@abc"), ("/models/mine", "Put back the files it was made with")],
+    [
+        ("hf:org/repo@abc", "zoo run hf:org/repo@abc"),
+        ("hf:org/repo; reboot", "zoo run 'hf:org/repo; reboot'"),
+        ("/models/mine", "Put back the files it was made with"),
+    ],
 )
 def test_a_replay_names_the_weights_that_it_needs(zoo, toy, source, remedy):
     zoo("run", "toy-words", "hi", "--seed", "1", "-o", "x.jsonl")

@@ -37,7 +37,7 @@ SAMPLERS = ("ddpm", *SOLVERS)
 ADAPTIVE = "dpm-adaptive"
 EVALUATED = (*SAMPLERS, ADAPTIVE)
 TOLERANCES = (0.1,)
-"""Of the adaptive solver, in place of numbers of steps; at 0.5 its samples are noise."""
+"""Of the adaptive solver, in place of numbers of steps."""
 COUNTED = 20
 """Samples over which its calls are averaged."""
 

@@ -1,6 +1,6 @@
 """Draw a sheet of emoji: a column for each prompt, a row for each seed.
 
-PYTHONPATH=tools python -m emoji.sheet FILE [--model latent-emoji] [--seeds 6] [PROMPT …]
+PYTHONPATH=tools python -m emoji.sheet MODEL FILE [--seeds 6] [PROMPT …]
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ PROMPTS = (
 
 
 @click.command()
+@click.argument("model")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("prompts", nargs=-1)
-@click.option("--model", default="latent-emoji", show_default=True, help="Name or folder of a model.")
 @click.option(
     "--seeds", type=click.IntRange(1), default=6, show_default=True, help="Number of seeds, from 0."
 )
-def main(file: Path, prompts: tuple[str, ...], model: str, seeds: int) -> None:
-    """Draw PROMPTS, or ten usual ones, into FILE."""
+def main(model: str, file: Path, prompts: tuple[str, ...], seeds: int) -> None:
+    """Draw PROMPTS, or ten usual ones, by MODEL into FILE."""
     asked = prompts or PROMPTS
     generator = zoo.load(model)
     sheet = zoo.ContactSheet(len(asked) * seeds, columns=len(asked))

@@ -40,7 +40,7 @@ class WinogradConv(nn.Module):
         super().__init__()
         self.bias = bias.detach().clone()
         c_out, c_in = weight.shape[:2]
-        # One product by three rows: a product for each pair of channels takes eight times as long.
+        # Products by three long rows: one for each pair of channels takes about five times as long.
         rows = weight.detach().float().permute(2, 0, 1, 3).reshape(3, -1)
         quarter = (size[0] // 4, size[1])
         self.convs = nn.ModuleList(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -159,9 +160,10 @@ def _other_weights_remedy(then: Record) -> str:
     source = then.checkpoint["source"]
     if source == "embedded":
         version = then.versions.get(then.plugin, "VERSION")
-        return f"Install the {then.plugin} that it was made with: pip install '{then.plugin}=={version}'"
+        package = shlex.quote(f"{then.plugin}=={version}")  # what a file says, in a line to type
+        return f"Install the {then.plugin} that it was made with: pip install {package}"
     if source.startswith("hf:"):
-        return f"Run the revision it was made with: zoo run {source}"
+        return f"Run the revision it was made with: zoo run {shlex.quote(source)}"
     return f"Put back the files it was made with: {source}"
 
 
