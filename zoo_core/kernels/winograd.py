@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo_core.kernels.capabilities import Size
@@ -21,7 +22,7 @@ WINOGRAD_CHANNELS = 96
 
 
 class WinogradConv(nn.Module):
-    """A 3×3 convolution by minimal filtering F(4, 3) along the columns; float32, height a multiple of 4.
+    """A 3×3 convolution with padding 1, by minimal filtering F(4, 3) along the columns; float32.
 
     Lavin and Gray 2016 (arXiv:1509.09308), section 4: four output rows are sums of six products. Each product
     is a 1×3 convolution of a combination of six input rows by a combination of the kernel's three rows, on a
@@ -30,8 +31,15 @@ class WinogradConv(nn.Module):
 
     The combinations are values of polynomials at the points 0, ±a, ±b and infinity. The paper's a = 1 and
     b = 2 have 1.5 times the rounding error.
+
+    Args:
+        weight: The kernel, (c_out, c_in, 3, 3).
+        bias: The bias, (c_out,).
+        size: Height and width of the usual images. Others give the same, perhaps not as fast.
     """
 
+    STRIP = 2**20
+    """Numbers of one product computed at once, so that intermediate values take little memory."""
     a, b = 5 / 8, 3 / 2
     BIAS = torch.tensor([1 - 1 / a**2, (1 / a + 1) / 2, (1 / a - 1) / 2, 0, 0, 1 - a**2])
     """What to add to the product at each point to add 1 to every output row."""
@@ -42,9 +50,17 @@ class WinogradConv(nn.Module):
         c_out, c_in = weight.shape[:2]
         # Products by three long rows: one for each pair of channels takes about five times as long.
         rows = weight.detach().float().permute(2, 0, 1, 3).reshape(3, -1)
-        quarter = (size[0] // 4, size[1])
+        tiles = -(-size[0] // 4)  # of four rows
+        strips = -(-tiles * size[1] * max(c_in, c_out) // self.STRIP)
+        self.tiles = -(-tiles // strips)
         self.convs = nn.ModuleList(
-            PackedConv((point @ rows).view(c_out, c_in, 1, 3), None, quarter, torch.float32, padding=(0, 1))
+            PackedConv(
+                (point @ rows).view(c_out, c_in, 1, 3),
+                None,
+                (self.tiles, size[1]),
+                torch.float32,
+                padding=(0, 1),
+            )
             for point in self.kernel_at_points()
         )
 
@@ -66,30 +82,45 @@ class WinogradConv(nn.Module):
     def forward(self, x: Tensor, bias: Tensor | None = None, residual: Tensor | None = None) -> Tensor:
         """Map (n, c_in, h, w) to (n, c_out, h, w), by another bias (c_out,) and plus a map, if given."""
         n, _, h, w = x.shape
+        if h % 4:
+            x = F.pad(x, (0, 0, 0, -h % 4))  # rows below the image are zero
+        biases = torch.outer(self.BIAS, self.bias if bias is None else bias)
+        tiles = x.shape[2] // 4
+        shape = (n, len(self.bias), 4 * tiles, w)
+        out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+        for first in range(0, tiles, self.tiles):
+            last = min(first + self.tiles, tiles)
+            products = self._products(x, first, last, biases)
+            rows = out[:, :, 4 * first : 4 * last].view(n, -1, last - first, 4, w)
+            _from_points(products, rows, dim=3)
+        out = out[:, :, :h]
+        return out if residual is None else out.add_(residual)
+
+    def _products(self, x: Tensor, first: int, last: int, biases: Tensor) -> list[Tensor]:
+        """Return the six products (n, c_out, last - first, w) for tiles from ``first`` up to ``last``."""
         a, b = self.a, self.b
         at_0, at_a, at_minus_a, at_b, at_minus_b, at_infinity = self.convs
-        biases = torch.outer(self.BIAS, self.bias if bias is None else bias)
-
         # x1 to x4 are the rows of every tile of four. x0, the row above a tile, is x4 of the tile above; x5,
         # the row below, is x1 of the tile below. Outside the image they are zero.
-        x1, x2, x3, x4 = (x[:, :, i::4] for i in range(4))  # (n, c_in, h/4, w)
+        every_1, every_4 = x[:, :, 0::4], x[:, :, 3::4]
+        x1, x2, x3, x4 = (
+            x[:, :, 4 * first + i : 4 * last : 4] for i in range(4)
+        )  # (n, c_in, last - first, w)
+        top, bottom = int(first == 0), int(last == every_1.shape[2])
         odd, even = torch.sub(x3, x1, alpha=b**2), torch.sub(x4, x2, alpha=b**2)
         y_a = at_a(torch.add(even, odd, alpha=a), biases[1])
         y_minus_a = at_minus_a(torch.sub(even, odd, alpha=a), biases[2])
         # At 0: x4 - (a² + b²) x2 + a²b² x0. At infinity: x3 (a² + b²) - x5 - a²b² x1, over b².
-        even.sub_(x2, alpha=a**2)[:, :, 1:].add_(x4[:, :, :-1], alpha=(a * b) ** 2)
+        x0, x5 = every_4[:, :, first + top - 1 : last - 1], every_1[:, :, first + 1 : last + 1 - bottom]
+        even.sub_(x2, alpha=a**2)[:, :, top:].add_(x0, alpha=(a * b) ** 2)
         y_0 = at_0(even, biases[0])
-        torch.add(x3, odd, alpha=(a / b) ** 2, out=odd)[:, :, :-1].sub_(x1[:, :, 1:], alpha=b**-2)
+        torch.add(x3, odd, alpha=(a / b) ** 2, out=odd)[:, :, : odd.shape[2] - bottom].sub_(x5, alpha=b**-2)
         y_infinity = at_infinity(odd, biases[5])
         torch.sub(x3, x1, alpha=a**2, out=odd)
         torch.sub(x4, x2, alpha=a**2, out=even)
         y_b = at_b(torch.add(even, odd, alpha=b))
         y_minus_b = at_minus_b(even.sub_(odd, alpha=b))
-
-        out = torch.empty((n, y_0.shape[1], h, w), dtype=x.dtype, memory_format=torch.channels_last)
-        products = (y_0, y_a, y_minus_a, y_b, y_minus_b, y_infinity)
-        _from_points(products, out.view(n, -1, h // 4, 4, w), dim=3)
-        return out if residual is None else out.add_(residual)
+        return [y_0, y_a, y_minus_a, y_b, y_minus_b, y_infinity]
 
 
 class TiledWinogradConv(nn.Module):
@@ -180,6 +211,6 @@ def _from_points(y: Sequence[Tensor] | Tensor, out: Tensor, dim: int) -> None:
 def pack_3x3(weight: Tensor, bias: Tensor, size: Size, dtype: torch.dtype) -> nn.Module:
     """Return the fastest 3×3 convolution with padding 1 for images of ``size``."""
     pays = size[0] * size[1] >= WINOGRAD_PIXELS and min(weight.shape[:2]) >= WINOGRAD_CHANNELS
-    if dtype == torch.float32 and size[0] % 4 == 0 and pays:
+    if dtype == torch.float32 and pays:
         return WinogradConv(weight, bias, size)
     return PackedConv(weight, bias, size, dtype, padding=(1, 1))

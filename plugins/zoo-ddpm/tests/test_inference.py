@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from zoo_ddpm.inference import optimize_for_inference
 from zoo_ddpm.unet import UNet
@@ -154,20 +153,6 @@ def test_images_of_another_size_are_refused():
     prepared = optimize_for_inference(random_unet(CONFIGS["several heads"]), device=CPU)
     with pytest.raises(ValueError, match=r"\(16, 16\), not \(8, 8\)"):
         prepared(torch.zeros(1, 3, 8, 8), 0, None)
-
-
-@pytest.mark.parametrize(("h", "w", "c_in", "c_out"), [(4, 1, 3, 5), (8, 16, 32, 16), (32, 7, 16, 48)])
-def test_winograd_convolves(relative_error, h, w, c_in, c_out):
-    conv = nn.Conv2d(c_in, c_out, 3, padding=1).requires_grad_(False)
-    x = torch.randn(2, c_in, h, w).to(memory_format=torch.channels_last)
-    bias, residual = torch.randn(c_out), torch.randn(2, c_out, h, w).to(memory_format=torch.channels_last)
-    ours = WinogradConv(conv.weight, conv.bias, (h, w))
-    exact = F.conv2d(x.double(), conv.weight.double(), padding=1)
-    given = x.clone()
-    with torch.inference_mode():
-        assert relative_error(ours(x), exact + conv.bias.double()[:, None, None]) < 1e-5
-        assert relative_error(ours(x, bias, residual), exact + bias[:, None, None] + residual) < 1e-5
-    assert torch.equal(x, given)
 
 
 def test_upsampling_repeats_pixels_and_convolves(relative_error):

@@ -1,4 +1,4 @@
-"""Faster layers on a CPU: convolutions whose weights are packed once, of ``zoo_core.kernels``.
+"""Faster layers on a CPU: convolutions of ``zoo_core.kernels``, packed once and with fewer multiplications.
 
 Without it, oneDNN reorders the weights of a convolution at each call. At the lowest resolutions of a U-Net
 that takes longer than the convolution.
@@ -11,7 +11,7 @@ import re
 import torch
 from torch import nn
 
-from zoo_core.kernels import has_packed_conv, pack_conv
+from zoo_core.kernels import has_packed_conv, pack_3x3, pack_conv
 
 
 def pack_convolutions(network: nn.Module, side: int, device: torch.device, dtype: torch.dtype) -> None:
@@ -34,8 +34,12 @@ def pack_convolutions(network: nn.Module, side: int, device: torch.device, dtype
     ]
     levels = 1 + max((int(found[1]) for name, _ in convolutions if (found := _LEVEL.search(name))), default=0)
     for name, conv in convolutions:
-        size = _side_at(name, side, levels)
-        network.set_submodule(name, pack_conv(conv, (size, size), dtype))
+        size = (_side_at(name, side, levels),) * 2
+        is_plain = conv.kernel_size == (3, 3) and conv.stride == (1, 1) and conv.padding == (1, 1)
+        if is_plain and conv.bias is not None:
+            network.set_submodule(name, pack_3x3(conv.weight, conv.bias, size, dtype))
+        else:
+            network.set_submodule(name, pack_conv(conv, size, dtype))
 
 
 _LEVEL = re.compile(r"\b(?:down|up)_blocks\.(\d+)")

@@ -19,10 +19,13 @@ from torch import Tensor, nn
 
 from zoo_core import Loss, OptionError, Options, TrainingData, read_options, save_checkpoint
 from zoo_latent.networks.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
+from zoo_latent.networks.layers import ResnetBlock
 from zoo_latent.training.options import whole_numbers
 
 MOMENTUM = 0.01
 """Weight of a batch in the moving averages of the latents' mean and mean square."""
+FIRST_LOG_VARIANCE = -6.0
+"""Log variance of untrained latents. Under the noise of a variance of 1, red and green are learned late."""
 MOST_GROUPS = 32
 
 
@@ -85,6 +88,14 @@ class AutoencoderInTraining(nn.Module):
     def __init__(self, config: AutoencoderKLConfig) -> None:
         super().__init__()
         self.network = AutoencoderKL(config)
+        # Residual blocks begin as the identity (Ho et al. 2020, arXiv:2006.11239, in their code).
+        for block in self.network.modules():
+            if isinstance(block, ResnetBlock):
+                nn.init.zeros_(block.conv2.weight)
+        assert self.network.quant_conv is not None
+        log_variance = slice(config.latent_channels, None)
+        nn.init.zeros_(self.network.quant_conv.get_parameter("weight")[log_variance])
+        nn.init.constant_(self.network.quant_conv.get_parameter("bias")[log_variance], FIRST_LOG_VARIANCE)
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("mean_square", torch.ones(()))
 
