@@ -192,6 +192,14 @@ def test_rules_trainers_and_commands_are_read() -> None:
     )
 
 
+def test_a_trainer_may_say_that_it_changes_another_model() -> None:
+    base = "[trainer.options.base]\ntype = 'string'\n"
+    (trainer,) = read(PLUGIN + TRAINER + "adapts = 'lora'\n" + base).trainers
+    assert trainer.adapts == "lora"
+    with pytest.raises(CardError, match="adapts: expected an option base beside it"):
+        read(PLUGIN + TRAINER + "adapts = 'lora'\n")
+
+
 def test_a_plugin_may_say_that_it_lists_models_by_code() -> None:
     assert read(PLUGIN).lists_models is False
     assert read(PLUGIN + "lists_models = true").lists_models is True

@@ -217,6 +217,11 @@ IDENTIFIED: Mapping[str, tuple[dict[str, object], str, str]] = {
         "an adapter (LORA) of org/base",
         "zoo run org/base --adapter hf:org/lora",
     ),
+    "org/style": (
+        {"pytorch_lora_weights.safetensors": {}},
+        "a LoRA of diffusers, a change of another model",
+        "zoo run MODEL --lora hf:org/style",
+    ),
     "org/onnx": ({"model.onnx": {}}, "an ONNX model (model.onnx)", ""),
     "org/sd": ({"v1.ckpt": {}}, "a checkpoint in one file (v1.ckpt)", "zoo convert v1.ckpt"),
     "org/empty": ({"README.md": {}}, "no model: it has README.md", ""),

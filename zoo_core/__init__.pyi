@@ -134,6 +134,7 @@ from .samples.single import sample_bytes as sample_bytes
 from .samples.single import save_images as save_images
 from .weights import Between as Between
 from .weights import Checkpoint as Checkpoint
+from .weights import get_checkpoint as get_checkpoint
 from .weights import is_cached as is_cached
 from .weights import load_network as load_network
 from .weights import load_weights as load_weights

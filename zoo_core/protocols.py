@@ -438,7 +438,9 @@ class Trainable(Protocol):
         ...
 
     def save(self, folder: Path, networks: Mapping[str, nn.Module]) -> None:
-        """Write ``networks`` (the averaged ones) into ``folder`` as a checkpoint ``zoo run`` can run."""
+        """Write ``networks`` (the averaged ones) into ``folder`` as a checkpoint ``zoo run`` can run, or as
+        files for an option of another model, if the trainer's card says that it ``adapts`` one.
+        """
         ...
 
 

@@ -279,7 +279,7 @@ class CommandCard:
 
 @dataclass(frozen=True)
 class TrainerCard:
-    """A family of models that ``zoo train NAME`` can train from scratch."""
+    """What ``zoo train NAME`` trains: a family of models from scratch, or a change of a given model."""
 
     name: str
     plugin: str
@@ -289,6 +289,9 @@ class TrainerCard:
     options: Mapping[str, Option] = field(default_factory=dict)
     defaults: Mapping[str, int | float] = field(default_factory=dict)
     """Defaults for this family of the training loop's flags: ``lr``, ``batch_size``, …"""
+    adapts: str | None = None
+    """None: it makes models. Else it makes files for this option of the model that its own option ``base``
+    names."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ _ADDRESS = re.compile(r"https?://[!-~]{1,500}")
 _SUFFIX = re.compile(r"(\.[a-z0-9_]{1,20}){1,2}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_LANGUAGE = re.compile(r"[a-z][a-z0-9_]{0,40}")
+_WORD = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -85,7 +85,7 @@ def read_manifest(document: Mapping[str, Any], file: Path | str, folder: Path | 
         lists_models=plugin.optional_truth("lists_models", False),
         quantized=plugin.choices("quantized", QUANTIZED),
         adapters=plugin.optional_truth("adapters", False),
-        constraints=plugin.texts("constraints", _LANGUAGE, "names such as json_schema"),
+        constraints=plugin.texts("constraints", _WORD, "names such as json_schema"),
         converts=plugin.texts("converts", _SUFFIX, "suffixes such as .pkl"),
         models=tuple(
             _read_model(t, name, folder, _option_set(t, sets, common))
@@ -277,8 +277,11 @@ def _read_trainer(table: Table, plugin: str) -> TrainerCard:
         data=table.text("data"),
         options=_read_options(options, {}) if options else {},
         defaults=table.numbers("defaults"),
+        adapts=table.optional_text("adapts", _WORD, "the name of an option of the model"),
     )
     table.finish()
+    if trainer.adapts is not None and "base" not in trainer.options:
+        raise table.error("adapts", "an option base beside it, which names the model that is changed")
     return trainer
 
 

@@ -10,6 +10,8 @@ from zoo_core.errors import ZooError, short_repr, some
 Read = Callable[[str], Mapping[str, Any]]
 """Returns the JSON object in a file."""
 
+LORA = "pytorch_lora_weights.safetensors"
+"""File of a LoRA, as diffusers names it."""
 _KINDS = {
     ".gguf": "model files in GGUF",
     ".ckpt": "a checkpoint in one file",
@@ -47,6 +49,8 @@ def identify(names: Sequence[str], read: Read) -> str:
         return "a sentence-transformers encoder, which makes vectors, not samples"
     if adapter := config("adapter_config.json"):
         return f"an adapter ({_text(adapter, 'peft_type')}) of {_text(adapter, 'base_model_name_or_path')}"
+    if LORA in held:
+        return "a LoRA of diffusers, a change of another model"
     if pipeline := config("model_index.json"):
         return f"a diffusers pipeline ({_text(pipeline, '_class_name')})"
     if stated := config("config.json"):

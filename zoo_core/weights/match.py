@@ -14,7 +14,7 @@ from zoo_core.weights import lock
 from zoo_core.weights.cache import cached_file, endpoint, is_offline
 from zoo_core.weights.checkpoint import FORMATS, MAX_JSON_BYTES, read_json_object, shards_of
 from zoo_core.weights.commits import DEFAULT_REVISION, commit_of, listing_of, not_cached
-from zoo_core.weights.identify import base_of_adapter, identify
+from zoo_core.weights.identify import LORA, base_of_adapter, identify
 from zoo_core.weights.names import HubName
 from zoo_core.weights.parts import parts_of, without_part
 from zoo_core.weights.reading import tensor_names
@@ -279,6 +279,8 @@ def _no_match(place: _Place) -> WeightsError:
             return WeightsError(message, told)
     if base := base_of_adapter(names, place.read):
         return WeightsError(message, f"Give it to its base model: zoo run {base} --adapter {place.source}")
+    if LORA in names:
+        return WeightsError(message, f"Give it to its base model: zoo run MODEL --lora {place.source}")
     return WeightsError(
         message,
         "No other plugin is known to run it. See the models that run: zoo list --all"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from zoo_core import Between, read_config
 from zoo_ddpm.preconditioning import Network
 from zoo_ddpm.prediction import Prediction, Predictor
 from zoo_ddpm.timesteps import SamplerStep
+
+LevelT = TypeVar("LevelT", float, Tensor)
 
 SCHEDULER = "FlowMatchEulerDiscreteScheduler"
 """diffusers' scheduler of such a model."""
@@ -87,7 +89,7 @@ class FlowConfig:
         """Return what the network is given for timestep t."""
         return t
 
-    def shifted(self, sigma: float) -> float:
+    def shifted(self, sigma: LevelT) -> LevelT:
         """Return the noise level in place of an evenly spaced one (Esser et al., eq. 23)."""
         return self.shift * sigma / (1 + (self.shift - 1) * sigma)
 

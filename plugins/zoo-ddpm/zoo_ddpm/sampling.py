@@ -22,7 +22,7 @@ from zoo_core import Noise, OptionError
 from zoo_ddpm import prediction
 from zoo_ddpm.flow import SCHEDULER, FlowConfig, flow_predictor
 from zoo_ddpm.preconditioning import Network
-from zoo_ddpm.prediction import LabelledNetwork, Prediction, Predictor, guided, labelled, rescaled
+from zoo_ddpm.prediction import LabelledNetwork, Prediction, Predictor, guided, labelled, rescaled, target
 from zoo_ddpm.samplers import SAMPLERS, BrownianNoise, OwnSampler, Sampler, Trajectory, own_sampler
 from zoo_ddpm.schedule import SchedulerConfig
 from zoo_ddpm.sigmas import SIGMA_SPACINGS
@@ -32,6 +32,7 @@ __all__ = [
     "SAMPLERS", "SIGMA_SPACINGS", "FlowConfig", "LabelledNetwork", "Network", "OwnSampler", "Prediction",
     "Predictor", "Sampler", "SamplerStep", "SamplingPlan", "Schedule", "SchedulerConfig", "Trajectory",
     "guided", "labelled", "plan_sampling", "predictor", "read_schedule", "rescaled", "sampler_steps",
+    "target",
 ]  # fmt: skip
 
 Schedule = SchedulerConfig | FlowConfig

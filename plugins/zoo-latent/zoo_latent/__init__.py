@@ -28,13 +28,11 @@ def zoo_create_generator(
     card: ModelCard, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None
 ) -> Generator:
     """Build the pipeline of a card or of a compatible checkpoint; or an autoencoder on its own."""
-    if not checkpoint.has("model_index.json") and checkpoint.has("config.json"):
-        from zoo_latent.reconstruction import Reconstruction, is_autoencoder
-
-        if is_autoencoder(checkpoint):
-            return Reconstruction(checkpoint, device, dtype)
     from zoo_latent.generator import LatentDiffusion
+    from zoo_latent.reconstruction import Reconstruction, is_autoencoder
 
+    if is_autoencoder(checkpoint):
+        return Reconstruction(checkpoint, device, dtype)
     return LatentDiffusion(checkpoint, device, dtype)
 
 
@@ -48,7 +46,11 @@ def zoo_convert_checkpoint(path: Path) -> Conversion | None:
 
 @hookimpl
 def zoo_create_trainable(trainer: TrainerCard, options: Options, data: TrainingData) -> Trainable:
-    """Build an untrained autoencoder, or an untrained transformer on the latents of a trained one."""
+    """Build an untrained autoencoder, transformer on the latents of a trained one, or LoRA of a model."""
+    if trainer.name == "lora":
+        from zoo_latent.training.lora import create_lora
+
+        return create_lora(options, data)
     if trainer.name == "dit":
         from zoo_latent.training.dit import create_dit
 

@@ -53,9 +53,11 @@ class CaptionToImage(TextToImage):
         """False: guidance runs the network twice."""
         return False
 
-    def _grid(self, factor: int) -> tuple[int, int]:
+    def grid(self, factor: int) -> tuple[int, int]:
+        """Return what the sides of an image are multiples of, and the largest side, in pixels."""
         config = self.network.config
         return factor * config.patch_size, factor * config.patch_size * config.pos_embed_max_size
 
-    def _added(self, embedding: Embedding, size: tuple[int, int], scale: float) -> dict[str, Any]:
+    def added(self, embedding: Embedding, size: tuple[int, int], scale: float) -> dict[str, Any]:
+        """Return what the transformer takes beside the words: the pooled prompts."""
         return {"pooled": embedding.pooled}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 from zoo_ddpm.keeping import DEFAULT_STRENGTH, keep_pixels, keeping, noised, with_strength
-from zoo_ddpm.sampling import OwnSampler, SamplingPlan, plan_sampling, predictor, read_schedule
+from zoo_ddpm.sampling import OwnSampler, SamplingPlan, Schedule, plan_sampling, predictor, read_schedule
 
 from zoo_core import Batch, Checkpoint, InputImage, OptionError, Step, WeightsError, ZooError, read_options
 from zoo_latent.caption_to_image import CaptionToImage
@@ -31,7 +31,7 @@ USUAL_SIDE = 64
 """Height and width of the latents that the autoencoder's layers are laid out for; others work too."""
 LARGEST_WHOLE = 128 * 128
 """Most latents that are decoded at once; more are decoded in tiles."""
-DENOISERS: Mapping[str, Callable[[Parts, torch.device, torch.dtype], Denoiser]] = {
+DENOISERS: Mapping[str, type[ClassToImage | TextToImage | Unconditional]] = {
     "DiTPipeline": ClassToImage,
     "MMDiTPipeline": CaptionToImage,
     "LDMPipeline": Unconditional,
@@ -39,6 +39,21 @@ DENOISERS: Mapping[str, Callable[[Parts, torch.device, torch.dtype], Denoiser]] 
     "StableDiffusion3Img2ImgPipeline": StableDiffusion3,
 }
 """The denoiser of a pipeline, if it is not TextToImage."""
+
+
+def read_parts(checkpoint: Checkpoint) -> Parts:
+    """Read the configs of a checkpoint in the layout of diffusers, or of one file in the original layout."""
+    return read_folder(checkpoint) if checkpoint.has("model_index.json") else read_single_file(checkpoint)
+
+
+def schedule_of(parts: Parts) -> Schedule:
+    """Return what a pipeline's network was trained with; WeightsError names what is not supported."""
+    return read_schedule(parts.scheduler, f"{parts.source}: scheduler/scheduler_config.json")
+
+
+def denoiser_class(parts: Parts) -> type[ClassToImage | TextToImage | Unconditional]:
+    """Return the class of a pipeline's denoiser, by what it is conditioned on."""
+    return DENOISERS.get(parts.index.get("_class_name", ""), TextToImage)
 
 
 @dataclass(frozen=True)
@@ -72,14 +87,10 @@ class LatentDiffusion:
     def __init__(
         self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None = None
     ) -> None:
-        is_folder = checkpoint.has("model_index.json")
-        parts = read_folder(checkpoint) if is_folder else read_single_file(checkpoint)
+        parts = read_parts(checkpoint)
         self.source, self.dtype, self.device = parts.source, dtype or torch.float32, device
-        self.scheduler = read_schedule(
-            parts.scheduler, f"{checkpoint.source}: scheduler/scheduler_config.json"
-        )
-        kind = DENOISERS.get(parts.index.get("_class_name", ""), TextToImage)
-        self.denoiser: Denoiser = kind(parts, device, self.dtype)
+        self.scheduler = schedule_of(parts)
+        self.denoiser: Denoiser = denoiser_class(parts)(parts, device, self.dtype)
         self.autoencoder = build_autoencoder(parts.autoencoder, self.dtype, device)
         _check_channels(parts, self.denoiser, self.autoencoder.config.channels)
         pack_convolutions(self.autoencoder, USUAL_SIDE, device, self.dtype)

@@ -22,6 +22,8 @@ from zoo_latent.text.clip import LAYER_NAMES, ClipText
 
 STEMS = ("pytorch_lora_weights", "adapter_model")
 """Names of the weights in a folder."""
+METADATA = "lora_adapter_metadata"
+"""Key in a file's header of peft's settings, as JSON, each with the network's name before it."""
 DOWN = (
     ".lora_A.weight", ".lora_A.default.weight", ".lora_down.weight", ".lora.down.weight", "_lora.down.weight",
     ".lora_linear_layer.down.weight",
@@ -211,13 +213,13 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Scaling]]:
         from safetensors import safe_open
 
         with safe_open(file, "pt") as opened:
-            text = (opened.metadata() or {}).get("lora_adapter_metadata", "{}")
+            text = (opened.metadata() or {}).get(METADATA, "{}")
         try:
             flat = json.loads(text)
         except (ValueError, RecursionError):
             flat = None
         if not isinstance(flat, dict):
-            raise WeightsError(f"{path}: lora_adapter_metadata is not a JSON object.", "Get a fresh copy.")
+            raise WeightsError(f"{path}: {METADATA} is not a JSON object.", "Get a fresh copy.")
         for network in dict.fromkeys(network for _, network in NETWORKS):
             if own := _under(flat, f"{network}."):
                 scalings[network] = Scaling.read(own, path)

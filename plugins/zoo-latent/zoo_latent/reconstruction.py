@@ -24,6 +24,8 @@ def autoencoder_part(checkpoint: Checkpoint) -> Part:
 
 def is_autoencoder(checkpoint: Checkpoint) -> bool:
     """Return True if a checkpoint is an autoencoder alone."""
+    if checkpoint.has("model_index.json") or not checkpoint.has("config.json"):
+        return False
     return checkpoint.json("config.json").get("_class_name") in AUTOENCODERS
 
 

@@ -74,6 +74,8 @@ class SD3TextEncoder(TextEncoder):
     def encode(self, texts: Sequence[str], count: int) -> Embedding:
         """Encode prompts, each in ``count`` windows: their words, and pooled outputs of both CLIPs.
 
+        Longer ones are cut.
+
         Raises:
             OptionError: A prompt is too long or not valid Unicode.
         """
@@ -104,6 +106,8 @@ class SD3TextEncoder(TextEncoder):
         if (text, length) not in self._kept:
             encoder, tokenizer = self.t5
             ids, weights = self._t5_tokens(text)
+            if len(ids) > length:  # the last one ends them
+                ids, weights = [*ids[: length - 1], ids[-1]], weights[:length]
             rest = length - len(ids)
             padded = torch.tensor([ids + [tokenizer.padding] * rest])
             scales = torch.tensor([weights + [1.0] * rest], device=self.device)

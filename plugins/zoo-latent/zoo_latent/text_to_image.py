@@ -80,6 +80,12 @@ class Group:
 class TextToImage(Denoiser):
     """A U-Net and its text encoders.
 
+    Args:
+        parts: The networks, not yet built.
+        device: Where to compute.
+        dtype: The type to compute in.
+        packed: Pack the network's convolutions for sampling; packed ones have no gradients.
+
     Raises:
         WeightsError: A part is not supported, or its tensors do not fit.
     """
@@ -87,8 +93,8 @@ class TextToImage(Denoiser):
     NAME = "unet"
     """The network's name in an adapter."""
 
-    def __init__(self, parts: Parts, device: torch.device, dtype: torch.dtype) -> None:
-        self.parts, self.dtype, self.device = parts, dtype, device
+    def __init__(self, parts: Parts, device: torch.device, dtype: torch.dtype, packed: bool = True) -> None:
+        self.parts, self.dtype, self.device, self.packed = parts, dtype, device, packed
         self.zeros_for_no_negative = bool(parts.index.get("force_zeros_for_empty_prompt", False))
         if parts.index.get("requires_aesthetics_score"):
             raise WeightsError(
@@ -120,7 +126,8 @@ class TextToImage(Denoiser):
             widths = [encoder.config.hidden_size for encoder, _ in encoders]
             new = NewWord.read(Path(adapters.embedding), widths)
         side = network.config.sample_size or USUAL_SIDE
-        pack_convolutions(network, side if isinstance(side, int) else max(side), device, dtype)
+        if self.packed:
+            pack_convolutions(network, side if isinstance(side, int) else max(side), device, dtype)
         self.network, self.adapters = network, adapters
         self.encoder = self._text_encoder(encoders)
         self.encoder.new = new
@@ -161,7 +168,7 @@ class TextToImage(Denoiser):
         """True if the network was given the guidance scale in training: it has learned what guidance does."""
         return bool(self.network.config.time_cond_proj_dim)
 
-    def _grid(self, factor: int) -> tuple[int, int]:
+    def grid(self, factor: int) -> tuple[int, int]:
         """Return what the sides of an image are multiples of, and the largest side, in pixels."""
         return factor, MAX_PIXELS
 
@@ -172,7 +179,7 @@ class TextToImage(Denoiser):
             OptionError: It is no multiple of ``factor``, or too large.
         """
         sizes = read_options(SizeOptions, options)
-        step, largest = self._grid(factor)
+        step, largest = self.grid(factor)
         side = self.network.config.sample_size or USUAL_SIDE
         learned = side if isinstance(side, tuple) else (side, side)
         height, width = given or (factor * learned[0], factor * learned[1])
@@ -197,7 +204,7 @@ class TextToImage(Denoiser):
             if hires.hires_strength is not None:
                 raise OptionError("--hires-strength needs a second pass.", "Add --hires 2.")
             return None
-        step, largest = self._grid(factor)
+        step, largest = self.grid(factor)
         height, width = (round(hires.hires * side * factor / step) * step for side in first)
         _check_size((height, width), largest)
         strength = DEFAULT_HIRES_STRENGTH if hires.hires_strength is None else hires.hires_strength
@@ -226,9 +233,9 @@ class TextToImage(Denoiser):
             rows = [i for i in range(batch.n) if counts[i] == count]
             embedding = self.encoder.encode([positives[i] for i in rows], count)
             if guided:
-                embedding = self._with_negatives(embedding, [negatives[i] for i in rows], count)
+                embedding = self.negative([negatives[i] for i in rows], count).followed_by(embedding)
             index = torch.tensor(rows, device=self.device)
-            groups.append(Group(index, embedding.words, self._added(embedding, image_size, scale)))
+            groups.append(Group(index, embedding.words, self.added(embedding, image_size, scale)))
 
         def network(x: Tensor, t: float) -> Tensor:
             out = torch.empty(len(x), self.channels, *x.shape[2:], device=x.device)
@@ -248,7 +255,7 @@ class TextToImage(Denoiser):
 
         return network
 
-    def _added(self, embedding: Embedding, size: tuple[int, int], scale: float) -> dict[str, Any]:
+    def added(self, embedding: Embedding, size: tuple[int, int], scale: float) -> dict[str, Any]:
         """Return what the U-Net takes beside the words: sizes and pooled prompts, or the guidance scale."""
         added: dict[str, Any] = {}
         n, config = len(embedding.words), self.network.config
@@ -259,8 +266,8 @@ class TextToImage(Denoiser):
             added["guidance"] = guidance_embedding(torch.full((n,), scale - 1, device=self.device), width)
         return added
 
-    def _with_negatives(self, positive: Embedding, negatives: Sequence[str | None], count: int) -> Embedding:
-        """Return the embeddings of the negative prompts, followed by those of the prompts."""
+    def negative(self, negatives: Sequence[str | None], count: int) -> Embedding:
+        """Return the embeddings of negative prompts; of None it is what stands for no prompt."""
         negative = self.encoder.encode([text or "" for text in negatives], count)
         if self.zeros_for_no_negative:
             keep = torch.tensor([text is not None for text in negatives], device=self.device)
@@ -269,10 +276,7 @@ class TextToImage(Denoiser):
             if pooled is not None and zeros.pooled is not None:
                 pooled = torch.where(keep[:, None], pooled, zeros.pooled)
             negative = Embedding(torch.where(keep[:, None, None], negative.words, zeros.words), pooled)
-        words = torch.cat([negative.words, positive.words])
-        if positive.pooled is None or negative.pooled is None:
-            return Embedding(words, None)
-        return Embedding(words, torch.cat([negative.pooled, positive.pooled]))
+        return negative
 
 
 def _check_size(size: tuple[int, int], largest: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -344,5 +345,8 @@ def _train(
     if held_out is not None:
         click.echo(f"Figures: {output / 'sweep.json'}, {output / 'sweep.png'}", err=True)
         return
+    model = shlex.quote(str(output))
+    if trainer.adapts is not None:
+        model = f"{shlex.quote(options['base'])} --{trainer.adapts.replace('_', '-')} {model}"
     example = "" if trainer.data == "text" else " -n 16 -o sheet.png"
-    click.echo(f"Run it: zoo run {output}{example}", err=True)
+    click.echo(f"Run it: zoo run {model}{example}", err=True)

@@ -14,7 +14,7 @@ from zoo_train.captions import open_captioned
 from zoo_train.checkpoints import Checkpoints
 from zoo_train.data import View, open_images
 from zoo_train.loop import CHECKPOINTS, Data, Outcome, RunOptions, TrainingConfig, train
-from zoo_train.samples import COUNT, draw_sheet, draw_texts, report_failures
+from zoo_train.samples import COUNT, Adapted, draw_sheet, draw_texts, report_failures
 from zoo_train.texts import open_texts
 
 
@@ -42,6 +42,9 @@ class Training:
         data, identity = OPENERS[trainer.data](**self.data)
         captions = data.training_data.texts[:COUNT]
         draw = draw_texts if trainer.data == "text" else partial(draw_sheet, captions=captions)
+        if trainer.adapts is not None:
+            adapted = Adapted(self.options["base"], trainer.adapts)
+            draw = partial(draw_sheet, captions=captions, adapted=adapted)
         return train(
             lambda training_data: create_trainable(trainer, self.options, training_data),
             data,

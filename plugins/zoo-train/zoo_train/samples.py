@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from zoo_core import ContactSheet, ZooError, generated_png, load
 from zoo_train.loop import RECORDS
@@ -13,16 +15,28 @@ TEXTS = 4
 SEED = 0
 
 
-def draw_sheet(folder: Path, step: int, captions: Sequence[str] = ()) -> None:
+@dataclass(frozen=True)
+class Adapted:
+    """A model that the trained files change."""
+
+    base: str
+    option: str
+    """The model's option that takes the folder of the files."""
+
+
+def draw_sheet(folder: Path, step: int, captions: Sequence[str] = (), adapted: Adapted | None = None) -> None:
     """Load the model just written to ``folder`` and save a contact sheet in ``training/samples/``.
 
     Args:
         folder: The model's folder.
         step: Steps done.
         captions: Prompts to use in turn, for a model that takes prompts.
+        adapted: What the folder's files change, if they are no model.
     """
     sheet = ContactSheet(COUNT)
-    for sample in load(folder).generate(captions, n=COUNT, seed=SEED):
+    options: dict[str, Any] = {adapted.option: str(folder)} if adapted else {}
+    model = load(adapted.base if adapted else folder)
+    for sample in model.generate(captions, n=COUNT, seed=SEED, **options):
         sheet.paste(sample.image)
     (_samples_folder(folder) / f"step-{step:08d}.png").write_bytes(generated_png(sheet.image))
 

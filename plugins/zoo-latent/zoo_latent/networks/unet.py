@@ -206,6 +206,9 @@ class SpatialTransformer(nn.Module):
 
 def _project(layer: nn.Module, x: Tensor) -> Tensor:
     """Apply a linear layer, or a 1×1 convolution as one."""
+    if isinstance(layer, nn.Linear):
+        out: Tensor = layer(x)
+        return out
     return F.linear(x, layer.get_parameter("weight").flatten(1), layer.get_parameter("bias"))
 
 

@@ -23,6 +23,13 @@ class Embedding:
     pooled: Tensor | None
     """(n, width) of the whole prompts, where a model has one."""
 
+    def followed_by(self, other: Embedding) -> Embedding:
+        """Return the embeddings of these prompts and of others, of as many windows."""
+        words = torch.cat([self.words, other.words])
+        if self.pooled is None or other.pooled is None:
+            return Embedding(words, None)
+        return Embedding(words, torch.cat([self.pooled, other.pooled]))
+
     def zeros(self) -> Embedding:
         """Return embeddings of the same shapes that are all zero."""
         pooled = None if self.pooled is None else torch.zeros_like(self.pooled)
@@ -69,7 +76,7 @@ class TextEncoder:
         return windows(text, encode, self.length - 2)
 
     def encode(self, texts: Sequence[str], count: int) -> Embedding:
-        """Encode prompts, each in ``count`` windows: (n, count · length, width).
+        """Encode prompts, each in ``count`` windows: (n, count · length, width). Longer ones are cut.
 
         Raises:
             OptionError: A prompt is too long or not valid Unicode.
@@ -79,7 +86,7 @@ class TextEncoder:
 
     def _encode(self, index: int, texts: Sequence[str], count: int) -> Embedding:
         encoder, tokenizer = self.encoders[index]
-        rows = [self._windows(index, text) for text in texts]
+        rows = [self._windows(index, text)[:count] for text in texts]
         filled = [row + [Window((), ())] * (count - len(row)) for row in rows]
         pairs = [padded(window, tokenizer, self.length) for row in filled for window in row]
         ids = torch.tensor([ids for ids, _ in pairs], device=self.device)  # (n · count, length)

@@ -1,1 +1,1 @@
-"""Training: an autoencoder, then a transformer on its latents."""
+"""Training: an autoencoder, then a transformer on its latents; a LoRA of a model that is there."""

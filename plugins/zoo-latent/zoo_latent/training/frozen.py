@@ -15,29 +15,15 @@ from zoo_latent.reconstruction import autoencoder_part, is_autoencoder
 
 
 class FrozenAutoencoder:
-    """An autoencoder read from a folder.
+    """An autoencoder that encodes the images of a data set.
 
     Args:
-        folder: What ``zoo train autoencoder`` wrote, or the ``vae`` of a pipeline in diffusers' layout.
-
-    Raises:
-        OptionError: It is not a folder of an AutoencoderKL.
-        WeightsError: Its files are damaged.
+        network: It, frozen.
+        digest: Changes when its weights or its config do.
     """
 
-    def __init__(self, folder: str) -> None:
-        checkpoint = _open(folder)
-        network = build_autoencoder(autoencoder_part(checkpoint), torch.float32, torch.device("cpu"))
-        if not isinstance(network, AutoencoderKL):
-            raise OptionError(
-                f"--autoencoder {folder} is not an AutoencoderKL.", "Make one: zoo train autoencoder --help"
-            )
-        self.network = network.eval().requires_grad_(False)
-        self.config = network.config
-        digest = hashlib.sha256()
-        for name in sorted(checkpoint.files):
-            digest.update(name.encode() + checkpoint.files[name].read_bytes())
-        self.digest = digest.hexdigest()
+    def __init__(self, network: AutoencoderKL, digest: str) -> None:
+        self.network, self.config, self.digest = network, network.config, digest
 
     def latent_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the size of the latents of an image; OptionError if it has none."""
@@ -56,6 +42,28 @@ class FrozenAutoencoder:
         mean, log_variance = self.network.moments(images)
         scale, shift = self.config.scaling_factor, self.config.shift_factor or 0.0
         return torch.stack([(mean - shift) * scale, torch.exp(0.5 * log_variance) * scale], dim=1)
+
+
+def read_autoencoder(folder: str) -> FrozenAutoencoder:
+    """Read the autoencoder that ``--autoencoder`` names.
+
+    Args:
+        folder: What ``zoo train autoencoder`` wrote, or the ``vae`` of a pipeline in diffusers' layout.
+
+    Raises:
+        OptionError: It is not a folder of an AutoencoderKL.
+        WeightsError: Its files are damaged.
+    """
+    checkpoint = _open(folder)
+    network = build_autoencoder(autoencoder_part(checkpoint), torch.float32, torch.device("cpu"))
+    if not isinstance(network, AutoencoderKL):
+        raise OptionError(
+            f"--autoencoder {folder} is not an AutoencoderKL.", "Make one: zoo train autoencoder --help"
+        )
+    digest = hashlib.sha256()
+    for name in sorted(checkpoint.files):
+        digest.update(name.encode() + checkpoint.files[name].read_bytes())
+    return FrozenAutoencoder(network, digest.hexdigest())
 
 
 def drawn(moments: Tensor, random: torch.Generator) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zoo_core import OptionError, TrainingData, save_checkpoint
 from zoo_latent.training.autoencoder import write_autoencoder
-from zoo_latent.training.frozen import FrozenAutoencoder, drawn
+from zoo_latent.training.frozen import FrozenAutoencoder, drawn, read_autoencoder
 from zoo_latent.training.objective import OBJECTIVES, Network
 
 HEAD_CHANNELS = 64
@@ -75,7 +75,7 @@ def latents_of(given: str | None, data: TrainingData, patch: int) -> tuple[Froze
             "A transformer learns on the latents of an autoencoder, and none is given.",
             "Add --autoencoder FOLDER, such as zoo train autoencoder makes.",
         )
-    autoencoder = FrozenAutoencoder(given)
+    autoencoder = read_autoencoder(given)
     height, width = autoencoder.latent_size(*data.shape[1:])
     if height != width or height % patch:
         raise OptionError(
