@@ -20,8 +20,8 @@ AXIOMS: Mapping[str, Formula] = {
     "2": ((0, (1, 2)), ((0, 1), (0, 2))),
     "3": (((0,), (1,)), (1, 0)),
 }
-MAX_VARIABLES = 1000
-"""Most variables in a theorem, repetitions counted. They can grow exponentially with the proof's length."""
+MAX_SYMBOLS = 400
+"""Most variables, ¬ and → in a theorem. They can grow exponentially with the length of the proof."""
 LETTERS = "PQRSTUVWXYZ"
 
 
@@ -83,8 +83,8 @@ def detach(implication: Formula, premise: Formula) -> Formula:
                 f"{show(implication)} does not apply to {show(premise)}: a part would contain itself."
             )
         a, b, consequent = (_replace(formula, variable, value) for formula in (a, b, consequent))
-        if len(_variables(a)) + len(_variables(consequent)) > MAX_VARIABLES:
-            raise ProofError(f"The theorem has more than {MAX_VARIABLES} variables.")
+        _require_short(a)  # what stands for a variable of the consequent is a part of it
+    _require_short(consequent)
     return _numbered(consequent)
 
 
@@ -152,17 +152,25 @@ def _show_part(formula: Formula) -> str:
     return f"({show(formula)})" if implies else show(formula)
 
 
+def _parts(formula: Formula) -> list[Formula]:
+    """Return a formula and all its parts, from left to right."""
+    parts: list[Formula] = []
+    waiting = [formula]
+    while waiting:
+        part = waiting.pop()
+        parts.append(part)
+        if not isinstance(part, int):
+            waiting += reversed(part)
+    return parts
+
+
 def _variables(formula: Formula) -> list[int]:
-    """Return the variables of a formula from left to right, each as often as it appears."""
-    variables: list[int] = []
-    parts = [formula]
-    while parts:
-        part = parts.pop()
-        if isinstance(part, int):
-            variables.append(part)
-        else:
-            parts += reversed(part)
-    return variables
+    return [part for part in _parts(formula) if isinstance(part, int)]
+
+
+def _require_short(formula: Formula) -> None:
+    if len(_parts(formula)) > MAX_SYMBOLS:
+        raise ProofError(f"The theorem has more than {MAX_SYMBOLS} symbols.")
 
 
 def _shift(formula: Formula, by: int) -> Formula:
