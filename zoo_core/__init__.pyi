@@ -78,6 +78,7 @@ from .manifest.cards import TrainerCard as TrainerCard
 from .manifest.cards import WeightsFile as WeightsFile
 from .noise import Noise as Noise
 from .plugins.hookspecs import hookimpl as hookimpl
+from .protocols import Autoencoder as Autoencoder
 from .protocols import Batch as Batch
 from .protocols import CaptionTrainable as CaptionTrainable
 from .protocols import Chat as Chat

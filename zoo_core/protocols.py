@@ -377,6 +377,23 @@ class Editor(Protocol):
         ...
 
 
+@runtime_checkable
+class Autoencoder(Protocol):
+    """Capability ``encode``: the model maps images to latents, and latents to images."""
+
+    def encode_image(self, image: InputImage) -> torch.Tensor:
+        """Return the latents of an image, (1, …), which depend on the image alone."""
+        ...
+
+    def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return the images (n, c, h, w) in [-1, 1] of latents (n, …), each of its own latents alone.
+
+        Raises:
+            OptionError: They are no latents of this model.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class TrainingData:
     """What a trainer may know about the data before training begins."""
@@ -497,6 +514,7 @@ PROTOCOLS: Mapping[str, type] = {
     "embed": Embedder,
     "chat": Chat,
     "edit": Editor,
+    "encode": Autoencoder,
 }
 """The protocol behind each capability a card may name."""
 

@@ -9,7 +9,7 @@ import torch
 
 from zoo_core import Batch, Embeddings, InputImage, Message, Noise, Score, Step
 
-from .sound import Counter, Painter, Rater, Speller, Spelling, Talker, Toy, Walker
+from .sound import Counter, Halver, Painter, Rater, Speller, Spelling, Talker, Toy, Walker
 
 
 class ClaimsToScore(Toy):
@@ -125,6 +125,24 @@ class DrawsElsewhere(Walker):
 
     def generate(self, batch: Batch) -> Iterator[Step]:
         yield Step(images=self.synthesize(2 * self.encode(batch), batch.options, batch.noise))
+
+
+class DecodesTheBatch(Halver):
+    """A decoded image is the mean of its batch."""
+
+    caught_by = "encoded_images_are_decoded"
+
+    def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
+        return super().decode_latents(latents).mean(0, keepdim=True).expand_as(latents)
+
+
+class EncodesAtRandom(Halver):
+    """Its latents are drawn from a distribution."""
+
+    caught_by = "encoded_images_are_decoded"
+
+    def encode_image(self, image: InputImage) -> torch.Tensor:
+        return super().encode_image(image) + 0.1 * torch.randn(1)
 
 
 class PaintsTheBatch(Painter):

@@ -186,6 +186,18 @@ description = "White where it is made anew."
         return self.finish(self.start(batch) + image.pixels())
 
 
+class Halver(Toy):
+    """Its latents are pixels of half the contrast; keeps every contract."""
+
+    capabilities = ("encode",)
+
+    def encode_image(self, image: InputImage) -> torch.Tensor:
+        return image.pixels() / 2
+
+    def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
+        return 2 * latents
+
+
 class Weighted(Toy):
     """Adds a tensor of its checkpoint to its images."""
 

@@ -15,6 +15,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
             "zoo_core.cli.edit:edit",
             "Make images from an image: change it, or fill in a part of it.",
         ),
+        "encode": ("zoo_core.cli.encode:encode", "Write the latents of an image."),
+        "decode": ("zoo_core.cli.encode:decode", "Write the image of latents."),
         "interpolate": (
             "zoo_core.cli.interpolate:interpolate",
             "Animate the interpolation between seeds in a model's latent space.",

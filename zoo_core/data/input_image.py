@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,6 +105,20 @@ def read_input_image(path: str, mask: str | None = None) -> InputImage:
     return InputImage(image, read)
 
 
+def read_image_argument(image: Image | str | os.PathLike[str]) -> InputImage:
+    """Return an image of PIL, or one in a file, upright and without a mask.
+
+    Raises:
+        OptionError: The file cannot be read as an image, or it has more than MAX_PIXELS.
+    """
+    if isinstance(image, str | os.PathLike):
+        return InputImage(read_option_image(os.fspath(image), ""))
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_large("The image", image.size)
+    has_alpha = image.mode == "RGBA" or "transparency" in image.info
+    return InputImage(image.convert("RGBA" if has_alpha else "L" if image.mode in ("1", "L") else "RGB"))
+
+
 def read_option_image(path: str, flag: str) -> Image:
     """Read the image file that an option ``flag`` names, in mode L, RGB or RGBA.
 
@@ -117,7 +132,11 @@ def read_option_image(path: str, flag: str) -> Image:
             return read_image(file, keep_alpha=True)
     except ZooError as error:
         raise OptionError(f"{flag} {error.message}".strip(), "Give a PNG or JPEG file.") from error
-    raise OptionError(
-        f"{flag} {path} is too large: {width} × {height} pixels; at most {MAX_PIXELS:,} in all.",
+    raise _too_large(f"{flag} {path}".strip(), (width, height))
+
+
+def _too_large(what: str, size: tuple[int, int]) -> OptionError:
+    return OptionError(
+        f"{what} is too large: {size[0]} × {size[1]} pixels; at most {MAX_PIXELS:,} in all.",
         "Crop or shrink it first.",
     )

@@ -15,7 +15,7 @@ from zoo_core.errors import OptionError, short_repr
 OUTPUTS = ("image", "text", "audio", "video", "points", "table")
 """The kinds of sample."""
 
-CAPABILITIES = ("score", "latents", "next-token", "embed", "chat", "edit")
+CAPABILITIES = ("score", "latents", "next-token", "embed", "chat", "edit", "encode")
 """What a generator can do besides generating; each names a protocol in :mod:`zoo_core.protocols`."""
 
 QUANTIZED = ("int8", "int4")

@@ -6,7 +6,8 @@ from __future__ import annotations
 COMMANDS = frozenset({
     "list", "ls", "search", "show", "run", "chat", "replay", "pull", "rm", "cache", "convert", "plugins",
     "install", "uninstall", "enable", "disable", "doctor", "registry", "new", "check", "completion",
-    "merge", "push", "edit", "score", "next", "interpolate", "mix",
+    "merge", "push", "edit", "score", "next", "interpolate", "mix", "encode",
+    "decode",
 })
 """``zoo_core.cli.commands`` says where each is implemented; a test compares the two."""
 

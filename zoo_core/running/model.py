@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal
 
+from zoo_core.data.input_image import read_image_argument
 from zoo_core.errors import OptionError, ZooError
 from zoo_core.manifest.cards import ModelCard
 from zoo_core.noise import Noise
 from zoo_core.protocols import (
     PROTOCOLS,
+    Autoencoder,
     Batch,
     Embedder,
     Embeddings,
@@ -33,6 +36,7 @@ from zoo_core.weights import Checkpoint
 
 if TYPE_CHECKING:
     import torch
+    from PIL.Image import Image
     from torch import nn
 
 
@@ -226,6 +230,34 @@ class Model:
         batch = self.batch(list(self.plan(seeds=chosen, **options)))
         with self.computing():
             return generator.synthesize(latents, batch.options, batch.noise)
+
+    def encode_image(self, image: Image | str | os.PathLike[str]) -> torch.Tensor:
+        """Return the latents (1, …) of an image, which ``decode`` maps back.
+
+        Args:
+            image: An image of PIL, or a file.
+
+        Raises:
+            OptionError: The model does not have the capability ``encode``, or the file cannot be read.
+        """
+        autoencoder: Autoencoder = self._capable("encode")
+        found = read_image_argument(image)
+        with self.computing():
+            latents = autoencoder.encode_image(found)
+        return latents.clone()  # out of inference mode
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return images (n, c, h, w) in [-1, 1] of latents (n, …), as ``encode_image`` returns them.
+
+        Raises:
+            OptionError: The model does not have the capability ``encode``, or they are not of this model.
+        """
+        autoencoder: Autoencoder = self._capable("encode")
+        if not bool(latents.isfinite().all()):
+            raise OptionError("The latents hold NaN or infinity.", "Encode the image again.")
+        with self.computing():
+            images = autoencoder.decode_latents(latents.to(self.device))
+        return images.clone()
 
     def initial_noise(
         self, prompt: Prompt | Sequence[Prompt | PromptLine] | None = None, **given: Any

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,20 +16,18 @@ from zoo_latent.caption_to_image import CaptionToImage
 from zoo_latent.checkpoint import Parts, build_autoencoder, read_folder
 from zoo_latent.class_to_image import ClassToImage
 from zoo_latent.denoiser import Denoiser
+from zoo_latent.encoding import Encoding
 from zoo_latent.inference import pack_convolutions
 from zoo_latent.preview import LinearPreview
 from zoo_latent.sd3 import StableDiffusion3
 from zoo_latent.single_file import read_single_file
 from zoo_latent.text_to_image import TextToImage
-from zoo_latent.tiling import decode_tiled
 from zoo_latent.unconditional import Unconditional
 
 DEFAULT_STEPS: Mapping[str | OwnSampler, int] = {"dpmpp-2m": 25}
 """Default number of steps of samplers for which zoo-ddpm has another."""
 USUAL_SIDE = 64
 """Height and width of the latents that the autoencoder's layers are laid out for; others work too."""
-LARGEST_WHOLE = 128 * 128
-"""Most latents that are decoded at once; more are decoded in tiles."""
 DENOISERS: Mapping[str, type[ClassToImage | TextToImage | Unconditional]] = {
     "DiTPipeline": ClassToImage,
     "MMDiTPipeline": CaptionToImage,
@@ -70,7 +67,7 @@ class SamplingOptions:
     tiles: bool
 
 
-class LatentDiffusion:
+class LatentDiffusion(Encoding):
     """A latent diffusion model ready to sample.
 
     Args:
@@ -189,17 +186,6 @@ class LatentDiffusion:
         """Return rough images (n, 3, height, width) of latents, those of a smaller first pass enlarged."""
         images = self.preview(latents)
         return images if images.shape[2:] == size else interpolate(images, size)
-
-    def decode(self, latents: Tensor, tiles: bool = False) -> Tensor:
-        """Decode latents (n, c, h, w), one image at a time: (n, 3, factor·h, factor·w) in [-1, 1].
-
-        With ``tiles``, or if there are many of them, each image is decoded in tiles.
-        """
-        decode: Callable[[Tensor], Tensor] = self.autoencoder.decode
-        if tiles or latents.shape[2] * latents.shape[3] > LARGEST_WHOLE:
-            decode = partial(decode_tiled, self.autoencoder.decode, factor=self.autoencoder.config.factor)
-        images = [decode(each[None].to(self.dtype)).float() for each in latents]
-        return torch.cat(images).clamp(-1, 1)
 
     @property
     def _repaints(self) -> bool:

@@ -9,6 +9,7 @@ import torch
 
 from zoo_core import Batch, Checkpoint, InputImage, OptionError, Step, read_options
 from zoo_latent.checkpoint import AUTOENCODERS, Part, build_autoencoder
+from zoo_latent.encoding import Encoding
 from zoo_latent.generator import USUAL_SIDE, SamplingOptions
 from zoo_latent.inference import pack_convolutions
 
@@ -29,7 +30,7 @@ def is_autoencoder(checkpoint: Checkpoint) -> bool:
     return checkpoint.json("config.json").get("_class_name") in AUTOENCODERS
 
 
-class Reconstruction:
+class Reconstruction(Encoding):
     """An autoencoder; --input is encoded and decoded."""
 
     batch_size = 1
@@ -63,9 +64,6 @@ class Reconstruction:
             raise OptionError(
                 f"{flag} does nothing here: an autoencoder does not sample.", f"Leave out {flag}."
             )
-        factor: int = self.autoencoder.config.factor
-        height, width = (max(side // factor, 1) * factor for side in image.size)
-        pixels = image.pixels((height, width)).to(self.device, self.dtype)
-        decoded = self.autoencoder.decode(self.autoencoder.encode(pixels)).float().clamp(-1, 1)
+        decoded = self.decode(self.encode_image(image))
         images = decoded.expand(batch.n, -1, -1, -1).clone()
         yield Step(1, 1, image.pasted(images))

@@ -1,4 +1,4 @@
-"""Decode large latents in tiles that overlap, and blend them."""
+"""Encode large images, and decode large latents, in tiles that overlap, and blend them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,38 @@ TILE, OVERLAP = 48, 16
 def decode_tiled(decode: Callable[[Tensor], Tensor], latents: Tensor, factor: int) -> Tensor:
     """Decode latents (n, c, h, w) tile by tile: (n, 3, factor·h, factor·w).
 
-    Where tiles overlap, the weight of each falls linearly towards its edge. A pixel's colour depends a little
-    on its tile, because the decoder normalises over all of it; the blend hides that.
+    A pixel's colour depends a little on its tile, because the decoder normalises over all of it; the blend
+    hides that.
     """
-    n, _, height, width = latents.shape
-    image = torch.zeros(n, 3, factor * height, factor * width, device=latents.device)
-    total = torch.zeros(1, 1, *image.shape[2:], device=latents.device)
+    return _tiled(decode, latents, 1, factor)
+
+
+def encode_tiled(encode: Callable[[Tensor], Tensor], images: Tensor, factor: int) -> Tensor:
+    """Encode images (n, 3, H, W), of sides that ``factor`` divides, in tiles: (n, c, H/factor, W/factor)."""
+    return _tiled(encode, images, factor, 1)
+
+
+def _tiled(apply: Callable[[Tensor], Tensor], x: Tensor, grain: int, fineness: int) -> Tensor:
+    """Apply a function to tiles of x (n, c, grain·h, grain·w), of which it makes (n, …, fineness·h, …·w).
+
+    Where tiles overlap, the weight of each falls linearly towards its edge.
+    """
+    height, width = x.shape[2] // grain, x.shape[3] // grain
+    out, total = torch.zeros(0), torch.zeros(0)
     for top in _starts(height):
         for left in _starts(width):
-            tile = decode(latents[:, :, top : top + TILE, left : left + TILE]).float()
-            weight = _ramp(tile.shape[2], factor)[:, None] * _ramp(tile.shape[3], factor)
-            weight = weight.to(image)
-            rows = slice(factor * top, factor * top + tile.shape[2])
-            columns = slice(factor * left, factor * left + tile.shape[3])
-            image[:, :, rows, columns] += tile * weight
+            rows, columns = (slice(grain * i, grain * (i + TILE)) for i in (top, left))
+            tile = apply(x[:, :, rows, columns]).float()
+            if not out.numel():
+                out = tile.new_zeros(*tile.shape[:2], fineness * height, fineness * width)
+                total = torch.zeros_like(out[:1, :1])
+            weight = _ramp(tile.shape[2], fineness)[:, None] * _ramp(tile.shape[3], fineness)
+            weight = weight.to(out)
+            rows = slice(fineness * top, fineness * top + tile.shape[2])
+            columns = slice(fineness * left, fineness * left + tile.shape[3])
+            out[:, :, rows, columns] += tile * weight
             total[:, :, rows, columns] += weight
-    return image / total
+    return out / total
 
 
 def _starts(size: int) -> Iterator[int]:
@@ -40,8 +56,8 @@ def _starts(size: int) -> Iterator[int]:
         yield round(i * last / max(count - 1, 1))
 
 
-def _ramp(size: int, factor: int) -> Tensor:
+def _ramp(size: int, fineness: int) -> Tensor:
     """Return weights (size,) that rise from the edges over the overlap."""
     place = torch.arange(size, dtype=torch.float32)
     distance = torch.minimum(place, size - 1 - place) + 1
-    return (distance / (OVERLAP * factor)).clamp(max=1)
+    return (distance / (OVERLAP * fineness)).clamp(max=1)

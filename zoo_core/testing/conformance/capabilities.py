@@ -9,6 +9,7 @@ import torch
 
 from zoo_core.protocols import (
     PROTOCOLS,
+    Autoencoder,
     Chat,
     Editor,
     Embedder,
@@ -18,6 +19,7 @@ from zoo_core.protocols import (
     Prediction,
     Scorer,
 )
+from zoo_core.samples.images import to_bytes, to_image
 from zoo_core.testing.conformance.check import NotApplicable, check
 from zoo_core.testing.conformance.loading import the_model_loads
 from zoo_core.testing.conformance.running import any_number_of_samples_can_be_generated
@@ -272,6 +274,29 @@ def a_mask_keeps_the_rest(subject: ModelSubject) -> None:
     half = given.shape[2] // 2
     furthest = (images.float().cpu() - given)[..., :half].abs().max().item()
     assert furthest <= 2 / 255, f"A pixel that the mask keeps moved by {furthest * 127.5:.0f} of 255 levels."
+
+
+@check(
+    "Make the latents in encode_image() of the image only, and row i in decode_latents() of row i only.",
+    needs=(any_number_of_samples_can_be_generated,),
+)
+def encoded_images_are_decoded(subject: ModelSubject) -> None:
+    """An image has the same latents each time, and they decode to the same image alone and in a batch.
+
+    Latents of a data set are computed once and kept, and decoded by as many as fit into memory.
+    """
+    subject.require_capability("encode", Autoencoder)
+    model, given = subject.run.model, subject.rows[0]
+    assert isinstance(given, torch.Tensor), "Only images have latents."
+    pair = [to_image(to_bytes(each)) for each in (given, given.flip(2))]
+    latents = [model.encode_image(image) for image in pair]
+    assert len(latents[0]) == 1, f"An image has {len(latents[0])} latents."
+    assert torch.equal(latents[0], model.encode_image(pair[0])), "An image has other latents each time."
+    images = model.decode(torch.cat(latents)).float().cpu()
+    alone = model.decode(latents[1]).float().cpu()
+    assert images.shape == (2, *given.shape), f"Images of {tuple(given.shape)} became {tuple(images.shape)}."
+    assert images.isfinite().all(), "The decoded images are not finite."
+    require_alike(list(alone), list(images[1:]), "The image decoded alone")
 
 
 def _prompt(subject: ModelSubject) -> str:
