@@ -1,8 +1,10 @@
 """Networks of Stable Diffusion 1.5's shape at 512 × 512 pixels, with random weights, compared with diffusers.
 
 Timed are a step of the U-Net with guidance, which is a batch of two, and the decoding of one image. The sides
-have the same weights and run in turn, each in its own process; see ``interleave.py``. Peak memory is measured
-in processes of their own: an image of two steps by ``zoo run``, and an autoencoder that decodes in tiles.
+have the same weights and run in turn, each in its own process; see ``interleave.py``. bfloat16 takes part
+where the processor computes in it. Peak memory is measured in processes of their own: the U-Net and the
+autoencoder, which take two steps and decode, of both sides; an image of two steps by ``zoo.load``, with its
+prompt; and an autoencoder that decodes in tiles.
 
     python -m benchmarks.latent [--quick] [--rounds N] [--json FILE]
 
@@ -53,7 +55,7 @@ TEXT: Mapping[str, Any] = {
 SMALL_UNET = {**UNET, "block_out_channels": (32, 32, 32, 32), "sample_size": 8}
 SMALL_VAE = {**VAE, "block_out_channels": (32, 32, 32, 32)}
 WORDS = 77
-SIDES = ("diffusers float32", "zoo float32", "zoo bfloat16")
+BASELINE = "diffusers float32"
 TASKS = {"step": "step of the U-Net, two rows", "decode": "decoding of an image"}
 
 
@@ -63,7 +65,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     add_json(parser, "latent")
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--peak-of", choices=["run", "tiles"], help=argparse.SUPPRESS)
+    parser.add_argument("--peak-of", choices=["run", "tiles", *LIBRARIES], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--dtype", help=argparse.SUPPRESS)
     parser.add_argument("--started", type=float, help=argparse.SUPPRESS)
@@ -71,7 +73,7 @@ def main() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     if arguments.serve:
         library, dtype = arguments.serve
-        serve((of_diffusers if library == "diffusers" else of_zoo)(arguments.folder, dtype))
+        serve(LIBRARIES[library](arguments.folder, dtype))
         return
     if arguments.peak_of:
         run_alone(arguments.peak_of, arguments.folder, arguments.dtype)
@@ -84,6 +86,7 @@ def main() -> None:
         save_pipeline(folder, *((SMALL_UNET, SMALL_VAE) if arguments.quick else (UNET, VAE)))
         comparisons = measure_speed(folder, arguments.rounds)
         comparisons += [
+            measure_peaks_of_networks(folder),
             measure_peak("run", folder, "float32", "an image of two steps"),
             measure_peak("tiles", folder, "float32", "autoencoder, decoding in tiles"),
         ]
@@ -172,33 +175,50 @@ def of_zoo(folder: Path, dtype: str) -> Callable[[str], object]:
     return run
 
 
+LIBRARIES = {"diffusers": of_diffusers, "zoo": of_zoo}
+
+
+def sides() -> list[str]:
+    """Return the zoo's sides: float32, and bfloat16 if the processor computes in it."""
+    import torch
+
+    from zoo_core.kernels.capabilities import has_arithmetic
+
+    computes = has_arithmetic(torch.device("cpu"), torch.bfloat16)
+    return ["zoo float32", "zoo bfloat16"] if computes else ["zoo float32"]
+
+
 def measure_speed(folder: Path, rounds: int) -> list[dict[str, Any]]:
     """Time the tasks on all sides; return a comparison for each task."""
     comparisons = []
+    ours = sides()
     for task, case in TASKS.items():
-        sides = {
-            name: Served("benchmarks.latent", "--serve", *name.split(), "--folder", folder) for name in SIDES
+        served = {
+            name: Served("benchmarks.latent", "--serve", *name.split(), "--folder", folder)
+            for name in (BASELINE, *ours)
         }
-        told = {name: partial(side, task) for name, side in sides.items()}
+        told = {name: partial(side, task) for name, side in served.items()}
         seconds = in_turn(told, rounds)
-        for side in sides.values():
+        for side in served.values():
             side.end()
-        theirs, *ours = SIDES
         comparisons.append(
             {
                 "case": case,
-                "baseline": {"name": theirs, "seconds": median(seconds[theirs])},
+                "baseline": {"name": BASELINE, "seconds": median(seconds[BASELINE])},
                 "zoo": {
                     name.split()[1]: {
                         "seconds": median(seconds[name]),
-                        "speedup": asdict(speedup(seconds[theirs], seconds[name])),
+                        "speedup": asdict(speedup(seconds[BASELINE], seconds[name])),
                     }
                     for name in ours
                 },
             }
         )
         for name, found in seconds.items():
-            print(f"{case}: {name} {median(found):.2f} s, {median(seconds[theirs]) / median(found):.2f}×")
+            print(
+                f"{case}: {name} {median(found):.2f} s, {median(seconds[BASELINE]) / median(found):.2f}×",
+                flush=True,
+            )
     return comparisons
 
 
@@ -208,21 +228,44 @@ def run_alone(task: str, folder: Path, dtype: str) -> None:
 
     import zoo_core as zoo
 
+    if task in LIBRARIES:
+        do = LIBRARIES[task](folder, dtype)
+        for part in ("step", "step", "decode"):
+            do(part)
+        return
     if task == "run":
         model = zoo.load(folder, device="cpu", dtype=dtype)
         next(model.generate("a red fox in snow", seed=0, steps=2))
         return
     from safetensors.torch import load_file
     from zoo_latent.checkpoint import Part, build_autoencoder
-    from zoo_latent.tiling import decode_tiled
+    from zoo_latent.inference import pack_convolutions
+    from zoo_latent.tiling import TILE, decode_tiled
 
     file = folder / "vae/diffusion_pytorch_model.safetensors"
     config = json.loads((folder / "vae/config.json").read_text())
     part = Part(config, lambda: load_file(file), str(file))
     autoencoder = build_autoencoder(part, getattr(torch, dtype), torch.device("cpu"))
+    pack_convolutions(autoencoder, TILE, torch.device("cpu"), getattr(torch, dtype))
     latents, _ = inputs(config["sample_size"] // autoencoder.config.factor)
     with torch.inference_mode():
         decode_tiled(autoencoder.decode, latents, autoencoder.config.factor)
+
+
+def measure_peaks_of_networks(folder: Path) -> dict[str, Any]:
+    """Compare the peak memory of processes of both libraries, for two steps and the decoding of an image."""
+    found = {
+        library: in_child(
+            "benchmarks.latent", "--peak-of", library, "--folder", folder, "--dtype", "float32"
+        )["bytes"]
+        for library in LIBRARIES
+    }
+    print(", ".join(f"{library}: peak {peak / 1e9:.2f} GB" for library, peak in found.items()), flush=True)
+    return {
+        "case": "two steps and decoding",
+        "baseline": {"name": BASELINE, "peak_bytes": found["diffusers"]},
+        "zoo": {"float32": {"peak_bytes": found["zoo"]}},
+    }
 
 
 def measure_peak(task: str, folder: Path, dtype: str, case: str) -> dict[str, Any]:
