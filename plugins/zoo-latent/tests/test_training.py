@@ -74,7 +74,7 @@ def pixels(n=4):
     return torch.rand(n, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
-def test_the_autoencoders_loss_is_of_pixels_edges_colours_and_the_divergence():
+def test_the_autoencoders_loss_is_of_pixels_edges_and_the_divergence():
     made = autoencoder()
     network = made.networks["autoencoder"]
     (loss,) = made.losses(made.networks, {"images": pixels()}, torch.Generator().manual_seed(0))
@@ -86,9 +86,6 @@ def test_the_autoencoders_loss_is_of_pixels_edges_colours_and_the_divergence():
     divergence = torch.distributions.kl_divergence(normals, torch.distributions.Normal(0, 1)).mean()
     expected = error.abs().mean() + error.square().mean() + 0.01 * divergence
     expected = expected + 0.5 * (across.abs().mean() + down.abs().mean())
-    red, green, blue = error.unflatten(2, (8, 2)).unflatten(4, (8, 2)).mean(dim=(3, 5)).unbind(1)
-    for colour in ((red + green + blue) / 3, red - green, (red + green) / 2 - blue):
-        expected = expected + (colour.abs().mean() + colour.square().mean())  # a third of three
     torch.testing.assert_close(loss.value, expected)
     loss.value.backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
@@ -99,7 +96,7 @@ def test_a_saved_autoencoder_gives_latents_of_unit_variance_and_is_diffusers_own
     network, random = made.networks["autoencoder"], torch.Generator().manual_seed(0)
     network.network.quant_conv.bias.data[:3] = 2.0
     mean, log_variance = (part.detach() for part in network.network.moments(pixels(16)))
-    for _ in range(1500):  # until the moving averages have forgotten where they began
+    for _ in range(700):  # until the moving averages have forgotten where they began
         network.update(mean, log_variance)
     made.save(tmp_path, made.networks)
     published = diffusers.AutoencoderKL.from_pretrained(tmp_path)

@@ -3,9 +3,8 @@
 A reconstruction loss, and a Kullback-Leibler divergence of small weight that keeps the latents near a
 standard normal distribution (Kingma & Welling 2013, arXiv:1312.6114, appendix B). The reconstruction loss is
 the absolute plus the squared error of pixels, and the absolute error of their differences to the right and
-below (Mathieu et al. 2015, arXiv:1511.05440, equation 6), which keeps edges sharp. The same is asked of the
-opponent colours of each latent's cell of pixels: few latents spend none on red against green otherwise, for
-it varies less than the lightness inside of a cell. There is no discriminator.
+below (Mathieu et al. 2015, arXiv:1511.05440, equation 6), which keeps edges sharp. The squares are for
+colour: with absolute errors alone, red and green are learned late. There is no discriminator.
 """
 
 from __future__ import annotations
@@ -16,23 +15,15 @@ from math import gcd
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo_core import Loss, OptionError, Options, TrainingData, read_options, save_checkpoint
 from zoo_latent.networks.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
-from zoo_latent.networks.layers import ResnetBlock
 from zoo_latent.training.options import whole_numbers
 
 MOMENTUM = 0.01
 """Weight of a batch in the moving averages of the latents' mean and mean square."""
-FIRST_LOG_VARIANCE = -6.0
-"""Log variance of untrained latents. Under the noise of a variance of 1, red and green are learned late."""
 MOST_GROUPS = 32
-OPPONENTS = ((1 / 3, 1 / 3, 1 / 3), (1.0, -1.0, 0.0), (0.5, 0.5, -1.0))
-"""Lightness, red against green, and yellow against blue, of red, green and blue."""
-COLOUR = 3.0
-"""Weight of the errors of opponent colours."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +64,7 @@ class AutoencoderTrainable:
             "edges L1": edges.detach(),
             "KL in nats per latent": divergence.detach(),
         }
-        colours = opponent_colours(error, state.network.config.factor)
         value = distance + square + edges * self.options.edges + divergence * self.options.kl
-        value = value + COLOUR * (colours.abs().mean() + colours.square().mean())
         yield Loss("autoencoder", value, metrics)
 
     def save(self, folder: Path, networks: Mapping[str, nn.Module]) -> None:
@@ -96,14 +85,6 @@ class AutoencoderInTraining(nn.Module):
     def __init__(self, config: AutoencoderKLConfig) -> None:
         super().__init__()
         self.network = AutoencoderKL(config)
-        # Residual blocks begin as the identity (Ho et al. 2020, arXiv:2006.11239, in their code).
-        for block in self.network.modules():
-            if isinstance(block, ResnetBlock):
-                nn.init.zeros_(block.conv2.weight)
-        assert self.network.quant_conv is not None
-        log_variance = slice(config.latent_channels, None)
-        nn.init.zeros_(self.network.quant_conv.get_parameter("weight")[log_variance])
-        nn.init.constant_(self.network.quant_conv.get_parameter("bias")[log_variance], FIRST_LOG_VARIANCE)
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("mean_square", torch.ones(()))
 
@@ -140,12 +121,6 @@ class AutoencoderInTraining(nn.Module):
 def differences(error: Tensor) -> Tensor:
     """Return the mean absolute difference of neighbours in errors (n, c, h, w), across and down."""
     return error.diff(dim=3).abs().mean() + error.diff(dim=2).abs().mean()
-
-
-def opponent_colours(error: Tensor, cell: int) -> Tensor:
-    """Return opponent colours (n, 3, h/cell, w/cell) of errors (n, 3, h, w), means over cells of pixels."""
-    opponents = torch.tensor(OPPONENTS, device=error.device)
-    return torch.einsum("oc,nchw->nohw", opponents, F.avg_pool2d(error, cell))
 
 
 def write_autoencoder(
