@@ -35,7 +35,7 @@ def test_a_notebook_runs(name, tmp_path):
     assert not any(cell.get("outputs") for cell in notebook.cells), "outputs are not kept in git"
     site = example_site(tmp_path / "site", "zoo-toy2d")
     folder = shutil.copytree(COURSE, tmp_path / "course")  # a notebook finds the files beside it
-    client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}})
+    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}})
     client.execute(env=os.environ | {"PYTHONPATH": str(site)})
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     images = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]

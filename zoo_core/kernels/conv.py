@@ -12,7 +12,7 @@ class PackedConv(nn.Module):
     """A convolution by (c_out, c_in, k, k) in the layout of oneDNN's kernel for one image of ``size``.
 
     It can add its result to another map. For a batch oneDNN may choose another layout, and then reorders the
-    weights at each call: with AVX2, 2560 to 1280 channels at 16×16, that takes ten times as long as the
+    weights at each call: with AVX2, 2560 to 1280 channels at 16×16, that takes seven times as long as the
     convolution. Large weights are therefore applied to one image at a time.
     """
 
